@@ -1,0 +1,338 @@
+"""What the tests share: recorded trials with their truth, trials that smdebug's own writer makes, and an oracle.
+
+``write_trial`` makes a whole trial in one call; ``trial_writer`` gives a ``TrialWriter``, which writes a trial step by
+step, as a live job does. Both keep what they wrote in ``saved``, from which ``expected_comparisons`` computes every
+ratio naively, with Python's exact integers and ``math.fsum``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+import pytest
+
+# smdebug reads these when it is imported: no INFO on stdout, and no sleep for a step of a trial that has ended.
+os.environ["SMDEBUG_LOG_LEVEL"] = "warning"
+os.environ["SMDEBUG_TRAINING_END_DELAY_REFRESH"] = "0"
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RECORDED = {
+    folder.name: folder
+    for parent in (REPOSITORY / "examples" / "trials", REPOSITORY / "tests" / "trials")
+    for folder in sorted(parent.iterdir())
+    if folder.is_dir() and folder.name != "truth"
+}
+TRUTH = REPOSITORY / "tests" / "trials" / "truth"
+CAN_WRITE = hasattr(np.ndarray, "tostring")
+WHY_NOT_WRITTEN = "smdebug writes trials with ndarray.tostring, which NumPy 2.3 took away"
+
+collect_ignore = ["fuzz/fuzz.py"]  # a program, which needs atheris
+
+needs_writing = pytest.mark.skipif(not CAN_WRITE, reason=WHY_NOT_WRITTEN)
+
+
+def recorded_truth(name: str) -> dict[tuple[str, str, int], tuple[str, int, float]]:
+    """Return {(tensor, worker, step): (mode, reference step, ratio)} of a recorded trial, as smdebug reads it."""
+    rows = [json.loads(line) for line in (TRUTH / f"{name}.jsonl").read_text().splitlines()]
+    return {
+        (row["tensor"], row["worker"], row["step"]): (row["mode"], row["ref_step"], float(row["ratio"])) for row in rows
+    }
+
+
+class Saved(NamedTuple):
+    """One tensor as a trial's writer was given it."""
+
+    tensor: str
+    worker: str
+    mode: str
+    step: int
+    global_step: int
+    array: np.ndarray[Any, Any]
+
+
+class TrialWriter:
+    """Writes a trial folder with smdebug's FileWriter and CollectionManager, step by step.
+
+    Attributes:
+        path: The trial folder.
+        saved: Everything saved so far.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.saved: list[Saved] = []
+        self._next_steps: dict[tuple[str, str], int] = {}
+
+    def collections(
+        self,
+        members: Mapping[str, Iterable[str]],
+        include_regex: Mapping[str, list[str]] | None = None,
+        workers: Sequence[str] = ("worker_0",),
+        num_workers: int | None = None,
+    ) -> TrialWriter:
+        """Write every worker's collections file: {collection: tensor names}, {collection: patterns}."""
+        from smdebug.core.collection_manager import CollectionManager
+
+        for worker in workers:
+            manager = CollectionManager()
+            for name in [*members, *(include_regex or {})]:
+                collection = manager.get(name)
+                collection.tensor_names = set(members.get(name, ()))
+                collection.include_regex = list((include_regex or {}).get(name, ()))
+            manager.set_num_workers(num_workers or len(workers))
+            manager.export(str(self.path), f"{worker}_collections.json")
+        return self
+
+    def save(
+        self,
+        global_step: int,
+        tensors: Mapping[str, Any],
+        mode: str = "TRAIN",
+        mode_step: int | None = None,
+        worker: str = "worker_0",
+        checksum: bool = False,
+    ) -> TrialWriter:
+        """Save tensors of one worker at a global step; ``mode_step`` None: the worker's next in this mode.
+
+        With ``checksum`` the payloads get real checksums, which smdebug leaves out unless told to.
+        """
+        from smdebug.core.modes import ModeKeys
+        from smdebug.core.writer import FileWriter
+
+        if mode_step is None:
+            mode_step = self._next_steps.get((worker, mode), 0)
+        self._next_steps[worker, mode] = mode_step + 1
+        writer = FileWriter(trial_dir=str(self.path), step=global_step, worker=worker, write_checksum=checksum)
+        for tensor, value in tensors.items():
+            array = np.asarray(value)
+            writer.write_tensor(tdata=array, tname=tensor, mode=ModeKeys[mode], mode_step=mode_step)
+            self.saved.append(Saved(tensor, worker, mode, mode_step, global_step, array))
+        writer.close()
+        return self
+
+    def end(self) -> TrialWriter:
+        """Write the end-of-job file."""
+        (self.path / "training_job_end.ts").touch()
+        return self
+
+
+def write_whole_trial(
+    path: Path | str,
+    tensors: Mapping[str, Callable[[int], Any] | Sequence[Any]],
+    steps: int | None = None,
+    modes: Sequence[str] | str = "TRAIN",
+    intervals: Mapping[str, int] | None = None,
+    mode_interval: int = 1,
+    workers: Sequence[str] = ("worker_0",),
+    missing: Iterable[tuple[str, int]] = (),
+    dtype: Any = None,
+    collections: Mapping[str, Iterable[str]] | None = None,
+    include_regex: Mapping[str, list[str]] | None = None,
+    checksum: bool = False,
+    ended: bool = True,
+) -> TrialWriter:
+    """Write a whole trial and return its writer.
+
+    Args:
+        path: The trial folder, made here.
+        tensors: {name: values}; values are a sequence by global step, None where the tensor is not saved, or a
+            function of the global step. Of several workers, the n-th saves n more than the values (arrays only).
+        steps: How many global steps there are; None: as many as the longest sequence has.
+        modes: The mode of every global step, or of each one, repeated as often as needed.
+        intervals: {name: saved at every so many global steps}; the others are saved at every one.
+        mode_interval: How many steps of its mode a saved step stands for: mode steps are 0, n, 2n, ...
+        workers: Names of the workers, each of which saves every tensor.
+        missing: (worker, global step) that were not saved.
+        dtype: Type of every tensor; None: as the values have it.
+        collections: {collection: tensor names}; None: all tensors are weights.
+        include_regex: {collection: patterns}.
+        checksum: Whether payloads have real checksums.
+        ended: Whether there is an end-of-job file.
+    """
+    if steps is None:
+        steps = max(len(values) for values in tensors.values() if not callable(values))
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    writer = TrialWriter(path)
+    members = {"weights": list(tensors)} if collections is None else collections
+    writer.collections(members, include_regex, workers)
+    counts = dict.fromkeys(modes, 0)
+    for global_step in range(steps):
+        mode = modes[global_step % len(modes)]
+        for offset, worker in enumerate(workers):
+            arrays = {}
+            for name, values in tensors.items():
+                value = values(global_step) if callable(values) else dict(enumerate(values)).get(global_step)
+                if value is not None and global_step % (intervals or {}).get(name, 1) == 0:
+                    array = np.asarray(value, dtype)
+                    arrays[name] = array + array.dtype.type(offset) if offset else array
+            if arrays and (worker, global_step) not in set(missing):
+                writer.save(global_step, arrays, mode, counts[mode] * mode_interval, worker, checksum)
+        counts[mode] += 1
+    return writer.end() if ended else writer
+
+
+@pytest.fixture
+def trial_writer(tmp_path: Path) -> Callable[..., TrialWriter]:
+    """Give a function that returns a ``TrialWriter`` for a new folder below the test's own."""
+    if not CAN_WRITE:
+        pytest.skip(WHY_NOT_WRITTEN)
+    return lambda name="trial": TrialWriter(tmp_path / name)
+
+
+@pytest.fixture
+def write_trial(tmp_path: Path) -> Callable[..., TrialWriter]:
+    """Give ``write_whole_trial`` for a new folder below the test's own."""
+    if not CAN_WRITE:
+        pytest.skip(WHY_NOT_WRITTEN)
+
+    def write(tensors: Mapping[str, Any], name: str = "trial", **options: Any) -> TrialWriter:
+        return write_whole_trial(tmp_path / name, tensors, **options)
+
+    return write
+
+
+def random_walk(
+    shape: Any = (3, 4), size: float = 0.01, seed: int = 0, dtype: Any = np.float32
+) -> Callable[[int], Any]:
+    """Return a function of the step: weights around 1, each step's update about ``size`` of them."""
+
+    def weights(step: int) -> np.ndarray[Any, Any]:
+        start = np.random.default_rng(seed).normal(1.0, 0.5, shape)
+        update = sum(
+            (np.random.default_rng([seed, n + 1]).normal(0, size, shape) for n in range(step)), np.zeros(shape)
+        )
+        return np.asarray(start + update, dtype)
+
+    return weights
+
+
+def exact_norm(array: Any, reference: Any = None) -> float:
+    """Return the L2 norm of ``array``, or of ``array - reference``: exact for integers, by ``math.fsum`` for floats."""
+    new = np.asarray(array).ravel()
+    old = np.zeros_like(new) if reference is None else np.asarray(reference).ravel()
+    if new.dtype.kind in "iub" and old.dtype.kind in "iub":
+        return _integer_root(sum((int(a) - int(b)) ** 2 for a, b in zip(new, old)))
+    parts = [complex(a) - complex(b) for a, b in zip(new, old)]
+    numbers = [part.real for part in parts] + [part.imag for part in parts]
+    if not all(math.isfinite(number) for number in numbers):
+        return math.nan if any(math.isnan(number) for number in numbers) else math.inf
+    largest = max((abs(number) for number in numbers), default=0.0)
+    if largest == 0:
+        return 0.0
+    exponent = math.frexp(largest)[1]
+    root = math.sqrt(math.fsum(math.ldexp(number, -exponent) ** 2 for number in numbers))
+    try:
+        return math.ldexp(root, exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _integer_root(square: int) -> float:
+    shift = max(0, (square.bit_length() - 200) // 2 * 2)  # a number of more than 1024 bits is no float
+    return math.ldexp(math.sqrt(square >> shift), shift // 2)
+
+
+def expected_comparisons(
+    saved: Iterable[Saved], num_steps: int | None = None, epsilon: float = 1e-9
+) -> dict[tuple[str, str, int], tuple[str, int, float]]:
+    """Return {(tensor, worker, step): (mode, reference step, ratio)} as the definition reads, and no cleverer."""
+    saved = list(saved)
+    mode = "TRAIN" if any(entry.mode == "TRAIN" for entry in saved) else "GLOBAL"
+    judged = (
+        [e for e in saved if e.mode == mode] if mode == "TRAIN" else [e._replace(step=e.global_step) for e in saved]
+    )
+    expected = {}
+    for entry in judged:
+        lowest = -1 if num_steps is None else entry.step - num_steps
+        earlier = [
+            other
+            for other in judged
+            if (other.tensor, other.worker) == (entry.tensor, entry.worker) and lowest <= other.step < entry.step
+        ]
+        if not earlier:
+            continue
+        reference = (max if num_steps is None else min)(earlier, key=lambda other: other.step)
+        if reference.array.shape != entry.array.shape or not entry.array.size:
+            continue
+        weights = exact_norm(reference.array)
+        ratio = exact_norm(entry.array, reference.array) / (weights + epsilon) if weights < math.inf else math.nan
+        expected[entry.tensor, entry.worker, entry.step] = (mode, reference.step, ratio)
+    return expected
+
+
+def as_smdebug_reads(path: Path | str, collection: str = "weights") -> list[Saved]:
+    """Return all that smdebug's own Trial reads of a collection's tensors: the arrays are ``Tensor.value``'s."""
+    from smdebug.core.modes import ModeKeys
+    from smdebug.exceptions import InvalidWorker, TensorUnavailableForStep
+    from smdebug.trials import create_trial
+
+    trial = create_trial(str(path))
+    trial.maybe_refresh()  # create_trial alone lists no steps
+    saved = []
+    for name in trial.tensor_names(collection=collection):
+        tensor = trial.tensor(name)
+        for global_step in tensor.steps(mode=ModeKeys.GLOBAL):
+            for worker in trial.workers():
+                try:
+                    array = tensor.value(global_step, mode=ModeKeys.GLOBAL, worker=worker)
+                except (InvalidWorker, TensorUnavailableForStep):
+                    continue
+                mode = trial.mode(global_step).name
+                saved.append(Saved(name, worker, mode, trial.mode_step(global_step), global_step, np.asarray(array)))
+    return saved
+
+
+def index_file(trial: Path, global_step: int, worker: str = "worker_0") -> Path:
+    """Return the index file of a worker's step."""
+    return trial / "index" / f"{global_step // 1000:09d}" / f"{global_step:012d}_{worker}.json"
+
+
+def event_file(trial: Path, global_step: int, worker: str = "worker_0") -> Path:
+    """Return the event file of a worker's step."""
+    return trial / "events" / f"{global_step:012d}" / f"{global_step:012d}_{worker}.tfevents"
+
+
+def change_json(path: Path, change: Callable[[Any], Any]) -> None:
+    """Rewrite a JSON file as ``change`` leaves, or returns, its content."""
+    content = json.loads(path.read_text())
+    returned = change(content)
+    path.write_text(json.dumps(content if returned is None else returned))
+
+
+def found_comparisons(comparisons: Iterable[Any]) -> dict[tuple[str, str, int], tuple[str, int, float]]:
+    """Return the comparisons of a Report, or of ``rule.comparisons()``, in the form of ``expected_comparisons``."""
+    rows = list(comparisons.itertuples() if hasattr(comparisons, "itertuples") else comparisons)
+    found = {(row.tensor, row.worker, row.step): (row.mode, row.reference_step, row.ratio) for row in rows}
+    assert len(rows) == len(found), "a comparison stands there twice"
+    return found
+
+
+def assert_same_comparisons(expected: Mapping[Any, tuple[str, int, float]], actual: Mapping[Any, Any]) -> None:
+    """Assert that nothing is missing, nothing is too much, and every ratio is the same to a relative 1e-9."""
+    assert sorted(expected) == sorted(actual)
+    for key, (mode, reference, ratio) in expected.items():
+        assert (mode, reference) == tuple(actual[key][:2]), key
+        assert actual[key][2] == pytest.approx(ratio, rel=1e-9, abs=0, nan_ok=True), key
+
+
+def run_command(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, and return what it printed and its exit code."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **options.pop("env", {})}
+    return subprocess.run(
+        [sys.executable, "-m", "weight_update_ratio", *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        env=environment,
+        timeout=120,
+        **options,
+    )
+
+
+from tests.s3_server import s3, s3_server  # noqa: E402, F401  (fixtures)
