@@ -1,0 +1,122 @@
+"""Parameters: strings as the service passes them, plain values, defaults, and every refusal."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from weight_update_ratio.check import check_trial
+from weight_update_ratio.parameters import Parameters, parse_parameters
+from weight_update_ratio.rule import WeightUpdateRatio
+
+
+class TestUnset:
+    @pytest.mark.parametrize("unset", [None, "", "None", "  ", " None "])
+    @pytest.mark.parametrize("name", Parameters._fields)
+    def test_an_unset_parameter_has_its_default(self, name: str, unset: Any) -> None:
+        """The service passes an unset parameter as an empty string or as "None"."""
+        assert Parameters() == parse_parameters(**{name: unset})
+
+    @pytest.mark.parametrize("function", [check_trial, WeightUpdateRatio.__init__])
+    def test_signatures_say_the_same_defaults(self, function: Any) -> None:
+        """Rule and function show the defaults that an unset parameter has."""
+        signature = inspect.signature(function).parameters
+        shown = {name: signature[name].default for name in Parameters._fields}
+        assert Parameters().as_dict() == shown
+
+
+class TestNumSteps:
+    @pytest.mark.parametrize(
+        ("value", "expected"), [("3", 3), (" 3 ", 3), (3, 3), (3.0, 3), (np.int64(3), 3), ("1", 1)]
+    )
+    def test_whole_numbers(self, value: Any, expected: int) -> None:
+        """From text, plain, of NumPy, and a float that is whole."""
+        assert expected == parse_parameters(num_steps=value).num_steps
+
+    @pytest.mark.parametrize(
+        "value", ["0", "-1", "1.5", "3.0", "three", "nan", 0, -1, 1.5, float("nan"), float("inf"), True, [1], b"\xff"]
+    )
+    def test_refusals(self, value: Any) -> None:
+        """All else is refused, and said."""
+        expected = f"'num_steps' must be a whole number >= 1 or None (got {value!r})"
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(num_steps=value)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("name", ["large_threshold", "small_threshold", "epsilon"])
+    @pytest.mark.parametrize(("value", "expected"), [("0.5", 0.5), ("5e-1", 0.5), (0.5, 0.5), (np.float32(0.5), 0.5)])
+    def test_numbers(self, name: str, value: Any, expected: float) -> None:
+        """From text, plain and of NumPy."""
+        assert expected == getattr(parse_parameters(**{name: value}), name)
+
+    @pytest.mark.parametrize("name", ["large_threshold", "small_threshold", "epsilon"])
+    @pytest.mark.parametrize("value", ["abc", "nan", "inf", "-inf", "1e999", float("nan"), True, [], 10**400, "1,5"])
+    def test_what_is_no_finite_number(self, name: str, value: Any) -> None:
+        """All else is refused, and said."""
+        expected = f"'{name}' must be a finite number (got {value!r})"
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(**{name: value})
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({"small_threshold": "-1"}, "'small_threshold' must be >= 0 (got '-1')"),
+            ({"large_threshold": 1e-8}, "'large_threshold' must be greater than 'small_threshold' 1e-08 (got 1e-08)"),
+            ({"large_threshold": -1}, "'large_threshold' must be greater than 'small_threshold' 1e-08 (got -1.0)"),
+            ({"small_threshold": 11}, "'large_threshold' must be greater than 'small_threshold' 11.0 (got 10.0)"),
+            ({"epsilon": 0}, "'epsilon' must be > 0 (got 0)"),
+            ({"epsilon": "-1e-9"}, "'epsilon' must be > 0 (got '-1e-9')"),
+        ],
+    )
+    def test_ranges(self, arguments: Any, expected: str) -> None:
+        """Each range is checked."""
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(**arguments)
+
+    def test_a_small_threshold_of_zero(self) -> None:
+        """Zero is valid: nothing is too small."""
+        assert 0 == parse_parameters(small_threshold="0").small_threshold
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [("a", ("a",)), ("a,b", ("a", "b")), (" a , ,b,", ("a", "b")), (["a,b", "c"], ("a,b", "c")), (("a",), ("a",))],
+    )
+    def test_separated_by_commas_or_listed(self, value: Any, expected: Any) -> None:
+        """Text is split at commas; of a list the parts are taken as they are."""
+        parsed = parse_parameters(collection_names=value, tensor_regex=value)
+        assert (expected, expected) == (parsed.collection_names, parsed.tensor_regex)
+
+    @pytest.mark.parametrize("name", ["collection_names", "tensor_regex"])
+    @pytest.mark.parametrize("value", [3, [1], {"a"}, b"a"])
+    def test_refusals(self, name: str, value: Any) -> None:
+        """All else is refused, and said."""
+        expected = f"'{name}' must be a string with commas between its parts, or a list of strings (got {value!r})"
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(**{name: value})
+
+    @pytest.mark.parametrize("pattern", ["(", "[a", "*", "a{99999999999999999999}"])
+    def test_patterns_compile(self, pattern: str) -> None:
+        """The pattern is named that does not."""
+        with pytest.raises(ValueError, match=r"^'tensor_regex' must hold patterns that compile \(got ") as caught:
+            parse_parameters(tensor_regex=f"ok,{pattern}")
+        assert repr(pattern) in str(caught.value)
+
+    def test_in_a_rule_configurations_form(self) -> None:
+        """The parameters by name, with text where the configuration has text."""
+        expected = {
+            "num_steps": 3,
+            "large_threshold": 2.0,
+            "small_threshold": 1e-8,
+            "epsilon": 1e-9,
+            "collection_names": "a,b",
+            "tensor_regex": "c,d",
+        }
+        parsed = parse_parameters("3", "2", collection_names="a,b", tensor_regex=["c", "d"])
+        assert expected == parsed.as_dict()

@@ -1,0 +1,147 @@
+"""The rule's parameters, from what a person or the service passes to checked values.
+
+SageMaker Debugger hands every parameter to a rule as a string, and an unset one as an empty string
+or ``"None"``. A notebook passes plain values. Both end here, in one immutable ``Parameters``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import re
+from typing import Any, NamedTuple, Sequence
+
+
+class Parameters(NamedTuple):
+    """Checked parameters of one judgement; every value is within its valid range."""
+
+    num_steps: int | None = None
+    large_threshold: float = 10.0
+    small_threshold: float = 1e-8
+    epsilon: float = 1e-9
+    collection_names: tuple[str, ...] = ("weights",)
+    tensor_regex: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the parameters by name, in the form that a rule configuration writes them."""
+        return {
+            "num_steps": self.num_steps,
+            "large_threshold": self.large_threshold,
+            "small_threshold": self.small_threshold,
+            "epsilon": self.epsilon,
+            "collection_names": ",".join(self.collection_names),
+            "tensor_regex": ",".join(self.tensor_regex) or None,
+        }
+
+
+def parse_parameters(
+    num_steps: Any = None,
+    large_threshold: Any = None,
+    small_threshold: Any = None,
+    epsilon: Any = None,
+    collection_names: Any = None,
+    tensor_regex: Any = None,
+) -> Parameters:
+    """Return checked parameters; an unset one (None, "" or "None") has its default.
+
+    Args:
+        num_steps: Whole number >= 1 of steps to look back, or unset for the previous saved step.
+        large_threshold: Finite number above ``small_threshold``; dimensionless.
+        small_threshold: Finite number >= 0; dimensionless.
+        epsilon: Finite number > 0, in the unit of the weights.
+        collection_names: Names separated by commas, or a sequence of names.
+        tensor_regex: Patterns separated by commas, or a sequence of patterns (which may then hold commas).
+
+    Raises:
+        ValueError: A value is not valid; the message names the parameter, what is valid and what came.
+
+    >>> parse_parameters(num_steps="3", large_threshold="2.5", tensor_regex="conv,fc").tensor_regex
+    ('conv', 'fc')
+    """
+    default = Parameters()
+    large = _number("large_threshold", large_threshold, default.large_threshold)
+    small = _number("small_threshold", small_threshold, default.small_threshold)
+    positive = _number("epsilon", epsilon, default.epsilon)
+    if small < 0:
+        raise ValueError(f"'small_threshold' must be >= 0 (got {small_threshold!r})")
+    if not large > small:
+        raise ValueError(f"'large_threshold' must be greater than 'small_threshold' {small!r} (got {large!r})")
+    if not positive > 0:
+        raise ValueError(f"'epsilon' must be > 0 (got {epsilon!r})")
+    return Parameters(
+        num_steps=_lookback(num_steps),
+        large_threshold=large,
+        small_threshold=small,
+        epsilon=positive,
+        collection_names=_separated("collection_names", collection_names) or default.collection_names,
+        tensor_regex=_patterns(tensor_regex),
+    )
+
+
+def parse_report_dir(report_dir: Any) -> str:
+    """Return the folder that the rule writes its report to, or an empty string where it writes none.
+
+    Raises:
+        ValueError: It is no path on this machine.
+    """
+    if _is_unset(report_dir):
+        return ""
+    path = os.fspath(report_dir) if isinstance(report_dir, (str, os.PathLike)) else b""
+    if not isinstance(path, str) or "://" in path or "\0" in path:
+        raise ValueError(f"'report_dir' must be the path of a folder on this machine (got {report_dir!r})")
+    return path
+
+
+def _is_unset(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
+
+
+def _lookback(value: Any) -> int | None:
+    if _is_unset(value):
+        return None
+    steps = None
+    try:
+        if isinstance(value, str):
+            steps = int(value)
+        elif isinstance(value, float) and value.is_integer():
+            steps = int(value)  # JSON and pandas turn whole numbers into floats
+        elif not isinstance(value, bool):
+            steps = operator.index(value)
+    except (TypeError, ValueError):
+        pass
+    if steps is None or steps < 1:
+        raise ValueError(f"'num_steps' must be a whole number >= 1 or None (got {value!r})")
+    return steps
+
+
+def _number(name: str, value: Any, default: float) -> float:
+    if _is_unset(value):
+        return default
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"'{name}' must be a finite number (got {value!r})")
+    return number
+
+
+def _separated(name: str, value: Any) -> tuple[str, ...]:
+    if _is_unset(value):
+        return ()
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, Sequence) and all(isinstance(part, str) for part in value):
+        return tuple(value)
+    raise ValueError(f"'{name}' must be a string with commas between its parts, or a list of strings (got {value!r})")
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    patterns = _separated("tensor_regex", value)
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"'tensor_regex' must hold patterns that compile (got {pattern!r}: {error})") from None
+    return patterns
