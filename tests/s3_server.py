@@ -1,0 +1,100 @@
+"""A real S3 endpoint for the tests: moto's server, in a process of its own, and the log of what it was asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[Any], seconds: float = 60) -> None:
+    """Wait until ``process`` listens on a port of the loopback interface."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"nothing listens on port {port} after {seconds} s")
+
+
+class S3Server:
+    """moto's server on loopback, with one bucket.
+
+    Attributes:
+        bucket: Its name.
+        endpoint: The server's URL.
+        port: The server's port.
+    """
+
+    bucket = "trials"
+
+    def __init__(self, folder: Path) -> None:
+        import boto3
+
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._log = folder / "moto.log"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], stdout=log, stderr=log
+            )
+        wait_for_port(self.port, self.process)
+        names = {name.lower(): value for name, value in CREDENTIALS.items() if name != "AWS_REGION"}
+        self.client = boto3.session.Session(**names, region_name="us-east-1").client("s3", endpoint_url=self.endpoint)
+        self.client.create_bucket(Bucket=self.bucket)
+
+    def upload(self, folder: Path, prefix: str) -> str:
+        """Copy a folder to the bucket and return its URI."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                key = f"{prefix}/{path.relative_to(folder).as_posix()}"
+                self.client.put_object(Bucket=self.bucket, Key=key, Body=path.read_bytes())
+        return f"s3://{self.bucket}/{prefix}"
+
+    def requests(self) -> list[str]:
+        """Return the requests so far: "GET /bucket/key?query"."""
+        text = re.sub(r"\x1b\[\d*m", "", self._log.read_text())
+        return re.findall(r'"((?:GET|PUT|HEAD|POST|DELETE) \S+) HTTP', text)
+
+    def stop(self) -> None:
+        """End the server's process."""
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Give a running S3 endpoint."""
+    pytest.importorskip("moto.server", reason="moto's server is the S3 endpoint of the tests")
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Give the S3 endpoint, with an environment that leads to it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": s3_server.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
