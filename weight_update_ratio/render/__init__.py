@@ -1,0 +1,1 @@
+"""Renderings of a Report, a module each: a function from a Report to text."""

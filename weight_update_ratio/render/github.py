@@ -1,0 +1,83 @@
+"""A Report as GitHub's workflow commands: annotations of a run, and its job's summary.
+
+    ::error title=TITLE::MESSAGE
+
+Every line is a command, so that nothing of a trial can be taken for another one.
+
+Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``ActionCommand.cs``, for the escapes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..report import Report
+from .advice import advise
+from .markdown import render_markdown
+from .text import count_line, format_ratio, printable, skipped_line, unreadable_lines, verdict_sentence, verdict_word
+
+SUMMARY = "GITHUB_STEP_SUMMARY"
+TITLE = "WeightUpdateRatio"
+MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
+
+
+def render_github(report: Report) -> str:
+    """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
+    errors = [
+        f"{group.tensor} of {group.worker}: {group.verdict} at {report.mode} steps {group.first_step}-"
+        f"{group.last_step} ({group.count}), the worst ratio is {format_ratio(group.worst_ratio)} at step "
+        f"{group.worst_step}; {advice.line}"
+        for advice in advise(report)
+        for group in advice.groups
+    ]
+    warnings = [f"skipped: {skipped_line(group)}" for group in report.skipped]
+    unreadable = [f"unreadable: {line}" for line in unreadable_lines(report.unreadable)]
+    if report.problem is not None:
+        errors.append(f"{report.problem}. {report.problem.remedy}")
+    if report.fired:
+        warnings = unreadable + warnings
+    else:
+        errors += unreadable
+    verdict = f"{verdict_word(report)} {report.trial}: {verdict_sentence(report)} ({count_line(report)})"
+    commands = [command("error", text) for text in _most(errors)]
+    commands += [command("warning", text) for text in _most(warnings)]
+    return "\n".join([*commands, command("notice", verdict)]) + "\n"
+
+
+def command(level: str, message: str, title: str = TITLE) -> str:
+    r"""Return a workflow command, escaped as the runner reads it.
+
+    >>> command("error", "50%: ok", "a,b:c")
+    '::error title=a%2Cb%3Ac::50%25: ok'
+    """
+    return f"::{level} title={_property(title)}::{_data(message)}"
+
+
+def append_summary(report: Report) -> None:
+    """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; none named, it does nothing.
+
+    Raises:
+        OSError: The file cannot be written to.
+    """
+    name = os.environ.get(SUMMARY)
+    if name:
+        with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(render_markdown(report) + "\n")
+
+
+def _data(text: str) -> str:
+    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _most(lines: list[str]) -> list[str]:
+    if len(lines) <= MOST_ANNOTATIONS:
+        return lines
+    return [
+        *lines[: MOST_ANNOTATIONS - 1],
+        f"and {len(lines) - MOST_ANNOTATIONS + 1} more; --format json lists them all",
+    ]

@@ -1,0 +1,83 @@
+"""The verdict and the grouped violations as plain HTML: what a notebook shows, and the top of a page."""
+
+from __future__ import annotations
+
+import html
+from typing import Any, Callable
+
+from ..findings import Findings, ViolationGroup
+from ..report import Report
+from .advice import Advice, advise
+from .text import count_line, format_ratio, printable, verdict_sentence, verdict_word
+
+COLORS = {"FIRED": "#a50026", "OK": "#1a6b2f", "NOT JUDGED": "#8a5a00"}
+MOST_GROUPS = 20  # of one kind, in a notebook; a page shows all
+
+
+def escaped(name: str) -> str:
+    r"""Return a name of a trial as HTML text, what cannot be seen of it as escapes.
+
+    >>> escaped("<b>\x1b")
+    '&lt;b&gt;\\x1b'
+    """
+    return html.escape(printable(name))
+
+
+def report_html(report: Report) -> str:
+    """Return the verdict, the counts and the grouped violations, for a notebook's cell."""
+    parts = [verdict_html(report), f"<p>{escaped(count_line(report))}</p>"]
+    parts += [advice_html(report, advice, MOST_GROUPS) for advice in advise(report)]
+    return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
+
+
+def findings_html(findings: Findings, trial: str) -> str:
+    """Return what a rule has found so far, as ``report_html`` does for a whole trial."""
+    report = Report(trial, findings.parameters)
+    vars(report).update(vars(findings))
+    if not len(report):
+        return f"<p>{escaped(trial)}: nothing is compared yet</p>"
+    return report_html(report)
+
+
+def verdict_html(report: Report) -> str:
+    """Return the verdict in one sentence."""
+    word = verdict_word(report)
+    sentence = escaped(f"{report.trial}: {verdict_sentence(report)}")
+    return f'<p class="verdict"><strong style="color: {COLORS[word]}">{word}</strong> {sentence}</p>'
+
+
+def advice_html(
+    report: Report, advice: Advice, most: int | None = None, name_html: Callable[[ViolationGroup], str] | None = None
+) -> str:
+    """Return the violations of one kind: its title, what to do about it, and a table.
+
+    Args:
+        report: Whose violations they are.
+        advice: One of ``advise(report)``.
+        most: Groups in the table; None: all.
+        name_html: Gives the HTML of a group's tensor, where it is more than its name.
+    """
+    several = len(report.workers) > 1
+    noted = any(group.note for group in advice.groups)
+    numbers = [f"{report.mode} steps", "count", "worst ratio", "at step"]
+    head = ["tensor", *(["worker"] if several else []), *numbers, *(["note"] if noted else [])]
+    rows = []
+    for group in advice.groups[:most]:
+        first, last = group.first_step, group.last_step
+        cells: list[Any] = [f"{first}" if first == last else f"{first}\u2013{last}", f"{group.count:,}"]
+        cells += [format_ratio(group.worst_ratio), group.worst_step]
+        name = name_html(group) if name_html else f"<code>{escaped(group.tensor)}</code>"
+        row = f'<td style="text-align: left">{name}</td>'
+        row += f'<td style="text-align: left">{escaped(group.worker)}</td>' if several else ""
+        row += "".join(f"<td>{cell}</td>" for cell in cells)
+        row += f'<td style="text-align: left">{escaped(group.note)}</td>' if noted else ""
+        rows.append(f"<tr>{row}</tr>")
+    left_out = len(advice.groups) - len(rows)
+    more = f"<p>and {left_out} more</p>" if left_out else ""
+    count = len(advice.groups)
+    return (
+        f"<h3>{advice.title} <small>({count:,} tensor{'s' * (count != 1)})</small></h3>"
+        f'<p class="advice">{escaped(advice.line[0].upper() + advice.line[1:])}</p>'
+        f'<div class="scroll"><table><thead><tr>{"".join(f"<th>{escaped(name)}</th>" for name in head)}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{more}"
+    )

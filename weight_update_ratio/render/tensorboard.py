@@ -1,0 +1,157 @@
+"""A Report's comparisons as TensorBoard scalars.
+
+    {log10_ratio, update_norm, weight_norm}/TENSOR, by the judged mode's step
+
+TensorBoard skips smdebug's own event files, whose payloads carry no real checksum. These carry one. A record is small
+and there are as many as comparisons, so the records of one tensor are made side by side, as the rows of an array.
+
+Source: TensorFlow's ``record_writer.cc``, ``event.proto``, ``summary.proto``; protobuf's "Encoding".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..checksum import CRC_TABLE, masked_crc32c
+from ..report import Report
+
+Array = Any  # a NumPy array; its generic alias is no type before Python 3.9
+FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
+SCALARS = ("log10_ratio", "update_norm", "weight_norm")
+
+
+def write_tensorboard(report: Report, folder: str) -> None:
+    """Write a TensorBoard log folder; several workers become a run each, in folders of their names.
+
+    Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Non-finite values are written as they
+    are: log10 of a ratio of zero is -inf, of one that is NaN NaN. A file takes its name when it is whole, and takes the
+    place of one from an earlier call.
+
+    Raises:
+        OSError: The folder cannot be made or written to.
+    """
+    workers = np.asarray(report.columns["worker"])
+    names = list(report.workers)
+    for number in np.unique(workers).tolist():
+        run = os.path.join(folder, run_name(names, number)) if len(names) > 1 else folder
+        os.makedirs(run, exist_ok=True)
+        with _whole_file(os.path.join(run, FILE_NAME)) as file:
+            _write_events(report, np.flatnonzero(workers == number), file)
+
+
+def run_name(workers: list[str], number: int) -> str:
+    """Return the folder's name of a worker's run; numbered where another's would be the same.
+
+    >>> run_name(["/job:worker/task:0", "..", "/job:worker.task:0"], 2)
+    'job-worker-task-0_2'
+    """
+    names = [re.sub(r"[^A-Za-z0-9_]+", "-", worker).strip("-") or "worker" for worker in workers]
+    return names[number] if names.count(names[number]) == 1 else f"{names[number]}_{number}"
+
+
+def _write_events(report: Report, rows: Array, file: IO[bytes]) -> None:
+    """Write the comparisons of ``rows``: first the event that gives the file's version, then tensor by tensor."""
+    now = struct.pack("<Bd", 0x09, time.time())  # field 1, wall_time: when it was written, for when it was is not known
+    file.write(_record(now + _bytes_field(3, b"brain.Event:2")))
+    tensors = np.asarray(report.columns["tensor"])[rows]
+    steps = np.asarray(report.columns["step"])[rows]
+    with np.errstate(all="ignore"):
+        values = np.stack(
+            [
+                np.log10(np.asarray(report.columns["ratio"])[rows]),
+                np.asarray(report.columns["update_norm"])[rows],
+                np.asarray(report.columns["weight_norm"])[rows],
+            ],
+            axis=1,
+        ).astype("<f4")
+    order = np.lexsort((steps, tensors))
+    found, starts = np.unique(tensors[order], return_index=True)
+    names = list(report.tensors)
+    for tensor, own in zip(found.tolist(), np.split(order, starts[1:])):
+        for part in _by_varint_length(steps[own]):
+            file.write(_scalar_records(now, names[tensor], steps[own][part], values[own][part]).tobytes())
+
+
+def _by_varint_length(steps: Array) -> list[Array]:
+    """Return the indices of steps, ascending, in parts whose steps take the same number of bytes."""
+    lengths = np.searchsorted(2 ** (7 * np.arange(1, 9, dtype=np.int64)), steps, side="right")
+    parts: list[Array] = np.split(np.arange(len(steps)), np.flatnonzero(np.diff(lengths)) + 1)
+    return parts
+
+
+def _scalar_records(now: bytes, tensor: str, steps: Array, values: Array) -> Array:
+    """Return one record a step, with a scalar for each of SCALARS: uint8, shape (steps, bytes).
+
+    Event{1: wall_time, 2: step, 5: Summary{1: Value{1: tag, 2: simple_value}, ...}}
+    """
+    summary = b""
+    places = []
+    for name in SCALARS:
+        tag = _bytes_field(1, f"{name}/{tensor}".encode("utf-8", "backslashreplace"))
+        value = tag + struct.pack("<Bf", 0x15, 0.0)
+        summary += _bytes_field(1, value)
+        places.append(len(summary) - 4)
+    step = _varint(int(steps[0]))
+    head = now + b"\x10" + step
+    payload = head + _bytes_field(5, summary)
+    records = np.tile(np.frombuffer(_record(payload), np.uint8), (len(steps), 1))
+    first = 12 + len(now) + 1
+    for byte in range(len(step)):
+        more = 0x80 if byte + 1 < len(step) else 0
+        records[:, first + byte] = (steps >> (7 * byte)) & 0x7F | more
+    summary_start = 12 + len(payload) - len(summary)
+    for place, column in zip(places, values.T):
+        start = summary_start + place
+        records[:, start : start + 4] = np.ascontiguousarray(column).view(np.uint8).reshape(-1, 4)
+    records[:, -4:] = _masked_crcs(records[:, 12:-4]).astype("<u4").view(np.uint8).reshape(-1, 4)
+    return records
+
+
+def _masked_crcs(payloads: Array) -> Array:
+    """Return the masked CRC-32C of each row: uint32, shape (rows,)."""
+    crcs = np.full(len(payloads), 0xFFFFFFFF, np.uint32)
+    for byte in np.ascontiguousarray(payloads.T):
+        crcs = CRC_TABLE[(crcs ^ byte) & 0xFF] ^ (crcs >> np.uint32(8))
+    crcs = ~crcs
+    return ((crcs >> np.uint32(15)) | (crcs << np.uint32(17))) + np.uint32(0xA282EAD8)
+
+
+def _record(payload: bytes) -> bytes:
+    length = struct.pack("<Q", len(payload))
+    crcs = (struct.pack("<I", masked_crc32c(part)) for part in (length, payload))
+    return length + next(crcs) + payload + next(crcs)
+
+
+def _bytes_field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+@contextlib.contextmanager
+def _whole_file(path: str) -> Any:
+    """Give a file that takes its name when it is whole; until then its name is none that TensorBoard reads."""
+    with tempfile.NamedTemporaryFile("wb", dir=os.path.dirname(path) or ".", prefix=".writing.", delete=False) as file:
+        try:
+            yield file
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    Path(file.name).chmod(0o644)
+    os.replace(file.name, path)
