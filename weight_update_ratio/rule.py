@@ -1,0 +1,311 @@
+"""The smdebug Rule: judges the step it is invoked at, under ``invoke_rule`` or at any step in any order.
+
+smdebug decides when a step is complete, and this module then reads that step itself: the framework's own calls for
+earlier steps (``prev_steps``, ``steps``) cost as much as the trial is long, each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
+from smdebug.rules.rule import Rule
+
+from .actions import ActionText, parse_actions
+from .comparison import Comparison, JudgedStep, judge_pairs
+from .findings import Findings, nothing_compared, report_document, strict
+from .index_file import LARGEST_STEP, Unreadable
+from .parameters import parse_parameters, parse_report_dir
+from .ratio import LARGE, NOT_FINITE, SMALL
+from .s3_storage import open_storage
+from .steps import GLOBAL, JudgedMode, References
+from .storage import TrialError
+from .trial_folder import TrialFolder, missing_trial
+
+if TYPE_CHECKING:
+    import pandas
+
+REPORT_FILE = "WeightUpdateRatio.json"
+EVENT_FILE_LOOKS = 30  # for an event file that a live job is yet to write; smdebug looks as often, every 2 seconds
+EVENT_FILE_SECONDS = 2.0
+LISTING_SECONDS = 1.0  # between two listings for a step that is known already
+
+
+class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
+    """Fires at a step where a tensor's update is too large or too small for its weights, or not finite.
+
+        ratio = ||w_s - w_r|| / (||w_r|| + epsilon)
+
+    Every parameter may be a string, as SageMaker Debugger passes it.
+
+    Args:
+        base_trial: An smdebug Trial, or the path or URI of a trial folder.
+        num_steps: Compare with the oldest saved step at most so many steps back; None: with the previous saved step.
+        large_threshold: A ratio above it fires.
+        small_threshold: A ratio below it fires.
+        epsilon: Added to the norm of the weights, in their unit; > 0.
+        collection_names: Collections whose tensors are compared, separated by commas.
+        tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
+        action_str: What to do when the rule fires, as the service's action JSON.
+        action_json: The same, under the name that the service uses.
+        report_dir: Folder on this machine that gets ``WeightUpdateRatio.json``, the report as the check command has it,
+            after every step that fires and when the trial ends; the service uploads /opt/ml/processing/output/rule.
+
+    Raises:
+        ValueError: A parameter is not valid.
+
+    Attributes:
+        report: The framework's dictionary: RuleTriggered (steps that fired), Violations and Datapoints (comparisons),
+            RuleParameters and Details.
+    """
+
+    def __init__(
+        self,
+        base_trial: Any,
+        num_steps: Any = None,
+        large_threshold: Any = 10.0,
+        small_threshold: Any = 1e-8,
+        epsilon: Any = 1e-9,
+        collection_names: Any = "weights",
+        tensor_regex: Any = None,
+        action_str: Any = "",
+        action_json: Any = "",
+        report_dir: Any = "",
+    ) -> None:
+        self._parameters = parse_parameters(
+            num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex
+        )
+        actions = parse_actions(action_str, action_json)
+        self._report_dir = parse_report_dir(report_dir)
+        if isinstance(base_trial, (str, os.PathLike)):
+            base_trial = _open_trial(os.fspath(base_trial))
+        # By keyword: smdebug <= 1.0.4 has these in another order.
+        super().__init__(base_trial=base_trial, action_str=ActionText(actions), other_trials=None)
+        self._warn_of_idle_actions()
+        self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
+        self._judged_mode = JudgedMode(self._folder)
+        self._findings = Findings(self._parameters)
+        self._references: References | None = None
+        self._fired: dict[int, bool] = {}  # the judged global steps
+        self._waiting: list[int] = []  # invoked before it was known which mode is judged
+        self._report_failed = False
+        self._listed = time.monotonic()
+        self.report["RuleParameters"] = "\n".join(f"{k}:{v}" for k, v in self._parameters.as_dict().items())
+        self._update_report()
+
+    def invoke(self, step: int) -> None:
+        """Judge a global step once it is complete, as smdebug does it, and see to what is due when the trial ends.
+
+        Raises:
+            RuleEvaluationConditionMet: A comparison at this step is a violation.
+            NoMoreData: The job has ended before this step.
+        """
+        try:
+            super().invoke(step)
+        except NoMoreData:
+            if self._waiting:  # a job of EVAL steps alone: now it is known that they are what is judged
+                waited = self._waiting.pop()
+                self._listed = -LISTING_SECONDS  # the end is listed now
+                if self.invoke_at_step(waited):
+                    self._actions.invoke()
+                    raise RuleEvaluationConditionMet(self.rule_name, waited) from None
+            self._finish()
+            raise
+
+    def invoke_at_step(self, step: int) -> bool:
+        """Return whether a comparison at this global step is a violation.
+
+        Raises:
+            InsufficientInformationForRuleInvocation: The job has ended, and nothing of its trial can be compared.
+        """
+        if step in self._fired:
+            return self._fired[step]
+        self._see(step)
+        mode = self._judged_mode.now(finished=self._folder.ended)
+        if mode is None:
+            self._waiting.append(step)
+            return False
+        if mode != self._findings.mode:
+            self._begin(mode)
+        steps = [*self._waiting, step]
+        self._waiting = []
+        fired = [self._judge(waited) for waited in steps]
+        return any(fired)
+
+    def comparisons(self) -> pandas.DataFrame:
+        """Return the history so far: a row a comparison, with tensor, worker, mode, steps, norms, ratio and verdict."""
+        return self._findings.comparisons()
+
+    def _repr_html_(self) -> str | None:
+        """Return the verdict so far and the grouped violations, as a notebook shows them."""
+        try:
+            summary = import_module("weight_update_ratio.render.summary")
+        except ImportError:  # the rule as one source file, without the package
+            return None
+        html: str = summary.findings_html(self._findings, str(self.base_trial.path))
+        return html
+
+    def _see(self, step: int) -> None:
+        """List the index again where a live job may have added to what is known of this step."""
+        folder = self._folder
+        if folder.ended:
+            return
+        known = folder.workers_at(step) >= folder.collections.num_workers or folder.last_complete > step
+        if known and (self._findings.mode is not None or time.monotonic() - self._listed < LISTING_SECONDS):
+            return
+        folder.refresh(min([step, *folder.steps[-1:]]))
+        self._listed = time.monotonic()
+
+    def _begin(self, mode: str) -> None:
+        """Begin to judge ``mode``; what was judged as GLOBAL before the first TRAIN step was no training."""
+        self._findings = Findings(self._parameters)
+        self._findings.mode = mode
+        self._fired = {}
+        self._references = References(self._folder, mode, self._parameters.num_steps)
+        if self._folder.ended:
+            self._require_a_comparison(mode)
+
+    def _require_a_comparison(self, mode: str) -> None:
+        """Raise where no step of an ended job has a tensor with a reference."""
+        found = Findings(self._parameters)
+        found.mode = mode
+        references = References(self._folder, mode, self._parameters.num_steps)
+        for step in self._folder.steps:
+            saved = self._folder.saved(step)
+            pairs = references.at(saved)
+            if any(pair.reference is not None for pair in pairs):
+                return
+            found.add(pairs, JudgedStep([], [], saved.unreadable))
+        found.add_unreadable(self._folder.unreadable)
+        found.add_reduced(self._folder.selection.reduced)
+        problem = missing_trial(self._folder) or nothing_compared(found, self._folder)
+        self._write_report(found, problem)
+        self._findings.mode = None  # asked again, it says so again
+        raise InsufficientInformationForRuleInvocation(self.rule_name, f"{problem}\n\n{problem.remedy}")
+
+    def _judge(self, step: int) -> bool:
+        self._await_event_files(step)
+        if self._folder.ended:
+            self._folder.fetch_ahead(step, LARGEST_STEP, self._findings.mode or GLOBAL)
+        saved = self._folder.saved(step)
+        pairs = self._references.at(saved) if self._references else []
+        judged = judge_pairs(self._folder.storage, pairs, self._parameters)
+        self._findings.add(pairs, judged._replace(unreadable=[]))
+        self._add_unreadable([*self._folder.unreadable, *self._unindexed(step), *saved.unreadable, *judged.unreadable])
+        fired = self._fired[step] = bool(judged.violations)
+        if fired:
+            self.logger.warning(self._warning(judged))
+        self._update_report()
+        if self._folder.ended and self._folder.step_after(step) is None:
+            self._finish()
+        elif fired:
+            self._write_report(self._findings)
+        return fired
+
+    def _add_unreadable(self, unreadable: list[Unreadable]) -> None:
+        for entry in self._findings.add_unreadable(unreadable):
+            tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
+            step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
+            self.logger.error(f"the record{tensor}{step} in {entry.file!r} {entry.reason}")
+
+    def _finish(self) -> None:
+        """Add what concerns the trial as a whole, now that no more steps come, and write the report."""
+        self._add_unreadable(self._folder.unreadable)
+        self._findings.add_reduced(self._folder.selection.reduced)
+        self._update_report()
+        problem = None if len(self._findings) else nothing_compared(self._findings, self._folder)
+        self._write_report(self._findings, problem)
+
+    def _write_report(self, findings: Findings, problem: TrialError | None = None) -> None:
+        """Write the report whole or not at all; what the disk refuses must not stop the judging."""
+        if not self._report_dir:
+            return
+        document = strict(report_document(findings, self.base_trial.path, problem))
+        path = os.path.join(self._report_dir, REPORT_FILE)
+        temporary = os.path.join(self._report_dir, f".{REPORT_FILE}.{os.getpid()}")
+        try:
+            os.makedirs(self._report_dir, exist_ok=True)
+            try:
+                with open(temporary, "w", encoding="utf-8") as file:
+                    json.dump(document, file, indent=2, allow_nan=False)
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            if not self._report_failed:  # a disk stays full for many steps
+                self.logger.error(f"the report {path!r} cannot be written: {error.strerror}")
+            self._report_failed = True
+
+    def _warn_of_idle_actions(self) -> None:
+        """Log where smdebug will stop no job: it looks for them once, now, and acts only on exactly one."""
+        for action in getattr(self._actions, "_actions", ()):
+            jobs = getattr(action, "_found_jobs", None)
+            if jobs is not None and len(jobs) != 1:
+                prefix = getattr(action, "_training_job_prefix", None)
+                self.logger.warning(
+                    f"the action stoptraining will stop nothing: the names of {len(jobs)} training jobs in progress "
+                    f"begin with {prefix!r}, and it needs exactly one"
+                )
+
+    def _warning(self, judged: JudgedStep) -> str:
+        """Return the line that is logged where a step fires; whole, for smdebug drops what repeats a format string."""
+        worst = max(judged.violations, key=_severity)
+        return (
+            f"{self.rule_name} fired at step {worst.global_step} ({worst.mode} step {worst.step}): "
+            f"{len(judged.violations)} of {len(judged.comparisons)} ratios; the worst is {worst.verdict}: "
+            f"tensor {worst.tensor!r} of {worst.worker}, ratio {worst.ratio:.6g} = "
+            f"{worst.update_norm:.6g} / {worst.weight_norm:.6g} against step {worst.reference_step}"
+        )
+
+    def _await_event_files(self, step: int) -> None:
+        """Wait for event files that a live job's index names and that are not there yet, while that may help."""
+        for _ in range(EVENT_FILE_LOOKS):
+            if self._folder.ended or not self._folder.missing_event_files(step):
+                return
+            newest = self._folder.steps[-1]
+            if newest > step and not self._folder.missing_event_files(newest):
+                return
+            time.sleep(EVENT_FILE_SECONDS)
+            self._folder.refresh(step)
+
+    def _unindexed(self, step: int) -> list[Unreadable]:
+        """Return what is unreadable of the steps before this one that lack an index file: smdebug passes over them."""
+        found: list[Unreadable] = []
+        before = self._folder.step_before(step)
+        while before is not None and not self._folder.is_indexed(before):
+            found = self._folder.saved(before).unreadable + found
+            before = self._folder.step_before(before)
+        return found
+
+    def _update_report(self) -> None:
+        counts = self._findings.counts
+        self.report["RuleTriggered"] = sum(self._fired.values())
+        self.report["Violations"] = counts["violations"]
+        self.report["Datapoints"] = counts["comparisons"]
+        self.report["Details"] = {
+            "mode": self._findings.mode,
+            "steps": counts["steps"],
+            "skipped": counts["skipped"],
+            "unreadable": counts["unreadable"],
+            "violations": [group.as_dict() for group in self._findings.violations],
+        }
+
+
+def _severity(violation: Comparison) -> tuple[int, float]:
+    order = (SMALL, LARGE, NOT_FINITE).index(violation.verdict)
+    return order, {SMALL: -violation.ratio, LARGE: violation.ratio}.get(violation.verdict, 0.0)
+
+
+def _open_trial(path: str) -> Any:
+    """Return smdebug's Trial of a folder that is there; smdebug alone would wait for ever for one that is not."""
+    open_storage(path)
+    from smdebug.trials import create_trial
+
+    return create_trial(path)
