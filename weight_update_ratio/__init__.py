@@ -1,0 +1,42 @@
+"""WeightUpdateRatio: is every weight of a training job updated too much, too little, or not at all?
+
+The open drop-in for the built-in rule of Amazon SageMaker Debugger. ``WeightUpdateRatio`` is the smdebug Rule,
+``check_trial`` judges a recorded trial folder without smdebug. Both are imported when first asked for: smdebug takes
+seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .check import check_trial as check_trial
+    from .follow import follow_trial as follow_trial
+    from .report import Report as Report
+    from .rule import WeightUpdateRatio as WeightUpdateRatio
+    from .storage import TrialError as TrialError
+
+__version__ = "0.1.0"
+__all__ = ["Report", "TrialError", "WeightUpdateRatio", "__version__", "check_trial", "follow_trial"]
+
+_HOMES = {
+    "Report": "report",
+    "TrialError": "storage",
+    "WeightUpdateRatio": "rule",
+    "check_trial": "check",
+    "follow_trial": "follow",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
+    return sorted(__all__)

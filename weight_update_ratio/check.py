@@ -1,0 +1,193 @@
+"""A whole recorded trial, judged from its folder: what the command and CI call."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from bisect import bisect_left
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
+
+from .comparison import judge_pairs
+from .findings import Findings, nothing_compared
+from .index_file import LARGEST_STEP
+from .parameters import Parameters, parse_parameters
+from .report import Report
+from .s3_storage import open_storage
+from .steps import GLOBAL, JudgedMode, References
+from .storage import TrialError
+from .trial_folder import TrialFolder, missing_trial
+
+Progress = Callable[[int, int], None]
+
+MOST_RANGES = 64  # that an executor gets: enough to keep many workers busy to the end
+LEAST_STEPS = 8  # of a range, for each reads the step before it once more
+
+
+def check_trial(
+    trial: Any,
+    num_steps: Any = None,
+    large_threshold: Any = 10.0,
+    small_threshold: Any = 1e-8,
+    epsilon: Any = 1e-9,
+    collection_names: Any = "weights",
+    tensor_regex: Any = None,
+    start_step: int = 0,
+    end_step: int | None = None,
+    executor: Executor | None = None,
+    progress: Progress | bool | None = None,
+) -> Report:
+    """Return the report of a trial folder, as it is now: it never waits, and needs no end-of-job file.
+
+    Args:
+        trial: Path of the trial folder, or an smdebug Trial.
+        num_steps: Compare with the oldest saved step at most so many steps back; None: with the previous saved step.
+        large_threshold: A ratio above it is a violation.
+        small_threshold: A ratio below it is a violation.
+        epsilon: Added to the norm of the weights, in their unit; > 0.
+        collection_names: Collections whose tensors are compared, separated by commas.
+        tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
+        start_step: First global step that is judged; its reference may be an earlier one.
+        end_step: Global step before which judging ends; None: after the last.
+        executor: Any concurrent.futures.Executor, such as Dask's ``Client.get_executor()``: it is given ranges of
+            steps, which need nothing of each other. Its workers read the folder themselves. The report is the same.
+        progress: Called with (saved steps done, saved steps in all) after each; True shows a progress bar.
+
+    Raises:
+        ValueError: A parameter is not valid.
+        TrialError: There is no trial at this place, or the executor broke.
+    """
+    parameters = parse_parameters(num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex)
+    first, end = step_range(start_step, end_step)
+    location = trial_location(trial)
+    folder = TrialFolder(open_storage(location), parameters, range_steps(trial))
+    missing = missing_trial(folder)
+    if missing is not None:
+        raise missing
+    report = Report(location, parameters)
+    report.mode = JudgedMode(folder).of_finished_job()
+    steps = folder.steps[bisect_left(folder.steps, first) : bisect_left(folder.steps, end)]
+    with _progress(progress) as step_done:
+        if executor is None:
+            for done, _ in enumerate(judge_steps(folder, report, steps, end), 1):
+                step_done(done, len(steps))
+        else:
+            _judge_ranges(executor, folder, steps, report, step_done)
+    finish_report(report, folder)
+    return report
+
+
+def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextManager[Progress]:
+    if progress is True:
+        from .render.progress import progress_bar
+
+        return progress_bar()
+    return contextlib.nullcontext(progress or (lambda done, total: None))
+
+
+def trial_location(trial: Any) -> str:
+    """Return the path or URI of a trial's folder: of smdebug's Trial, or as it was passed."""
+    location: str = os.fspath(getattr(trial, "path", trial) if not isinstance(trial, os.PathLike) else trial)
+    return location
+
+
+def range_steps(trial: Any) -> tuple[int | None, int | None] | None:
+    """Return the global steps, end exclusive, that smdebug's Trial was told to keep to; None: all."""
+    steps: tuple[int | None, int | None] | None = getattr(trial, "range_steps", None)
+    return steps
+
+
+def judge_steps(folder: TrialFolder, findings: Findings, steps: Iterable[int], end: int = 0) -> Iterator[int]:
+    """Judge saved global steps, in their order, in the findings' mode; yield each when it is done.
+
+    Steps before ``end`` are fetched ahead of their turn, where that takes time; those of a live job may not be whole.
+    """
+    mode = findings.mode or GLOBAL
+    references = References(folder, mode, folder.parameters.num_steps)
+    for global_step in steps:
+        folder.fetch_ahead(global_step, end, mode)
+        saved = folder.saved(global_step)
+        pairs = references.at(saved)
+        findings.add(pairs, judge_pairs(folder.storage, pairs, folder.parameters))
+        findings.add_unreadable(saved.unreadable)
+        yield global_step
+
+
+def finish_report(report: Report, folder: TrialFolder) -> None:
+    """Add to a report what concerns the trial as a whole."""
+    report.add_unreadable(folder.unreadable + folder.misnamed_members())
+    report.add_reduced(folder.selection.reduced)
+    if not len(report) and report.problem is None:
+        report.problem = nothing_compared(report, folder)
+
+
+def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
+    """Return (first global step, end), checked; an end that is not given is beyond every step."""
+    if isinstance(start_step, bool) or not isinstance(start_step, int) or start_step < 0:
+        raise ValueError(f"'start_step' must be a whole number >= 0 (got {start_step!r})")
+    if end_step is None:
+        return start_step, LARGEST_STEP
+    if isinstance(end_step, bool) or not isinstance(end_step, int) or end_step <= start_step:
+        raise ValueError(f"'end_step' must be a whole number > 'start_step' {start_step} or None (got {end_step!r})")
+    return start_step, end_step
+
+
+class _RangeFindings(NamedTuple):
+    findings: Findings
+    reduced: dict[str, str]
+    seen: set[str]
+
+
+def _judge_ranges(
+    executor: Executor, folder: TrialFolder, steps: list[int], report: Report, progress: Progress
+) -> None:
+    """Add what ranges of the steps give, in the order of the steps, as an executor's workers end with them."""
+    size = max(LEAST_STEPS, -(-len(steps) // MOST_RANGES))
+    ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
+    location = folder.storage.location
+    place = location if location.startswith("s3://") else os.path.abspath(os.path.expanduser(location))
+    futures: dict[Future[_RangeFindings], int] = {}
+    try:
+        for position, part in enumerate(ranges):
+            future = executor.submit(
+                _judge_range, place, folder.parameters, folder.range_steps, report.mode or "", part[0], part[-1] + 1
+            )
+            futures[future] = position
+        waiting: dict[int, _RangeFindings] = {}
+        merged = done = 0
+        for future in as_completed(futures):
+            position = futures[future]
+            waiting[position] = future.result()
+            done += len(ranges[position])
+            while merged in waiting:
+                found = waiting.pop(merged)
+                report.merge(found.findings)
+                folder.selection.learn(found.reduced, found.seen)
+                merged += 1
+            progress(done, len(steps))
+    except BrokenExecutor as error:
+        raise TrialError(
+            f"the executor broke while it judged {folder.storage.location!r}: {error or 'a worker died'}",
+            "Check it without an executor, or with one that replaces a dead worker, such as Dask's.",
+        ) from None
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _judge_range(
+    location: str,
+    parameters: Parameters,
+    kept: tuple[int | None, int | None] | None,
+    mode: str,
+    first: int,
+    end: int,
+) -> _RangeFindings:
+    """Return what a worker finds at the global steps from ``first`` to before ``end``; it is told nothing of others."""
+    folder = TrialFolder(open_storage(location), parameters, kept)
+    findings = Findings(parameters)
+    findings.mode = mode
+    steps = folder.steps[bisect_left(folder.steps, first) : bisect_left(folder.steps, end)]
+    for _ in judge_steps(folder, findings, steps, end):
+        pass
+    return _RangeFindings(findings, folder.selection.reduced, folder.selection.seen())
