@@ -1,0 +1,580 @@
+"""The command, mostly in processes of its own: what it prints, writes and imports, and its exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import runpy
+import select
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from click.testing import CliRunner
+
+import weight_update_ratio
+from weight_update_ratio import check_trial
+from weight_update_ratio.cli import main
+
+from .conftest import (
+    RECORDED,
+    REPOSITORY,
+    assert_same_comparisons,
+    event_file,
+    random_walk,
+    recorded_truth,
+    run_command,
+)
+
+F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
+HEALTHY, FROZEN = RECORDED["pytorch_healthy"], RECORDED["pytorch_frozen"]
+
+
+def run_here(*arguments: Any) -> Any:
+    """Run the command in this process."""
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+class TestExitCodes:
+    @pytest.mark.parametrize(
+        ("name", "code"),
+        [
+            ("pytorch_healthy", 0),
+            ("pytorch_killed", 0),
+            ("pytorch_ddp_one", 0),
+            ("tf_keras", 0),
+            ("pytorch_frozen", 1),
+            ("pytorch_exploding", 1),
+            ("pytorch_reductions_only", 2),
+            ("xgboost", 2),
+        ],
+    )
+    def test_recorded_trials(self, name: str, code: int) -> None:
+        """0 nothing fired, 1 the rule fired, 2 it could not be judged: one message and one remedy."""
+        done = run_command("check", RECORDED[name])
+        assert code == done.returncode
+        assert done.stdout.startswith(("OK ", "FIRED ", "NOT JUDGED ")[code])
+        assert_message_and_remedy(done.stderr) if code == 2 else assert_nothing(done.stderr)
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--num-steps", "0"], "'num_steps' must be a whole number >= 1 or None (got '0')"),
+            (["--large-threshold", "abc"], "'large_threshold' must be a finite number (got 'abc')"),
+            (["--small-threshold", "11"], "'large_threshold' must be greater than 'small_threshold'"),
+            (["--epsilon", "0"], "'epsilon' must be > 0 (got '0')"),
+            (["--tensor-regex", "("], "'tensor_regex' must hold patterns that compile (got '('"),
+            (["--start-step", "5", "--end-step", "5"], "'end_step' must be a whole number > 'start_step' 5"),
+            (["--history", "rows.txt"], "'--history' must end in .jsonl, .csv, .parquet (got 'rows.txt')"),
+            (["--output", "/no/such/folder/report"], "'/no/such/folder/report' cannot be written: No such file"),
+            (["--history", "/no/such/folder/rows.csv"], "'/no/such/folder/rows.csv' cannot be written: No such file"),
+            (["--output", "/dev/full"], "'/dev/full' cannot be written: No space left on device"),
+            (["--collection-names", "nothing"], "no tensor of the collection 'nothing' was saved"),
+            (["--end-step", "1"], "there is nothing to compare"),
+        ],
+    )
+    def test_what_cannot_be_judged(self, arguments: list[str], words: str) -> None:
+        """Bad arguments, files that cannot be written, nothing to compare: 2, and said."""
+        done = run_command("check", HEALTHY, *arguments)
+        assert (2, True) == (done.returncode, words in done.stderr)
+        assert_message_and_remedy(done.stderr)
+
+    @pytest.mark.parametrize("arguments", [["--format", "xml"], ["--start-step", "-1"], ["--no-such"], ["a", "b"], []])
+    def test_what_click_refuses(self, arguments: list[str]) -> None:
+        """Usage errors are 2 as well."""
+        done = run_command("check", *arguments)
+        assert 2 == done.returncode
+        assert re.search(r"^Try 'weight-update-ratio check (--help|-h)' for help\.$", done.stderr, re.MULTILINE)
+
+    def test_no_trial(self, tmp_path: Path) -> None:
+        """An empty folder, a path that is not there, a file."""
+        for path, words in (
+            (tmp_path, "is no trial: it has neither 'collections' nor 'index'"),
+            (tmp_path / "nowhere", "does not exist"),
+            (__file__, "is a file, not a trial folder"),
+            ("", "the trial folder '' does not exist"),
+        ):
+            done = run_command("check", path)
+            assert (2, "", True) == (done.returncode, done.stdout, words in done.stderr)
+            assert_message_and_remedy(done.stderr)
+
+    def test_unreadable_and_nothing_fired(self, write_trial: Any) -> None:
+        """What could not be read is no pass; a violation elsewhere is a violation all the same."""
+        trial = write_trial({"w": random_walk()}, steps=4)
+        event_file(trial.path, 3).write_bytes(b"")
+        done = run_command("check", trial.path)
+        assert 2 == done.returncode
+        assert done.stdout.startswith("NOT JUDGED")
+        assert "1 record could not be read" in done.stdout
+        assert 1 == run_command("check", trial.path, "--large-threshold", "0.000001").returncode
+
+    def test_a_reader_that_goes_away_changes_no_verdict(self) -> None:
+        """A closed pipe is no violation, and no traceback."""
+        read, write = os.pipe()
+        os.close(read)
+        command = [sys.executable, "-m", "weight_update_ratio", "check", str(HEALTHY)]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=environment, timeout=60)
+        os.close(write)
+        assert (0, b"") == (done.returncode, done.stderr)
+
+    def test_a_full_disk_is_no_violation(self) -> None:
+        """The report was not written, so there is none."""
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "weight_update_ratio", "check", str(HEALTHY)]
+            environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60)
+        assert 2 == done.returncode
+        assert_message_and_remedy(done.stderr.decode())
+
+    def test_an_interrupt_is_no_violation(self, tmp_path: Path) -> None:
+        """Ctrl-C ends it with 2: it was not judged."""
+        fifo = tmp_path / "history.csv"
+        os.mkfifo(fifo)
+        read = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(read, F_SETPIPE_SZ, 4096)  # less than the history: the command waits until somebody reads it
+        command = [sys.executable, "-m", "weight_update_ratio", "check", str(HEALTHY), "--history", str(fifo)]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, encoding="utf-8")
+        try:
+            assert select.select([read], [], [], 60)[0]
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            os.close(read)
+        assert 2 == process.returncode
+        assert "interrupted before the trial was judged" in errors
+
+    def test_a_defect_is_no_violation(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A traceback would end with 1, which means that the rule fired; a defect cannot be had but by making one."""
+
+        def defect(*arguments: Any, **options: Any) -> None:
+            raise ZeroDivisionError("division by zero")
+
+        monkeypatch.setattr("weight_update_ratio.check.check_trial", defect)
+        done = run_here("check", HEALTHY)
+        assert (2, True) == (done.exit_code, "a defect of this command: ZeroDivisionError: division" in done.output)
+
+
+def assert_message_and_remedy(errors: str) -> None:
+    message, empty, remedy, end = errors.split("\n")
+    assert message.startswith("Error: ")
+    assert ("", "") == (empty, end)
+    assert remedy.endswith((".", "takes.", "written."))
+
+
+def assert_nothing(errors: str) -> None:
+    assert "" == errors
+
+
+class TestOutput:
+    def test_text(self) -> None:
+        """The whole text of a trial with a frozen layer."""
+        done = run_command("check", os.path.relpath(FROZEN, REPOSITORY), cwd=REPOSITORY)
+        expected = """\
+FIRED  examples/trials/pytorch_frozen: 19 of 76 update-to-weight ratios are violations
+
+ verdict   tensor                 TRAIN steps   count   worst ratio   at step
+ ────────────────────────────────────────────────────────────────────────────
+ small     TinyNet_conv1.weight          1-19      19             0         1
+
+Not changed at all: frozen (requires_grad or trainable is off), not given to the optimizer, or its gradient is zero.
+
+20 TRAIN steps, 4 tensors, 1 worker, 76 comparisons, 19 violations, 0 skipped, 0 unreadable
+"""
+        assert expected == done.stdout
+
+    @pytest.mark.parametrize("name", sorted(RECORDED))
+    def test_json_alone_on_stdout(self, name: str) -> None:
+        """Whatever the verdict, stdout is one strict JSON document."""
+        done = run_command("check", RECORDED[name], "--format", "json")
+        document = json.loads(done.stdout, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+        assert len(recorded_truth(name)) == document["counts"]["comparisons"]
+        assert {0: (False, True), 1: (True, True), 2: (False, False)}[done.returncode] == (
+            document["fired"],
+            document["complete"],
+        )
+
+    def test_quiet(self) -> None:
+        """The exit code tells; errors are still said."""
+        assert (1, "", "") == (lambda d: (d.returncode, d.stdout, d.stderr))(run_command("check", FROZEN, "--quiet"))
+        done = run_command("check", RECORDED["xgboost"], "--quiet")
+        assert (2, "") == (done.returncode, done.stdout)
+        assert_message_and_remedy(done.stderr)
+
+    @pytest.mark.parametrize("style", ["text", "json"])
+    def test_output_to_a_file(self, tmp_path: Path, style: str) -> None:
+        """The file holds what stdout would have, and stdout nothing."""
+        printed = run_command("check", FROZEN, "--format", style)
+        written = run_command("check", FROZEN, "--format", style, "--output", tmp_path / "report")
+        assert (1, "") == (written.returncode, written.stdout)
+        assert printed.stdout.rstrip("\n") == (tmp_path / "report").read_text("utf-8").rstrip("\n")
+        assert ["report"] == os.listdir(tmp_path)
+
+    def test_text_where_only_ascii_can_be_printed(self) -> None:
+        """Lines become dashes, names become escapes, and nothing fails."""
+        done = run_command("check", FROZEN, env={"PYTHONIOENCODING": "ascii"})
+        assert (1, True) == (done.returncode, done.stdout.isascii())
+        assert " -----" in done.stdout
+
+    def test_names_from_a_trial_cannot_command_the_terminal(self, write_trial: Any) -> None:
+        """Control characters and markup are shown, not obeyed."""
+        trial = write_trial({"\x1b[2J[red]w[/red]\x07": [1.0, 100.0]})
+        done = run_command("check", trial.path)
+        assert "\\x1b[2J[red]w[/red]\\x07" in done.stdout
+        assert "\x1b" not in done.stdout
+
+    def test_an_error_with_control_characters(self) -> None:
+        """A path is shown, not obeyed."""
+        assert "'a\\x1b[31mb' does not exist" in run_command("check", "a\x1b[31mb").stderr.replace("\\\\", "\\")
+
+
+class TestFiles:
+    def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
+        """The file that it leads to is replaced."""
+        (tmp_path / "link").symlink_to("target")
+        (tmp_path / "target").write_text("old")
+        run_command("check", HEALTHY, "--output", tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "target").read_text().startswith("OK ")
+
+    def test_a_pipe_is_written_to(self, tmp_path: Path) -> None:
+        """A named pipe is not replaced by a file."""
+        os.mkfifo(tmp_path / "pipe")
+        read: list[str] = []
+        reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
+        reader.start()
+        done = run_here("check", HEALTHY, "--output", tmp_path / "pipe")
+        reader.join(30)
+        assert 0 == done.exit_code
+        assert read[0].startswith("OK ")
+        assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+    def test_permissions_are_those_of_any_new_file(self, tmp_path: Path) -> None:
+        """As the umask has them, not a temporary file's."""
+        run_here("check", HEALTHY, "--output", tmp_path / "report")
+        (tmp_path / "other").touch()
+        assert (tmp_path / "other").stat().st_mode == (tmp_path / "report").stat().st_mode
+
+    def test_a_failure_leaves_no_half_file(self, tmp_path: Path) -> None:
+        """Neither under its name nor under a temporary one."""
+        (tmp_path / "folder").mkdir()
+        done = run_here("check", HEALTHY, "--history", tmp_path / "folder" / ("x" * 300 + ".csv"))
+        assert (2, []) == (done.exit_code, os.listdir(tmp_path / "folder"))
+
+    @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+    def test_history(self, tmp_path: Path, ending: str) -> None:
+        """Every comparison, and every digit of it, in each format."""
+        name = "pytorch_exploding"
+        done = run_command("check", RECORDED[name], "--history", tmp_path / f"rows.{ending}", "--quiet")
+        assert (1, "", "") == (done.returncode, done.stdout, done.stderr)
+        rows = list(read_history(tmp_path / f"rows.{ending}"))
+        expected = [tuple(row) for row in check_trial(RECORDED[name])]
+        assert [tuple(map(str, row)) for row in expected] == [tuple(map(str, row.values())) for row in rows]
+        found = {(r["tensor"], r["worker"], int(r["step"])): r for r in rows}
+        triples = {k: (r["mode"], int(r["reference_step"]), float(r["ratio"])) for k, r in found.items()}
+        assert_same_comparisons(recorded_truth(name), triples)
+
+    def test_parquet_without_pyarrow(self, tmp_path: Path) -> None:
+        """The error says what to install."""
+        blocked = "import sys; sys.modules['pyarrow'] = None; from weight_update_ratio.cli import main; main()"
+        command = [sys.executable, "-c", blocked, "check", str(HEALTHY), "--history", str(tmp_path / "rows.parquet")]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=60)
+        expected = (
+            "Error: writing Parquet needs pyarrow, which is not installed\n\n"
+            "pip install 'weight-update-ratio[parquet]'\n"
+        )
+        assert (2, expected) == (done.returncode, done.stderr)
+
+    def test_history_and_output_together(self, tmp_path: Path) -> None:
+        """Both are written, and the verdict is the exit code."""
+        done = run_here(
+            "check", FROZEN, "--history", tmp_path / "h.csv", "--output", tmp_path / "o", "--format", "json"
+        )
+        assert (1, ["h.csv", "o"]) == (done.exit_code, sorted(os.listdir(tmp_path)))
+
+
+def read_history(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix == ".jsonl":
+        yield from map(json.loads, path.read_text().splitlines())
+    elif path.suffix == ".csv":
+        with path.open(newline="") as file:
+            yield from csv.DictReader(file)
+    else:
+        import pandas
+
+        yield from pandas.read_parquet(path).to_dict("records")
+
+
+class TestOptions:
+    def test_every_option_reaches_the_check(self, write_trial: Any) -> None:
+        """Each changes what is judged as check_trial's argument does."""
+        trial = write_trial(
+            {"a/w": random_walk(), "b/w": random_walk(seed=1), "c": random_walk(seed=2)},
+            steps=12,
+            collections={"weights": ["a/w"], "others": ["b/w", "c"]},
+        )
+        arguments = {
+            "num_steps": 3,
+            "large_threshold": 0.02,
+            "small_threshold": 0.001,
+            "epsilon": 0.5,
+            "collection_names": "weights,others",
+            "tensor_regex": "/w",
+            "start_step": 4,
+            "end_step": 9,
+        }
+        options = [part for name, value in arguments.items() for part in ("--" + name.replace("_", "-"), value)]
+        done = run_here("check", trial.path, "--format", "json", *options)
+        expected = check_trial(trial.path, **arguments)  # type: ignore[arg-type]
+        assert expected.to_dict() == {**json.loads(done.stdout), "trial": str(trial.path)}
+        assert 10 == expected.counts["comparisons"]
+
+    def test_version(self) -> None:
+        """The package's."""
+        assert f"weight-update-ratio, version {weight_update_ratio.__version__}\n" == run_here("--version").output
+
+    @pytest.mark.parametrize("option", ["-h", "--help"])
+    def test_help(self, option: str) -> None:
+        """Both commands explain themselves."""
+        assert "check Judge the recorded trial folder TRIAL." in " ".join(run_here(option).output.split())
+        assert "--large-threshold X" in run_here("check", option).output
+
+
+class TestTerminal:
+    def run_in_terminal(self, *arguments: Any, **environment: str) -> tuple[int, str, str]:
+        """Return the exit code, and what stdout and stderr showed as terminals of 70 columns of their own."""
+        ends = [pty.openpty() for _ in range(2)]
+        for _, slave in ends:
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+        command = [sys.executable, "-m", "weight_update_ratio", *map(str, arguments)]
+        variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm", **environment}
+        variables.pop("COLUMNS", None)
+        process = subprocess.Popen(command, stdout=ends[0][1], stderr=ends[1][1], env=variables)
+        shown: list[bytes] = [b"", b""]
+
+        def read(number: int) -> None:
+            with contextlib.suppress(OSError):  # so Linux says that nobody has the terminal any more
+                while True:
+                    shown[number] += os.read(ends[number][0], 65536)
+
+        readers = [threading.Thread(target=read, args=(number,)) for number in range(2)]
+        for _, slave in ends:
+            os.close(slave)
+        for reader in readers:
+            reader.start()
+        code = process.wait(60)
+        for reader in readers:
+            reader.join(10)
+        for master, _ in ends:
+            os.close(master)
+        return code, shown[0].decode(), shown[1].decode()
+
+    def test_colours_width_and_a_progress_bar(self) -> None:
+        """A terminal gets the verdict in colour, a table of its width, and a bar on stderr that goes when done."""
+        code, out, errors = self.run_in_terminal("check", FROZEN)
+        assert 1 == code
+        assert "\x1b[1;31mFIRED\x1b[0m" in out
+        assert "checking" in errors
+        assert errors.rstrip("\r\n").endswith("\x1b[2K")
+
+    def test_no_color(self) -> None:
+        """NO_COLOR is heeded."""
+        _, out, _ = self.run_in_terminal("check", FROZEN, NO_COLOR="1")
+        assert "\x1b" not in out
+        assert "FIRED" in out
+
+    def test_quiet_shows_nothing(self) -> None:
+        """Neither report nor bar."""
+        assert (1, "", "") == self.run_in_terminal("check", FROZEN, "--quiet")
+
+    def test_in_this_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The same with a terminal as this process's stdout and stderr."""
+        master, slave = pty.openpty()
+        shown: list[bytes] = []
+
+        def read() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    shown.append(os.read(master, 65536))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        with open(slave, "w", encoding="utf-8") as terminal:
+            monkeypatch.setattr(sys, "stdout", terminal)
+            monkeypatch.setattr(sys, "stderr", terminal)
+            with pytest.raises(SystemExit) as caught:
+                main(["check", str(FROZEN)])
+        reader.join(10)
+        os.close(master)
+        assert 1 == caught.value.code
+        assert b"FIRED" in b"".join(shown)
+
+
+class TestInThisProcess:
+    def test_stdout_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A full disk is said; a reader that went away is not."""
+        with open("/dev/full", "w") as full:
+            monkeypatch.setattr(sys, "stdout", full)
+            with pytest.raises(SystemExit) as caught:
+                main(["check", str(HEALTHY)])
+            assert 2 == caught.value.code
+            assert os.fstat(full.fileno()).st_rdev == os.stat(os.devnull).st_rdev
+
+    def test_a_reader_that_went_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The verdict stands."""
+        read, write = os.pipe()
+        os.close(read)
+        with open(write, "w") as pipe:
+            monkeypatch.setattr(sys, "stdout", pipe)
+            with pytest.raises(SystemExit) as caught:
+                main(["check", str(FROZEN)])
+        assert 1 == caught.value.code
+
+    def test_ascii(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the encoding cannot say is escaped."""
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+        with pytest.raises(SystemExit):
+            main(["check", str(FROZEN)])
+        assert b" ------" in raw.getvalue()
+
+    def test_an_interrupt(self, tmp_path: Path) -> None:
+        """As Ctrl-C sends it to this process."""
+        os.mkfifo(tmp_path / "h.csv")
+        timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        done = run_here("check", HEALTHY, "--history", tmp_path / "h.csv")
+        timer.join()
+        assert (2, True) == (done.exit_code, "interrupted before the trial was judged" in done.output)
+
+    def test_as_a_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """``python -m weight_update_ratio`` is the command."""
+        monkeypatch.setattr(sys, "argv", ["weight_update_ratio", "check", str(FROZEN), "--quiet"])
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module("weight_update_ratio", run_name="__main__")
+        assert 1 == caught.value.code
+
+    def test_output_without_a_report(self, tmp_path: Path) -> None:
+        """``--output`` and ``--quiet`` together write the file and print nothing."""
+        done = run_here("check", FROZEN, "--quiet", "--output", tmp_path / "report")
+        assert (1, "") == (done.exit_code, done.output)
+        assert (tmp_path / "report").read_text().startswith("FIRED")
+
+    def test_quiet(self) -> None:
+        """The exit code tells."""
+        assert (1, "") == (lambda done: (done.exit_code, done.output))(run_here("check", FROZEN, "--quiet"))
+
+    def test_parquet_without_pyarrow(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """The error says what to install."""
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        done = run_here("check", HEALTHY, "--history", tmp_path / "rows.parquet")
+        assert (2, True) == (done.exit_code, "pip install 'weight-update-ratio[parquet]'" in done.output)
+
+    def test_parquet(self, tmp_path: Path) -> None:
+        """The frame is written."""
+        assert 0 == run_here("check", HEALTHY, "--history", tmp_path / "rows.parquet").exit_code
+        assert 76 == len(list(read_history(tmp_path / "rows.parquet")))
+
+    @pytest.mark.parametrize("ending", ["csv", "jsonl"])
+    def test_other_histories(self, tmp_path: Path, ending: str) -> None:
+        """A row a comparison."""
+        assert 0 == run_here("check", HEALTHY, "--history", tmp_path / f"rows.{ending}").exit_code
+        assert 76 == len(list(read_history(tmp_path / f"rows.{ending}")))
+
+    @pytest.mark.parametrize(
+        ("arguments", "code"),
+        [
+            (["check", HEALTHY], 0),
+            (["check", HEALTHY, "--num-steps", "0"], 2),
+            (["check", "/no/such/trial"], 2),
+            (["check", HEALTHY, "--history", "x"], 2),
+            (["check", RECORDED["xgboost"]], 2),
+        ],
+    )
+    def test_codes(self, arguments: list[Any], code: int) -> None:
+        """As in a process of its own."""
+        assert code == run_here(*arguments).exit_code
+
+
+class TestCost:
+    HEAVY = ("smdebug", "torch", "tensorflow", "pandas", "boto3", "botocore", "pyarrow", "numpy", "rich")
+
+    def imported(self, *arguments: Any) -> set[str]:
+        """Return which of the heavy packages a command imports."""
+        command = [sys.executable, "-X", "importtime", "-m", "weight_update_ratio", *map(str, arguments)]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=60)
+        modules = {
+            line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")
+        }
+        return modules & set(self.HEAVY)
+
+    def test_help_imports_nothing_heavy(self) -> None:
+        """It answers at once."""
+        assert set() == self.imported("--help") | self.imported("check", "--help")
+
+    def test_a_check_imports_only_what_it_needs(self) -> None:
+        """Neither smdebug, which takes seconds, nor pandas or boto3."""
+        assert {"numpy", "rich"} == self.imported("check", HEALTHY)
+        assert {"numpy"} == self.imported("check", HEALTHY, "--format", "json")
+
+    @pytest.mark.parametrize(("arguments", "seconds"), [(["--help"], 0.5), (["check", HEALTHY], 1.5)])
+    def test_time(self, arguments: list[Any], seconds: float) -> None:
+        """The best of three is within the bound."""
+
+        def measured() -> float:
+            start = time.perf_counter()
+            run_command(*arguments)
+            return time.perf_counter() - start
+
+        assert min(measured() for _ in range(3)) < seconds
+
+
+class TestNotInTheMainThread:
+    def test_check(self) -> None:
+        """Where no signal can come, the command runs all the same."""
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(run_here("check", FROZEN, "--quiet").exit_code))
+        thread.start()
+        thread.join(60)
+        assert [1] == found
+
+
+class TestOptionsThatExcludeEachOther:
+    def test_follow_and_dask(self) -> None:
+        """A job that is still writing is not split into ranges."""
+        done = run_here("check", FROZEN, "--follow", "--dask", "tcp://127.0.0.1:1")
+        assert (2, True) == (done.exit_code, "'--follow' and '--dask' exclude each other" in done.output)
+
+    def test_a_tensorboard_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
+        """One message, and exit code 2."""
+        (tmp_path / "file").touch()
+        done = run_here("check", FROZEN, "--tensorboard", tmp_path / "file" / "logs")
+        assert (2, True) == (done.exit_code, "cannot be written" in done.output)
+
+    def test_sigterm(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It ends the command as an exception does, with 128 and its number."""
+
+        def terminated(*arguments: Any, **options: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+        monkeypatch.setattr("weight_update_ratio.check.check_trial", terminated)
+        assert 143 == run_here("check", FROZEN).exit_code
