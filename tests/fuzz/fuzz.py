@@ -1,0 +1,44 @@
+"""Fuzz a reader of the package, guided by its coverage.
+
+    pip install atheris
+    python -m tests.fuzz.fuzz event_file -max_total_time=600
+    python -m tests.fuzz.fuzz index -max_total_time=600
+
+Options after the reader's name are libFuzzer's. Inputs that reach new code are kept in a folder in the system's
+temporary directory; one that breaks a reader is left in the current directory, and belongs into ``corpus/`` once
+mended: the ordinary tests replay all of that.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+READERS = ("event_file", "index")
+LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=16384")
+
+
+def main() -> None:
+    """Run one reader's fuzzer until libFuzzer ends it."""
+    if sys.argv[1:2] == [] or sys.argv[1] not in READERS:
+        sys.exit(f"Name a reader to fuzz: {' or '.join(READERS)}")
+    import atheris
+
+    with atheris.instrument_imports(include=["weight_update_ratio"]):
+        from . import harness
+
+    reader = sys.argv[1]
+    target = harness.read_record if reader == "event_file" else harness.judge_index
+    seeds = harness.record_seeds if reader == "event_file" else harness.index_seeds
+    folder = Path(tempfile.gettempdir()) / f"weight_update_ratio_fuzz_{reader}"
+    folder.mkdir(exist_ok=True)
+    for number, seed in enumerate(seeds()):
+        (folder / f"seed_{number:03d}").write_bytes(seed)
+    kept = Path(__file__).parent / "corpus" / reader
+    atheris.Setup([sys.argv[0], *LIMITS, *sys.argv[2:], str(folder), str(kept)], target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What the fuzzers run, and the tests replay: bytes in, and only the package's own errors may come out.
+
+An input of the event file's harness is a byte that says how the rest becomes a record, a byte with the step, and the
+rest. One of the index's harness is a collections file and two index files with ``SEPARATOR`` between them, over a
+recorded event file.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from pathlib import Path
+from typing import Any, Iterator
+
+from weight_update_ratio.checksum import masked_crc32c
+from weight_update_ratio.comparison import judge_pairs
+from weight_update_ratio.event_file import (
+    UNCHECKED,
+    TensorLayout,
+    record_mode_step,
+    record_name,
+    tensor_array,
+    tensor_layout,
+)
+from weight_update_ratio.findings import nothing_compared
+from weight_update_ratio.parameters import parse_parameters
+from weight_update_ratio.ratio import update_norms, weight_norm
+from weight_update_ratio.report import Report
+from weight_update_ratio.steps import JudgedMode, References
+from weight_update_ratio.storage import DiskStorage, UnreadableError
+from weight_update_ratio.trial_folder import TrialFolder, missing_trial
+
+RECORDED = Path(__file__).parents[2] / "examples" / "trials" / "pytorch_healthy"
+TENSOR = "TinyNet_bn1.weight"
+SEPARATOR = b"\n--\n"
+AS_IT_IS, UNCHECKED_PAYLOAD, CHECKED_PAYLOAD = range(3)
+COLLECTIONS = "collections/000000000/worker_0_collections.json"
+INDEX = "index/000000000/{:012d}_worker_0.json"
+EVENTS = "events/{0:012d}/{0:012d}_worker_0.tfevents"
+
+
+def read_record(data: bytes) -> None:
+    """Read one record as a judgement does."""
+    if len(data) < 2:
+        return
+    kind, step, content = data[0] % 3, data[1], data[2:]
+    if kind != AS_IT_IS:  # a checksum is more than a fuzzer can guess
+        header = struct.pack("<Q", len(content))
+        crc = UNCHECKED if kind == UNCHECKED_PAYLOAD else masked_crc32c(content)
+        content = header + struct.pack("<I", masked_crc32c(header)) + content + struct.pack("<I", crc)
+    record = memoryview(content)
+    layout = _layout_or_none(record, step)
+    for like in _recorded_layouts():
+        assert _layout_or_none(record, step, like) == layout, "a layout that is known already changes what is read"
+    if layout is None:
+        return
+    array = tensor_array(record, layout)
+    assert array.nbytes <= len(data)
+    weight_norm(array)
+    update_norms(array, array[::-1])
+
+
+def _layout_or_none(record: memoryview, step: int, like: TensorLayout | None = None) -> TensorLayout | None:
+    try:
+        record_name(record)
+        layout = tensor_layout(record, TENSOR, step, like)
+        record_mode_step(record, layout)
+    except UnreadableError:
+        return None
+    return layout
+
+
+@functools.lru_cache(maxsize=None)
+def _recorded_layouts() -> list[TensorLayout]:
+    """Return the layouts of the tensor's recorded records, as a judgement has them of a step before."""
+    found = []
+    for seed in record_seeds():
+        if seed[0] == AS_IT_IS:
+            layout = _layout_or_none(memoryview(seed[2:]), seed[1])
+            found += [layout] if layout is not None else []
+    assert found
+    return found
+
+
+class InMemoryFolder(DiskStorage):
+    """A trial of two steps whose index and collections files are the fuzzer's; the event files are recorded ones."""
+
+    location = "fuzzed"
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = {EVENTS.format(step): (RECORDED / EVENTS.format(step)).read_bytes() for step in range(2)}
+        self.files.update(files)
+        self.unlisted: dict[str, str] = {}
+
+    def names(self, folder: str, start_after: str = "") -> list[str]:
+        return sorted(name for name in self.files if name.startswith(f"{folder}/") and name > start_after)
+
+    def exists(self, name: str) -> bool:
+        return name in self.files
+
+    def read(self, name: str) -> bytes:
+        return self.files[name]
+
+    def need(self, files: Any) -> None:
+        """Hold nothing: all is in memory."""
+
+    def span(self, name: str, start: int, length: int) -> memoryview:
+        if start + length > len(self.files.get(name, b"")):
+            raise UnreadableError("has no such range")
+        return memoryview(self.files[name])[start : start + length]
+
+
+def judge_index(data: bytes) -> None:
+    """Judge a trial with these collections and index files, through to the report's renderings."""
+    parts = data.split(SEPARATOR, 2)
+    names = (COLLECTIONS, INDEX.format(0), INDEX.format(1))
+    storage = InMemoryFolder(dict(zip(names, parts)))
+    parameters = parse_parameters(num_steps=2 if len(data) % 2 else None)
+    folder = TrialFolder(storage, parameters)
+    missing = missing_trial(folder)
+    report = Report(storage.location, parameters)
+    report.mode = JudgedMode(folder).of_finished_job()
+    references = References(folder, report.mode, parameters.num_steps)
+    for step in folder.steps:
+        saved = folder.saved(step)
+        pairs = references.at(saved)
+        report.add(pairs, judge_pairs(folder.storage, pairs, parameters))
+        report.add_unreadable(saved.unreadable)
+    report.add_unreadable(folder.unreadable)
+    if missing is None and not len(report):
+        report.problem = nothing_compared(report, folder)
+    report.to_json().encode("ascii")
+    report.to_text(80).encode("utf-8")
+
+
+def record_seeds() -> Iterator[bytes]:
+    """Yield the recorded records of one tensor, as they are and as payloads."""
+    for step in (0, 1, 14):
+        content = (RECORDED / EVENTS.format(step)).read_bytes()
+        start = 480 if step else 478
+        while start < len(content):  # the whole file's records: other tensors' names end in an error, as they should
+            (length,) = struct.unpack_from("<Q", content, start)
+            record = content[start : start + length + 16]
+            if length < 500:
+                yield bytes((AS_IT_IS, step)) + record
+                yield bytes((UNCHECKED_PAYLOAD, step)) + record[12:-4]
+                yield bytes((CHECKED_PAYLOAD, step)) + record[12:-4]
+            start += length + 16
+
+
+def index_seeds() -> Iterator[bytes]:
+    """Yield the recorded collections and index files, whole and without what is not read."""
+    parts = [(RECORDED / name).read_bytes() for name in (COLLECTIONS, INDEX.format(0), INDEX.format(1))]
+    yield SEPARATOR.join(parts)
+    short = (
+        b'{"collections": {"weights": {"tensor_names": ["%s"], "include_regex": ["bn"]}}, "_meta": {"num_workers": 1}}'
+    )
+    yield SEPARATOR.join([short % TENSOR.encode(), *parts[1:]])
+    yield SEPARATOR.join([short % b"w", b'{"meta": {}}', b'{"tensor_payload": [{"tensorname": "w"}]}'])
