@@ -136,7 +136,10 @@ class TestText:
             assert imported & set(headings) <= set(headings[: headings.index(module)])
 
     def test_is_python_3_7(self, source: str) -> None:
-        ast.parse(source, feature_version=(3, 7))
+        tree = ast.parse(source, feature_version=(3, 7))
+        assert "WeightUpdateRatio" in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+        with pytest.raises(SyntaxError):
+            ast.parse("(later := 3.8)", feature_version=(3, 7))  # so that the check can fail
 
     @pytest.mark.skipif(sys.version_info < (3, 10), reason="Python says which modules are its own since 3.10")
     def test_imports_nothing_but_pythons_own_numpy_smdebug_and_boto3(self, source: str) -> None:

@@ -29,7 +29,7 @@ def main() -> None:
         from . import harness
 
     reader = sys.argv[1]
-    target = harness.read_record if reader == "event_file" else harness.judge_index
+    target = harness.fuzz_record if reader == "event_file" else harness.fuzz_index
     seeds = harness.record_seeds if reader == "event_file" else harness.index_seeds
     folder = Path(tempfile.gettempdir()) / f"weight_update_ratio_fuzz_{reader}"
     folder.mkdir(exist_ok=True)

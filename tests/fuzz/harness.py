@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import struct
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Tuple
 
 from weight_update_ratio.checksum import masked_crc32c
 from weight_update_ratio.comparison import judge_pairs
+from weight_update_ratio.diagnosis import missing_trial, nothing_compared
 from weight_update_ratio.event_file import (
     UNCHECKED,
     TensorLayout,
@@ -22,13 +23,12 @@ from weight_update_ratio.event_file import (
     tensor_array,
     tensor_layout,
 )
-from weight_update_ratio.findings import nothing_compared
 from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.ratio import update_norms, weight_norm
 from weight_update_ratio.report import Report
 from weight_update_ratio.steps import JudgedMode, References
 from weight_update_ratio.storage import DiskStorage, UnreadableError
-from weight_update_ratio.trial_folder import TrialFolder, missing_trial
+from weight_update_ratio.trial_folder import TrialFolder
 
 RECORDED = Path(__file__).parents[2] / "examples" / "trials" / "pytorch_healthy"
 TENSOR = "TinyNet_bn1.weight"
@@ -36,13 +36,14 @@ SEPARATOR = b"\n--\n"
 AS_IT_IS, UNCHECKED_PAYLOAD, CHECKED_PAYLOAD = range(3)
 COLLECTIONS = "collections/000000000/worker_0_collections.json"
 INDEX = "index/000000000/{:012d}_worker_0.json"
+Row = Tuple[str, int, float, float]  # tensor, global step, update norm, norm of the weights before
 EVENTS = "events/{0:012d}/{0:012d}_worker_0.tfevents"
 
 
-def read_record(data: bytes) -> None:
-    """Read one record as a judgement does."""
+def read_record(data: bytes) -> int:
+    """Read one record as a judgement does, and return how many bytes of elements it gave: none where it is refused."""
     if len(data) < 2:
-        return
+        return 0
     kind, step, content = data[0] % 3, data[1], data[2:]
     if kind != AS_IT_IS:  # a checksum is more than a fuzzer can guess
         header = struct.pack("<Q", len(content))
@@ -53,11 +54,11 @@ def read_record(data: bytes) -> None:
     for like in _recorded_layouts():
         assert _layout_or_none(record, step, like) == layout, "a layout that is known already changes what is read"
     if layout is None:
-        return
+        return 0
     array = tensor_array(record, layout)
-    assert array.nbytes <= len(data)
     weight_norm(array)
     update_norms(array, array[::-1])
+    return array.nbytes
 
 
 def _layout_or_none(record: memoryview, step: int, like: TensorLayout | None = None) -> TensorLayout | None:
@@ -110,8 +111,8 @@ class InMemoryFolder(DiskStorage):
         return memoryview(self.files[name])[start : start + length]
 
 
-def judge_index(data: bytes) -> None:
-    """Judge a trial with these collections and index files, through to the report's renderings."""
+def judge_index(data: bytes) -> set[Row]:
+    """Judge a trial with these collections and index files, through to the report's renderings; return its rows."""
     parts = data.split(SEPARATOR, 2)
     names = (COLLECTIONS, INDEX.format(0), INDEX.format(1))
     storage = InMemoryFolder(dict(zip(names, parts)))
@@ -131,6 +132,27 @@ def judge_index(data: bytes) -> None:
         report.problem = nothing_compared(report, folder)
     report.to_json().encode("ascii")
     report.to_text(80).encode("utf-8")
+    return {(row.tensor, row.global_step, row.update_norm, row.weight_norm) for row in report}
+
+
+@functools.lru_cache(maxsize=None)
+def sound_rows() -> set[Row]:
+    """Return all rows that the recorded event files can give, whatever an index says of them."""
+    indexes = next(index_seeds()).split(SEPARATOR)[1:]
+    every_tensor = b'{"collections": {"weights": {"tensor_names": [], "include_regex": ["."]}}}'
+    rows = judge_index(SEPARATOR.join([every_tensor, *indexes]))
+    assert {TENSOR, f"gradient/{TENSOR}"} < {tensor for tensor, *_ in rows}
+    return rows
+
+
+def fuzz_record(data: bytes) -> None:
+    """Fail where a record gives more elements than it has bytes."""
+    assert read_record(data) <= len(data)
+
+
+def fuzz_index(data: bytes) -> None:
+    """Fail where an index leads to a row that is not the sound trial's."""
+    assert judge_index(data) <= sound_rows()
 
 
 def record_seeds() -> Iterator[bytes]:
