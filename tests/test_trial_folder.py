@@ -11,7 +11,7 @@ import pytest
 from weight_update_ratio.index_file import LARGEST_STEP
 from weight_update_ratio.parameters import Parameters, parse_parameters
 from weight_update_ratio.storage import DiskStorage
-from weight_update_ratio.trial_folder import NO_RANGE, PARSED_STEPS, TrialFolder, missing_trial
+from weight_update_ratio.trial_folder import NO_RANGE, PARSED_STEPS, TrialFolder
 
 from .conftest import RECORDED, as_smdebug_reads, change_json, index_file, random_walk
 
@@ -271,16 +271,3 @@ class TestCollections:
         folder = opened(trial.path, parse_parameters(collection_names="biases"))
         assert [] == folder.saved(0).tensors
         assert ["losses", "weights"] == folder.saved_collections()
-
-
-class TestMissing:
-    def test_collections_alone_are_a_trial(self, folder: Path) -> None:
-        """One that has not saved yet."""
-        assert missing_trial(opened(folder)) is None
-
-    def test_an_index_alone_is_a_trial(self, tmp_path: Path) -> None:
-        """One whose collections are lost: nothing says which tensors are weights."""
-        write_index(tmp_path, 0)
-        missing = missing_trial(opened(tmp_path))
-        assert missing is not None
-        assert "worker_0_collections.json' does not exist, while its worker saved steps" in str(missing)

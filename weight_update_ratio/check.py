@@ -9,14 +9,15 @@ from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 from .comparison import judge_pairs
-from .findings import Findings, nothing_compared
+from .diagnosis import missing_trial, nothing_compared
+from .findings import Findings
 from .index_file import LARGEST_STEP
 from .parameters import Parameters, parse_parameters
 from .report import Report
 from .s3_storage import open_storage
 from .steps import GLOBAL, JudgedMode, References
 from .storage import TrialError
-from .trial_folder import TrialFolder, missing_trial
+from .trial_folder import TrialFolder
 
 Progress = Callable[[int, int], None]
 

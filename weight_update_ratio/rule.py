@@ -18,14 +18,15 @@ from smdebug.rules.rule import Rule
 
 from .actions import ActionText, parse_actions
 from .comparison import Comparison, JudgedStep, judge_pairs
-from .findings import Findings, nothing_compared, report_document, strict
+from .diagnosis import missing_trial, nothing_compared
+from .findings import Findings, report_document, strict
 from .index_file import LARGEST_STEP, Unreadable
 from .parameters import parse_parameters, parse_report_dir
 from .ratio import LARGE, NOT_FINITE, SMALL
 from .s3_storage import open_storage
 from .steps import GLOBAL, JudgedMode, References
 from .storage import TrialError
-from .trial_folder import TrialFolder, missing_trial
+from .trial_folder import TrialFolder
 
 if TYPE_CHECKING:
     import pandas

@@ -27,7 +27,7 @@ from .selection import (
     read_collections,
     reduction_and_name,
 )
-from .storage import DiskStorage, TrialError, UnreadableError
+from .storage import DiskStorage, UnreadableError
 
 END_OF_JOB = "training_job_end.ts"
 NO_RANGE = -1  # the start of a saved tensor whose index entry names no range of bytes
@@ -340,21 +340,3 @@ def spans_by_file(tensors: Iterable[SavedTensor], mode: str) -> dict[str, list[t
         if saved.start != NO_RANGE and (mode == saved.mode or mode == "GLOBAL"):
             files.setdefault(saved.file, []).append((saved.start, saved.length))
     return files
-
-
-def missing_trial(folder: TrialFolder) -> TrialError | None:
-    """Return what is wrong where a folder is no trial at all, or says of no tensor what it is; else None."""
-    where = repr(folder.storage.location)
-    if folder.collections.tensor_names:
-        return None
-    unreadable = [entry for entry in folder.unreadable if entry.file.startswith("collections")]
-    if unreadable or folder.steps:
-        what = f"'{unreadable[0].file}' {unreadable[0].reason}" if unreadable else "it has steps, and no collections"
-        return TrialError(
-            f"the trial {where} cannot be judged: {what}",
-            "Restore the collections files from the training job's output: they say which tensors are weights.",
-        )
-    return TrialError(
-        f"the folder {where} is no trial: it has neither 'collections' nor 'index'",
-        "Pass the folder that the training job's hook wrote to (the hook's out_dir).",
-    )
