@@ -15,7 +15,6 @@ from smdebug.core.tfevent.proto.tensor_pb2 import TensorProto
 from smdebug.core.tfevent.proto.tensor_shape_pb2 import TensorShapeProto
 from smdebug.core.tfrecord.record_writer import masked_crc32c as smdebugs_crc
 
-from weight_update_ratio import event_file
 from weight_update_ratio.checksum import masked_crc32c
 from weight_update_ratio.event_file import UNCHECKED, tensor_array, tensor_layout
 from weight_update_ratio.storage import UnreadableError
@@ -147,12 +146,6 @@ class TestTensors:
     def test_a_step_beyond_32_bits(self) -> None:
         """Steps are int64."""
         assert 2 == tensor_layout(record(payload(step=2**40)), "w", 2**40).size
-
-    def test_the_checksums_of_lengths_are_remembered_up_to_a_bound(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A folder of records of ever other lengths does not fill the memory."""
-        monkeypatch.setattr("weight_update_ratio.event_file._length_crcs", dict.fromkeys(range(-65537, 0), 0))
-        assert 2 == tensor_layout(record(payload()), "w", 7).size
-        assert len(event_file._length_crcs) == 1
 
     def test_step_zero_is_not_written(self) -> None:
         """Protobuf leaves zeros out."""
@@ -289,3 +282,22 @@ class TestLikeAnother:
                 return str(error)
 
         assert read(None) == read(self.LIKE)
+
+    @pytest.mark.parametrize("step", [0, 1, 127, 128, 2**40])
+    @pytest.mark.parametrize("size", [*range(90), *range(4010, 4090), 524_200, 524_250])
+    def test_the_walk_is_spared(self, monkeypatch: pytest.MonkeyPatch, size: int, step: int) -> None:
+        """Where the lengths before the tag take one more byte, too."""
+        weights = np.arange(size, dtype=np.float32)
+        like = tensor_layout(record(payload(step=3, array=weights)), "w", 3)
+        view = record(payload(step=step, array=weights))
+        expected = tensor_layout(view, "w", step)
+        monkeypatch.delattr("weight_update_ratio.event_file._tensor_proto")  # which the walk ends in
+        assert expected == tensor_layout(view, "w", step, like)
+
+    @pytest.mark.parametrize("follows", [b"", field(10, 2, b"x"), field(9, 2, b"")])
+    def test_metadata_as_long_as_is_looked_at(self, follows: bytes) -> None:
+        """What follows behind it may be another tensor, which would be the one that counts."""
+        proto = field(8, 2, bytes(tensor_proto(np.float32([1, 2])).SerializeToString()))
+        value = field(1, 2, b"w") + proto + field(9, 2, bytes(1021)) + follows + proto
+        content = b"\x09" + bytes(8) + b"\x10\x07" + field(5, 2, field(1, 2, value))
+        assert tensor_layout(record(content), "w", 7) == tensor_layout(record(content), "w", 7, self.LIKE)

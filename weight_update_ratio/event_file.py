@@ -15,7 +15,7 @@ protobuf's "Encoding"; smdebug's ``record_writer.py`` for the constant that stan
 
 from __future__ import annotations
 
-import re
+import functools
 import struct
 from typing import Any, Iterator, NamedTuple
 
@@ -27,6 +27,11 @@ from .storage import UnreadableError
 UNCHECKED = 0x062DC0B3  # masked crc32c of the bytes "0x12345678": smdebug's "no checksum was computed"
 HEADER = 12
 FOOTER = 4
+TIME_KEY = 1 << 3 | 1  # the event's first field, as smdebug writes it
+TIMED = HEADER + 1 + 8  # where the wall time ends that this field has
+STEP_KEY = 2 << 3
+SUMMARY_KEY = 5 << 3 | 2
+VALUE_KEY = 1 << 3 | 2
 METADATA_KEY = 9 << 3 | 2  # the value's last field, as smdebug writes it
 MOST_FIELDS = 1000  # of one message; a tensor's have a few
 MOST_DIMENSIONS = 64  # as NumPy
@@ -52,13 +57,6 @@ DTYPES: dict[int, np.dtype[Any]] = {
     22: np.dtype("<u4"),
     23: np.dtype("<u8"),
 }
-
-
-# A record as smdebug writes it, up to its tag: wall time, step (left out where it is 0), length of summary and value.
-_OPENING = re.compile(
-    rb"\x09.{8}(?:\x10([\x80-\xff]{0,9}[\x00-\x7f]))?\x2a([\x80-\xff]{0,9}[\x00-\x7f])\x0a([\x80-\xff]{0,9}[\x00-\x7f])",
-    re.DOTALL,
-)
 
 
 class TensorLayout(NamedTuple):
@@ -107,26 +105,46 @@ def tensor_layout(record: memoryview, tensor: str, step: int, like: TensorLayout
 
 def _same_layout(record: memoryview, step: int, like: TensorLayout, payload_end: int) -> TensorLayout | None:
     """Return the layout of a record that differs from one like it only in times, steps and elements, else None."""
-    opening = _OPENING.match(record, HEADER, payload_end)
-    if opening is None:
+    opening = _opening(step, payload_end - HEADER)
+    if opening is None or record[HEADER] != TIME_KEY:
         return None
-    start = opening.end()
-    offset = start + len(like.heading)
-    if record[start:offset] != like.heading:
+    offset = TIMED + len(opening) + len(like.heading)
+    if record[TIMED:offset] != opening + like.heading:
         return None
-    elements_end = offset + like.size * like.dtype.itemsize
     # Nothing but the metadata may follow, for a later field of the same number would stand in place of an earlier one.
-    if elements_end >= payload_end or record[elements_end] != METADATA_KEY:
+    if not _metadata(record, offset + like.size * like.dtype.itemsize).fills:
         return None
-    metadata, metadata_start = _varint(record, elements_end + 1, payload_end)
-    recorded, summary, value = (_varint(group, 0, len(group))[0] if group else 0 for group in opening.groups())
-    same = (
-        recorded == step
-        and summary == payload_end - opening.end(2)
-        and value == payload_end - start
-        and metadata == payload_end - metadata_start
-    )
-    return like._replace(offset=offset) if same else None
+    return like if offset == like.offset else like._replace(offset=offset)
+
+
+@functools.lru_cache(maxsize=1024)
+def _opening(step: int, payload: int) -> bytes | None:
+    """Return what smdebug writes between the wall time and the tag in a payload of so many bytes, if it can be so long.
+
+    It is the step, left out where it is 0, and the lengths of the summary and of the value that fill the rest.
+    """
+    before = bytes((STEP_KEY,)) + _encoded(step) if step else b""
+    summary = _length_within(payload - (TIMED - HEADER) - len(before) - 1)
+    value = _length_within(summary - 1)
+    if min(summary, value) < 0:
+        return None
+    return before + bytes((SUMMARY_KEY,)) + _encoded(summary) + bytes((VALUE_KEY,)) + _encoded(value)
+
+
+def _length_within(room: int) -> int:
+    """Return the length of a message that fills ``room`` bytes together with that length before it, or -1."""
+    fitting = (room - digits for digits in range(1, 6) if room >= digits and len(_encoded(room - digits)) == digits)
+    return next(fitting, -1)
+
+
+def _encoded(number: int) -> bytes:
+    """Return a number >= 0 as protobuf's varint."""
+    digits = bytearray()
+    while number >= 0x80:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
 
 
 def tensor_array(record: memoryview, layout: TensorLayout) -> np.ndarray[Any, Any]:
@@ -152,29 +170,42 @@ def record_mode_step(record: memoryview, layout: TensorLayout) -> tuple[str, int
 
     An index file has no checksum, and this is the only place that says again what it says.
     """
-    end = layout.offset + layout.size * layout.dtype.itemsize
-    tail = bytes(record[end : min(len(record) - FOOTER, end + LONGEST_METADATA)])
-    known = _mode_steps.get(tail)
+    return _metadata(record, layout.offset + layout.size * layout.dtype.itemsize).mode_step
+
+
+class _Metadata(NamedTuple):
+    """What follows a tensor's elements: (mode, step in it), and whether it is a value's metadata and nothing else."""
+
+    mode_step: tuple[str, int] | None
+    fills: bool
+
+
+def _metadata(record: memoryview, start: int) -> _Metadata:
+    tail = bytes(record[start : min(len(record) - FOOTER, start + LONGEST_METADATA)])
+    known = _known_metadata.get(tail)
     if known is None:
-        if len(_mode_steps) > 64:  # the records of a step all have the same
-            _mode_steps.clear()  # another thread may, too: what is returned is not looked up again
-        known = _mode_steps[tail] = (_parse_mode_step(memoryview(tail)),)
-    return known[0]
+        if len(_known_metadata) > 64:  # the records of a step all have the same
+            _known_metadata.clear()  # another thread may, too: what is returned is not looked up again
+        known = _known_metadata[tail] = _parse_metadata(memoryview(tail))
+    return known
 
 
-def _parse_mode_step(tail: memoryview) -> tuple[str, int] | None:
+def _parse_metadata(tail: memoryview) -> _Metadata:
     noted: dict[bytes, bytes] = {}
+    fills = False
     try:
-        metadata = _message(_last_fields(tail, 0, len(tail)), 9, "value")
+        fields = list(_fields(tail, 0, len(tail)))
+        fills = len(fields) == 1 and tail[0] == METADATA_KEY and len(tail) < LONGEST_METADATA
+        metadata = _message({number: (wire, first, last) for number, wire, first, last in fields}, 9, "value")
         for number, wire, start, end in _fields(tail, *metadata):
             if number == 1 and wire == 2:
                 plugin = _last_fields(tail, start, end)
                 name, content = (bytes(tail[slice(*_message(plugin, field, "plugin"))]) for field in (1, 2))
                 noted[name] = content
         mode = MODE_NUMBERS.get(noted.get(b"mode", b""))
-        return None if mode is None else (mode, int(noted.get(b"mode_step", b"")))
+        return _Metadata(None if mode is None else (mode, int(noted.get(b"mode_step", b""))), fills)
     except (UnreadableError, ValueError):
-        return None
+        return _Metadata(None, fills)
 
 
 def _check_frame(record: memoryview, check_payload: bool = True) -> int:
@@ -182,15 +213,15 @@ def _check_frame(record: memoryview, check_payload: bool = True) -> int:
     size = len(record)
     if size < HEADER + FOOTER:
         raise UnreadableError(f"is truncated: {size} bytes, less than an empty record has")
-    length, length_crc = struct.unpack_from("<QI", record)
-    if length_crc != _length_crc(length):
-        raise UnreadableError("is corrupt: the checksum of its length does not hold")
-    if length + HEADER + FOOTER != size:
+    if record[:HEADER] != _header(size - HEADER - FOOTER):
+        length, length_crc = struct.unpack_from("<QI", record)
+        if length_crc != masked_crc32c(struct.pack("<Q", length)):
+            raise UnreadableError("is corrupt: the checksum of its length does not hold")
         raise UnreadableError(f"has {length + HEADER + FOOTER} bytes, while the index says {size}")
-    payload_end = size - FOOTER
-    (payload_crc,) = struct.unpack_from("<I", record, payload_end)
     if size > LONGEST_RECORD:
         raise UnreadableError(f"has {size} bytes, more than a record can have ({LONGEST_RECORD})")
+    payload_end = size - FOOTER
+    (payload_crc,) = struct.unpack_from("<I", record, payload_end)
     if check_payload and payload_crc != UNCHECKED and payload_crc != masked_crc32c(record[HEADER:payload_end]):
         raise UnreadableError("is corrupt: the checksum of its content does not hold")
     return payload_end
@@ -276,15 +307,11 @@ def _varint(record: memoryview | bytes, position: int, end: int) -> tuple[int, i
     raise UnreadableError(f"is corrupt: a number that does not end at byte {position}")
 
 
-_length_crcs: dict[int, int] = {}
-_mode_steps: dict[bytes, tuple[tuple[str, int] | None]] = {}
+_known_metadata: dict[bytes, _Metadata] = {}
 
 
-def _length_crc(length: int) -> int:
-    """Return the masked checksum of a record's length; a tensor's records all have the same one."""
-    crc = _length_crcs.get(length)
-    if crc is None:
-        if len(_length_crcs) > 65536:
-            _length_crcs.clear()
-        crc = _length_crcs[length] = masked_crc32c(struct.pack("<Q", length))
-    return crc
+@functools.lru_cache(maxsize=65536)
+def _header(length: int) -> bytes:
+    """Return the header of a record whose payload has so many bytes; a tensor's records all have the same one."""
+    header = struct.pack("<Q", length)
+    return header + struct.pack("<I", masked_crc32c(header))
