@@ -258,7 +258,9 @@ class TestStorage:
         assert storage.fetch_soon("e", [(0, 5)])
         assert bytes(storage.span("e", 1, 3)) == b"123"
         assert len(s3.requests()) - before == 1
-        monkeypatch.setattr(s3_storage, "HELD_BYTES", 8)
+        assert bytes(storage.span("e", 5, 3)) == b"567"  # not announced, and held all the same
+        monkeypatch.setattr(s3_storage, "HELD_BYTES", 12)
+        assert not storage.fetch_soon("f", [(0, 5)])
         assert not storage.fetch_soon("f", [(0, 10)])
         assert bytes(storage.span("f", 0, 10)) == b"0123456789"
         storage.need({"f": [(0, 10)]})

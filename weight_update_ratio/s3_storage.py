@@ -159,6 +159,7 @@ class S3Storage:
         view = _view(segments, start, length)
         if view is None:  # not announced, or beyond the object's end
             segments.append((start, self._get(name, (start, start + length))))
+            self._sizes[name] += len(segments[-1][1])
             view = _view(segments[-1:], start, length)
         if view is None:
             reached = start + len(segments.pop()[1])
