@@ -21,12 +21,16 @@ def pace(done: int, total: int, seconds: float) -> str:
 
     >>> pace(300, 1200, 2.0)
     '150 steps/s, 6 s left'
+    >>> pace(1200, 1200, 8.0)
+    '150 steps/s'
     """
     if not done or seconds <= 0:
         return ""
+    rate = f"{done / seconds:,.{0 if done >= 10 * seconds else 1}f} steps/s"
+    if done >= total:
+        return rate  # of a job that is followed more may come
     left = seconds / done * (total - done)
-    minutes = f"{left / 60:,.0f} min" if left >= 100 else f"{left:.0f} s"
-    return f"{done / seconds:,.{0 if done >= 10 * seconds else 1}f} steps/s, {minutes} left"
+    return f"{rate}, {left / 60:,.0f} min left" if left >= 100 else f"{rate}, {left:.0f} s left"
 
 
 @contextlib.contextmanager
