@@ -276,24 +276,31 @@ class TestComplete:
         assert {2, 3, 4} == {row.global_step for row in report}
         assert (0, None) == (report.exit_code, report.problem)
 
-    def test_an_event_file_that_comes_late(self, live: TrialWriter) -> None:
-        """Its index file may be seen first; it is waited for."""
+    @pytest.mark.parametrize("step", [0, 2])
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_an_event_file_that_comes_late(self, live: TrialWriter, step: int, listed: bool) -> None:
+        """Its index file may be seen first; it is waited for, also where a pattern alone says what a weight is."""
+        if not listed:
+            live.collections({}, {"weights": ["^w$"]}, workers=["worker_0", "worker_1"])
         follower = Background(live)
-        for step in range(2):
-            save(live, step)
-        follower.wait_for(2)
+        for sound in range(step):
+            save(live, sound)
+        follower.wait_for(step)
         later = TrialWriter(live.path.parent / "later")
-        save(later, 2, mode_step=2)
-        live.path.joinpath("events", f"{2:012d}").mkdir()
+        save(later, step, mode_step=step)
+        live.path.joinpath("events", f"{step:012d}").mkdir(parents=True)
+        index_file(live.path, step).parent.mkdir(parents=True, exist_ok=True)
         for number in range(2):
-            os.rename(event_file(later.path, 2, f"worker_{number}"), later.path / f"{number}")
-            os.rename(index_file(later.path, 2, f"worker_{number}"), index_file(live.path, 2, f"worker_{number}"))
-        follower.stays_at(2)
+            os.rename(event_file(later.path, step, f"worker_{number}"), later.path / f"{number}")
+            os.rename(index_file(later.path, step, f"worker_{number}"), index_file(live.path, step, f"worker_{number}"))
+        follower.stays_at(step)
         for number in range(2):
-            os.rename(later.path / f"{number}", event_file(live.path, 2, f"worker_{number}"))
-        follower.wait_for(3)
+            os.rename(later.path / f"{number}", event_file(live.path, step, f"worker_{number}"))
+        follower.wait_for(step + 1)
+        save(live, step + 1, mode_step=step + 1)
         live.end()
-        assert [] == follower.result().unreadable
+        report = follower.result()
+        assert ([], 2 * (step + 1)) == (report.unreadable, len(report))
 
     def test_an_index_file_that_comes_late(self, live: TrialWriter) -> None:
         """While a later one of its worker is there and it is not, its event file has lost it."""

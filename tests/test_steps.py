@@ -50,7 +50,7 @@ class SavedSteps(TrialFolder):
         entries = self.entries.get(global_step, [])
         tensors = [SavedTensor(t, w, mode, step, global_step, "file", 0, 0) for w, t, mode, step in entries]
         broken = self.broken.get(global_step, [])
-        return SavedStep(global_step, tensors, [], broken, {entry[2] for entry in entries})
+        return SavedStep(global_step, tensors, [], broken, {entry[2] for entry in entries}, set())
 
     def references(self, mode: str, num_steps: int | None) -> dict[tuple[str, str, int], int | None]:
         """Return {(worker, tensor, step): reference step} as the definition reads."""

@@ -65,6 +65,7 @@ class SavedStep(NamedTuple):
     unreadable: list[Unreadable]
     broken_workers: list[str]  # their index file is unreadable, so what they saved here is not known
     modes: set[str]
+    event_files: set[str]  # that hold the tensors, or records of which it is not known whether they are what is named
 
 
 class TrialFolder:
@@ -168,8 +169,7 @@ class TrialFolder:
 
     def missing_event_files(self, global_step: int) -> list[str]:
         """Return the event files that a step's index names and that are not there (yet)."""
-        files = {tensor.file for tensor in self.saved(global_step).tensors if tensor.start != NO_RANGE}
-        return sorted(file for file in files if not self.storage.exists(file))
+        return sorted(file for file in self.saved(global_step).event_files if not self.storage.exists(file))
 
     def is_indexed(self, global_step: int) -> bool:
         """Return whether a step has an index file, rather than only an event file that lost it."""
@@ -239,7 +239,7 @@ class TrialFolder:
                 self.storage.read_soon(self._files.get(step, {}).values())
 
     def _parse(self, global_step: int) -> SavedStep:
-        step = SavedStep(global_step, [], [], [], set())
+        step = SavedStep(global_step, [], [], [], set(), set())
         for worker_in_name, event_file in sorted(self._orphans.get(global_step, {}).items()):
             name = f"index/{global_step // 1000:09d}/{global_step:012d}_{worker_in_name}.json"
             reason = f"does not exist, while its event file '{event_file}' does"
@@ -281,14 +281,16 @@ class TrialFolder:
                 else:
                     entries[tensor] = entry  # of several the last counts, as for smdebug
         self.selection.decide(entries)
-        for tensor, entry in entries.items():
-            if tensor in self.selection:
-                named_range = record_range(entry)
-                file = index.event_file if named_range else index_file
-                start, length = named_range or (NO_RANGE, 0)  # without one it was saved all the same: compared, in vain
-                step.tensors.append(
-                    SavedTensor(tensor, worker, index.mode, index.step, step.global_step, file, start, length)
-                )
+        selected = [(tensor, entry) for tensor, entry in entries.items() if tensor in self.selection]
+        if selected or doubtful:
+            step.event_files.add(index.event_file)
+        for tensor, entry in selected:
+            named_range = record_range(entry)
+            file = index.event_file if named_range else index_file
+            start, length = named_range or (NO_RANGE, 0)  # without one it was saved all the same: compared, in vain
+            step.tensors.append(
+                SavedTensor(tensor, worker, index.mode, index.step, step.global_step, file, start, length)
+            )
 
     def _is_real(self, tensor: str) -> bool:
         return tensor in self._real_names or reduction_and_name(tensor)[1] in self._real_names
