@@ -57,6 +57,18 @@ class TestRuleHtml:
         assert "FIRED" in text
         assert "TinyNet_conv1.weight" in text
 
+    def test_rule_that_can_compare_nothing_says_why(self) -> None:
+        from smdebug.exceptions import InsufficientInformationForRuleInvocation
+
+        from weight_update_ratio import WeightUpdateRatio
+
+        rule: Any = WeightUpdateRatio(str(RECORDED["xgboost"]))
+        for _ in range(2):  # asked again, it says so again
+            with pytest.raises(InsufficientInformationForRuleInvocation):
+                rule.invoke_at_step(0)
+        assert "no tensor of the collection &#x27;weights&#x27; was saved" in rule._repr_html_()
+        assert "NOT JUDGED" in rule._repr_html_()
+
     def test_rule_without_the_package_shows_itself_as_text(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from weight_update_ratio import WeightUpdateRatio
 

@@ -186,7 +186,7 @@ def _judge_range(
 ) -> _RangeFindings:
     """Return what a worker finds at the global steps from ``first`` to before ``end``; it is told nothing of others."""
     folder = TrialFolder(open_storage(location), parameters, kept)
-    findings = Findings(parameters)
+    findings = Findings(location, parameters)
     findings.mode = mode
     steps = folder.steps[bisect_left(folder.steps, first) : bisect_left(folder.steps, end)]
     for _ in judge_steps(folder, findings, steps, end):

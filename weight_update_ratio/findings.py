@@ -110,10 +110,19 @@ class SkippedGroup(NamedTuple):
 
 
 class Findings:
-    """What a judgement found so far; every row of it is counted once."""
+    """What a judgement of a trial found so far; every row of it is counted once.
 
-    def __init__(self, parameters: Parameters) -> None:
+    Attributes:
+        trial: The trial's folder as it was named.
+        parameters: What is judged, and how.
+        mode: The mode that is judged, where it is known.
+        problem: Why nothing could be compared, or a job not be followed to its end; else None.
+    """
+
+    def __init__(self, trial: str, parameters: Parameters) -> None:
+        self.trial = trial
         self.parameters = parameters
+        self.problem: TrialError | None = None
         self.mode: str | None = None
         self.tensors: dict[str, int] = {}
         self.workers: dict[str, int] = {}
@@ -239,8 +248,8 @@ class Findings:
 
     @property
     def complete(self) -> bool:
-        """Whether something was compared, and nothing that should have been could not be read."""
-        return len(self) > 0 and not self._unreadable
+        """Whether something was compared, nothing of it could not be read, and the job was followed to its end."""
+        return len(self) > 0 and not self._unreadable and self.problem is None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -255,6 +264,25 @@ class Findings:
             "unreadable": len(self._unreadable),
         }
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was found by the names of the JSON format; numbers are as they are, also NaN."""
+        document = {
+            "trial": self.trial,
+            "rule": RULE_NAME,
+            "version": __version__,
+            "fired": self.fired,
+            "complete": self.complete,
+            "mode": self.mode,
+            "parameters": self.parameters.as_dict(),
+            "counts": self.counts,
+            "violations": [group.as_dict() for group in self.violations],
+            "skipped": [group._asdict() for group in self.skipped],
+            "unreadable": [entry._asdict() for entry in self.unreadable],
+        }
+        if self.problem is not None:
+            document["problem"] = str(self.problem)
+        return document
+
     def comparisons(self) -> pandas.DataFrame:
         """Return the history: a row a comparison, by global step, with the columns of ``Comparison``.
 
@@ -267,32 +295,6 @@ class Findings:
             frame[name] = np.array([*values, ""], dtype=object)[frame[name].to_numpy()]
         frame.insert(2, "mode", self.mode or "")
         return frame
-
-
-def report_document(findings: Findings, trial: str, problem: TrialError | None = None) -> dict[str, Any]:
-    """Return what was found in a trial by the names of the JSON format; numbers are as they are, also NaN.
-
-    Args:
-        findings: What was found so far.
-        trial: The trial's folder as it was named.
-        problem: Why nothing could be compared, where nothing could.
-    """
-    document = {
-        "trial": trial,
-        "rule": RULE_NAME,
-        "version": __version__,
-        "fired": findings.fired,
-        "complete": findings.complete,
-        "mode": findings.mode,
-        "parameters": findings.parameters.as_dict(),
-        "counts": findings.counts,
-        "violations": [group.as_dict() for group in findings.violations],
-        "skipped": [group._asdict() for group in findings.skipped],
-        "unreadable": [entry._asdict() for entry in findings.unreadable],
-    }
-    if problem is not None:
-        document["problem"] = str(problem)
-    return document
 
 
 def strict(value: Any) -> Any:

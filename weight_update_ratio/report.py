@@ -4,37 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from .findings import Findings, report_document
-from .parameters import Parameters
-from .storage import TrialError
+from .findings import Findings
 
 
 class Report(Findings):
-    """What a whole trial's judgement found.
-
-    Attributes:
-        trial: The trial's folder as it was named.
-        problem: Why nothing could be compared, or a job not be followed to its end; else None.
-    """
-
-    def __init__(self, trial: str, parameters: Parameters) -> None:
-        super().__init__(parameters)
-        self.trial = trial
-        self.problem: TrialError | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether something was compared, nothing of it could not be read, and the job was followed to its end."""
-        return super().complete and self.problem is None
+    """What a whole trial's judgement found, and the ways in which it is shown."""
 
     @property
     def exit_code(self) -> int:
         """1 where the rule fired, else 0 where the report is complete, else 2: it could not be judged."""
         return 1 if self.fired else 0 if self.complete else 2
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report in the JSON format's names; numbers are as they are, also NaN."""
-        return report_document(self, self.trial, self.problem)
 
     def to_json(self) -> str:
         """Return the report as strict JSON: numbers that are not finite are the strings "nan", "inf" and "-inf"."""

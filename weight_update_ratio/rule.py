@@ -19,13 +19,12 @@ from smdebug.rules.rule import Rule
 from .actions import ActionText, parse_actions
 from .comparison import Comparison, JudgedStep, judge_pairs
 from .diagnosis import missing_trial, nothing_compared
-from .findings import Findings, report_document, strict
+from .findings import Findings, strict
 from .index_file import LARGEST_STEP, Unreadable
 from .parameters import parse_parameters, parse_report_dir
 from .ratio import LARGE, NOT_FINITE, SMALL
 from .s3_storage import open_storage
 from .steps import GLOBAL, JudgedMode, References
-from .storage import TrialError
 from .trial_folder import TrialFolder
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._warn_of_idle_actions()
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
         self._judged_mode = JudgedMode(self._folder)
-        self._findings = Findings(self._parameters)
+        self._findings = Findings(self.base_trial.path, self._parameters)
         self._references: References | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
@@ -148,7 +147,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             summary = import_module("weight_update_ratio.render.summary")
         except ImportError:  # the rule as one source file, without the package
             return None
-        html: str = summary.findings_html(self._findings, str(self.base_trial.path))
+        html: str = summary.report_html(self._findings)
         return html
 
     def _see(self, step: int) -> None:
@@ -164,7 +163,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     def _begin(self, mode: str) -> None:
         """Begin to judge ``mode``; what was judged as GLOBAL before the first TRAIN step was no training."""
-        self._findings = Findings(self._parameters)
+        self._findings = Findings(self.base_trial.path, self._parameters)
         self._findings.mode = mode
         self._fired = {}
         self._references = References(self._folder, mode, self._parameters.num_steps)
@@ -173,7 +172,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     def _require_a_comparison(self, mode: str) -> None:
         """Raise where no step of an ended job has a tensor with a reference."""
-        found = Findings(self._parameters)
+        found = Findings(self.base_trial.path, self._parameters)
         found.mode = mode
         references = References(self._folder, mode, self._parameters.num_steps)
         for step in self._folder.steps:
@@ -184,9 +183,9 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             found.add(pairs, JudgedStep([], [], saved.unreadable))
         found.add_unreadable(self._folder.unreadable)
         found.add_reduced(self._folder.selection.reduced)
-        problem = missing_trial(self._folder) or nothing_compared(found, self._folder)
-        self._write_report(found, problem)
-        self._findings.mode = None  # asked again, it says so again
+        problem = found.problem = missing_trial(self._folder) or nothing_compared(found, self._folder)
+        self._write_report(found)
+        self._findings, found.mode = found, None  # asked again, it says so again
         raise InsufficientInformationForRuleInvocation(self.rule_name, f"{problem}\n\n{problem.remedy}")
 
     def _judge(self, step: int) -> bool:
@@ -219,14 +218,14 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._add_unreadable(self._folder.unreadable)
         self._findings.add_reduced(self._folder.selection.reduced)
         self._update_report()
-        problem = None if len(self._findings) else nothing_compared(self._findings, self._folder)
-        self._write_report(self._findings, problem)
+        self._findings.problem = None if len(self._findings) else nothing_compared(self._findings, self._folder)
+        self._write_report(self._findings)
 
-    def _write_report(self, findings: Findings, problem: TrialError | None = None) -> None:
+    def _write_report(self, findings: Findings) -> None:
         """Write the report whole or not at all; what the disk refuses must not stop the judging."""
         if not self._report_dir:
             return
-        document = strict(report_document(findings, self.base_trial.path, problem))
+        document = strict(findings.to_dict())
         path = os.path.join(self._report_dir, REPORT_FILE)
         temporary = os.path.join(self._report_dir, f".{REPORT_FILE}.{os.getpid()}")
         try:

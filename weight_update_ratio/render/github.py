@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..report import Report
+from ..findings import Findings
 from .advice import advise
 from .markdown import render_markdown
 from .text import count_line, format_ratio, printable, skipped_line, unreadable_lines, verdict_sentence, verdict_word
@@ -22,7 +22,7 @@ TITLE = "WeightUpdateRatio"
 MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
 
 
-def render_github(report: Report) -> str:
+def render_github(report: Findings) -> str:
     """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
     errors = [
         f"{group.tensor} of {group.worker}: {group.verdict} at {report.mode} steps {group.first_step}-"
@@ -54,7 +54,7 @@ def command(level: str, message: str, title: str = TITLE) -> str:
     return f"::{level} title={_property(title)}::{_data(message)}"
 
 
-def append_summary(report: Report) -> None:
+def append_summary(report: Findings) -> None:
     """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; none named, it does nothing.
 
     Raises:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..findings import Findings
 from ..ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
-from ..report import Report
 from .advice import UNCHANGED
 from .reduction import GOOD_RATIO, MOST_COLUMNS, Array, Picture
 from .text import printable
@@ -122,7 +122,7 @@ def _runs(picture: Picture, gap: int) -> list[tuple[int, str, int, int]]:
     return runs
 
 
-def legend_html(report: Report) -> str:
+def legend_html(report: Findings) -> str:
     """Return what the marks and colours of the heat map mean, as HTML."""
     low, high = report.parameters.small_threshold, report.parameters.large_threshold
     sign = {kind: character for kind, (_, character, _) in MARKS.items()}
@@ -139,7 +139,7 @@ def heat_height(rows: int) -> int:
     return AROUND_PIXELS + max(min(ROW_PIXELS * max(rows, 2), MOST_PIXELS), LEAST_ROW_PIXELS * rows)
 
 
-def heat_map(report: Report, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any) -> Any:
+def heat_map(report: Findings, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any) -> Any:
     """Return the figure of the heat map.
 
     Args:

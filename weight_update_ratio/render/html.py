@@ -12,8 +12,7 @@ import platform
 from pathlib import Path
 from typing import Any, Iterable
 
-from ..findings import ViolationGroup
-from ..report import Report
+from ..findings import Findings, ViolationGroup
 from .advice import advise
 from .chart import report_chart, require_bokeh
 from .reduction import MOST_ROWS, Picture, reduce_report
@@ -25,7 +24,7 @@ SCRIPT = Path(__file__).with_name("page.js")
 MOST_LINES = 500  # of what was skipped, and of what was unreadable; JSON has them all
 
 
-def render_html(report: Report) -> str:
+def render_html(report: Findings) -> str:
     """Return the report as one self-contained HTML page.
 
     Raises:
@@ -72,7 +71,7 @@ def render_html(report: Report) -> str:
     )
 
 
-def _violations_html(report: Report, places: dict[tuple[str, str], int]) -> str:
+def _violations_html(report: Findings, places: dict[tuple[str, str], int]) -> str:
     def linked(group: ViolationGroup) -> str:
         name = f"<code>{escaped(group.tensor)}</code>"
         place = places.get((group.tensor, group.worker))
@@ -84,7 +83,7 @@ def _violations_html(report: Report, places: dict[tuple[str, str], int]) -> str:
     return f"<h2>Violations</h2>{kinds}"
 
 
-def _picture_html(report: Report, drawn: Picture) -> str:
+def _picture_html(report: Findings, drawn: Picture) -> str:
     from bokeh.core.json_encoder import serialize_json
     from bokeh.embed import json_item
 
@@ -125,7 +124,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
 
 
-def _details_html(report: Report) -> str:
+def _details_html(report: Findings) -> str:
     """Return parameters, what was skipped or unreadable, and versions."""
     parameters = [(name, "None" if value is None else value) for name, value in report.parameters.as_dict().items()]
     return "\n".join(

@@ -6,22 +6,21 @@ import csv
 import json
 from typing import IO
 
-from ..findings import strict
-from ..report import Report
+from ..findings import Findings, strict
 
 
-def render_json(report: Report) -> str:
+def render_json(report: Findings) -> str:
     """Return the report as strict JSON."""
     return json.dumps(strict(report.to_dict()), indent=2, allow_nan=False)
 
 
-def write_json_lines(report: Report, file: IO[str]) -> None:
+def write_json_lines(report: Findings, file: IO[str]) -> None:
     """Write every comparison as a line of strict JSON."""
     for row in report:
         file.write(json.dumps(strict(row._asdict()), allow_nan=False) + "\n")
 
 
-def write_csv(report: Report, file: IO[str]) -> None:
+def write_csv(report: Findings, file: IO[str]) -> None:
     """Write every comparison as a row of CSV with a header; floats to their last digit."""
     from ..comparison import Comparison
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..report import Report
+from ..findings import Findings
 from .advice import Advice, advise
 from .text import count_line, format_ratio, printable, skipped_line, unreadable_lines, verdict_sentence, verdict_word
 
@@ -16,7 +16,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 SIGNS = {"FIRED": "\u274c", "OK": "\u2705", "NOT JUDGED": "\u26a0\ufe0f"}
 
 
-def render_markdown(report: Report) -> str:
+def render_markdown(report: Findings) -> str:
     """Return the report as markdown; names of the trial are text in it, whatever they hold."""
     word = verdict_word(report)
     parts = [
@@ -59,7 +59,7 @@ def _short(name: str) -> str:
     return name if len(name) <= MOST_NAME else f"{name[:half]}\u2026{name[-half:]}"
 
 
-def _kind(report: Report, advice: Advice) -> str:
+def _kind(report: Findings, advice: Advice) -> str:
     several = len(report.workers) > 1
     noted = any(group.note for group in advice.groups)
     head = ["tensor", *(["worker"] if several else []), f"{report.mode} steps", "count", "worst ratio", "at step"]

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..findings import Findings
 from ..ratio import OK, VERDICTS
-from ..report import Report
 
 GOOD_RATIO = -3.0  # log10; cs231n's advice: "this ratio should be somewhere around 1e-3"
 MOST_POINTS = 100_000  # comparisons that a picture holds; 20 bytes each, a third more in base64
@@ -63,7 +63,7 @@ class Picture(NamedTuple):
     reduced: bool
 
 
-def reduce_report(report: Report, most_points: int = MOST_POINTS) -> Picture:
+def reduce_report(report: Findings, most_points: int = MOST_POINTS) -> Picture:
     """Return what a picture of the report holds: all of a small one, the extremes of each bin of a large one."""
     columns = {name: np.asarray(column) for name, column in report.columns.items()}
     workers = max(len(report.workers), 1)

@@ -6,7 +6,6 @@ import html
 from typing import Any, Callable
 
 from ..findings import Findings, ViolationGroup
-from ..report import Report
 from .advice import Advice, advise
 from .text import count_line, format_ratio, printable, verdict_sentence, verdict_word
 
@@ -23,23 +22,16 @@ def escaped(name: str) -> str:
     return html.escape(printable(name))
 
 
-def report_html(report: Report) -> str:
+def report_html(report: Findings) -> str:
     """Return the verdict, the counts and the grouped violations, for a notebook's cell."""
+    if not len(report) and report.problem is None:
+        return f"<p>{escaped(report.trial)}: nothing is compared yet</p>"
     parts = [verdict_html(report), f"<p>{escaped(count_line(report))}</p>"]
     parts += [advice_html(report, advice, MOST_GROUPS) for advice in advise(report)]
     return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
 
 
-def findings_html(findings: Findings, trial: str) -> str:
-    """Return what a rule has found so far, as ``report_html`` does for a whole trial."""
-    report = Report(trial, findings.parameters)
-    vars(report).update(vars(findings))
-    if not len(report):
-        return f"<p>{escaped(trial)}: nothing is compared yet</p>"
-    return report_html(report)
-
-
-def verdict_html(report: Report) -> str:
+def verdict_html(report: Findings) -> str:
     """Return the verdict in one sentence."""
     word = verdict_word(report)
     sentence = escaped(f"{report.trial}: {verdict_sentence(report)}")
@@ -47,7 +39,7 @@ def verdict_html(report: Report) -> str:
 
 
 def advice_html(
-    report: Report, advice: Advice, most: int | None = None, name_html: Callable[[ViolationGroup], str] | None = None
+    report: Findings, advice: Advice, most: int | None = None, name_html: Callable[[ViolationGroup], str] | None = None
 ) -> str:
     """Return the violations of one kind: its title, what to do about it, and a table.
 
