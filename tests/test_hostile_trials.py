@@ -25,7 +25,6 @@ from weight_update_ratio import selection as selection_module
 from weight_update_ratio.cli import main
 from weight_update_ratio.event_file import (
     LONGEST_RECORD,
-    MOST_FIELDS,
     masked_crc32c,
     record_mode_step,
     record_name,
@@ -35,6 +34,7 @@ from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.selection import Collections, Selection
 from weight_update_ratio.storage import SMALL_FILE, DiskStorage, UnreadableError
 from weight_update_ratio.trial_folder import TrialFolder
+from weight_update_ratio.wire_format import MOST_FIELDS
 
 from .conftest import REPOSITORY, change_json, event_file, index_file, needs_writing, run_command, write_whole_trial
 from .fuzz import harness

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .checksum import masked_crc32c
 from .storage import UnreadableError
+from .wire_format import encoded_varint, inner_message, last_fields, message_fields
 
 UNCHECKED = 0x062DC0B3  # masked crc32c of the bytes "0x12345678": smdebug's "no checksum was computed"
 HEADER = 12
@@ -33,7 +34,6 @@ STEP_KEY = 2 << 3
 SUMMARY_KEY = 5 << 3 | 2
 VALUE_KEY = 1 << 3 | 2
 METADATA_KEY = 9 << 3 | 2  # the value's last field, as smdebug writes it
-MOST_FIELDS = 1000  # of one message; a tensor's have a few
 MOST_DIMENSIONS = 64  # as NumPy
 
 LONGEST_METADATA = 1024  # bytes; smdebug's own are about 40
@@ -90,17 +90,17 @@ def tensor_layout(record: memoryview, tensor: str, step: int, like: TensorLayout
         known = _same_layout(record, step, like, payload_end)
         if known is not None:
             return known
-    event = _last_fields(record, HEADER, payload_end)
-    summary = _message(event, 5, "event")
-    value = _message(_last_fields(record, *summary), 1, "summary")
-    fields = _last_fields(record, *value)
-    tag = bytes(record[slice(*_message(fields, 1, "value"))])
+    event = last_fields(record, HEADER, payload_end)
+    summary = inner_message(event, 5, "event")
+    value = inner_message(last_fields(record, *summary), 1, "summary")
+    fields = last_fields(record, *value)
+    tag = bytes(record[slice(*inner_message(fields, 1, "value"))])
     if tag != tensor.encode("utf-8", "surrogatepass"):
         raise UnreadableError(f"holds the tensor {tag.decode('utf-8', 'replace')!r} where the index names {tensor!r}")
     recorded = event.get(2, (0, 0, 0))[1]
     if recorded != step:
         raise UnreadableError(f"is of step {recorded}, while its index is of step {step}")
-    return _tensor_proto(record, value[0], *_message(fields, 8, "value"))
+    return _tensor_proto(record, value[0], *inner_message(fields, 8, "value"))
 
 
 def _same_layout(record: memoryview, step: int, like: TensorLayout, payload_end: int) -> TensorLayout | None:
@@ -123,28 +123,19 @@ def _opening(step: int, payload: int) -> bytes | None:
 
     It is the step, left out where it is 0, and the lengths of the summary and of the value that fill the rest.
     """
-    before = bytes((STEP_KEY,)) + _encoded(step) if step else b""
+    before = bytes((STEP_KEY,)) + encoded_varint(step) if step else b""
     summary = _length_within(payload - (TIMED - HEADER) - len(before) - 1)
     value = _length_within(summary - 1)
     if min(summary, value) < 0:
         return None
-    return before + bytes((SUMMARY_KEY,)) + _encoded(summary) + bytes((VALUE_KEY,)) + _encoded(value)
+    return before + bytes((SUMMARY_KEY,)) + encoded_varint(summary) + bytes((VALUE_KEY,)) + encoded_varint(value)
 
 
 def _length_within(room: int) -> int:
     """Return the length of a message that fills ``room`` bytes together with that length before it, or -1."""
-    fitting = (room - digits for digits in range(1, 6) if room >= digits and len(_encoded(room - digits)) == digits)
+    sizes = ((room - digits, digits) for digits in range(1, 6) if room >= digits)
+    fitting = (size for size, digits in sizes if len(encoded_varint(size)) == digits)
     return next(fitting, -1)
-
-
-def _encoded(number: int) -> bytes:
-    """Return a number >= 0 as protobuf's varint."""
-    digits = bytearray()
-    while number >= 0x80:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
 
 
 def tensor_array(record: memoryview, layout: TensorLayout) -> np.ndarray[Any, Any]:
@@ -159,9 +150,9 @@ def record_name(record: memoryview) -> str:
         UnreadableError: The record is truncated or corrupt, or holds no tensor.
     """
     payload_end = _check_frame(record, check_payload=False)
-    summary = _message(_last_fields(record, HEADER, payload_end), 5, "event")
-    value = _message(_last_fields(record, *summary), 1, "summary")
-    tag = record[slice(*_message(_last_fields(record, *value), 1, "value"))]
+    summary = inner_message(last_fields(record, HEADER, payload_end), 5, "event")
+    value = inner_message(last_fields(record, *summary), 1, "summary")
+    tag = record[slice(*inner_message(last_fields(record, *value), 1, "value"))]
     return bytes(tag).decode("utf-8", "replace")
 
 
@@ -194,13 +185,13 @@ def _parse_metadata(tail: memoryview) -> _Metadata:
     noted: dict[bytes, bytes] = {}
     fills = False
     try:
-        fields = list(_fields(tail, 0, len(tail)))
+        fields = list(message_fields(tail, 0, len(tail)))
         fills = len(fields) == 1 and tail[0] == METADATA_KEY and len(tail) < LONGEST_METADATA
-        metadata = _message({number: (wire, first, last) for number, wire, first, last in fields}, 9, "value")
-        for number, wire, start, end in _fields(tail, *metadata):
+        metadata = inner_message({number: (wire, first, last) for number, wire, first, last in fields}, 9, "value")
+        for number, wire, start, end in message_fields(tail, *metadata):
             if number == 1 and wire == 2:
-                plugin = _last_fields(tail, start, end)
-                name, content = (bytes(tail[slice(*_message(plugin, field, "plugin"))]) for field in (1, 2))
+                plugin = last_fields(tail, start, end)
+                name, content = (bytes(tail[slice(*inner_message(plugin, field, "plugin"))]) for field in (1, 2))
                 noted[name] = content
         mode = MODE_NUMBERS.get(noted.get(b"mode", b""))
         return _Metadata(None if mode is None else (mode, int(noted.get(b"mode_step", b""))), fills)
@@ -213,7 +204,7 @@ def _check_frame(record: memoryview, check_payload: bool = True) -> int:
     size = len(record)
     if size < HEADER + FOOTER:
         raise UnreadableError(f"is truncated: {size} bytes, less than an empty record has")
-    if record[:HEADER] != _header(size - HEADER - FOOTER):
+    if record[:HEADER] != record_header(size - HEADER - FOOTER):
         length, length_crc = struct.unpack_from("<QI", record)
         if length_crc != masked_crc32c(struct.pack("<Q", length)):
             raise UnreadableError("is corrupt: the checksum of its length does not hold")
@@ -228,22 +219,22 @@ def _check_frame(record: memoryview, check_payload: bool = True) -> int:
 
 
 def _tensor_proto(record: memoryview, heading: int, start: int, end: int) -> TensorLayout:
-    fields = _last_fields(record, start, end)
+    fields = last_fields(record, start, end)
     kind = fields.get(1, (0, 0, 0))[1]
     dtype = DTYPES.get(kind)
     if dtype is None:
         raise UnreadableError(f"holds no numbers (TensorFlow's data type {kind})")
     shape: list[int] = []
     if 2 in fields:
-        for number, wire, first, last in _fields(record, *_message(fields, 2, "tensor")):
+        for number, wire, first, last in message_fields(record, *inner_message(fields, 2, "tensor")):
             if number == 2 and wire == 2:
-                shape.append(_last_fields(record, first, last).get(1, (0, 0, 0))[1])
+                shape.append(last_fields(record, first, last).get(1, (0, 0, 0))[1])
                 if len(shape) > MOST_DIMENSIONS:
                     raise UnreadableError(f"has more than {MOST_DIMENSIONS} dimensions")
     count = 1
     for size in shape:
         count *= size
-    content, content_end = _message(fields, 4, "tensor") if 4 in fields else (end, end)
+    content, content_end = inner_message(fields, 4, "tensor") if 4 in fields else (end, end)
     if count * dtype.itemsize != content_end - content:
         raise UnreadableError(
             f"has {content_end - content} bytes of elements, while its shape {tuple(shape)} "
@@ -252,66 +243,11 @@ def _tensor_proto(record: memoryview, heading: int, start: int, end: int) -> Ten
     return TensorLayout(content, count, dtype, tuple(shape), bytes(record[heading:content]))
 
 
-def _last_fields(record: memoryview, start: int, end: int) -> dict[int, tuple[int, int, int]]:
-    """Return {field number: (wire type, value or first byte, last byte)}; of a repeated field the last, as protobuf."""
-    return {number: (wire, first, last) for number, wire, first, last in _fields(record, start, end)}
-
-
-def _message(fields: dict[int, tuple[int, int, int]], number: int, owner: str) -> tuple[int, int]:
-    wire, start, end = fields.get(number, (-1, 0, 0))
-    if wire != 2:
-        raise UnreadableError(f"holds no tensor: its {owner} lacks field {number}")
-    return start, end
-
-
-def _fields(record: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (field number, wire type, value or first byte, last byte) of one protobuf message."""
-    position = start
-    for _ in range(MOST_FIELDS):
-        if position >= end:
-            return
-        key = record[position]
-        position += 1
-        if key >= 0x80:
-            key, position = _varint(record, position - 1, end)
-        wire = key & 7
-        if wire == 0:
-            value, position = _varint(record, position, end)
-            yield key >> 3, wire, value, position
-            continue
-        if wire == 2:
-            length, position = _varint(record, position, end)
-        elif wire == 1:
-            length = 8
-        elif wire == 5:
-            length = 4
-        else:
-            raise UnreadableError(f"is corrupt: wire type {wire} at byte {position}")
-        if length > end - position:
-            raise UnreadableError(f"is corrupt: a field at byte {position} is longer than what holds it")
-        yield key >> 3, wire, position, position + length
-        position += length
-    raise UnreadableError(f"is corrupt: it has a message of more than {MOST_FIELDS} fields")
-
-
-def _varint(record: memoryview | bytes, position: int, end: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= end:
-            break
-        byte = record[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise UnreadableError(f"is corrupt: a number that does not end at byte {position}")
-
-
 _known_metadata: dict[bytes, _Metadata] = {}
 
 
 @functools.lru_cache(maxsize=65536)
-def _header(length: int) -> bytes:
+def record_header(length: int) -> bytes:
     """Return the header of a record whose payload has so many bytes; a tensor's records all have the same one."""
     header = struct.pack("<Q", length)
     return header + struct.pack("<I", masked_crc32c(header))

@@ -22,7 +22,9 @@ from typing import IO, Any
 import numpy as np
 
 from ..checksum import CRC_TABLE, masked_crc32c
+from ..event_file import record_header
 from ..findings import Findings
+from ..wire_format import encoded_varint
 
 Array = Any  # a NumPy array; its generic alias is no type before Python 3.9
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
@@ -100,7 +102,7 @@ def _scalar_records(now: bytes, tensor: str, steps: Array, values: Array) -> Arr
         value = tag + struct.pack("<Bf", 0x15, 0.0)
         summary += _bytes_field(1, value)
         places.append(len(summary) - 4)
-    step = _varint(int(steps[0]))
+    step = encoded_varint(int(steps[0]))
     head = now + b"\x10" + step
     payload = head + _bytes_field(5, summary)
     records = np.tile(np.frombuffer(_record(payload), np.uint8), (len(steps), 1))
@@ -126,22 +128,11 @@ def _masked_crcs(payloads: Array) -> Array:
 
 
 def _record(payload: bytes) -> bytes:
-    length = struct.pack("<Q", len(payload))
-    crcs = (struct.pack("<I", masked_crc32c(part)) for part in (length, payload))
-    return length + next(crcs) + payload + next(crcs)
+    return record_header(len(payload)) + payload + struct.pack("<I", masked_crc32c(payload))
 
 
 def _bytes_field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return bytes([number << 3 | 2]) + encoded_varint(len(content)) + content
 
 
 @contextlib.contextmanager
