@@ -38,6 +38,28 @@ collect_ignore = ["fuzz/fuzz.py"]  # a program, which needs atheris
 needs_writing = pytest.mark.skipif(not CAN_WRITE, reason=WHY_NOT_WRITTEN)
 
 
+EXIT_CODES = {
+    "pytorch_healthy": 0,
+    "pytorch_killed": 0,
+    "pytorch_ddp_one": 0,
+    "tf_keras": 0,
+    "pytorch_frozen": 1,
+    "pytorch_exploding": 1,
+    "pytorch_reductions_only": 2,
+    "xgboost": 2,
+}
+FROZEN_LAYER = {  # the one group of violations of pytorch_frozen
+    "tensor": "TinyNet_conv1.weight",
+    "worker": "worker_0",
+    "verdict": "small",
+    "first_step": 1,
+    "last_step": 19,
+    "count": 19,
+    "worst_ratio": 0.0,
+    "worst_step": 1,
+}
+
+
 def recorded_truth(name: str) -> dict[tuple[str, str, int], tuple[str, int, float]]:
     """Return {(tensor, worker, step): (mode, reference step, ratio)} of a recorded trial, as smdebug reads it."""
     rows = [json.loads(line) for line in (TRUTH / f"{name}.jsonl").read_text().splitlines()]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from weight_update_ratio import check_trial
 
 from .conftest import (
+    EXIT_CODES,
     RECORDED,
     as_smdebug_reads,
     assert_same_comparisons,
@@ -67,19 +68,7 @@ class TestRecordedTrials:
         expected = expected_comparisons(as_smdebug_reads(RECORDED[name]), num_steps)
         assert_same_comparisons(expected, found_comparisons(check_trial(RECORDED[name], num_steps=num_steps)))
 
-    @pytest.mark.parametrize(
-        ("name", "code"),
-        [
-            ("pytorch_healthy", 0),
-            ("pytorch_killed", 0),
-            ("pytorch_ddp_one", 0),
-            ("tf_keras", 0),
-            ("pytorch_frozen", 1),
-            ("pytorch_exploding", 1),
-            ("pytorch_reductions_only", 2),
-            ("xgboost", 2),
-        ],
-    )
+    @pytest.mark.parametrize(("name", "code"), EXIT_CODES.items())
     def test_verdict(self, name: str, code: int) -> None:
         """Fired, complete or not judged, as the trials were made to be."""
         report = check_trial(RECORDED[name])

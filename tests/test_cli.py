@@ -31,6 +31,7 @@ from weight_update_ratio import check_trial
 from weight_update_ratio.cli import main
 
 from .conftest import (
+    EXIT_CODES,
     RECORDED,
     REPOSITORY,
     assert_same_comparisons,
@@ -50,19 +51,7 @@ def run_here(*arguments: Any) -> Any:
 
 
 class TestExitCodes:
-    @pytest.mark.parametrize(
-        ("name", "code"),
-        [
-            ("pytorch_healthy", 0),
-            ("pytorch_killed", 0),
-            ("pytorch_ddp_one", 0),
-            ("tf_keras", 0),
-            ("pytorch_frozen", 1),
-            ("pytorch_exploding", 1),
-            ("pytorch_reductions_only", 2),
-            ("xgboost", 2),
-        ],
-    )
+    @pytest.mark.parametrize(("name", "code"), EXIT_CODES.items())
     def test_recorded_trials(self, name: str, code: int) -> None:
         """0 nothing fired, 1 the rule fired, 2 it could not be judged: one message and one remedy."""
         done = run_command("check", RECORDED[name])

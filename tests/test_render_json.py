@@ -15,7 +15,7 @@ from weight_update_ratio import check_trial
 from weight_update_ratio.comparison import Comparison
 from weight_update_ratio.render.json import render_json, strict, write_csv, write_json_lines
 
-from .conftest import RECORDED, assert_same_comparisons, event_file, random_walk, recorded_truth
+from .conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, event_file, random_walk, recorded_truth
 
 
 def parsed(text: str) -> Any:
@@ -50,18 +50,7 @@ class TestDocument:
                 "skipped": 0,
                 "unreadable": 0,
             },
-            "violations": [
-                {
-                    "tensor": "TinyNet_conv1.weight",
-                    "worker": "worker_0",
-                    "verdict": "small",
-                    "first_step": 1,
-                    "last_step": 19,
-                    "count": 19,
-                    "worst_ratio": 0.0,
-                    "worst_step": 1,
-                }
-            ],
+            "violations": [FROZEN_LAYER],
             "skipped": [],
             "unreadable": [],
         }

@@ -21,6 +21,7 @@ from weight_update_ratio import TrialError, WeightUpdateRatio, check_trial
 from weight_update_ratio.actions import parse_actions
 
 from .conftest import (
+    FROZEN_LAYER,
     RECORDED,
     assert_same_comparisons,
     change_json,
@@ -144,18 +145,7 @@ class TestUnderInvokeRule:
             "steps": 20,
             "skipped": 0,
             "unreadable": 0,
-            "violations": [
-                {
-                    "tensor": "TinyNet_conv1.weight",
-                    "worker": "worker_0",
-                    "verdict": "small",
-                    "first_step": 1,
-                    "last_step": 19,
-                    "count": 19,
-                    "worst_ratio": 0.0,
-                    "worst_step": 1,
-                }
-            ],
+            "violations": [FROZEN_LAYER],
         } == json.loads(json.dumps(details))
 
     def test_one_warning_a_firing_step(self, log: Any) -> None:
