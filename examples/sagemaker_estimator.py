@@ -14,7 +14,7 @@ from sagemaker.debugger import DebuggerHookConfig
 from sagemaker.estimator import Estimator
 from sagemaker.session import Session
 
-from weight_update_ratio.sagemaker import custom_rule
+from weight_update_ratio.sagemaker.configuration import custom_rule
 
 
 def main() -> None:

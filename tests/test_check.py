@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from weight_update_ratio import check_trial
 
-from .conftest import (
+from tests.conftest import (
     EXIT_CODES,
     RECORDED,
     as_smdebug_reads,
@@ -300,7 +300,7 @@ class TestAnyLayout:
     @given(saves=SAVES, num_steps=st.one_of(st.none(), st.integers(1, 12)))
     def test_any_tensors_of_any_workers_at_any_steps(self, saves: Any, num_steps: int | None) -> None:
         """Whatever was saved when and by whom: the references are those of the definition."""
-        from .conftest import TrialWriter
+        from tests.conftest import TrialWriter
 
         folder = tempfile.mkdtemp()
         try:

@@ -30,7 +30,7 @@ import weight_update_ratio
 from weight_update_ratio import check_trial
 from weight_update_ratio.cli import main
 
-from .conftest import (
+from tests.conftest import (
     EXIT_CODES,
     RECORDED,
     REPOSITORY,

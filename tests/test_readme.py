@@ -15,7 +15,7 @@ import pytest
 
 from weight_update_ratio.cli import main
 
-from .conftest import REPOSITORY
+from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```console\n\$ (.*?)\n(.*?)```$", README, re.MULTILINE | re.DOTALL)

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from weight_update_ratio import check_trial
-from weight_update_ratio.comparison import Comparison, JudgedStep, Skipped
-from weight_update_ratio.findings import COLUMN_TYPES
-from weight_update_ratio.index_file import Unreadable
+from weight_update_ratio.judge.comparison import Comparison, JudgedStep, Skipped
+from weight_update_ratio.judge.history import COLUMN_TYPES
+from weight_update_ratio.trial.index_file import Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.steps import Pair
-from weight_update_ratio.trial_folder import SavedTensor
+from weight_update_ratio.judge.references import Pair
+from weight_update_ratio.trial.folder import SavedTensor
 
-from .conftest import RECORDED, found_comparisons, recorded_truth
+from tests.conftest import RECORDED, found_comparisons, recorded_truth
 
 
 def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:

@@ -18,9 +18,9 @@ from smdebug.rules import invoke_rule
 from smdebug.trials import create_trial
 
 from weight_update_ratio import TrialError, WeightUpdateRatio, check_trial
-from weight_update_ratio.actions import parse_actions
+from weight_update_ratio.sagemaker.actions import parse_actions
 
-from .conftest import (
+from tests.conftest import (
     FROZEN_LAYER,
     RECORDED,
     assert_same_comparisons,

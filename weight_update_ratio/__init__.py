@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from .follow import follow_trial as follow_trial
     from .report import Report as Report
     from .rule import WeightUpdateRatio as WeightUpdateRatio
-    from .storage import TrialError as TrialError
+    from .trial.disk import TrialError as TrialError
 
 __version__ = "0.1.0"
 __all__ = ["Report", "TrialError", "WeightUpdateRatio", "__version__", "check_trial", "follow_trial"]
 
 _HOMES = {
     "Report": "report",
-    "TrialError": "storage",
+    "TrialError": "trial.disk",
     "WeightUpdateRatio": "rule",
     "check_trial": "check",
     "follow_trial": "follow",

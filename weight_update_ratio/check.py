@@ -8,16 +8,16 @@ from bisect import bisect_left
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
-from .comparison import judge_pairs
-from .diagnosis import missing_trial, nothing_compared
-from .findings import Findings
-from .index_file import LARGEST_STEP
+from .judge.comparison import judge_pairs
+from .judge.diagnosis import missing_trial, nothing_compared
+from .judge.history import Findings
+from .trial.index_file import LARGEST_STEP
 from .parameters import Parameters, parse_parameters
 from .report import Report
-from .s3_storage import open_storage
-from .steps import GLOBAL, JudgedMode, References
-from .storage import TrialError
-from .trial_folder import TrialFolder
+from .trial.s3 import open_storage
+from .judge.references import GLOBAL, JudgedMode, References
+from .trial.disk import TrialError
+from .trial.folder import TrialFolder
 
 Progress = Callable[[int, int], None]
 

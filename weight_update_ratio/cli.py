@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 import click
 
 from . import __version__
-from .output import CommandError, print_text, whole_file
+from .files import CommandError, print_text, whole_file
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from .report import Report
-    from .storage import TrialError
+    from .trial.disk import TrialError
 
 DASK_SECONDS = 10  # to reach the scheduler
 FORMATS = ("text", "json", "junit", "github", "markdown")
@@ -152,7 +152,7 @@ def check(
     """
     from .check import check_trial
     from .follow import follow_trial
-    from .storage import TrialError
+    from .trial.disk import TrialError
 
     if follow and dask is not None:
         raise CommandError("'--follow' and '--dask' exclude each other", "Follow a job without workers.")
@@ -220,7 +220,7 @@ def _print_report(report: Report, style: str, output: str | None, quiet: bool) -
 @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it to FILE, not to stdout.")
 def print_rule_source(output: str | None) -> None:
     """Print the rule as one Python source file, as SageMaker Debugger takes a custom rule."""
-    from .sagemaker import rule_source
+    from .sagemaker.configuration import rule_source
 
     _write_text(rule_source(), output)
 
@@ -254,7 +254,7 @@ def print_rule_configuration(output: str | None, **options: Any) -> None:
     import json
     import warnings
 
-    from .sagemaker import rule_configuration
+    from .sagemaker.configuration import rule_configuration
 
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -322,7 +322,7 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def _require_bokeh() -> None:
-    from .render.chart import MissingExtraError, require_bokeh
+    from .render.page.chart import MissingExtraError, require_bokeh
 
     try:
         require_bokeh()

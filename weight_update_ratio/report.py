@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .findings import Findings
+from .judge.history import Findings
 
 
 class Report(Findings):
@@ -29,7 +29,7 @@ class Report(Findings):
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML page; needs the extra ``report`` (bokeh)."""
-        from .render.html import render_html
+        from .render.page.document import render_html
 
         return render_html(self)
 
@@ -63,13 +63,13 @@ class Report(Findings):
         Raises:
             ValueError: There is no comparison to draw.
         """
-        from .render.chart import report_chart
+        from .render.page.chart import report_chart
 
         return report_chart(self)
 
     def _repr_html_(self) -> str:
         """Return the verdict and the grouped violations, as a notebook shows them."""
-        from .render.summary import report_html
+        from .render.html import report_html
 
         return report_html(self)
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules.rule import Rule
 
-from .actions import ActionText, parse_actions
-from .comparison import Comparison, JudgedStep, judge_pairs
-from .diagnosis import missing_trial, nothing_compared
-from .findings import Findings, strict
-from .index_file import LARGEST_STEP, Unreadable
+from .sagemaker.actions import ActionText, parse_actions
+from .judge.comparison import Comparison, JudgedStep, judge_pairs
+from .judge.diagnosis import missing_trial, nothing_compared
+from .judge.history import Findings, strict
+from .trial.index_file import LARGEST_STEP, Unreadable
 from .parameters import parse_parameters, parse_report_dir
-from .ratio import LARGE, NOT_FINITE, SMALL
-from .s3_storage import open_storage
-from .steps import GLOBAL, JudgedMode, References
-from .trial_folder import TrialFolder
+from .judge.ratio import LARGE, NOT_FINITE, SMALL
+from .trial.s3 import open_storage
+from .judge.references import GLOBAL, JudgedMode, References
+from .trial.folder import TrialFolder
 
 if TYPE_CHECKING:
     import pandas
@@ -144,7 +144,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _repr_html_(self) -> str | None:
         """Return the verdict so far and the grouped violations, as a notebook shows them."""
         try:
-            summary = import_module("weight_update_ratio.render.summary")
+            summary = import_module("weight_update_ratio.render.html")
         except ImportError:  # the rule as one source file, without the package
             return None
         html: str = summary.report_html(self._findings)

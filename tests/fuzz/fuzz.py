@@ -26,7 +26,7 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["weight_update_ratio"]):
-        from . import harness
+        from tests import harness
 
     reader = sys.argv[1]
     target = harness.fuzz_record if reader == "event_file" else harness.fuzz_index

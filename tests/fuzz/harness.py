@@ -12,10 +12,10 @@ import struct
 from pathlib import Path
 from typing import Any, Iterator, Tuple
 
-from weight_update_ratio.checksum import masked_crc32c
-from weight_update_ratio.comparison import judge_pairs
-from weight_update_ratio.diagnosis import missing_trial, nothing_compared
-from weight_update_ratio.event_file import (
+from weight_update_ratio.trial.checksum import masked_crc32c
+from weight_update_ratio.judge.comparison import judge_pairs
+from weight_update_ratio.judge.diagnosis import missing_trial, nothing_compared
+from weight_update_ratio.trial.event_file import (
     UNCHECKED,
     TensorLayout,
     record_mode_step,
@@ -24,11 +24,11 @@ from weight_update_ratio.event_file import (
     tensor_layout,
 )
 from weight_update_ratio.parameters import parse_parameters
-from weight_update_ratio.ratio import update_norms, weight_norm
+from weight_update_ratio.judge.ratio import update_norms, weight_norm
 from weight_update_ratio.report import Report
-from weight_update_ratio.steps import JudgedMode, References
-from weight_update_ratio.storage import DiskStorage, UnreadableError
-from weight_update_ratio.trial_folder import TrialFolder
+from weight_update_ratio.judge.references import JudgedMode, References
+from weight_update_ratio.trial.disk import DiskStorage, UnreadableError
+from weight_update_ratio.trial.folder import TrialFolder
 
 RECORDED = Path(__file__).parents[2] / "examples" / "trials" / "pytorch_healthy"
 TENSOR = "TinyNet_bn1.weight"

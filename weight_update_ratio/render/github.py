@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..findings import Findings
-from .advice import advise
+from ..judge.history import Findings
+from .wording import advise
 from .markdown import render_markdown
 from .text import count_line, format_ratio, printable, skipped_line, unreadable_lines, verdict_sentence, verdict_word
 

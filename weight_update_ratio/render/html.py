@@ -1,169 +1,75 @@
-"""A Report as one HTML file that needs nothing else: verdict, violations, the picture, and what it stands on.
-
-Everything is in the file, and its Content-Security-Policy lets a browser fetch nothing and run no script but the
-page's own, known by their SHA-256: should a name of a trial ever get past the escaping, it is still only text.
-"""
+"""The verdict and the grouped violations as plain HTML: what a notebook shows, and the top of a page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import platform
-from pathlib import Path
-from typing import Any, Iterable
+import html
+from typing import Any, Callable
 
-from ..findings import Findings, ViolationGroup
-from .advice import advise
-from .chart import report_chart, require_bokeh
-from .reduction import MOST_ROWS, Picture, reduce_report
-from .summary import advice_html, escaped, verdict_html
-from .text import count_line, skipped_line, unreadable_lines
+from ..judge.history import Findings, ViolationGroup
+from .wording import Advice, advise
+from .text import count_line, format_ratio, printable, verdict_sentence, verdict_word
 
-STYLE = Path(__file__).with_name("page.css")
-SCRIPT = Path(__file__).with_name("page.js")
-MOST_LINES = 500  # of what was skipped, and of what was unreadable; JSON has them all
+COLORS = {"FIRED": "#a50026", "OK": "#1a6b2f", "NOT JUDGED": "#8a5a00"}
+MOST_GROUPS = 20  # of one kind, in a notebook; a page shows all
 
 
-def render_html(report: Findings) -> str:
-    """Return the report as one self-contained HTML page.
+def escaped(name: str) -> str:
+    r"""Return a name of a trial as HTML text, what cannot be seen of it as escapes.
 
-    Raises:
-        MissingExtraError: bokeh is not installed.
+    >>> escaped("<b>\x1b")
+    '&lt;b&gt;\\x1b'
     """
-    require_bokeh()
-    scripts, picture = ([], "<p>There is no comparison to draw.</p>")
-    places: dict[tuple[str, str], int] = {}
-    if len(report):
-        drawn = reduce_report(report)
-        places = {(row.tensor, row.worker): place for place, row in enumerate(drawn.rows)}
-        scripts = [*_bokeh_scripts(), SCRIPT.read_text(encoding="utf-8")]
-        picture = _picture_html(report, drawn)
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    policy = (
-        f"default-src 'none'; script-src 'unsafe-eval' {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
-    )
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escaped(report.trial)}: weight update ratio</title>",
-            '<link rel="icon" href="data:,">',
-            f"<style>{STYLE.read_text(encoding='utf-8')}</style>",
-            "</head>",
-            "<body>",
-            "<h1>Weight update ratio</h1>",
-            verdict_html(report),
-            f'<p class="counts">{escaped(count_line(report))}</p>',
-            _violations_html(report, places),
-            '<h2 id="picture">All ratios</h2>',
-            picture,
-            _details_html(report),
-            *(f"<script>{script}</script>" for script in scripts),
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    return html.escape(printable(name))
 
 
-def _violations_html(report: Findings, places: dict[tuple[str, str], int]) -> str:
-    def linked(group: ViolationGroup) -> str:
-        name = f"<code>{escaped(group.tensor)}</code>"
-        place = places.get((group.tensor, group.worker))
-        return name if place is None else f'<a href="#picture" data-row="{place}">{name}</a>'
-
-    if not report.fired:
-        return ""
-    kinds = "".join(f"<section>{advice_html(report, advice, None, linked)}</section>" for advice in advise(report))
-    return f"<h2>Violations</h2>{kinds}"
+def report_html(report: Findings) -> str:
+    """Return the verdict, the counts and the grouped violations, for a notebook's cell."""
+    if not len(report) and report.problem is None:
+        return f"<p>{escaped(report.trial)}: nothing is compared yet</p>"
+    parts = [verdict_html(report), f"<p>{escaped(count_line(report))}</p>"]
+    parts += [advice_html(report, advice, MOST_GROUPS) for advice in advise(report)]
+    return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
 
 
-def _picture_html(report: Findings, drawn: Picture) -> str:
-    from bokeh.core.json_encoder import serialize_json
-    from bokeh.embed import json_item
+def verdict_html(report: Findings) -> str:
+    """Return the verdict in one sentence."""
+    word = verdict_word(report)
+    sentence = escaped(f"{report.trial}: {verdict_sentence(report)}")
+    return f'<p class="verdict"><strong style="color: {COLORS[word]}">{word}</strong> {sentence}</p>'
 
-    item = serialize_json(json_item(report_chart(report, drawn), "chart"))
-    notes = []
-    if drawn.reduced:
-        notes.append(
-            f"{len(report):,} comparisons are more than a picture holds: each cell keeps its lowest ratio, its highest "
-            "and its first that is not finite, and the line charts show those."
-        )
-    if drawn.left_out:
-        notes.append(f"The {MOST_ROWS:,} worst rows are drawn; {drawn.left_out:,} are left out.")
+
+def advice_html(
+    report: Findings, advice: Advice, most: int | None = None, name_html: Callable[[ViolationGroup], str] | None = None
+) -> str:
+    """Return the violations of one kind: its title, what to do about it, and a table.
+
+    Args:
+        report: Whose violations they are.
+        advice: One of ``advise(report)``.
+        most: Groups in the table; None: all.
+        name_html: Gives the HTML of a group's tensor, where it is more than its name.
+    """
+    several = len(report.workers) > 1
+    noted = any(group.note for group in advice.groups)
+    numbers = [f"{report.mode} steps", "count", "worst ratio", "at step"]
+    head = ["tensor", *(["worker"] if several else []), *numbers, *(["note"] if noted else [])]
+    rows = []
+    for group in advice.groups[:most]:
+        first, last = group.first_step, group.last_step
+        cells: list[Any] = [f"{first}" if first == last else f"{first}\u2013{last}", f"{group.count:,}"]
+        cells += [format_ratio(group.worst_ratio), group.worst_step]
+        name = name_html(group) if name_html else f"<code>{escaped(group.tensor)}</code>"
+        row = f'<td style="text-align: left">{name}</td>'
+        row += f'<td style="text-align: left">{escaped(group.worker)}</td>' if several else ""
+        row += "".join(f"<td>{cell}</td>" for cell in cells)
+        row += f'<td style="text-align: left">{escaped(group.note)}</td>' if noted else ""
+        rows.append(f"<tr>{row}</tr>")
+    left_out = len(advice.groups) - len(rows)
+    more = f"<p>and {left_out} more</p>" if left_out else ""
+    count = len(advice.groups)
     return (
-        '<div id="chart"></div>'
-        + "".join(f'<p class="note">{note}</p>' for note in notes)
-        + f'<script type="application/json" id="chart-data">{_for_script(item)}</script>'
+        f"<h3>{advice.title} <small>({count:,} tensor{'s' * (count != 1)})</small></h3>"
+        f'<p class="advice">{escaped(advice.line[0].upper() + advice.line[1:])}</p>'
+        f'<div class="scroll"><table><thead><tr>{"".join(f"<th>{escaped(name)}</th>" for name in head)}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{more}"
     )
-
-
-def _for_script(document: str) -> str:
-    r"""Return JSON so that nothing in it ends the script element, or a line of JavaScript.
-
-    >>> _for_script('["</script>"]')
-    '["\\u003c/script\\u003e"]'
-    """
-    for char in "<>&\u2028\u2029":
-        document = document.replace(char, f"\\u{ord(char):04x}")
-    return document
-
-
-def _bokeh_scripts() -> list[str]:
-    from bokeh.resources import Resources
-
-    return list(Resources(mode="inline", components=["bokeh", "bokeh-widgets"], minified=True).js_raw)
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
-
-
-def _details_html(report: Findings) -> str:
-    """Return parameters, what was skipped or unreadable, and versions."""
-    parameters = [(name, "None" if value is None else value) for name, value in report.parameters.as_dict().items()]
-    return "\n".join(
-        [
-            "<h2>Parameters</h2>",
-            _table([*parameters, ("judged mode", report.mode)]),
-            _list("Skipped", [skipped_line(group) for group in report.skipped]),
-            _list("Unreadable", list(unreadable_lines(report.unreadable))),
-            "<h2>Versions</h2>",
-            _table(_versions()),
-            '<p class="note">ratio = ||w<sub>s</sub> - w<sub>r</sub>|| / (||w<sub>r</sub>|| + epsilon): '
-            "the L2 norm of a tensor's update from the reference step r to step s, relative to its weights before.</p>",
-        ]
-    )
-
-
-def _table(rows: Iterable[tuple[str, Any]]) -> str:
-    lines = "".join(f"<tr><th>{escaped(name)}</th><td>{escaped(str(value))}</td></tr>" for name, value in rows)
-    return f'<div class="scroll"><table class="facts">{lines}</table></div>'
-
-
-def _list(title: str, lines: list[str]) -> str:
-    if not lines:
-        return f"<h2>{title}</h2><p>nothing</p>"
-    left_out = len(lines) - MOST_LINES
-    items = "".join(f"<li>{escaped(line)}</li>" for line in lines[:MOST_LINES])
-    more = f"<li>and {left_out:,} more; --format json lists them all</li>" if left_out > 0 else ""
-    return f"<h2>{title}</h2><ul>{items}{more}</ul>"
-
-
-def _versions() -> list[tuple[str, str]]:
-    import bokeh
-    import numpy as np
-
-    from .. import __version__
-
-    return [
-        ("weight-update-ratio", __version__),
-        ("Python", platform.python_version()),
-        ("NumPy", np.__version__),
-        ("bokeh", bokeh.__version__),
-    ]

@@ -6,7 +6,7 @@ import csv
 import json
 from typing import IO
 
-from ..findings import Findings, strict
+from ..judge.history import Findings, strict
 
 
 def render_json(report: Findings) -> str:
@@ -22,7 +22,7 @@ def write_json_lines(report: Findings, file: IO[str]) -> None:
 
 def write_csv(report: Findings, file: IO[str]) -> None:
     """Write every comparison as a row of CSV with a header; floats to their last digit."""
-    from ..comparison import Comparison
+    from ..judge.comparison import Comparison
 
     writer = csv.writer(file)
     writer.writerow(Comparison._fields)

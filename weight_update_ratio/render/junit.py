@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ..findings import Findings, ViolationGroup
-from .advice import advise
+from ..judge.history import Findings, ViolationGroup
+from .wording import advise
 from .text import format_ratio, printable, skipped_line, unreadable_lines
 
 WHOLE_TRIAL = "the whole trial"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..findings import Findings
-from .advice import Advice, advise
+from ..judge.history import Findings
+from .wording import Advice, advise
 from .text import count_line, format_ratio, printable, skipped_line, unreadable_lines, verdict_sentence, verdict_word
 
 MOST_GROUPS = 25  # rows of a table; a comment holds 65,536 characters

@@ -21,10 +21,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..checksum import CRC_TABLE, masked_crc32c
-from ..event_file import record_header
-from ..findings import Findings
-from ..wire_format import encoded_varint
+from ..trial.checksum import CRC_TABLE, masked_crc32c
+from ..trial.event_file import record_header
+from ..judge.history import Findings
+from ..trial.wire_format import encoded_varint
 
 Array = Any  # a NumPy array; its generic alias is no type before Python 3.9
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"

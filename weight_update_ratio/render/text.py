@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..findings import Findings, SkippedGroup
-from ..index_file import Unreadable
-from .advice import advise
+from ..judge.history import Findings, SkippedGroup
+from ..trial.index_file import Unreadable
+from .wording import advise
 
 PLAIN_WIDTH = 160  # columns where the text does not go to a terminal
 LEAST_FOLDED = 20  # columns that a name is folded to at least; a terminal too narrow for that wraps the lines itself

@@ -1,0 +1,50 @@
+"""The examples run as they stand, in processes of their own; record_pytorch.py needs torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weight_update_ratio import check_trial
+
+from tests.conftest import CAN_WRITE, REPOSITORY
+
+
+def run_example(*arguments: Any) -> str:
+    """Run an example in the repository, and return what it printed, after it ended well."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=REPOSITORY, env=environment, timeout=300)
+    assert (0, "") == (done.returncode, done.stderr)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "violations"),
+    [("pytorch_healthy", 0, 0), ("pytorch_frozen", 19, 19), ("pytorch_exploding", 19, 76)],
+)
+def test_invoke_rule(name: str, steps: int, violations: int) -> None:
+    """The rule under invoke_rule ends where the trial does, and says how often it fired."""
+    printed = run_example("examples/invoke_rule.py", f"examples/trials/{name}")
+    ending = f"the trial ends before step 26\nRuleTriggered: {steps}\nViolations: {violations}\nDatapoints: 76\n"
+    assert ending in printed
+    assert steps == printed.count("WeightUpdateRatio fired at step ")
+
+
+@pytest.mark.skipif(find_spec("torch") is None or not CAN_WRITE, reason="needs torch, and numpy<2.3, to record with")
+@pytest.mark.parametrize(
+    ("options", "verdicts"),
+    [([], []), (["--freeze", "conv"], ["small"]), (["--lr", "1e6"], ["large", "not_finite"])],
+)
+def test_record_pytorch(tmp_path: Path, options: list[str], verdicts: list[str]) -> None:
+    """It trains, records, and the recorded trial has the verdict that its options ask for."""
+    run_example("examples/record_pytorch.py", tmp_path / "trial", *options)
+    report = check_trial(tmp_path / "trial")
+    assert verdicts == sorted({group.verdict for group in report.violations})
+    assert 76 == report.counts["comparisons"]

@@ -1,0 +1,63 @@
+"""The example gates for CI are open for a healthy trial, and closed for a frozen one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from weight_update_ratio import check_trial
+
+from tests.conftest import REPOSITORY
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+def _environment(**variables: str) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, **variables}
+
+
+class TestGates:
+    @pytest.mark.parametrize(("name", "code"), [("pytorch_healthy", 0), ("pytorch_frozen", 1)])
+    def test_pytest_gate(self, name: str, code: int, tmp_path: Path) -> None:
+        test = shutil.copy(EXAMPLES / "ci" / "test_recorded_trial.py", tmp_path)
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test],
+            cwd=tmp_path,
+            env=_environment(TRIAL=str(EXAMPLES / "trials" / name)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == code, ran.stdout
+        assert ("TinyNet_conv1.weight" in ran.stdout) == (code == 1)
+
+    def test_pytest_gate_judges_the_healthy_trial_where_none_is_named(self) -> None:
+        assert check_trial(EXAMPLES / "trials" / "pytorch_healthy").exit_code == 0
+
+    @pytest.mark.parametrize(("name", "code"), [("pytorch_healthy", 0), ("pytorch_frozen", 1)])
+    def test_workflow_gate(self, name: str, code: int, tmp_path: Path) -> None:
+        yaml = pytest.importorskip("yaml")
+        pytest.importorskip("bokeh")
+        workflow = yaml.safe_load((EXAMPLES / "ci" / "weight-update-ratio.yml").read_text(encoding="utf-8"))
+        steps = workflow["jobs"]["recorded-trial"]["steps"]
+        (step,) = (step for step in steps if step.get("name") == "Judge the recorded trial")
+        command = step["run"].replace("examples/trials/pytorch_healthy", str(EXAMPLES / "trials" / name))
+        ran = subprocess.run(
+            [sys.executable, "-m", "weight_update_ratio", *command.split()[1:]],
+            cwd=tmp_path,
+            env=_environment(GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md")),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == code, ran.stderr
+        assert ran.stdout.count("::error ") == code
+        assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("### ")
+        upload = next(step for step in steps if "upload-artifact" in step.get("uses", ""))
+        assert (tmp_path / upload["with"]["path"]).is_file()

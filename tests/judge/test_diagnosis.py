@@ -1,0 +1,94 @@
+"""Why a trial could not be judged at all, and what to do: as check_trial says it, and the rule and the command too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from weight_update_ratio import TrialError, check_trial
+
+from tests.conftest import RECORDED, index_file
+
+
+class TestNothingCompared:
+    def test_saved_only_as_reductions(self) -> None:
+        """The message says that there are reductions, of what, and what to save instead."""
+        problem = check_trial(RECORDED["pytorch_reductions_only"]).problem
+        assert (
+            "nothing can be compared: 'TinyNet_conv1.weight', 'TinyNet_bn1.weight', 'TinyNet_fc1.weight', "
+            "'TinyNet_fc2.weight' of 'weights' were saved only as reductions ('l2'), and a ratio needs the tensors "
+            "themselves"
+        ) == str(problem)
+        assert "save_raw_tensor" in problem.remedy
+
+    def test_no_weights_saved(self) -> None:
+        """The message says that the collection was not saved, and which were."""
+        problem = check_trial(RECORDED["xgboost"]).problem
+        assert "no tensor of the collection 'weights' was saved" in str(problem)
+        assert "'feature_importance'" in str(problem)
+        assert "include_collections=['weights']" in problem.remedy
+
+    def test_only_one_step_saved(self, write_trial: Any) -> None:
+        """The first saved step has nothing to be compared with."""
+        report = check_trial(write_trial({"w": [1.0]}).path)
+        assert "there is nothing to compare: no tensor has a reference" in str(report.problem)
+        assert 2 == report.exit_code
+
+    def test_no_tensor_matches(self) -> None:
+        """A pattern that finds nothing is no pass."""
+        report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="no such")
+        assert "no saved tensor of 'weights' matches tensor_regex 'no such'" in str(report.problem)
+
+    def test_every_comparison_skipped(self, write_trial: Any) -> None:
+        """Nothing but empty tensors is no pass."""
+        report = check_trial(write_trial({"w": lambda step: np.zeros(0)}, steps=2).path)
+        assert "every comparison was skipped; the first: tensor 'w': no elements" == str(report.problem)
+        assert 2 == report.exit_code
+
+    def test_collections_and_no_steps(self, trial_writer: Any) -> None:
+        """A hook that failed at its first step leaves collections and nothing else."""
+        trial = trial_writer().collections({"weights": ["w"]}).end()
+        report = check_trial(trial.path)
+        assert "has no saved steps" in str(report.problem)
+        assert "bfloat16" in report.problem.remedy
+
+    def test_tensors_of_no_collection(self, write_trial: Any) -> None:
+        """Where the index names only tensors that no collection has, the message says so."""
+        report = check_trial(write_trial({"w": [1.0, 2.0]}, collections={"weights": ()}).path)
+        assert "saved were tensors of no collection" in str(report.problem)
+
+
+class TestNoTrial:
+    def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
+        """The error names the folder."""
+        with pytest.raises(TrialError, match=r"the trial folder '.*nowhere' does not exist"):
+            check_trial(tmp_path / "nowhere")
+
+    def test_a_file(self) -> None:
+        """A file is no trial folder."""
+        with pytest.raises(TrialError, match="is a file, not a trial folder"):
+            check_trial(__file__)
+
+    def test_an_empty_folder(self, tmp_path: Path) -> None:
+        """A folder that has nothing of a trial is none."""
+        with pytest.raises(TrialError, match="is no trial: it has neither 'collections' nor 'index'") as caught:
+            check_trial(tmp_path)
+        assert "out_dir" in caught.value.remedy
+
+    def test_unreadable_collections(self, tmp_path: Path) -> None:
+        """Without its collections nobody knows which tensors are weights."""
+        (tmp_path / "collections" / "000000000").mkdir(parents=True)
+        (tmp_path / "collections" / "000000000" / "worker_0_collections.json").write_text("[")
+        with pytest.raises(TrialError, match=r"cannot be judged: 'collections/.*' is not JSON"):
+            check_trial(tmp_path)
+
+    def test_an_index_without_collections(self, tmp_path: Path) -> None:
+        """A trial whose collections are lost: nothing says which tensors are weights."""
+        file = index_file(tmp_path, 0)
+        file.parent.mkdir(parents=True)
+        file.write_text('{"meta": {"mode": "TRAIN", "mode_step": 0, "event_file_name": "e"}, "tensor_payload": []}')
+        with pytest.raises(TrialError, match=r"worker_0_collections.json' does not exist, while its worker saved"):
+            check_trial(tmp_path)

@@ -1,0 +1,118 @@
+"""JSON that every parser takes, and histories to the last digit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import pytest
+
+import weight_update_ratio
+from weight_update_ratio import check_trial
+from weight_update_ratio.judge.comparison import Comparison
+from weight_update_ratio.render.json import render_json, strict, write_csv, write_json_lines
+
+from tests.conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, event_file, random_walk, recorded_truth
+
+
+def parsed(text: str) -> Any:
+    """Parse strict JSON: Python's own parser would take NaN and Infinity."""
+    return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+
+
+class TestDocument:
+    def test_the_whole_of_it(self) -> None:
+        """Every name that a program may rely on."""
+        expected = {
+            "trial": "TRIAL",
+            "rule": "WeightUpdateRatio",
+            "version": weight_update_ratio.__version__,
+            "fired": True,
+            "complete": True,
+            "mode": "TRAIN",
+            "parameters": {
+                "num_steps": None,
+                "large_threshold": 10.0,
+                "small_threshold": 1e-8,
+                "epsilon": 1e-9,
+                "collection_names": "weights",
+                "tensor_regex": "conv1,fc1",
+            },
+            "counts": {
+                "steps": 20,
+                "tensors": 2,
+                "workers": 1,
+                "comparisons": 38,
+                "violations": 19,
+                "skipped": 0,
+                "unreadable": 0,
+            },
+            "violations": [FROZEN_LAYER],
+            "skipped": [],
+            "unreadable": [],
+        }
+        report = check_trial(RECORDED["pytorch_frozen"], tensor_regex="conv1,fc1")
+        assert expected == {**parsed(render_json(report)), "trial": "TRIAL"}
+
+    def test_nan_is_a_string(self) -> None:
+        """Strict JSON has no NaN."""
+        document = parsed(render_json(check_trial(RECORDED["pytorch_exploding"])))
+        assert {"nan"} == {g["worst_ratio"] for g in document["violations"] if g["verdict"] == "not_finite"}
+
+    def test_what_was_skipped_and_unreadable(self, write_trial: Any) -> None:
+        """Each with its names."""
+        trial = write_trial({"w": random_walk(), "e": lambda step: []}, steps=3)
+        event_file(trial.path, 2).write_bytes(b"")
+        document = parsed(render_json(check_trial(trial.path)))
+        skipped = {"tensor": "e", "worker": "worker_0", "reason": "no elements"}
+        assert [{**skipped, "first_step": 1, "last_step": 1, "count": 1}] == document["skipped"]
+        assert [("w", "worker_0", 2), ("e", "worker_0", 2)] == [
+            (entry["tensor"], entry["worker"], entry["global_step"]) for entry in document["unreadable"]
+        ]
+        assert {"file", "tensor", "worker", "global_step", "reason"} == set(document["unreadable"][0])
+
+    def test_why_nothing_was_compared(self) -> None:
+        """The problem stands in the document."""
+        document = parsed(render_json(check_trial(RECORDED["xgboost"])))
+        assert "no tensor of the collection 'weights' was saved" in document["problem"]
+        assert ({}, {}) == ({}, {key: document[key] for key in ("violations", "unreadable") if document[key]})
+
+
+class TestStrict:
+    def test_numbers_that_are_not_finite(self) -> None:
+        """Wherever they are; all else stays as it is."""
+        value = {"a": [math.nan, math.inf, -math.inf, 1.5, 3, True, None, "nan"], "b": {"c": math.nan}}
+        assert {"a": ["nan", "inf", "-inf", 1.5, 3, True, None, "nan"], "b": {"c": "nan"}} == strict(value)
+
+
+class TestHistories:
+    @pytest.mark.parametrize("name", sorted(set(RECORDED) - {"xgboost", "pytorch_reductions_only"}))
+    def test_lines_are_strict_json_and_the_truth(self, name: str) -> None:
+        """A line a comparison."""
+        file = io.StringIO()
+        write_json_lines(check_trial(RECORDED[name]), file)
+        rows = [parsed(line) for line in file.getvalue().splitlines()]
+        found = {
+            (r["tensor"], r["worker"], r["step"]): (r["mode"], r["reference_step"], float(r["ratio"])) for r in rows
+        }
+        assert_same_comparisons(recorded_truth(name), found)
+        assert {tuple(Comparison._fields)} == {tuple(row) for row in rows}
+
+    def test_csv_has_every_digit(self, write_trial: Any) -> None:
+        """Floats as Python writes them, names quoted where they must be."""
+        report = check_trial(write_trial({'a,"b"\nc': random_walk(), "w": [1.0, math.inf, math.nan]}, steps=3).path)
+        file = io.StringIO(newline="")
+        write_csv(report, file)
+        rows = list(csv.reader(io.StringIO(file.getvalue(), newline="")))
+        assert [list(Comparison._fields)] == rows[:1]
+        assert [[str(cell) for cell in row] for row in report] == rows[1:]
+
+    def test_names_of_any_alphabet(self, write_trial: Any) -> None:
+        """A lone surrogate in a name is an escape in JSON."""
+        report = check_trial(write_trial({"größe 重み": random_walk()}, steps=2).path)
+        file = io.StringIO()
+        write_json_lines(report, file)
+        assert "größe 重み" == parsed(file.getvalue())["tensor"]

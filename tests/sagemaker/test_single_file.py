@@ -1,0 +1,417 @@
+"""The rule as one source file: what is in it, and that it judges as the package does, also where that is absent."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Iterator
+
+import pytest
+
+import weight_update_ratio
+from weight_update_ratio import amalgamation
+from weight_update_ratio.sagemaker.configuration import rule_source
+
+from tests.conftest import RECORDED, REPOSITORY, TRUTH, run_command
+from tests.sagemaker.server import REGION, running_server
+
+ALLOWED = {"numpy", "smdebug", "boto3", "botocore", "urllib3"}  # the last is what botocore itself stands on
+EVALUATOR = REPOSITORY / "examples" / "sagemaker_evaluator.py"
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    return rule_source()
+
+
+@pytest.fixture(scope="module")
+def source_file(source: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rule") / "weight_update_ratio_rule.py"
+    path.write_text(source, encoding="utf-8")
+    return path
+
+
+def load(path: Path) -> ModuleType:
+    """Return the module of a file, loaded by its path and not kept in sys.modules, as the service does it."""
+    spec = importlib.util.spec_from_file_location("custom_rule", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def invoke_until_end(rule: Any) -> list[int]:
+    """Return the global steps at which the rule fires under smdebug's own invoke_rule, resumed after each."""
+    from smdebug.exceptions import NoMoreData, RuleEvaluationConditionMet
+    from smdebug.rules import invoke_rule
+
+    ended = Path(rule.base_trial.path, "training_job_end.ts").exists()
+    last = max((int(file.name[:12]) for file in Path(rule.base_trial.path).glob("index/*/*.json")), default=-1)
+    fired: list[int] = []
+    step = 0
+    while True:
+        try:
+            invoke_rule(rule, start_step=step, end_step=None if ended else last + 1, raise_eval_cond=True)
+        except RuleEvaluationConditionMet as condition:
+            fired.append(condition.step)
+            step = condition.step + 1
+        except NoMoreData:
+            return fired
+        else:
+            return fired
+
+
+def true_steps(name: str, large_threshold: float = 10.0, small_threshold: float = 1e-8) -> list[int]:
+    """Return the global steps at which the truth has a violation."""
+    global_steps = {}
+    for file in RECORDED[name].glob("index/*/*.json"):
+        meta = json.loads(file.read_text())["meta"]
+        global_steps[meta["mode"].strip(), int(meta["mode_step"])] = int(file.name[:12])
+    rows = [json.loads(line) for line in (TRUTH / f"{name}.jsonl").read_text().splitlines()]
+    return sorted(
+        {
+            row["step"] if row["mode"] == "GLOBAL" else global_steps[row["mode"], row["step"]]
+            for row in rows
+            if not small_threshold <= float(row["ratio"]) <= large_threshold
+        }
+    )
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """Return the names of the packages that a tree imports, at its top or within."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno} imports a module of the package"
+            found.add(node.module.split(".")[0])
+    return found
+
+
+class TestText:
+    def test_is_the_same_to_the_byte_in_every_process(self, source: str) -> None:
+        for seed in ("1", "2"):
+            result = run_command("rule-source", env={"PYTHONHASHSEED": seed})
+            assert (result.returncode, result.stderr) == (0, "")
+            assert result.stdout == source
+
+    def test_output_is_the_file_that_stdout_would_be(self, source: str, tmp_path: Path) -> None:
+        result = run_command("rule-source", "--output", tmp_path / "rule.py")
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+        assert (tmp_path / "rule.py").read_bytes() == source.encode("utf-8")
+        assert os.listdir(tmp_path) == ["rule.py"]
+
+    def test_a_folder_that_is_not_there_is_an_error_in_words(self, tmp_path: Path) -> None:
+        result = run_command("rule-source", "--output", tmp_path / "no" / "rule.py")
+        assert result.returncode == 2
+        assert "cannot be written: No such file or directory" in result.stderr
+        assert "Traceback" not in result.stderr
+
+    def test_head_says_version_licence_and_origin(self, source: str) -> None:
+        head = ast.get_docstring(ast.parse(source)) or ""
+        assert f"weight-update-ratio {weight_update_ratio.__version__}" in head.replace("\n", " ")
+        assert "SPDX-License-Identifier: Apache-2.0" in head
+        assert "weight-update-ratio rule-source" in head
+
+    def test_every_module_stands_under_a_heading_after_those_it_imports(self, source: str) -> None:
+        headings = [
+            line[2:]
+            for before, line in zip(source.split("\n"), source.split("\n")[1:])
+            if before == amalgamation.RULER and line[2:].isidentifier()
+        ]
+        assert headings[-1] == "rule"
+        assert {"parameters", "event_file", "trial_folder", "steps", "ratio", "comparison", "findings"} < set(headings)
+        for module in headings:
+            tree = ast.parse((REPOSITORY / "weight_update_ratio" / f"{module}.py").read_text())
+            imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.level}
+            assert imported & set(headings) <= set(headings[: headings.index(module)])
+
+    def test_is_python_3_7(self, source: str) -> None:
+        tree = ast.parse(source, feature_version=(3, 7))
+        assert "WeightUpdateRatio" in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+        with pytest.raises(SyntaxError):
+            ast.parse("(later := 3.8)", feature_version=(3, 7))  # so that the check can fail
+
+    @pytest.mark.skipif(sys.version_info < (3, 10), reason="Python says which modules are its own since 3.10")
+    def test_imports_nothing_but_pythons_own_numpy_smdebug_and_boto3(self, source: str) -> None:
+        tree = ast.parse(source)
+        in_comparisons = next(
+            node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "comparisons"
+        )
+        assert imported_modules(in_comparisons) == {"pandas"}  # which smdebug needs itself, and imports
+        typing_only = [node for node in tree.body if isinstance(node, ast.If)]
+        assert [ast.unparse(node) for node in typing_only] == ["if TYPE_CHECKING:\n    import pandas"]  # never run
+        in_comparisons.body = []
+        rest = [node for node in tree.body if node not in typing_only]
+        assert imported_modules(ast.Module(rest, [])) - ALLOWED <= set(sys.stdlib_module_names)
+
+    def test_no_name_is_defined_twice(self, source: str) -> None:
+        names = [
+            name
+            for node in ast.parse(source).body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign))
+            for name in amalgamation._defined_names(node)
+        ]
+        assert len(names) == len(set(names))
+        assert "WeightUpdateRatio" in names
+
+    def test_what_the_rule_does_not_need_stays_out(self, source: str) -> None:
+        names = {getattr(node, "name", "") for node in ast.parse(source).body}
+        assert "Findings" in names
+        assert not names & {"Report", "check_trial", "rule_configuration", "render_json"}
+
+    def test_is_formatted_as_the_package_is(self, source_file: Path) -> None:
+        pytest.importorskip("ruff")
+        options = ["--isolated", "--no-cache", "--line-length", "120"]
+        ruff = [sys.executable, "-m", "ruff"]
+        formatted = subprocess.run(
+            [*ruff, "format", "--diff", *options, source_file], capture_output=True, text=True, check=False
+        )
+        assert (formatted.returncode, formatted.stdout) == (0, "")
+        select = ["--select", "E,F,W,I", "--target-version", "py37"]
+        checked = subprocess.run(
+            [*ruff, "check", *options, *select, source_file], capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+    def test_is_made_from_an_installed_package_in_a_zip_file_too(self, source: str, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
+            for file in (REPOSITORY / "weight_update_ratio").rglob("*.py"):
+                archive.write(file, file.relative_to(REPOSITORY))
+        code = "from weight_update_ratio.sagemaker.configuration import rule_source; print(rule_source(), end='')"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "package.zip")}
+        result = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, check=True
+        )
+        assert result.stdout.decode("utf-8") == source
+
+
+class TestParts:
+    """What the modules must keep to is checked when the file is made."""
+
+    def test_imports_of_other_modules_leave_a_function(self) -> None:
+        module = amalgamation.Module(
+            "one",
+            "def function():\n    from tests.two import thing\n\n    return thing\n\n\n"
+            'def other():\n    """Doc."""\n    from tests.two import (\n        thing,\n    )\n\n    x = 1\n'
+            "    from tests.three import word\n\n    return thing, word, x\n",
+        )
+        assert [statement.text() for statement in module.statements] == [
+            "def function():\n    return thing",
+            'def other():\n    """Doc."""\n\n    x = 1\n\n    return thing, word, x',
+        ]
+
+    def test_methods_that_show_things_to_people_stay_out(self) -> None:
+        module = amalgamation.Module(
+            "one",
+            'class Thing:\n    """Doc."""\n\n    def first(self):\n        return one\n\n    # Why.\n    @property\n'
+            "    def page(self):\n        from .render.html import page\n\n        return page(self, two)\n\n"
+            "    def last(self):\n        return three\n",
+        )
+        (statement,) = module.statements
+        assert statement.text() == (
+            'class Thing:\n    """Doc."""\n\n    def first(self):\n        return one\n\n'
+            "    def last(self):\n        return three"
+        )
+        assert statement.uses == {"one", "three"}
+        assert not statement.inner
+
+    def test_a_comment_belongs_to_what_stands_below_it(self) -> None:
+        module = amalgamation.Module("one", '"""Doc."""\nimport os\n\n# Why.\nX = 1  # unit\nY = 2\n')
+        assert [(statement.text(), statement.blank_lines) for statement in module.statements] == [
+            ("# Why.\nX = 1  # unit", 1),
+            ("Y = 2", 0),
+        ]
+
+    def test_one_name_in_two_modules_is_refused(self) -> None:
+        kept = {name: amalgamation.Module(name, "X = 1\n").statements for name in ("one", "two")}
+        with pytest.raises(ValueError, match=r"'X' is defined in one\.py and in two\.py: rename one of them"):
+            amalgamation._check_names(kept)
+
+    def test_one_name_imported_as_two_things_is_refused(self) -> None:
+        modules = [
+            amalgamation.Module("one", "from array import array\nX = array\n"),
+            amalgamation.Module("two", "from numpy import array\nY = array\n"),
+        ]
+        with pytest.raises(ValueError, match=r"'array' is imported as two things, once in two\.py"):
+            amalgamation._import_text(modules, {module.name: module.statements for module in modules})
+
+    def test_another_name_for_an_import_of_the_package_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="line 1: 'thing' must keep its name"):
+            amalgamation.Module("one", "from tests.two import thing as other\n")
+
+    def test_statements_that_only_do_something_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="line 2: at a module's top stand imports, definitions and assignments"):
+            amalgamation.Module("one", "X = {}\nfor x in (): pass\n")
+
+    def test_imports_are_sorted_and_wrapped_as_ruff_does_it(self) -> None:
+        long = [f"a_name_of_thirty_characters_{n:02d}" for n in range(4)]
+        module = amalgamation.Module(
+            "one",
+            f"import os.path\nimport numpy as np\nfrom smdebug import {', '.join(reversed(long))}\n"
+            "from typing import deque as d, Any, OK\n"
+            f"X = [os, np, d, Any, OK, {', '.join(long)}]\n".replace("import os.path", "import os"),
+        )
+        assert amalgamation._import_text([module], {"one": module.statements}) == (
+            "from __future__ import annotations\n\n"
+            "import os\nfrom typing import OK, Any, deque as d\n\n"
+            "import numpy as np\nfrom smdebug import (\n    " + ",\n    ".join(long) + ",\n)\n"
+        )
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+class TestRecordedTrials:
+    def test_gives_the_same_rows_as_the_package(self, name: str, source_file: Path) -> None:
+        from smdebug.exceptions import InsufficientInformationForRuleInvocation
+
+        found = []
+        for rule_class in (weight_update_ratio.WeightUpdateRatio, load(source_file).WeightUpdateRatio):
+            rule = rule_class(str(RECORDED[name]))
+            try:
+                fired: Any = invoke_until_end(rule)
+            except InsufficientInformationForRuleInvocation as error:
+                fired = str(error)
+            rows = rule.comparisons().to_csv(index=False)  # every digit, and NaN equals NaN
+            found.append((fired, rows, repr(rule.report)))
+        assert found[0] == found[1]
+
+    def test_fires_at_the_true_steps_with_parameters_pasted_as_strings(self, name: str, source_file: Path) -> None:
+        """The evaluator's exec template, with the class of a file that was itself run by exec."""
+        from smdebug.exceptions import InsufficientInformationForRuleInvocation
+        from smdebug.trials import create_trial
+
+        names: dict[str, Any] = {"__name__": "template", "trial": create_trial(str(RECORDED[name]))}
+        exec(compile(source_file.read_text(encoding="utf-8"), "rule.py", "exec"), names)  # noqa: S102
+        template = 'rule = WeightUpdateRatio(trial, large_threshold="0.02", small_threshold="1e-4", num_steps="None")'
+        exec(template, names)  # noqa: S102
+        try:
+            assert invoke_until_end(names["rule"]) == true_steps(name, 0.02, 1e-4)
+        except InsufficientInformationForRuleInvocation:
+            assert not (TRUTH / f"{name}.jsonl").read_text()
+
+
+def test_parameters_are_found_as_the_service_finds_them(source_file: Path) -> None:
+    specification = inspect.getfullargspec(load(source_file).WeightUpdateRatio.__init__)
+    assert specification.args == [
+        *("self", "base_trial", "num_steps", "large_threshold", "small_threshold", "epsilon", "collection_names"),
+        *("tensor_regex", "action_str", "action_json", "report_dir"),
+    ]
+    assert len(specification.defaults or ()) == len(specification.args) - 2
+    assert (specification.varargs, specification.varkw, specification.kwonlyargs) == (None, None, [])
+
+
+def find_python(version: str) -> str | None:
+    """Return a Python of this version: this one, one on the path, or one of pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [sys.executable, shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"))]
+    for python in filter(None, candidates):
+        code = "import sys; print('%d.%d' % sys.version_info[:2])"
+        result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+        if result.stdout.strip() == version:
+            return str(python)
+    return None
+
+
+@pytest.fixture(scope="session", params=["3.7", "3.11"])
+def evaluator_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give a Python as the evaluator's: with smdebug, NumPy and what smdebug does not declare, without this package."""
+    python = find_python(request.param)
+    if python is None:
+        pytest.skip(f"Python {request.param} is neither on the path nor in pyenv, so the single file is not run on it")
+    folder = tmp_path_factory.mktemp(f"python{request.param}")
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    subprocess.run([python, "-m", "venv", folder], env=environment, check=True)
+    needs = ["smdebug>=1.0.34,<1.1", "numpy<2.3", "requests", "pandas", "psutil"]
+    install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs]
+    result = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    yield str(folder / "bin" / "python")
+    shutil.rmtree(folder)  # 300 MB
+
+
+def run_evaluator(
+    python: str, *arguments: Any, settings: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment.update(settings or {})
+    return subprocess.run(
+        [python, EVALUATOR, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**environment, "SMDEBUG_LOG_LEVEL": "error"},
+        cwd=Path(python).parent,
+        timeout=120,
+        check=False,
+    )
+
+
+class TestEvaluator:
+    """The stand-in of examples/ in environments like the service's; a new environment takes half a minute."""
+
+    def test_has_not_this_package(self, evaluator_python: str) -> None:
+        result = subprocess.run(
+            [evaluator_python, "-c", "import weight_update_ratio"],
+            capture_output=True,
+            text=True,
+            cwd=Path(evaluator_python).parent,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            check=False,
+        )
+        assert "No module named 'weight_update_ratio'" in result.stderr
+
+    @pytest.mark.parametrize("name", sorted(name for name in RECORDED if (TRUTH / f"{name}.jsonl").read_text()))
+    def test_the_single_file_fires_at_the_true_steps(
+        self, evaluator_python: str, source_file: Path, name: str, tmp_path: Path
+    ) -> None:
+        last = max(int(file.name[:12]) for file in RECORDED[name].glob("index/*/*.json"))
+        ended = (RECORDED[name] / "training_job_end.ts").exists()
+        result = run_evaluator(
+            evaluator_python,
+            source_file,
+            RECORDED[name],
+            "num_steps=None",
+            "large_threshold=10.0",
+            "small_threshold=0.00000001",
+            "tensor_regex=",
+            f"report_dir={tmp_path}",
+            *([] if ended else [f"end_step={last + 1}"]),
+        )
+        assert result.returncode == 0, result.stderr
+        steps = true_steps(name)
+        comparisons = len((TRUTH / f"{name}.jsonl").read_text().splitlines())
+        line = f"{comparisons} comparisons; fired at {len(steps)} steps: {' '.join(map(str, steps))}"
+        assert result.stdout.splitlines()[-1].strip() == line.strip()
+        if ended:
+            document = json.loads((tmp_path / "WeightUpdateRatio.json").read_text())
+            assert document["version"] == weight_update_ratio.__version__
+            assert document["counts"]["comparisons"] == comparisons
+
+    def test_the_single_file_judges_a_trial_on_s3(self, evaluator_python: str, source_file: Path) -> None:
+        """Where the service's trials are."""
+        import boto3
+
+        with running_server() as settings:
+            keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
+            s3 = boto3.client("s3", endpoint_url=settings["AWS_ENDPOINT_URL"], **keys)
+            s3.create_bucket(Bucket="trials", CreateBucketConfiguration={"LocationConstraint": REGION})
+            trial = RECORDED["pytorch_frozen"]
+            for file in filter(Path.is_file, trial.rglob("*")):
+                s3.upload_file(str(file), "trials", f"frozen/{file.relative_to(trial).as_posix()}")
+            result = run_evaluator(evaluator_python, source_file, "s3://trials/frozen", settings=settings)
+        assert result.returncode == 0, result.stderr
+        steps = " ".join(map(str, true_steps("pytorch_frozen")))
+        assert result.stdout.splitlines()[-1] == f"76 comparisons; fired at 19 steps: {steps}"
+
+    def test_a_parameter_that_the_rule_lacks_is_named(self, evaluator_python: str, source_file: Path) -> None:
+        result = run_evaluator(evaluator_python, source_file, RECORDED["pytorch_healthy"], "threshold=3")
+        assert result.returncode == 1
+        assert "WeightUpdateRatio has no parameter threshold; it has num_steps, large_threshold" in result.stderr

@@ -1,0 +1,183 @@
+"""DiskStorage: names and ranges of a folder, and nothing outside it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weight_update_ratio.trial.disk import MAPPED_FILES, SMALL_FILE, DiskStorage, TrialError, UnreadableError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder with a file, beside a secret that is not in it."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    root = tmp_path / "trial"
+    (root / "index" / "000").mkdir(parents=True)
+    (root / "file").write_bytes(b"0123456789")
+    return root
+
+
+def why_unreadable(action: Any) -> str:
+    with pytest.raises(UnreadableError) as caught:
+        action()
+    return str(caught.value)
+
+
+class TestFolder:
+    def test_the_home_folder(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A tilde is the home folder, and the location stays as it was named."""
+        monkeypatch.setenv("HOME", str(folder.parent))
+        storage = DiskStorage("~/trial")
+        assert ("~/trial", b"0123456789") == (storage.location, storage.read("file"))
+
+    def test_through_a_link(self, folder: Path) -> None:
+        """The trial folder itself may be a link."""
+        (folder.parent / "link").symlink_to(folder)
+        assert b"0123456789" == DiskStorage(str(folder.parent / "link")).read("file")
+
+    @pytest.mark.parametrize(
+        ("name", "what"), [("nowhere", "does not exist"), ("secret", "is a file, not a trial folder")]
+    )
+    def test_no_folder(self, folder: Path, name: str, what: str) -> None:
+        """The error says what there is, and has a remedy; both survive pickling."""
+        with pytest.raises(TrialError) as caught:
+            DiskStorage(str(folder.parent / name))
+        copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  (it is our own)
+        assert f"the trial folder {str(folder.parent / name)!r} {what}" == str(copy)
+        assert "the training job's hook wrote to" in copy.remedy
+
+
+class TestNames:
+    def test_sorted_and_whole(self, folder: Path) -> None:
+        """Names are relative to the trial's folder, of whatever depth."""
+        for name in ("index/b", "index/000/z", "index/000/a", "index/a"):
+            (folder / name).touch()
+        assert ["index/000/a", "index/000/z", "index/a", "index/b"] == DiskStorage(str(folder)).names("index")
+
+    @pytest.mark.parametrize("missing", ["nowhere", "file", "nowhere/below"])
+    def test_no_folder_has_no_names(self, folder: Path, missing: str) -> None:
+        """A trial may have no such folder yet."""
+        assert [] == DiskStorage(str(folder)).names(missing)
+
+    def test_after_a_name(self, folder: Path) -> None:
+        """Names that sort up to the one given are left out, and so are folders of nothing else."""
+        for step in (1, 999, 1000, 1001, 2000):
+            file = folder / "index" / f"{step // 1000:09d}" / f"{step:012d}_w.json"
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+        storage = DiskStorage(str(folder))
+        everything = storage.names("index")
+        for after in ["index/000000001/000000001000", *everything, "index/000000000", "index/x"]:
+            assert [name for name in everything if name > after] == storage.names("index", after)
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("..", "leads out of the trial folder, and is not opened"),
+            ("link", "leads out of the trial folder, and is not opened"),
+            ("x" * 300, "cannot be read (File name too long)"),
+        ],
+    )
+    def test_a_folder_that_may_not_be_listed(self, folder: Path, name: str, reason: str) -> None:
+        """It is no empty folder."""
+        (folder / "link").symlink_to(folder.parent)
+        storage = DiskStorage(str(folder))
+        assert ([], {name: reason}) == (storage.names(name), storage.unlisted)
+
+
+class TestRanges:
+    def test_read_and_span(self, folder: Path) -> None:
+        """A whole small file, or a view of a range."""
+        storage = DiskStorage(str(folder))
+        assert b"0123456789" == storage.read("file")
+        assert [b"345", b"", b"0123456789"] == [bytes(storage.span("file", *r)) for r in ((3, 3), (10, 0), (0, 10))]
+
+    @pytest.mark.parametrize(("start", "length"), [(0, 11), (10, 1), (2**61, 1)])
+    def test_beyond_the_end(self, folder: Path, start: int, length: int) -> None:
+        """Both ends and the file's size are named."""
+        reason = why_unreadable(lambda: DiskStorage(str(folder)).span("file", start, length))
+        assert f"has 10 bytes, while the index names bytes {start} to {start + length}" == reason
+
+    def test_an_empty_file(self, folder: Path) -> None:
+        """An empty file cannot be mapped, and has no bytes."""
+        (folder / "file").write_bytes(b"")
+        storage = DiskStorage(str(folder))
+        assert (b"", b"") == (storage.read("file"), bytes(storage.span("file", 0, 0)))
+
+    def test_a_view_outlives_the_mapping(self, folder: Path) -> None:
+        """More files than are kept mapped: each view stays what it is."""
+        storage = DiskStorage(str(folder))
+        views = []
+        for number in range(MAPPED_FILES + 10):
+            (folder / str(number)).write_bytes(b"%03d" % number)
+            views.append(storage.span(str(number), 0, 3))
+            storage.span("0", 0, 3)
+        assert [b"%03d" % number for number in range(MAPPED_FILES + 10)] == [bytes(view) for view in views]
+        assert len(storage._mapped) == MAPPED_FILES
+
+    def test_exists(self, folder: Path) -> None:
+        """Only what is there."""
+        storage = DiskStorage(str(folder))
+        assert (True, False) == (storage.exists("file"), storage.exists("training_job_end.ts"))
+
+    def test_a_file_too_large_to_be_an_index(self, folder: Path) -> None:
+        """Its size is looked at before it is read."""
+        with open(folder / "file", "wb") as file:
+            file.truncate(SMALL_FILE + 1)
+        reason = why_unreadable(lambda: DiskStorage(str(folder)).read("file"))
+        assert f"has {SMALL_FILE + 1} bytes, more than a file of its kind can have ({SMALL_FILE})" == reason
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "name", ["../secret", "index/../../secret", "/etc/hostname", "link", "a\0b", "loop/x", "/"]
+    )
+    @pytest.mark.parametrize("how", ["read", "span"])
+    def test_nothing_outside_the_folder(self, folder: Path, name: str, how: str) -> None:
+        """Neither by .., an absolute name, a link, a loop of links, nor a NUL."""
+        (folder / "link").symlink_to(folder.parent / "secret")
+        (folder / "loop").symlink_to("loop")
+        storage = DiskStorage(str(folder))
+        reason = why_unreadable(lambda: storage.read(name) if how == "read" else storage.span(name, 0, 1))
+        assert reason in (
+            "leads out of the trial folder, and is not opened",
+            "cannot be read (Too many levels of symbolic links)",
+            "cannot be read (embedded null byte)",
+        )
+
+    def test_an_absolute_name_inside_is_refused_too(self, folder: Path) -> None:
+        """An index file names files by where they are in the trial."""
+        assert "leads out" in why_unreadable(lambda: DiskStorage(str(folder)).read(str(folder / "file")))
+
+    def test_a_link_inside_is_followed(self, folder: Path) -> None:
+        """A link within the folder is as good as a file."""
+        (folder / "link").symlink_to("file")
+        assert b"01" == bytes(DiskStorage(str(folder)).span("link", 0, 2))
+
+    @pytest.mark.parametrize("how", ["read", "span"])
+    def test_a_named_pipe_is_not_waited_for(self, folder: Path, how: str) -> None:
+        """Opening it would wait for a writer for ever."""
+        os.mkfifo(folder / "pipe")
+        storage = DiskStorage(str(folder))
+        reason = why_unreadable(lambda: storage.read("pipe") if how == "read" else storage.span("pipe", 0, 1))
+        assert "is not a regular file" == reason
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("absent", "does not exist"),
+            ("index", "is not a regular file"),
+            ("file/x", "cannot be read (Not a directory)"),
+            ("x" * 300, "cannot be read (File name too long)"),
+        ],
+    )
+    @pytest.mark.parametrize("how", ["read", "span"])
+    def test_what_is_no_file(self, folder: Path, name: str, reason: str, how: str) -> None:
+        """Each says what it is."""
+        storage = DiskStorage(str(folder))
+        assert reason == why_unreadable(lambda: storage.read(name) if how == "read" else storage.span(name, 0, 1))

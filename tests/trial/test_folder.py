@@ -1,0 +1,273 @@
+"""TrialFolder: collections and index files as smdebug writes them, and everything that may be wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weight_update_ratio.trial.index_file import LARGEST_STEP
+from weight_update_ratio.parameters import Parameters, parse_parameters
+from weight_update_ratio.trial.disk import DiskStorage
+from weight_update_ratio.trial.folder import NO_RANGE, PARSED_STEPS, TrialFolder
+
+from tests.conftest import RECORDED, as_smdebug_reads, change_json, index_file, random_walk
+
+
+def opened(path: Any, parameters: Parameters | None = None, **options: Any) -> TrialFolder:
+    return TrialFolder(DiskStorage(str(path)), parameters or Parameters(), **options)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder with a weight "w" in its collections, and steps 0 to 2 in its index."""
+    content = {"collections": {"weights": {"tensor_names": ["w"], "include_regex": []}}, "_meta": {"num_workers": 1}}
+    file = tmp_path / "collections" / "000000000" / "worker_0_collections.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(content))
+    for step in range(3):
+        write_index(tmp_path, step)
+    return tmp_path
+
+
+def write_index(folder: Path, step: int, worker: str = "worker_0", **changes: Any) -> Path:
+    file = index_file(folder, step, worker)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    entry = {"tensorname": "w", "start_idx": 0, "length": 100}
+    meta = {"mode": "TRAIN", "mode_step": step, "event_file_name": f"events/{step}"}
+    file.write_text(json.dumps({"meta": meta, "tensor_payload": [entry], "shape_payload": [], **changes}))
+    return file
+
+
+def why_unreadable(folder: Path, step: int = 1) -> list[str]:
+    return [entry.reason for entry in opened(folder).saved(step).unreadable]
+
+
+class TestSteps:
+    @pytest.mark.parametrize("name", ["pytorch_healthy", "tf_keras", "pytorch_ddp_one"])
+    def test_recorded_trials_hold_what_smdebug_finds(self, name: str) -> None:
+        """Tensor, worker, mode and steps are those of smdebug's Trial."""
+        folder = opened(RECORDED[name])
+        found = [
+            (t.tensor, t.worker, t.mode, t.step, t.global_step)
+            for step in folder.steps
+            for t in folder.saved(step).tensors
+        ]
+        assert sorted(tuple(saved[:5]) for saved in as_smdebug_reads(RECORDED[name])) == sorted(found)
+        assert folder.ended
+
+    def test_a_killed_job_has_not_ended_and_its_temporary_files_are_no_steps(self) -> None:
+        """Files that were being written when the process died are passed over."""
+        folder = opened(RECORDED["pytorch_killed"])
+        assert list((RECORDED["pytorch_killed"] / "index").glob("*/*.json.tmp"))
+        assert (False, list(range(15))) == (folder.ended, folder.steps)
+
+    def test_files_of_other_names_are_passed_over(self, folder: Path) -> None:
+        """Only files named as index files are."""
+        for name in ("readme.json", "_worker_0.json", "12.json", "abc_worker_0.json", "000000000009_worker_0.json.bak"):
+            (folder / "index" / "000000000" / name).write_text("{}")
+        assert [0, 1, 2] == opened(folder).steps
+
+    def test_before_and_after(self, folder: Path) -> None:
+        """The neighbours of a step, saved or not."""
+        write_index(folder, 7)
+        trial = opened(folder)
+        assert [None, 0, 2, 2, 7] == [trial.step_before(step) for step in (0, 1, 5, 7, 9)]
+        assert [0, 1, 7, 7, None] == [trial.step_after(step) for step in (-1, 0, 2, 6, 7)]
+
+    def test_a_step_that_was_not_saved_is_empty(self, folder: Path) -> None:
+        """Nothing was saved, nothing is unreadable."""
+        saved = opened(folder).saved(5)
+        assert ([], [], set()) == (saved.tensors, saved.unreadable, saved.modes)
+
+    @pytest.mark.parametrize(("steps", "expected"), [((1, None), [1, 2]), ((None, 2), [0, 1]), ((1, 2), [1])])
+    def test_a_range_of_steps(self, folder: Path, steps: Any, expected: list[int]) -> None:
+        """As smdebug's create_trial takes it: the end is not in it."""
+        assert expected == opened(folder, range_steps=steps).steps
+
+    def test_refresh_finds_new_steps_and_workers(self, folder: Path) -> None:
+        """Steps from the one given on are listed again, and read again."""
+        trial = opened(folder)
+        assert 1 == len(trial.saved(2).tensors)
+        write_index(folder, 2, "worker_1")
+        write_index(folder, 1000)
+        trial.refresh(2)
+        assert [0, 1, 2, 1000] == trial.steps
+        assert ["worker_0", "worker_1"] == [saved.worker for saved in trial.saved(2).tensors]
+        assert [1, 2, 1, 0] == [trial.workers_at(step) for step in (1, 2, 1000, 5)]
+        assert not trial.ended
+        (folder / "training_job_end.ts").touch()
+        trial.refresh(1000)
+        assert trial.ended
+        write_index(folder, 1001)
+        trial.refresh(1000)
+        assert [0, 1, 2, 1000] == trial.steps  # nothing comes after the end
+
+    def test_few_steps_are_kept_parsed(self, folder: Path) -> None:
+        """Memory does not grow with the steps."""
+        for step in range(40):
+            write_index(folder, step)
+        trial = opened(folder)
+        first = trial.saved(0)
+        assert first is trial.saved(0)
+        for step in range(1, 40):
+            trial.saved(step)
+        assert PARSED_STEPS == len(trial._parsed)
+
+    def test_workers_of_tensorflow(self, folder: Path) -> None:
+        """A worker's name in a file's is escaped."""
+        write_index(folder, 0, "_job-worker_replica-0_task-1_device-GPU-0")
+        assert "/job:worker/replica:0/task:1/device:GPU:0" in [s.worker for s in opened(folder).saved(0).tensors]
+
+
+class TestIndexFiles:
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ("", "is empty"),
+            ("{", "is not JSON (Expecting property name"),
+            ("\xff", "is not JSON ('utf-8' codec can't decode"),
+            ("[" * 100_000, "is not JSON ("),
+            ("[]", "is no index: it has no 'meta'"),
+            ("3", "is no index: it has no 'meta'"),
+            ("{}", "is no index: it has no 'meta'"),
+            ('{"meta": []}', "is no index: it has no 'meta'"),
+        ],
+    )
+    def test_no_index(self, folder: Path, content: str, reason: str) -> None:
+        """Each says what it is, and the worker is remembered as one whose step is not known."""
+        index_file(folder, 1).write_bytes(content.encode("latin-1"))
+        assert why_unreadable(folder)[0].startswith(reason)
+        assert ["worker_0"] == opened(folder).saved(1).broken_workers
+
+    @pytest.mark.parametrize(
+        ("meta", "reason"),
+        [
+            ({"mode": "DREAM"}, "has an unknown mode 'DREAM'"),
+            ({"mode": None}, "has an unknown mode 'None'"),
+            ({"mode": []}, "has an unknown mode '[]'"),
+            ({"mode": "x" * 99}, f"has an unknown mode '{'x' * 50}'"),
+            ({"mode_step": -1}, "has a step that is no whole number >= 0 ('-1')"),
+            ({"mode_step": "1"}, "has a step that is no whole number >= 0 ('1')"),
+            ({"mode_step": 1.5}, "has a step that is no whole number >= 0 ('1.5')"),
+            ({"mode_step": True}, "has a step that is no whole number >= 0 ('True')"),
+            ({"mode_step": LARGEST_STEP}, "has a step that is no whole number >= 0 ('4611686018427387904')"),
+            ({"event_file_name": 3}, "is no index: its payload is not a list of tensors in an event file"),
+        ],
+    )
+    def test_bad_meta(self, folder: Path, meta: Any, reason: str) -> None:
+        """Mode, step and event file are checked."""
+        change_json(index_file(folder, 1), lambda index: index["meta"].update(meta))
+        assert [reason] == why_unreadable(folder)
+
+    @pytest.mark.parametrize("payload", [3, {"a": 1}, "w"])
+    def test_a_payload_that_is_no_list(self, folder: Path, payload: Any) -> None:
+        """It has no tensors that could be walked."""
+        write_index(folder, 1, tensor_payload=payload)
+        assert ["is no index: its payload is not a list of tensors in an event file"] == why_unreadable(folder)
+
+    @pytest.mark.parametrize("payload", [None, []])
+    def test_no_payload(self, folder: Path, payload: Any) -> None:
+        """A step of which only shapes were saved has no tensors, and needs no event file."""
+        write_index(folder, 1, tensor_payload=payload, meta={"mode": "TRAIN", "mode_step": 1})
+        assert ([], []) == (why_unreadable(folder), opened(folder).saved(1).tensors)
+
+    def test_a_mode_in_spaces(self, folder: Path) -> None:
+        """smdebug strips it, so we do."""  # noqa: D403
+        change_json(index_file(folder, 1), lambda index: index["meta"].update(mode=" EVAL "))
+        assert ["EVAL"] == [saved.mode for saved in opened(folder).saved(1).tensors]
+
+    @pytest.mark.parametrize("entry", [None, [], {}, {"tensorname": 3}])
+    def test_an_entry_without_a_name(self, folder: Path, entry: Any) -> None:
+        """Its neighbours are still read."""
+        change_json(index_file(folder, 1), lambda index: index["tensor_payload"].insert(0, entry))
+        assert ["has an entry without a tensor's name"] == why_unreadable(folder)
+        assert ["w"] == [saved.tensor for saved in opened(folder).saved(1).tensors]
+
+    @pytest.mark.parametrize(
+        "entry", [{"start_idx": -1}, {"length": "9"}, {"start_idx": None}, {"length": 1.0}, {"length": 2**63}]
+    )
+    def test_an_entry_without_a_range(self, folder: Path, entry: Any) -> None:
+        """The tensor was saved, so it is kept, to be compared in vain."""
+        change_json(index_file(folder, 1), lambda index: index["tensor_payload"][0].update(entry))
+        saved = opened(folder).saved(1).tensors[0]
+        assert (NO_RANGE, 0, "index/000000000/000000000001_worker_0.json") == (saved.start, saved.length, saved.file)
+
+    def test_a_folder_in_an_index_files_place(self, folder: Path) -> None:
+        """It is no index file, and its files are none of the trial's."""
+        index_file(folder, 1).unlink()
+        index_file(folder, 1).mkdir()
+        assert [0, 2] == opened(folder).steps
+
+
+class TestCollections:
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ("[]", "holds no collections"),
+            ("{}", "holds no collections"),
+            ('{"collections": 3}', "holds no collections"),
+            ("{", "is not JSON (Expecting property name"),
+            ('{"collections": {"weights": {"tensor_names": 3}}}', "has a collection 'weights' without lists of names"),
+            (
+                '{"collections": {"weights": {"include_regex": [3]}}}',
+                "has a collection 'weights' without lists of names",
+            ),
+            (
+                '{"collections": {"weights": {"tensor_names": [], "include_regex": ["("]}}}',
+                "has an include_regex that does not compile ('('",
+            ),
+        ],
+    )
+    def test_unreadable_ones(self, folder: Path, content: str, reason: str) -> None:
+        """Each is reported; another worker's are used all the same."""
+        name = "collections/000000000/worker_1_collections.json"
+        (folder / name).write_text(content)
+        trial = opened(folder)
+        assert [(name, None, None, -1)] == [entry[:4] for entry in trial.unreadable]
+        assert trial.unreadable[0].reason.startswith(reason)
+        assert "w" in trial.selection
+
+    @pytest.mark.parametrize(
+        ("meta", "expected"), [({"num_workers": 4}, 4), ({}, 1), (None, 1), ({"num_workers": "x"}, 1)]
+    )
+    def test_the_number_of_workers(self, folder: Path, meta: Any, expected: int) -> None:
+        """As the collections say; one where they do not."""
+        file = folder / "collections" / "000000000" / "worker_0_collections.json"
+        change_json(file, lambda content: content.update(_meta=meta))
+        assert expected == opened(folder).collections.num_workers
+
+    def test_a_collection_of_nothing(self, folder: Path) -> None:
+        """Lists may be null."""
+        file = folder / "collections" / "000000000" / "worker_0_collections.json"
+        change_json(
+            file, lambda content: content["collections"].update(b={"tensor_names": None, "include_regex": None})
+        )
+        assert (set(), []) == (opened(folder).collections.tensor_names["b"], opened(folder).unreadable)
+
+    def test_reductions_are_no_weights(self, write_trial: Any) -> None:
+        """A reduction matches the pattern of its tensor's collection, and is kept apart."""
+        trial = write_trial(
+            {"smdebug/reductions/l2/a/weight": [1.0], "b/weight": [2.0]},
+            collections={},
+            include_regex={"weights": ["weight$"]},
+        )
+        folder = opened(trial.path)
+        assert ["b/weight"] == [saved.tensor for saved in folder.saved(0).tensors]
+        assert {"a/weight": "l2"} == folder.selection.reduced
+
+    def test_reductions_of_tensors_that_were_not_asked_for(self, write_trial: Any) -> None:
+        """They say nothing of the weights."""
+        trial = write_trial({"smdebug/reductions/l2/bias": [1.0]}, collections={"weights": ["w"]})
+        folder = opened(trial.path)
+        assert ([], {}) == (folder.saved(0).tensors, folder.selection.reduced)
+
+    def test_saved_collections(self, write_trial: Any) -> None:
+        """Those of which a tensor was seen."""
+        collections = {"weights": ["w"], "losses": ["l"], "biases": ["b"]}
+        trial = write_trial({"w": random_walk(), "l": random_walk()}, steps=1, collections=collections)
+        folder = opened(trial.path, parse_parameters(collection_names="biases"))
+        assert [] == folder.saved(0).tensors
+        assert ["losses", "weights"] == folder.saved_collections()

@@ -1,0 +1,1 @@
+"""Saved steps, to comparisons and what is wrong with them."""

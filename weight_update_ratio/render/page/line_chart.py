@@ -1,0 +1,114 @@
+"""The line charts of one tensor: its ratio with thresholds and advice above, its norms below.
+
+Norms have the unit of the weights and the ratio has none: in one chart a norm above 10 would look like a violation.
+All are drawn as log10, and what has no logarithm stands at the edge: zero at the bottom, not finite at the top.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...parameters import Parameters
+from .reduction import GOOD_RATIO
+
+RATIO_COLOR = "#222222"
+UPDATE_COLOR = "#d95f02"
+WEIGHT_COLOR = "#1b6ca8"
+LINE_COLUMNS = ("step", "ratio", "update", "weight", "size", "steps_text", "ratio_text", "update_text", "weight_text")
+EDGE_COLUMNS = ("step", "y", "marker", "text")
+HOVER = [
+    ("step", "@steps_text"),
+    ("ratio", "@ratio_text"),
+    ("update norm", "@update_text"),
+    ("weight norm", "@weight_text"),
+]
+
+
+def ratio_chart(parameters: Parameters, mode: str | None, lines: Any, edges: Any, steps: Any) -> Any:
+    """Return the figure of a tensor's ratio, with the thresholds and the line of 1e-3.
+
+    Args:
+        parameters: Those of the report; the thresholds are of them.
+        mode: The judged mode, for the axis.
+        lines: Data source with LINE_COLUMNS, log10; NaN where there is none.
+        edges: Data source with EDGE_COLUMNS, for what has no logarithm.
+        steps: The range of steps, shared with the heat map so that zooming one zooms all.
+    """
+    plot = _figure("ratio", 260, mode, steps)
+    _line(plot, "ratio", RATIO_COLOR, "circle", "ratio", lines, edges)
+    _level(plot, GOOD_RATIO, "1e-3: advice, never a verdict", "#4d7a00", "dotted")
+    for name in ("large_threshold", "small_threshold"):
+        threshold = getattr(parameters, name)
+        if threshold > 0:
+            _level(plot, math.log10(threshold), f"{name} {threshold:g}", "#a50026", "dashed")
+    plot.legend.visible = False
+    return plot
+
+
+def norm_chart(mode: str | None, lines: Any, edges: Any, steps: Any) -> Any:
+    """Return the figure of a tensor's update norm and weight norm; the arguments are those of ``ratio_chart``."""
+    plot = _figure("norm", 220, mode, steps)
+    _line(plot, "update", UPDATE_COLOR, "square", "update norm", lines, edges)
+    _line(plot, "weight", WEIGHT_COLOR, "diamond", "weight norm", lines, None)
+    plot.legend.orientation = "horizontal"
+    plot.legend.border_line_alpha = 0
+    plot.legend.margin = 0
+    plot.legend.padding = 2
+    plot.add_layout(plot.legend[0], "above")
+    return plot
+
+
+def _figure(label: str, height: int, mode: str | None, steps: Any) -> Any:
+    from bokeh.models import AdaptiveTicker, BasicTicker, CustomJSTickFormatter, Range1d
+    from bokeh.plotting import figure
+
+    plot = figure(
+        height=height,
+        sizing_mode="stretch_width",
+        x_range=steps,
+        y_range=Range1d(-9, 2),
+        tools=[],
+        toolbar_location=None,  # the heat map's zoom is its zoom
+        min_border_right=30,
+        x_axis_label=f"{mode} step",
+        y_axis_label=label,
+        name=label,
+    )
+    plot.yaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)
+    plot.yaxis.formatter = CustomJSTickFormatter(code="return '1e' + (tick < 0 ? '' : '+') + tick;")
+    plot.xaxis.ticker = AdaptiveTicker(base=10, mantissas=[1, 2, 5], min_interval=1, num_minor_ticks=0)
+    return plot
+
+
+def _line(plot: Any, name: str, color: str, marker: str, legend: str, lines: Any, edges: Any) -> None:
+    from bokeh.models import HoverTool
+
+    plot.line("step", name, source=lines, color=color, line_width=2, legend_label=legend)
+    dots = plot.scatter("step", name, source=lines, color=color, marker=marker, size="size", legend_label=legend)
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=HOVER))
+    if edges is not None:
+        beyond = plot.scatter(
+            "step", "y", marker="marker", source=edges, size=9, fill_color="#ffffff", line_color="#000000"
+        )
+        plot.add_tools(HoverTool(renderers=[beyond], tooltips=[("at the edge", "@text")]))
+
+
+def _level(plot: Any, location: float, text: str, color: str, dash: str) -> None:
+    from bokeh.models import Label, Span
+
+    plot.add_layout(Span(dimension="width", location=location, line_color=color, line_dash=dash, line_width=1.5))
+    plot.add_layout(
+        Label(
+            x=4,
+            x_units="screen",
+            y=location,
+            y_offset=1,
+            text=text,
+            text_color=color,
+            text_font_size="11px",
+            background_fill_color="#ffffff",
+            background_fill_alpha=0.8,
+            level="overlay",
+        )
+    )

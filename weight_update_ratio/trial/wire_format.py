@@ -1,0 +1,90 @@
+"""Protobuf's wire format: the fields of a message, found in place, and varints.
+
+Source: protobuf's "Encoding".
+"""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from .disk import UnreadableError
+
+MOST_FIELDS = 1000  # of one message; a tensor's have a few
+
+
+def last_fields(record: memoryview, start: int, end: int) -> dict[int, tuple[int, int, int]]:
+    """Return {field number: (wire type, value or first byte, last byte)}; of a repeated field the last, as protobuf."""
+    return {number: (wire, first, last) for number, wire, first, last in message_fields(record, start, end)}
+
+
+def inner_message(fields: dict[int, tuple[int, int, int]], number: int, owner: str) -> tuple[int, int]:
+    """Return the (first byte, last byte) of the message, string or bytes in a field.
+
+    Raises:
+        UnreadableError: The field is absent or of another wire type; ``owner`` is what lacks it.
+    """
+    wire, start, end = fields.get(number, (-1, 0, 0))
+    if wire != 2:
+        raise UnreadableError(f"holds no tensor: its {owner} lacks field {number}")
+    return start, end
+
+
+def message_fields(record: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (field number, wire type, value or first byte, last byte) of the message from ``start`` to before ``end``.
+
+    Raises:
+        UnreadableError: It is no message, or one of more than ``MOST_FIELDS`` fields.
+    """
+    position = start
+    for _ in range(MOST_FIELDS):
+        if position >= end:
+            return
+        key = record[position]
+        position += 1
+        if key >= 0x80:
+            key, position = _read_varint(record, position - 1, end)
+        wire = key & 7
+        if wire == 0:
+            value, position = _read_varint(record, position, end)
+            yield key >> 3, wire, value, position
+            continue
+        if wire == 2:
+            length, position = _read_varint(record, position, end)
+        elif wire == 1:
+            length = 8
+        elif wire == 5:
+            length = 4
+        else:
+            raise UnreadableError(f"is corrupt: wire type {wire} at byte {position}")
+        if length > end - position:
+            raise UnreadableError(f"is corrupt: a field at byte {position} is longer than what holds it")
+        yield key >> 3, wire, position, position + length
+        position += length
+    raise UnreadableError(f"is corrupt: it has a message of more than {MOST_FIELDS} fields")
+
+
+def _read_varint(record: memoryview, position: int, end: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= end:
+            break
+        byte = record[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise UnreadableError(f"is corrupt: a number that does not end at byte {position}")
+
+
+def encoded_varint(number: int) -> bytes:
+    r"""Return a number >= 0 as protobuf's varint.
+
+    >>> encoded_varint(300)
+    b'\xac\x02'
+    """
+    digits = bytearray()
+    while number >= 0x80:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
