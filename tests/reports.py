@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from weight_update_ratio.cli import main
 from weight_update_ratio.judge.comparison import Comparison, JudgedStep
-from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.judge.ratio import ratio_verdict
+from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 
 HOSTILE = (

@@ -15,8 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weight_update_ratio import check_trial
-
 from tests.conftest import (
     EXIT_CODES,
     RECORDED,
@@ -33,6 +31,7 @@ from tests.conftest import (
     recorded_truth,
     write_whole_trial,
 )
+from weight_update_ratio import check_trial
 
 LOOKBACKS = [None, 1, 3, 5, 100]
 

@@ -27,9 +27,6 @@ import pytest
 from click.testing import CliRunner
 
 import weight_update_ratio
-from weight_update_ratio import check_trial
-from weight_update_ratio.cli import main
-
 from tests.conftest import (
     EXIT_CODES,
     RECORDED,
@@ -40,6 +37,8 @@ from tests.conftest import (
     recorded_truth,
     run_command,
 )
+from weight_update_ratio import check_trial
+from weight_update_ratio.cli import main
 
 F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
 HEALTHY, FROZEN = RECORDED["pytorch_healthy"], RECORDED["pytorch_frozen"]

@@ -13,9 +13,8 @@ from typing import Any
 import click
 import pytest
 
-from weight_update_ratio.cli import main
-
 from tests.conftest import REPOSITORY
+from weight_update_ratio.cli import main
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```console\n\$ (.*?)\n(.*?)```$", README, re.MULTILINE | re.DOTALL)

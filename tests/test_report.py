@@ -1,4 +1,4 @@
-"""Findings and Report: rows, groups, counts and what they cost."""
+"""History and Report: rows, groups, counts and what they cost."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import RECORDED, found_comparisons, recorded_truth
 from weight_update_ratio import check_trial
+from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.judge.comparison import Comparison, JudgedStep, Skipped
 from weight_update_ratio.judge.history import COLUMN_TYPES
-from weight_update_ratio.trial.index_file import Unreadable
+from weight_update_ratio.judge.references import Pair
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.judge.references import Pair
 from weight_update_ratio.trial.folder import SavedTensor
-
-from tests.conftest import RECORDED, found_comparisons, recorded_truth
 
 
 def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:

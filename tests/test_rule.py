@@ -17,9 +17,6 @@ from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreD
 from smdebug.rules import invoke_rule
 from smdebug.trials import create_trial
 
-from weight_update_ratio import TrialError, WeightUpdateRatio, check_trial
-from weight_update_ratio.sagemaker.actions import parse_actions
-
 from tests.conftest import (
     FROZEN_LAYER,
     RECORDED,
@@ -32,6 +29,8 @@ from tests.conftest import (
     random_walk,
     recorded_truth,
 )
+from weight_update_ratio import TrialError, WeightUpdateRatio, check_trial
+from weight_update_ratio.sagemaker.actions import parse_actions
 
 JUDGED = sorted(set(RECORDED) - {"pytorch_reductions_only", "xgboost"})
 ENDED = sorted(set(JUDGED) - {"pytorch_killed"})

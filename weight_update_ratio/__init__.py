@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .check import check_trial as check_trial
+    from .errors import TrialError as TrialError
     from .follow import follow_trial as follow_trial
     from .report import Report as Report
     from .rule import WeightUpdateRatio as WeightUpdateRatio
-    from .trial.disk import TrialError as TrialError
 
-__version__ = "0.1.0"
 __all__ = ["Report", "TrialError", "WeightUpdateRatio", "__version__", "check_trial", "follow_trial"]
 
 _HOMES = {
     "Report": "report",
-    "TrialError": "trial.disk",
+    "TrialError": "errors",
     "WeightUpdateRatio": "rule",
     "check_trial": "check",
     "follow_trial": "follow",

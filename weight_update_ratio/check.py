@@ -8,16 +8,16 @@ from bisect import bisect_left
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
+from .errors import TrialError
 from .judge.comparison import judge_pairs
 from .judge.diagnosis import missing_trial, nothing_compared
-from .judge.history import Findings
-from .trial.index_file import LARGEST_STEP
+from .judge.history import History
+from .judge.references import GLOBAL, JudgedMode, References
 from .parameters import Parameters, parse_parameters
 from .report import Report
-from .trial.s3 import open_storage
-from .judge.references import GLOBAL, JudgedMode, References
-from .trial.disk import TrialError
 from .trial.folder import TrialFolder
+from .trial.index_file import LARGEST_STEP
+from .trial.s3 import open_storage
 
 Progress = Callable[[int, int], None]
 
@@ -98,7 +98,7 @@ def range_steps(trial: Any) -> tuple[int | None, int | None] | None:
     return steps
 
 
-def judge_steps(folder: TrialFolder, findings: Findings, steps: Iterable[int], end: int = 0) -> Iterator[int]:
+def judge_steps(folder: TrialFolder, findings: History, steps: Iterable[int], end: int = 0) -> Iterator[int]:
     """Judge saved global steps, in their order, in the findings' mode; yield each when it is done.
 
     Steps before ``end`` are fetched ahead of their turn, where that takes time; those of a live job may not be whole.
@@ -134,7 +134,7 @@ def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
 
 
 class _RangeFindings(NamedTuple):
-    findings: Findings
+    findings: History
     reduced: dict[str, str]
     seen: set[str]
 
@@ -186,7 +186,7 @@ def _judge_range(
 ) -> _RangeFindings:
     """Return what a worker finds at the global steps from ``first`` to before ``end``; it is told nothing of others."""
     folder = TrialFolder(open_storage(location), parameters, kept)
-    findings = Findings(location, parameters)
+    findings = History(location, parameters)
     findings.mode = mode
     steps = folder.steps[bisect_left(folder.steps, first) : bisect_left(folder.steps, end)]
     for _ in judge_steps(folder, findings, steps, end):

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import click
 
-from . import __version__
 from .files import CommandError, print_text, whole_file
+from .version import __version__
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from .errors import TrialError
     from .report import Report
-    from .trial.disk import TrialError
 
 DASK_SECONDS = 10  # to reach the scheduler
 FORMATS = ("text", "json", "junit", "github", "markdown")
@@ -151,8 +151,8 @@ def check(
     Ctrl-C prints what was found so far.
     """
     from .check import check_trial
+    from .errors import TrialError
     from .follow import follow_trial
-    from .trial.disk import TrialError
 
     if follow and dask is not None:
         raise CommandError("'--follow' and '--dask' exclude each other", "Follow a job without workers.")

@@ -14,13 +14,13 @@ from bisect import bisect_right
 from typing import Any, Callable, Iterator
 
 from .check import finish_report, judge_steps, range_steps, step_range, trial_location
+from .errors import TrialError
 from .judge.diagnosis import missing_trial
+from .judge.references import JudgedMode
 from .parameters import Parameters, parse_parameters
 from .report import Report
-from .trial.s3 import open_storage
-from .judge.references import JudgedMode
-from .trial.disk import TrialError
 from .trial.folder import TrialFolder
+from .trial.s3 import open_storage
 
 POLL_SECONDS = 1.0
 MOST_INCOMPLETE = 1000  # steps that are waited for, as smdebug's INCOMPLETE_STEP_WAIT_WINDOW has it

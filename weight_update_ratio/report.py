@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .judge.history import Findings
+from .judge.history import History
 
 
-class Report(Findings):
+class Report(History):
     """What a whole trial's judgement found, and the ways in which it is shown."""
 
     @property

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules.rule import Rule
 
-from .sagemaker.actions import ActionText, parse_actions
+from .errors import Unreadable
 from .judge.comparison import Comparison, JudgedStep, judge_pairs
 from .judge.diagnosis import missing_trial, nothing_compared
-from .judge.history import Findings, strict
-from .trial.index_file import LARGEST_STEP, Unreadable
-from .parameters import parse_parameters, parse_report_dir
+from .judge.history import History, strict
 from .judge.ratio import LARGE, NOT_FINITE, SMALL
-from .trial.s3 import open_storage
 from .judge.references import GLOBAL, JudgedMode, References
+from .parameters import parse_parameters, parse_report_dir
+from .sagemaker.actions import ActionText, parse_actions
 from .trial.folder import TrialFolder
+from .trial.index_file import LARGEST_STEP
+from .trial.s3 import open_storage
 
 if TYPE_CHECKING:
     import pandas
@@ -89,7 +90,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._warn_of_idle_actions()
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
         self._judged_mode = JudgedMode(self._folder)
-        self._findings = Findings(self.base_trial.path, self._parameters)
+        self._findings = History(self.base_trial.path, self._parameters)
         self._references: References | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
@@ -163,7 +164,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     def _begin(self, mode: str) -> None:
         """Begin to judge ``mode``; what was judged as GLOBAL before the first TRAIN step was no training."""
-        self._findings = Findings(self.base_trial.path, self._parameters)
+        self._findings = History(self.base_trial.path, self._parameters)
         self._findings.mode = mode
         self._fired = {}
         self._references = References(self._folder, mode, self._parameters.num_steps)
@@ -172,7 +173,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     def _require_a_comparison(self, mode: str) -> None:
         """Raise where no step of an ended job has a tensor with a reference."""
-        found = Findings(self.base_trial.path, self._parameters)
+        found = History(self.base_trial.path, self._parameters)
         found.mode = mode
         references = References(self._folder, mode, self._parameters.num_steps)
         for step in self._folder.steps:
@@ -221,7 +222,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._findings.problem = None if len(self._findings) else nothing_compared(self._findings, self._folder)
         self._write_report(self._findings)
 
-    def _write_report(self, findings: Findings) -> None:
+    def _write_report(self, findings: History) -> None:
         """Write the report whole or not at all; what the disk refuses must not stop the judging."""
         if not self._report_dir:
             return

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from weight_update_ratio import check_trial
-
 from tests.conftest import CAN_WRITE, REPOSITORY
+from weight_update_ratio import check_trial
 
 
 def run_example(*arguments: Any) -> str:

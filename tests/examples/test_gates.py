@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from weight_update_ratio import check_trial
-
 from tests.conftest import REPOSITORY
+from weight_update_ratio import check_trial
 
 EXAMPLES = REPOSITORY / "examples"
 

@@ -13,9 +13,6 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 import pytest
 
-from weight_update_ratio import Report, TrialError, check_trial
-from weight_update_ratio.trial.checksum import masked_crc32c
-
 from tests.conftest import (
     RECORDED,
     change_json,
@@ -28,6 +25,8 @@ from tests.conftest import (
     write_whole_trial,
 )
 from tests.reports import invoke_command
+from weight_update_ratio import Report, TrialError, check_trial
+from weight_update_ratio.trial.checksum import masked_crc32c
 
 STEPS = 6
 WORKERS = ("worker_0", "worker_1")

@@ -20,9 +20,22 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import (
+    REPOSITORY,
+    change_json,
+    event_file,
+    index_file,
+    needs_writing,
+    run_command,
+    write_whole_trial,
+)
+from tests.fuzz import harness
 from weight_update_ratio import TrialError, check_trial
-from weight_update_ratio.trial import selection as selection_module
 from weight_update_ratio.cli import main
+from weight_update_ratio.errors import UnreadableError
+from weight_update_ratio.parameters import parse_parameters
+from weight_update_ratio.trial import selection as selection_module
+from weight_update_ratio.trial.disk import SMALL_FILE, DiskStorage
 from weight_update_ratio.trial.event_file import (
     LONGEST_RECORD,
     masked_crc32c,
@@ -30,14 +43,9 @@ from weight_update_ratio.trial.event_file import (
     record_name,
     tensor_layout,
 )
-from weight_update_ratio.parameters import parse_parameters
-from weight_update_ratio.trial.selection import Collections, Selection
-from weight_update_ratio.trial.disk import SMALL_FILE, DiskStorage, UnreadableError
 from weight_update_ratio.trial.folder import TrialFolder
+from weight_update_ratio.trial.selection import Collections, Selection
 from weight_update_ratio.trial.wire_format import MOST_FIELDS
-
-from tests.conftest import REPOSITORY, change_json, event_file, index_file, needs_writing, run_command, write_whole_trial
-from tests.fuzz import harness
 
 COLLECTIONS = "collections/000000000/worker_0_collections.json"
 CORPUS = Path(harness.__file__).parent / "corpus"

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from weight_update_ratio.cli import main
-
 from tests.conftest import RECORDED, REPOSITORY, needs_writing, run_command, write_whole_trial
+from weight_update_ratio.cli import main
 
 HEALTHY = RECORDED["pytorch_healthy"]
 EXPLODING = RECORDED["pytorch_exploding"]

@@ -12,9 +12,15 @@ import struct
 from pathlib import Path
 from typing import Any, Iterator, Tuple
 
-from weight_update_ratio.trial.checksum import masked_crc32c
+from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.judge.comparison import judge_pairs
 from weight_update_ratio.judge.diagnosis import missing_trial, nothing_compared
+from weight_update_ratio.judge.ratio import update_norms, weight_norm
+from weight_update_ratio.judge.references import JudgedMode, References
+from weight_update_ratio.parameters import parse_parameters
+from weight_update_ratio.report import Report
+from weight_update_ratio.trial.checksum import masked_crc32c
+from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.event_file import (
     UNCHECKED,
     TensorLayout,
@@ -23,11 +29,6 @@ from weight_update_ratio.trial.event_file import (
     tensor_array,
     tensor_layout,
 )
-from weight_update_ratio.parameters import parse_parameters
-from weight_update_ratio.judge.ratio import update_norms, weight_norm
-from weight_update_ratio.report import Report
-from weight_update_ratio.judge.references import JudgedMode, References
-from weight_update_ratio.trial.disk import DiskStorage, UnreadableError
 from weight_update_ratio.trial.folder import TrialFolder
 
 RECORDED = Path(__file__).parents[2] / "examples" / "trials" / "pytorch_healthy"

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import exact_norm, random_walk
 from weight_update_ratio.judge import comparison
 from weight_update_ratio.judge.comparison import Comparison, Skipped, judge_pairs
-from weight_update_ratio.parameters import Parameters, parse_parameters
 from weight_update_ratio.judge.references import Pair
+from weight_update_ratio.parameters import Parameters, parse_parameters
 from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.folder import NO_RANGE, TrialFolder
-
-from tests.conftest import exact_norm, random_walk
 
 
 def judged(trial: Any, parameters: Parameters | None = None, uncertain: bool = False, start: int | None = None) -> Any:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weight_update_ratio import TrialError, check_trial
-
 from tests.conftest import RECORDED, index_file
+from weight_update_ratio import TrialError, check_trial
 
 
 class TestNothingCompared:

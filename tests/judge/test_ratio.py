@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weight_update_ratio.judge.ratio import BLOCK, ratio_verdict, update_norms, update_ratio, weight_norm
-
 from tests.conftest import exact_norm
+from weight_update_ratio.judge.ratio import BLOCK, ratio_verdict, update_norms, update_ratio, weight_norm
 
 SIZES = [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 1]
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

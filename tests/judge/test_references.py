@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.trial.selection import Collections
 from weight_update_ratio.judge.references import JudgedMode, References
+from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.folder import SavedStep, SavedTensor, TrialFolder
+from weight_update_ratio.trial.selection import Collections
 
 LAYOUTS = st.lists(
     st.tuples(

@@ -16,12 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial, steps
-from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.judge.references import JudgedMode
-from weight_update_ratio.trial.disk import DiskStorage
-from weight_update_ratio.trial.folder import TrialFolder
-
 from tests.conftest import (
     RECORDED,
     REPOSITORY,
@@ -34,6 +28,11 @@ from tests.conftest import (
     random_walk,
 )
 from tests.reports import invoke_command
+from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial, steps
+from weight_update_ratio.judge.references import JudgedMode
+from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.trial.disk import DiskStorage
+from weight_update_ratio.trial.folder import TrialFolder
 
 pytestmark = needs_writing
 

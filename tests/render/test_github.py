@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from weight_update_ratio import check_trial
-from weight_update_ratio.trial.index_file import Unreadable
-from weight_update_ratio.render.github import command, render_github
-
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
+from weight_update_ratio import check_trial
+from weight_update_ratio.errors import Unreadable
+from weight_update_ratio.render.github import command, render_github
 
 
 def _read(text: str) -> list[tuple[str, dict[str, str], str]]:

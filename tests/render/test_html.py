@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from weight_update_ratio import check_trial
-from weight_update_ratio.render.html import report_html
-
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, made_report
+from weight_update_ratio import check_trial
+from weight_update_ratio.render.html import report_html
 
 
 def _text(page: str) -> str:

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 import weight_update_ratio
+from tests.conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, event_file, random_walk, recorded_truth
 from weight_update_ratio import check_trial
 from weight_update_ratio.judge.comparison import Comparison
 from weight_update_ratio.render.json import render_json, strict, write_csv, write_json_lines
-
-from tests.conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, event_file, random_walk, recorded_truth
 
 
 def parsed(text: str) -> Any:

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weight_update_ratio import check_trial
-from weight_update_ratio.trial.index_file import Unreadable
-from weight_update_ratio.render.junit import legal, render_junit
-
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
+from weight_update_ratio import check_trial
+from weight_update_ratio.errors import Unreadable
+from weight_update_ratio.render.junit import legal, render_junit
 
 junitparser = pytest.importorskip("junitparser")
 

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from weight_update_ratio import check_trial
-from weight_update_ratio.trial.index_file import Unreadable
-from weight_update_ratio.render.markdown import code, escaped
-from weight_update_ratio.render.text import printable
-
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
+from weight_update_ratio import check_trial
+from weight_update_ratio.errors import Unreadable
+from weight_update_ratio.render.markdown import code, escaped
+from weight_update_ratio.render.text import printable
 
 READER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 

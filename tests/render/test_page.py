@@ -14,14 +14,13 @@ from typing import Callable, Iterator
 import numpy as np
 import pytest
 
-from weight_update_ratio import check_trial
-from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render import heat_map, reduction
-from weight_update_ratio.report import Report
-
 from tests.browser import Page, browser
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, large_report, made_report
+from weight_update_ratio import check_trial
+from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.render.page import heat_map, reduction
+from weight_update_ratio.report import Report
 
 pytest.importorskip("bokeh")
 
@@ -220,7 +219,7 @@ class TestPage:
             report.plot()
 
     def test_skipped_and_unreadable_are_listed_up_to_a_number(self) -> None:
-        from weight_update_ratio.trial.index_file import Unreadable
+        from weight_update_ratio.errors import Unreadable
 
         report = check_trial(RECORDED["pytorch_healthy"])
         report.add_reduced({"<b>": "l2"})

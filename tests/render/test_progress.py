@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import RECORDED
 from weight_update_ratio import check_trial
 from weight_update_ratio.render.progress import terminal_bar
-
-from tests.conftest import RECORDED
 
 
 def test_terminal_bar_goes_when_done(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weight_update_ratio import check_trial
-from weight_update_ratio.trial.checksum import masked_crc32c
-from weight_update_ratio.render.tensorboard import FILE_NAME, SCALARS, _masked_crcs, run_name, write_tensorboard
-from weight_update_ratio.report import Report
-
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, large_report, made_report
+from weight_update_ratio import check_trial
+from weight_update_ratio.render.tensorboard import FILE_NAME, SCALARS, _masked_crcs, run_name, write_tensorboard
+from weight_update_ratio.report import Report
+from weight_update_ratio.trial.checksum import masked_crc32c
 
 accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

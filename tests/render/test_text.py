@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import RECORDED, event_file, index_file
 from weight_update_ratio import check_trial
+from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.judge.comparison import Skipped
-from weight_update_ratio.trial.index_file import Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.text import MOST_LINES, printable, render_text
 from weight_update_ratio.report import Report
-
-from tests.conftest import RECORDED, event_file, index_file
 
 
 def rendered(path: Any, **options: Any) -> str:

@@ -6,13 +6,12 @@ import math
 
 import pytest
 
-from weight_update_ratio import check_trial
-from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.judge.ratio import LARGE, NOT_FINITE, SMALL
-from weight_update_ratio.render.wording import UNCHANGED, ZERO_START, Advice, advise
-
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, made_report
+from weight_update_ratio import check_trial
+from weight_update_ratio.judge.ratio import LARGE, NOT_FINITE, SMALL
+from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.render.wording import UNCHANGED, ZERO_START, Advice, advise
 
 
 def _lines(ratios: dict[str, list[float]], **options: object) -> dict[str, str]:

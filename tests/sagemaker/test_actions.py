@@ -13,14 +13,13 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from weight_update_ratio.sagemaker.actions import parse_actions
-from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.rule import REPORT_FILE
-from weight_update_ratio.trial.disk import DiskStorage
-from weight_update_ratio.trial.folder import TrialFolder
-
 from tests.conftest import RECORDED, REPOSITORY, TrialWriter, run_command
 from tests.sagemaker.server import REGION, running_server
+from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.rule import REPORT_FILE
+from weight_update_ratio.sagemaker.actions import parse_actions
+from weight_update_ratio.trial.disk import DiskStorage
+from weight_update_ratio.trial.folder import TrialFolder
 
 STOP = {"training_job_prefix": "My-Job", "name": "stoptraining"}
 EMAIL = {"endpoint": "Some.One@example.com", "name": "email"}

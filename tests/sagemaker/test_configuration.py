@@ -13,12 +13,11 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from weight_update_ratio.sagemaker.actions import parse_actions
-from weight_update_ratio.cli import main
-from weight_update_ratio.sagemaker.configuration import custom_rule, evaluator_image, rule_configuration, rule_source
-
 from tests.conftest import REPOSITORY, run_command
 from tests.sagemaker.server import REGION, running_server
+from weight_update_ratio.cli import main
+from weight_update_ratio.sagemaker.actions import parse_actions
+from weight_update_ratio.sagemaker.configuration import custom_rule, evaluator_image, rule_configuration, rule_source
 
 SOURCE = "s3://bucket/rules/weight_update_ratio_rule.py"
 OUTPUT_PATH = "s3://bucket/tensors"

@@ -18,11 +18,10 @@ from typing import Any, Iterator
 import pytest
 
 import weight_update_ratio
-from weight_update_ratio import amalgamation
-from weight_update_ratio.sagemaker.configuration import rule_source
-
 from tests.conftest import RECORDED, REPOSITORY, TRUTH, run_command
 from tests.sagemaker.server import REGION, running_server
+from weight_update_ratio import amalgamation
+from weight_update_ratio.sagemaker.configuration import rule_source
 
 ALLOWED = {"numpy", "smdebug", "boto3", "botocore", "urllib3"}  # the last is what botocore itself stands on
 EVALUATOR = REPOSITORY / "examples" / "sagemaker_evaluator.py"
@@ -166,7 +165,7 @@ class TestText:
 
     def test_what_the_rule_does_not_need_stays_out(self, source: str) -> None:
         names = {getattr(node, "name", "") for node in ast.parse(source).body}
-        assert "Findings" in names
+        assert "History" in names
         assert not names & {"Report", "check_trial", "rule_configuration", "render_json"}
 
     def test_is_formatted_as_the_package_is(self, source_file: Path) -> None:

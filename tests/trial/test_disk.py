@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from weight_update_ratio.trial.disk import MAPPED_FILES, SMALL_FILE, DiskStorage, TrialError, UnreadableError
+from weight_update_ratio.errors import TrialError, UnreadableError
+from weight_update_ratio.trial.disk import MAPPED_FILES, SMALL_FILE, DiskStorage
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from smdebug.core.tfevent.proto.tensor_pb2 import TensorProto
 from smdebug.core.tfevent.proto.tensor_shape_pb2 import TensorShapeProto
 from smdebug.core.tfrecord.record_writer import masked_crc32c as smdebugs_crc
 
+from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.trial.checksum import masked_crc32c
 from weight_update_ratio.trial.event_file import UNCHECKED, tensor_array, tensor_layout
-from weight_update_ratio.trial.disk import UnreadableError
 
 
 def tensor_proto(array: np.ndarray[Any, Any], kind: int = 1, shape: Any = None) -> Any:

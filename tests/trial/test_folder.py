@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from weight_update_ratio.trial.index_file import LARGEST_STEP
+from tests.conftest import RECORDED, as_smdebug_reads, change_json, index_file, random_walk
 from weight_update_ratio.parameters import Parameters, parse_parameters
 from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.folder import NO_RANGE, PARSED_STEPS, TrialFolder
-
-from tests.conftest import RECORDED, as_smdebug_reads, change_json, index_file, random_walk
+from weight_update_ratio.trial.index_file import LARGEST_STEP
 
 
 def opened(path: Any, parameters: Parameters | None = None, **options: Any) -> TrialFolder:

@@ -14,8 +14,8 @@ import weight_update_ratio.trial.s3 as s3_storage
 from tests.conftest import RECORDED, change_json, event_file, index_file, needs_writing, random_walk, run_command
 from tests.s3_server import CREDENTIALS, S3Server
 from weight_update_ratio import TrialError, check_trial
+from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.trial.s3 import S3Storage
-from weight_update_ratio.trial.disk import UnreadableError
 
 
 def event_files(trial: Path) -> int:

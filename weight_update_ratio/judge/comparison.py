@@ -8,14 +8,14 @@ from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 
-from ..trial.event_file import TensorLayout, record_mode_step, tensor_array, tensor_layout
-from ..trial.index_file import Unreadable
+from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
-from .ratio import OK, ratio_verdict, update_norms, update_ratio, weight_norm
-from ..trial.s3 import Storage
-from .references import GLOBAL, Pair
-from ..trial.disk import MAPPED_FILES, UnreadableError
+from ..trial.disk import MAPPED_FILES
+from ..trial.event_file import TensorLayout, record_mode_step, tensor_array, tensor_layout
 from ..trial.folder import NO_RANGE, SavedTensor, spans_by_file
+from ..trial.s3 import Storage
+from .ratio import OK, ratio_verdict, update_norms, update_ratio, weight_norm
+from .references import GLOBAL, Pair
 
 THREADED_BYTES = 8 << 20  # a step of fewer is done before threads would have begun
 

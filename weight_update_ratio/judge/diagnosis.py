@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Iterable
 
-from .history import Findings
-from ..trial.disk import TrialError
+from ..errors import TrialError
 from ..trial.folder import TrialFolder
+from .history import History
 
 
 def missing_trial(folder: TrialFolder) -> TrialError | None:
@@ -27,7 +27,7 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
     )
 
 
-def nothing_compared(findings: Findings, folder: TrialFolder) -> TrialError:
+def nothing_compared(findings: History, folder: TrialFolder) -> TrialError:
     """Return why a trial gave no comparison at all: what was found in it, and what to save instead."""
     chosen = _listed(folder.parameters.collection_names)
     selection = folder.selection

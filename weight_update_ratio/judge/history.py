@@ -1,6 +1,6 @@
 """The comparisons in columns, and what was skipped or unreadable.
 
-``Findings`` is what a judgement gathers step by step; a comparison costs it 57 bytes.
+``History`` is what a judgement gathers step by step; a comparison costs it 57 bytes.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
 
 import numpy as np
 
-from .. import __version__
-from .comparison import Comparison, JudgedStep, Skipped
-from ..trial.index_file import Unreadable
+from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
+from ..version import __version__
+from .comparison import Comparison, JudgedStep, Skipped
 from .ratio import LARGE, OK, SMALL, VERDICTS
 from .references import Pair
-from ..trial.disk import TrialError
 
 if TYPE_CHECKING:
     import pandas
@@ -109,7 +108,7 @@ class SkippedGroup(NamedTuple):
     count: int  # type: ignore[assignment]  # in place of tuple.count
 
 
-class Findings:
+class History:
     """What a judgement of a trial found so far; every row of it is counted once.
 
     Attributes:
@@ -182,7 +181,7 @@ class Findings:
         self._unreadable.update((entry, None) for entry in new)
         return new
 
-    def merge(self, later: Findings) -> None:
+    def merge(self, later: History) -> None:
         """Add the findings of the steps that follow, as if they had been found here."""
         self.steps += later.steps
         for name, kind in COLUMN_TYPES:

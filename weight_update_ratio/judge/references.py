@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from ..trial.index_file import LARGEST_STEP
 from ..trial.folder import SavedStep, SavedTensor, TrialFolder
+from ..trial.index_file import LARGEST_STEP
 
 TRAIN = "TRAIN"
 GLOBAL = "GLOBAL"

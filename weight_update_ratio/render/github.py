@@ -12,17 +12,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..judge.history import Findings
-from .wording import advise
+from ..judge.history import History
 from .markdown import render_markdown
 from .text import count_line, format_ratio, printable, skipped_line, unreadable_lines, verdict_sentence, verdict_word
+from .wording import advise
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 TITLE = "WeightUpdateRatio"
 MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
 
 
-def render_github(report: Findings) -> str:
+def render_github(report: History) -> str:
     """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
     errors = [
         f"{group.tensor} of {group.worker}: {group.verdict} at {report.mode} steps {group.first_step}-"
@@ -54,7 +54,7 @@ def command(level: str, message: str, title: str = TITLE) -> str:
     return f"::{level} title={_property(title)}::{_data(message)}"
 
 
-def append_summary(report: Findings) -> None:
+def append_summary(report: History) -> None:
     """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; none named, it does nothing.
 
     Raises:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from typing import Any, Callable
 
-from ..judge.history import Findings, ViolationGroup
-from .wording import Advice, advise
+from ..judge.history import History, ViolationGroup
 from .text import count_line, format_ratio, printable, verdict_sentence, verdict_word
+from .wording import Advice, advise
 
 COLORS = {"FIRED": "#a50026", "OK": "#1a6b2f", "NOT JUDGED": "#8a5a00"}
 MOST_GROUPS = 20  # of one kind, in a notebook; a page shows all
@@ -22,7 +22,7 @@ def escaped(name: str) -> str:
     return html.escape(printable(name))
 
 
-def report_html(report: Findings) -> str:
+def report_html(report: History) -> str:
     """Return the verdict, the counts and the grouped violations, for a notebook's cell."""
     if not len(report) and report.problem is None:
         return f"<p>{escaped(report.trial)}: nothing is compared yet</p>"
@@ -31,7 +31,7 @@ def report_html(report: Findings) -> str:
     return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
 
 
-def verdict_html(report: Findings) -> str:
+def verdict_html(report: History) -> str:
     """Return the verdict in one sentence."""
     word = verdict_word(report)
     sentence = escaped(f"{report.trial}: {verdict_sentence(report)}")
@@ -39,7 +39,7 @@ def verdict_html(report: Findings) -> str:
 
 
 def advice_html(
-    report: Findings, advice: Advice, most: int | None = None, name_html: Callable[[ViolationGroup], str] | None = None
+    report: History, advice: Advice, most: int | None = None, name_html: Callable[[ViolationGroup], str] | None = None
 ) -> str:
     """Return the violations of one kind: its title, what to do about it, and a table.
 

@@ -6,21 +6,21 @@ import csv
 import json
 from typing import IO
 
-from ..judge.history import Findings, strict
+from ..judge.history import History, strict
 
 
-def render_json(report: Findings) -> str:
+def render_json(report: History) -> str:
     """Return the report as strict JSON."""
     return json.dumps(strict(report.to_dict()), indent=2, allow_nan=False)
 
 
-def write_json_lines(report: Findings, file: IO[str]) -> None:
+def write_json_lines(report: History, file: IO[str]) -> None:
     """Write every comparison as a line of strict JSON."""
     for row in report:
         file.write(json.dumps(strict(row._asdict()), allow_nan=False) + "\n")
 
 
-def write_csv(report: Findings, file: IO[str]) -> None:
+def write_csv(report: History, file: IO[str]) -> None:
     """Write every comparison as a row of CSV with a header; floats to their last digit."""
     from ..judge.comparison import Comparison
 

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ..judge.history import Findings, ViolationGroup
-from .wording import advise
+from ..judge.history import History, ViolationGroup
 from .text import format_ratio, printable, skipped_line, unreadable_lines
+from .wording import advise
 
 WHOLE_TRIAL = "the whole trial"
 NO_REFERENCE = "no earlier saved step to compare with"
@@ -22,7 +22,7 @@ NO_REFERENCE = "no earlier saved step to compare with"
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render_junit(report: Findings) -> str:
+def render_junit(report: History) -> str:
     """Return the report as JUnit XML."""
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
     cases = _cases(report)
@@ -50,7 +50,7 @@ def _name(text: str) -> str:
     return legal(printable(text))
 
 
-def _cases(report: Findings) -> dict[tuple[str, str], Any]:
+def _cases(report: History) -> dict[tuple[str, str], Any]:
     """Return the test case of each (worker, tensor), and of the trial as a whole where it or a file has an error."""
     found: dict[tuple[str, str], Any] = {}
 
@@ -87,7 +87,7 @@ def _cases(report: Findings) -> dict[tuple[str, str], Any]:
     return found
 
 
-def _compared(report: Findings) -> dict[tuple[str, str], None]:
+def _compared(report: History) -> dict[tuple[str, str], None]:
     """Return the (worker, tensor) that were compared, in the trial's order."""
     tensors, workers = list(report.tensors), list(report.workers)
     keys = np.asarray(report.columns["worker"]).astype(np.int64) * max(len(tensors), 1)
@@ -95,7 +95,7 @@ def _compared(report: Findings) -> dict[tuple[str, str], None]:
     return {(workers[key // len(tensors)], tensors[key % len(tensors)]): None for key in keys.tolist()}
 
 
-def _violation_text(report: Findings, group: ViolationGroup, advice: str) -> str:
+def _violation_text(report: History, group: ViolationGroup, advice: str) -> str:
     first, last = group.first_step, group.last_step
     steps = f"step {first}" if first == last else f"steps {first}-{last}"
     note = f" ({group.note})" if group.note else ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ..judge.history import Findings
-from .wording import Advice, advise
+from ..judge.history import History
 from .text import count_line, format_ratio, printable, skipped_line, unreadable_lines, verdict_sentence, verdict_word
+from .wording import Advice, advise
 
 MOST_GROUPS = 25  # rows of a table; a comment holds 65,536 characters
 MOST_LINES = 10
@@ -16,7 +16,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 SIGNS = {"FIRED": "\u274c", "OK": "\u2705", "NOT JUDGED": "\u26a0\ufe0f"}
 
 
-def render_markdown(report: Findings) -> str:
+def render_markdown(report: History) -> str:
     """Return the report as markdown; names of the trial are text in it, whatever they hold."""
     word = verdict_word(report)
     parts = [
@@ -59,7 +59,7 @@ def _short(name: str) -> str:
     return name if len(name) <= MOST_NAME else f"{name[:half]}\u2026{name[-half:]}"
 
 
-def _kind(report: Findings, advice: Advice) -> str:
+def _kind(report: History, advice: Advice) -> str:
     several = len(report.workers) > 1
     noted = any(group.note for group in advice.groups)
     head = ["tensor", *(["worker"] if several else []), f"{report.mode} steps", "count", "worst ratio", "at step"]

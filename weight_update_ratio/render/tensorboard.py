@@ -21,9 +21,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..judge.history import History
 from ..trial.checksum import CRC_TABLE, masked_crc32c
 from ..trial.event_file import record_header
-from ..judge.history import Findings
 from ..trial.wire_format import encoded_varint
 
 Array = Any  # a NumPy array; its generic alias is no type before Python 3.9
@@ -31,7 +31,7 @@ FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
 SCALARS = ("log10_ratio", "update_norm", "weight_norm")
 
 
-def write_tensorboard(report: Findings, folder: str) -> None:
+def write_tensorboard(report: History, folder: str) -> None:
     """Write a TensorBoard log folder; several workers become a run each, in folders of their names.
 
     Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Non-finite values are written as they
@@ -60,7 +60,7 @@ def run_name(workers: list[str], number: int) -> str:
     return names[number] if names.count(names[number]) == 1 else f"{names[number]}_{number}"
 
 
-def _write_events(report: Findings, rows: Array, file: IO[bytes]) -> None:
+def _write_events(report: History, rows: Array, file: IO[bytes]) -> None:
     """Write the comparisons of ``rows``: first the event that gives the file's version, then tensor by tensor."""
     now = struct.pack("<Bd", 0x09, time.time())  # field 1, wall_time: when it was written, for when it was is not known
     file.write(_record(now + _bytes_field(3, b"brain.Event:2")))

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..judge.history import Findings, SkippedGroup
-from ..trial.index_file import Unreadable
+from ..errors import Unreadable
+from ..judge.history import History, SkippedGroup
 from .wording import advise
 
 PLAIN_WIDTH = 160  # columns where the text does not go to a terminal
@@ -20,7 +20,7 @@ LEAST_FOLDED = 20  # columns that a name is folded to at least; a terminal too n
 MOST_LINES = 20  # of what was skipped, and of what was unreadable; JSON has them all
 
 
-def render_text(report: Findings, width: int | None = None, color: bool = False) -> str:
+def render_text(report: History, width: int | None = None, color: bool = False) -> str:
     """Return the report as text: ``width`` columns at most (160), with colour codes where asked for."""
     file = io.StringIO()
     console = Console(
@@ -65,7 +65,7 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:.4g}" if 1e-4 <= abs(ratio) < 1e4 else f"{ratio:.3g}"
 
 
-def verdict_sentence(report: Findings) -> str:
+def verdict_sentence(report: History) -> str:
     """Return the report's verdict in one sentence."""
     counts = report.counts
     compared = f"{counts['comparisons']:,} update-to-weight ratios"
@@ -82,12 +82,12 @@ def verdict_sentence(report: Findings) -> str:
     return sentence + (f"; {lost:,} record{'s' * (lost != 1)} could not be read" if lost else "")
 
 
-def verdict_word(report: Findings) -> str:
+def verdict_word(report: History) -> str:
     """Return FIRED, OK or NOT JUDGED."""
     return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
-def _verdict(report: Findings) -> Text:
+def _verdict(report: History) -> Text:
     word = verdict_word(report)
     style = {"FIRED": "bold red", "OK": "bold green"}.get(word, "bold yellow")
     return Text.assemble(
@@ -95,7 +95,7 @@ def _verdict(report: Findings) -> Text:
     )
 
 
-def _violations(report: Findings) -> Table:
+def _violations(report: History) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     several = len(report.workers) > 1
     noted = any(group.note for group in report.violations)
@@ -159,7 +159,7 @@ def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
         yield f"{what}{file}{step}: {reason}{more}"
 
 
-def count_line(report: Findings) -> str:
+def count_line(report: History) -> str:
     """Return how much was judged and found, in one line."""
     counts = report.counts
     parts = [

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..judge.history import Findings, ViolationGroup
+from ..judge.history import History, ViolationGroup
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
 
 UNCHANGED = "unchanged"
@@ -33,7 +33,7 @@ class Advice(NamedTuple):
     line: str
 
 
-def advise(report: Findings) -> list[Advice]:
+def advise(report: History) -> list[Advice]:
     """Return the violations by kind, what is mended first before the rest, each kind with one line of advice."""
     kinds: dict[str, list[ViolationGroup]] = {kind: [] for kind in TITLES}
     for group in report.violations:
@@ -57,7 +57,7 @@ def violation_kind(group: ViolationGroup) -> str:
     return group.verdict
 
 
-def _not_finite_line(report: Findings, groups: list[ViolationGroup]) -> str:
+def _not_finite_line(report: History, groups: list[ViolationGroup]) -> str:
     verdicts = np.asarray(report.columns["verdict"])
     first = int(np.flatnonzero(verdicts == VERDICTS.index(NOT_FINITE))[0])
     step = report.columns["step"][first]
@@ -69,14 +69,14 @@ def _not_finite_line(report: Findings, groups: list[ViolationGroup]) -> str:
     return f"{began}: look there for an overflow, a division by zero, or NaN in the data; clip gradients."
 
 
-def _large_line(report: Findings, groups: list[ViolationGroup]) -> str:
+def _large_line(report: History, groups: list[ViolationGroup]) -> str:
     first = min(group.first_step for group in groups)
     if first == np.asarray(report.columns["step"]).min():
         return "from the first comparison on: lower the learning rate or the loss scale, or warm up."
     return f"from {report.mode} step {first} on: clip gradients, or lower the learning rate or the loss scale there."
 
 
-def _unchanged_line(report: Findings, groups: list[ViolationGroup]) -> str:
+def _unchanged_line(report: History, groups: list[ViolationGroup]) -> str:
     """Tell a frozen tensor from one that rests at some steps."""
     ratios = np.asarray(report.columns["ratio"])
     rows = np.asarray(report.columns["tensor"]) * max(len(report.workers), 1) + np.asarray(report.columns["worker"])
@@ -87,9 +87,9 @@ def _unchanged_line(report: Findings, groups: list[ViolationGroup]) -> str:
     return "frozen (requires_grad or trainable is off), not given to the optimizer, or its gradient is zero."
 
 
-def _small_line(report: Findings, groups: list[ViolationGroup]) -> str:
+def _small_line(report: History, groups: list[ViolationGroup]) -> str:
     return "the learning rate is too low for it, or its gradient vanishes (dead units, underflow in float16)."
 
 
-def _zero_start_line(report: Findings, groups: list[ViolationGroup]) -> str:
+def _zero_start_line(report: History, groups: list[ViolationGroup]) -> str:
     return "zero initialisation makes the first update look huge: leave such tensors out by tensor_regex."

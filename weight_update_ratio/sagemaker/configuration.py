@@ -17,8 +17,8 @@ import tempfile
 import warnings
 from typing import Any
 
-from .single_file import ROOT_NAME, rule_source
 from ..parameters import Parameters, parse_parameters, parse_report_dir
+from .single_file import ROOT_NAME, rule_source
 
 __all__ = ["EVALUATOR_ACCOUNTS", "custom_rule", "evaluator_image", "rule_configuration", "rule_source"]
 

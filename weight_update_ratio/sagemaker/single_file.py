@@ -15,7 +15,7 @@ import pkgutil
 import textwrap
 from typing import Iterator, NamedTuple, Union
 
-from .. import __version__
+from ..version import __version__
 
 ROOT_MODULE = "rule"
 ROOT_NAME = "WeightUpdateRatio"

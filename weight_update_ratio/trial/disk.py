@@ -11,27 +11,10 @@ import os
 import stat
 from collections import OrderedDict
 
+from ..errors import TrialError, UnreadableError
+
 MAPPED_FILES = 32  # each mapping holds a file descriptor, and processes often have but 1024
 SMALL_FILE = 1 << 25  # 32 MiB, some 350,000 tensors; a larger index or collections file is not one
-
-
-class TrialError(Exception):
-    """A trial that cannot be judged: what is wrong and where, and one remedy.
-
-    Attributes:
-        remedy: What the reader can do about it, one sentence.
-    """
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message, remedy)  # both, so that the error survives pickling between processes
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class UnreadableError(Exception):
-    """Bytes of a trial that are absent, or not what its format says; the message says which."""
 
 
 class DiskStorage:

@@ -15,9 +15,11 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from typing import Any, Iterable, Iterator, NamedTuple
 
-from .event_file import TensorLayout, record_name
-from .index_file import LARGEST_STEP, IndexFile, Unreadable, is_unicode, read_index, record_range
+from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
+from .disk import DiskStorage
+from .event_file import TensorLayout, record_name
+from .index_file import LARGEST_STEP, IndexFile, is_unicode, read_index, record_range
 from .s3 import Storage
 from .selection import (
     COLLECTIONS_ENDING,
@@ -27,7 +29,6 @@ from .selection import (
     read_collections,
     reduction_and_name,
 )
-from .disk import DiskStorage, UnreadableError
 
 END_OF_JOB = "training_job_end.ts"
 NO_RANGE = -1  # the start of a saved tensor whose index entry names no range of bytes

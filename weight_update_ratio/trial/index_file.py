@@ -10,20 +10,10 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from .disk import UnreadableError
+from ..errors import UnreadableError
 
 MODES = ("TRAIN", "EVAL", "PREDICT", "GLOBAL")
 LARGEST_STEP = 2**62  # steps are kept as int64
-
-
-class Unreadable(NamedTuple):
-    """Something of a trial that should be readable and is not; ``global_step`` is -1 where it belongs to none."""
-
-    file: str
-    tensor: str | None
-    worker: str | None
-    global_step: int
-    reason: str
 
 
 class IndexFile(NamedTuple):

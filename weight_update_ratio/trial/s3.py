@@ -18,7 +18,8 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Iterable, Union
 
-from .disk import SMALL_FILE, DiskStorage, TrialError, UnreadableError
+from ..errors import TrialError, UnreadableError
+from .disk import SMALL_FILE, DiskStorage
 
 HELD_BYTES = 256 << 20
 KEPT_BYTES = 32 << 20  # of small objects, compressed

@@ -15,10 +15,10 @@ import sys
 import time
 from typing import Any, Callable, Iterable, NamedTuple
 
-from .index_file import Unreadable, excerpt, parse_json, whole_number
+from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
+from .index_file import excerpt, parse_json, whole_number
 from .s3 import Storage
-from .disk import UnreadableError
 
 COLLECTIONS_FOLDER = "collections/000000000"
 COLLECTIONS_ENDING = "_collections.json"

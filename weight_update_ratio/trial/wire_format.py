@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Iterator
 
-from .disk import UnreadableError
+from ..errors import UnreadableError
 
 MOST_FIELDS = 1000  # of one message; a tensor's have a few
 

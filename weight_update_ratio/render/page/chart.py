@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...judge.history import Findings
+from ...judge.history import History
 from ...judge.ratio import VERDICTS
 from .heat_map import (
     AROUND_PIXELS,
@@ -42,7 +42,7 @@ class MissingExtraError(ImportError):
         return f"drawing needs {self.name}, which is not installed: {self.remedy}"
 
 
-def report_chart(report: Findings, picture: Picture | None = None) -> Any:
+def report_chart(report: History, picture: Picture | None = None) -> Any:
     """Return the report's picture as a bokeh layout.
 
     Args:
@@ -67,7 +67,7 @@ def require_bokeh() -> None:
         raise MissingExtraError(name="bokeh") from None
 
 
-def _layout(report: Findings, picture: Picture) -> Any:
+def _layout(report: History, picture: Picture) -> Any:
     from bokeh.models import Column, ColumnDataSource, CustomJS, CustomJSHover, CustomJSTickFormatter, Div, Row
 
     script = SCRIPT.read_text(encoding="utf-8")

@@ -12,19 +12,19 @@ import platform
 from pathlib import Path
 from typing import Any, Iterable
 
-from ...judge.history import Findings, ViolationGroup
+from ...judge.history import History, ViolationGroup
+from ..html import advice_html, escaped, verdict_html
+from ..text import count_line, skipped_line, unreadable_lines
 from ..wording import advise
 from .chart import report_chart, require_bokeh
 from .reduction import MOST_ROWS, Picture, reduce_report
-from ..html import advice_html, escaped, verdict_html
-from ..text import count_line, skipped_line, unreadable_lines
 
 STYLE = Path(__file__).with_name("page.css")
 SCRIPT = Path(__file__).with_name("page.js")
 MOST_LINES = 500  # of what was skipped, and of what was unreadable; JSON has them all
 
 
-def render_html(report: Findings) -> str:
+def render_html(report: History) -> str:
     """Return the report as one self-contained HTML page.
 
     Raises:
@@ -71,7 +71,7 @@ def render_html(report: Findings) -> str:
     )
 
 
-def _violations_html(report: Findings, places: dict[tuple[str, str], int]) -> str:
+def _violations_html(report: History, places: dict[tuple[str, str], int]) -> str:
     def linked(group: ViolationGroup) -> str:
         name = f"<code>{escaped(group.tensor)}</code>"
         place = places.get((group.tensor, group.worker))
@@ -83,7 +83,7 @@ def _violations_html(report: Findings, places: dict[tuple[str, str], int]) -> st
     return f"<h2>Violations</h2>{kinds}"
 
 
-def _picture_html(report: Findings, drawn: Picture) -> str:
+def _picture_html(report: History, drawn: Picture) -> str:
     from bokeh.core.json_encoder import serialize_json
     from bokeh.embed import json_item
 
@@ -124,7 +124,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
 
 
-def _details_html(report: Findings) -> str:
+def _details_html(report: History) -> str:
     """Return parameters, what was skipped or unreadable, and versions."""
     parameters = [(name, "None" if value is None else value) for name, value in report.parameters.as_dict().items()]
     return "\n".join(
@@ -159,7 +159,7 @@ def _versions() -> list[tuple[str, str]]:
     import bokeh
     import numpy as np
 
-    from ... import __version__
+    from ...version import __version__
 
     return [
         ("weight-update-ratio", __version__),

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...judge.history import Findings
+from ...judge.history import History
 from ...judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
+from ..text import printable
 from ..wording import UNCHANGED
 from .reduction import GOOD_RATIO, MOST_COLUMNS, Array, Picture
-from ..text import printable
 
 HALF_SCALE = 4.0  # decades of the colour scale on either side of 1e-3
 LOW, HIGH = GOOD_RATIO - HALF_SCALE, GOOD_RATIO + HALF_SCALE
@@ -122,7 +122,7 @@ def _runs(picture: Picture, gap: int) -> list[tuple[int, str, int, int]]:
     return runs
 
 
-def legend_html(report: Findings) -> str:
+def legend_html(report: History) -> str:
     """Return what the marks and colours of the heat map mean, as HTML."""
     low, high = report.parameters.small_threshold, report.parameters.large_threshold
     sign = {kind: character for kind, (_, character, _) in MARKS.items()}
@@ -139,7 +139,7 @@ def heat_height(rows: int) -> int:
     return AROUND_PIXELS + max(min(ROW_PIXELS * max(rows, 2), MOST_PIXELS), LEAST_ROW_PIXELS * rows)
 
 
-def heat_map(report: Findings, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any) -> Any:
+def heat_map(report: History, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any) -> Any:
     """Return the figure of the heat map.
 
     Args:

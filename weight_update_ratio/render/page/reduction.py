@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...judge.history import Findings
+from ...judge.history import History
 from ...judge.ratio import OK, VERDICTS
 
 GOOD_RATIO = -3.0  # log10; cs231n's advice: "this ratio should be somewhere around 1e-3"
@@ -63,7 +63,7 @@ class Picture(NamedTuple):
     reduced: bool
 
 
-def reduce_report(report: Findings, most_points: int = MOST_POINTS) -> Picture:
+def reduce_report(report: History, most_points: int = MOST_POINTS) -> Picture:
     """Return what a picture of the report holds: all of a small one, the extremes of each bin of a large one."""
     columns = {name: np.asarray(column) for name, column in report.columns.items()}
     workers = max(len(report.workers), 1)
