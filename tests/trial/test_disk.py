@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from weight_update_ratio.errors import TrialError, UnreadableError
-from weight_update_ratio.trial.disk import MAPPED_FILES, SMALL_FILE, DiskStorage
+from weight_update_ratio.trial.disk import CHECKED_FOLDERS, MAPPED_FILES, DiskStorage
+from weight_update_ratio.trial.storage import SMALL_FILE
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ class TestNames:
         ],
     )
     def test_a_folder_that_may_not_be_listed(self, folder: Path, name: str, reason: str) -> None:
-        """It is no empty folder."""
+        """It is not taken for an empty folder."""
         (folder / "link").symlink_to(folder.parent)
         storage = DiskStorage(str(folder))
         assert ([], {name: reason}) == (storage.names(name), storage.unlisted)
@@ -136,7 +137,8 @@ class TestRanges:
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        "name", ["../secret", "index/../../secret", "/etc/hostname", "link", "a\0b", "loop/x", "/"]
+        "name",
+        ["../secret", "index/../../secret", "/etc/hostname", "/file", "link", "a\0b", "a\0/b", "loop/x", "/", ".."],
     )
     @pytest.mark.parametrize("how", ["read", "span"])
     def test_nothing_outside_the_folder(self, folder: Path, name: str, how: str) -> None:
@@ -155,10 +157,43 @@ class TestRefusals:
         """An index file names files by where they are in the trial."""
         assert "leads out" in why_unreadable(lambda: DiskStorage(str(folder)).read(str(folder / "file")))
 
+    @pytest.mark.parametrize("how", ["read", "span"])
+    def test_a_folder_that_a_link_replaced(self, folder: Path, how: str) -> None:
+        """A folder is checked again where it is not the folder that was checked."""
+        (folder / "index" / "000" / "secret").write_bytes(b"inside")
+        storage = DiskStorage(str(folder))
+        assert b"inside" == storage.read("index/000/secret")
+        (folder / "index" / "000").rename(folder / "index" / "moved")
+        (folder / "index" / "000").symlink_to(folder.parent)
+        name = "index/000/secret"
+        assert "leads out of the trial folder, and is not opened" == why_unreadable(
+            lambda: storage.read(name) if how == "read" else storage.span(name, 0, 1)
+        )
+
+    def test_a_file_that_a_link_replaced(self, folder: Path) -> None:
+        """A file is looked at whenever it is opened."""
+        storage = DiskStorage(str(folder))
+        storage.read("file")
+        (folder / "file").unlink()
+        (folder / "file").symlink_to(folder.parent / "secret")
+        assert "leads out" in why_unreadable(lambda: storage.read("file"))
+
+    def test_few_folders_are_remembered(self, folder: Path) -> None:
+        """A trial has an events folder for each step."""
+        storage = DiskStorage(str(folder))
+        for number in range(2 * CHECKED_FOLDERS + 1):
+            file = folder / "events" / str(number) / "e"
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"%d" % number)
+            assert b"%d" % number == storage.read(f"events/{number}/e")
+        assert 1 == len(storage._checked)
+
     def test_a_link_inside_is_followed(self, folder: Path) -> None:
-        """A link within the folder is as good as a file."""
+        """A link within the folder is read as its file, and so is a file below it."""
         (folder / "link").symlink_to("file")
-        assert b"01" == bytes(DiskStorage(str(folder)).span("link", 0, 2))
+        (folder / "index" / "back").symlink_to("..")
+        storage = DiskStorage(str(folder))
+        assert b"01" == bytes(storage.span("link", 0, 2)) == bytes(storage.span("index/back/file", 0, 2))
 
     @pytest.mark.parametrize("how", ["read", "span"])
     def test_a_named_pipe_is_not_waited_for(self, folder: Path, how: str) -> None:
@@ -178,7 +213,35 @@ class TestRefusals:
         ],
     )
     @pytest.mark.parametrize("how", ["read", "span"])
-    def test_what_is_no_file(self, folder: Path, name: str, reason: str, how: str) -> None:
+    def test_what_is_not_a_file(self, folder: Path, name: str, reason: str, how: str) -> None:
         """Each says what it is."""
         storage = DiskStorage(str(folder))
         assert reason == why_unreadable(lambda: storage.read(name) if how == "read" else storage.span(name, 0, 1))
+
+
+class TestWhatIsKept:
+    def test_nothing_is_fetched_ahead(self, folder: Path) -> None:
+        """A file on disk is at hand."""
+        storage = DiskStorage(str(folder))
+        storage.prefetch_small(["nowhere"])
+        assert storage.prefetch("nowhere", [(0, 1)])
+        assert (0, 0) == (storage.steps_ahead, storage.index_ahead)
+
+    def test_only_the_judged_steps_files_stay_mapped(self, folder: Path) -> None:
+        """The others are released."""
+        (folder / "other").write_bytes(b"other")
+        storage = DiskStorage(str(folder))
+        storage.span("file", 0, 1)
+        storage.span("other", 0, 1)
+        storage.retain({"other": [(0, 1)]})
+        assert ["other"] == list(storage._mapped)
+
+    def test_a_discarded_file_is_read_anew(self, folder: Path) -> None:
+        """A resumed job replaces the files of its last step."""
+        storage = DiskStorage(str(folder))
+        storage.span("file", 0, 1)
+        (folder / "new").write_bytes(b"new")
+        (folder / "new").replace(folder / "file")
+        assert b"0" == bytes(storage.span("file", 0, 1))
+        storage.discard("file")
+        assert b"n" == bytes(storage.span("file", 0, 1))

@@ -62,7 +62,7 @@ class TestRows:
     def test_what_is_held_is_bounded_and_fetched_again(
         self, s3: S3Server, write_trial: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """With room for next to nothing, every row is still right: objects are let go and asked for again."""
+        """With room for next to nothing, every row is still right: objects are released and asked for again."""
         monkeypatch.setattr(s3_storage, "HELD_BYTES", 100)
         tensors = {"every": random_walk((40,)), "fifth": random_walk((40,), seed=1)}
         trial = write_trial(tensors, steps=21, intervals={"fifth": 5}).path
@@ -115,7 +115,10 @@ class TestRequests:
         """Neighbouring records come in one range; an unwanted stretch of more than 1 MiB is left out."""
         near = [(0, 100), (100, 50), (5000, 10)]
         far = [(5010 + s3_storage.GAP + 1, 7)]
-        assert s3_storage._joined([*far, *near]) == [(0, 5010), (5010 + s3_storage.GAP + 1, 5017 + s3_storage.GAP + 1)]
+        assert s3_storage._joined_ranges([*far, *near]) == [
+            (0, 5010),
+            (5010 + s3_storage.GAP + 1, 5017 + s3_storage.GAP + 1),
+        ]
 
     @needs_writing
     def test_a_large_unwanted_tensor_is_not_fetched(
@@ -165,8 +168,8 @@ class TestBrokenTrials:
         with pytest.raises(UnreadableError, match="has 11 bytes, more than a file of its kind can have"):
             S3Storage(f"s3://{s3.bucket}/large").read("index/x.json")
 
-    def test_a_range_that_was_not_announced(self, s3: S3Server) -> None:
-        """A span can be asked for without being announced; beyond the object it is unreadable."""
+    def test_a_range_that_was_not_prefetched(self, s3: S3Server) -> None:
+        """A span can be asked for without being prefetched; beyond the object it is unreadable."""
         s3.client.put_object(Bucket=s3.bucket, Key="some/events/e", Body=b"0123456789")
         storage = S3Storage(f"s3://{s3.bucket}/some/")
         assert bytes(storage.span("events/e", 2, 3)) == b"234"
@@ -183,7 +186,7 @@ class TestRefusals:
         [
             ("s3://trials/nothing/here", {}, "is no trial: it has neither 'collections' nor 'index'"),
             ("s3://no-such-bucket/x", {}, "there is no bucket 'no-such-bucket'"),
-            ("s3:///x", {}, "'' is no bucket's name"),
+            ("s3:///x", {}, "'' is not a bucket's name"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect to the endpoint URL"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "nonsense"}, "Invalid endpoint: nonsense"),
             ("s3://trials/x", {"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
@@ -214,7 +217,7 @@ class TestRefusals:
 
 class TestStorage:
     def test_names_page_by_page(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A listing of many pages is whole, sorted, and begins where it is told to."""
+        """A listing of many pages is whole and sorted, and begins where it is asked to."""
         monkeypatch.setattr(s3_storage, "PAGE_KEYS", 2)
         names = [f"index/000000000/{step:012d}_w.json" for step in range(5)]
         for name in names:
@@ -231,43 +234,43 @@ class TestStorage:
         assert S3Storage("s3://whole").names("index") == S3Storage("s3://whole/").names("index") == ["index/a"]
 
     def test_small_objects_are_kept_while_there_is_room(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What was read once is not asked for again, but for what found no room, and what was forgotten."""
+        """What was read once is not asked for again, except what found no room and what was discarded."""
         for name in ("a", "b"):
             s3.client.put_object(Bucket=s3.bucket, Key=f"kept/{name}", Body=name.encode())
         storage = S3Storage(f"s3://{s3.bucket}/kept")
         before = len(s3.requests())
-        storage.read_soon(["a"])
+        storage.prefetch_small(["a"])
         assert [storage.read("a"), storage.read("a")] == [b"a", b"a"]
-        storage.read_soon(["a"])
+        storage.prefetch_small(["a"])
         assert len(s3.requests()) - before == 1
         s3.client.put_object(Bucket=s3.bucket, Key="kept/a", Body=b"new")
-        storage.forget("a")
+        storage.discard("a")
         assert storage.read("a") == b"new"
         monkeypatch.setattr(s3_storage, "KEPT_BYTES", 0)
         before = len(s3.requests())
         assert [storage.read("b"), storage.read("b")] == [b"b", b"b"]
         assert len(s3.requests()) - before == 2
 
-    def test_what_is_announced_twice_is_fetched_once(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_is_prefetched_twice_is_fetched_once(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """And what has no room is not fetched before it is needed."""
         for name in ("e", "f"):
             s3.client.put_object(Bucket=s3.bucket, Key=f"announced/{name}", Body=b"0123456789")
         storage = S3Storage(f"s3://{s3.bucket}/announced")
         before = len(s3.requests())
-        assert storage.fetch_soon("e", [(0, 5)])
-        assert storage.fetch_soon("e", [(0, 5)])
+        assert storage.prefetch("e", [(0, 5)])
+        assert storage.prefetch("e", [(0, 5)])
         assert bytes(storage.span("e", 1, 3)) == b"123"
         assert len(s3.requests()) - before == 1
-        assert bytes(storage.span("e", 5, 3)) == b"567"  # not announced, and held all the same
+        assert bytes(storage.span("e", 5, 3)) == b"567"  # not prefetched, and held from now on
         monkeypatch.setattr(s3_storage, "HELD_BYTES", 12)
-        assert not storage.fetch_soon("f", [(0, 5)])
-        assert not storage.fetch_soon("f", [(0, 10)])
+        assert not storage.prefetch("f", [(0, 5)])
+        assert not storage.prefetch("f", [(0, 10)])
         assert bytes(storage.span("f", 0, 10)) == b"0123456789"
-        storage.need({"f": [(0, 10)]})
+        storage.retain({"f": [(0, 10)]})
         assert list(storage._objects) == ["f"]
 
     def test_a_range_that_botocore_refuses(self, s3: S3Server) -> None:
-        """What cannot even be asked for is unreadable, and no traceback."""
+        """What cannot even be asked for is unreadable, without a traceback."""
         with pytest.raises(UnreadableError, match="cannot be read"):
             S3Storage(f"s3://{s3.bucket}").read("")
 
@@ -275,7 +278,7 @@ class TestStorage:
         ("location", "environment", "message"),
         [
             ("s3://no-such-bucket/x", {}, "there is no bucket 'no-such-bucket'"),
-            ("s3:///x", {}, "'' is no bucket's name"),
+            ("s3:///x", {}, "'' is not a bucket's name"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect to the endpoint URL"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "nonsense"}, "Invalid endpoint: nonsense"),
         ],
@@ -293,5 +296,5 @@ class TestStorage:
 
     def test_other_errors_pass(self) -> None:
         """Only what botocore says is put into other words."""
-        with pytest.raises(ZeroDivisionError), s3_storage._TrialErrors("s3://x/y", "x"):
+        with pytest.raises(ZeroDivisionError), s3_storage._trial_errors("s3://x/y", "x"):
             raise ZeroDivisionError

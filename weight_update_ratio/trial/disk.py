@@ -1,7 +1,6 @@
-"""Bytes of a trial folder on disk: knows names and ranges, not what they mean.
+"""A trial folder on disk.
 
-Names are relative to the folder and use ``/``. They come from files that anybody may have written, so
-nothing outside the folder is opened, whether by ``..``, an absolute name or a symbolic link.
+Nothing outside of the folder is opened, whether a name leads there by ``..``, by being absolute or by a symbolic link.
 """
 
 from __future__ import annotations
@@ -10,20 +9,20 @@ import mmap
 import os
 import stat
 from collections import OrderedDict
+from typing import Iterable
 
 from ..errors import TrialError, UnreadableError
+from .storage import SMALL_FILE, Storage
 
-MAPPED_FILES = 32  # each mapping holds a file descriptor, and processes often have but 1024
-SMALL_FILE = 1 << 25  # 32 MiB, some 350,000 tensors; a larger index or collections file is not one
+MAPPED_FILES = 32  # each mapping holds a file descriptor, and many processes may have only 1024
+CHECKED_FOLDERS = 64  # folders that are known to be inside; an index has a folder for each 1000 steps
 
 
-class DiskStorage:
-    """A trial folder on a local disk; files are mapped, so that no tensor is copied.
+class DiskStorage(Storage):
+    """A trial folder on a local disk. Files are mapped, so that no tensor is copied."""
 
-    Attributes:
-        location: The folder as the user named it.
-        unlisted: Folders that the last listings could not list, and why.
-    """
+    steps_ahead = 0
+    index_ahead = 0
 
     def __init__(self, location: str) -> None:
         self.location = location
@@ -37,12 +36,13 @@ class DiskStorage:
             )
         self._root = os.path.realpath(path)
         self._mapped: OrderedDict[str, memoryview] = OrderedDict()
+        self._checked: dict[str, tuple[str, tuple[int, int]]] = {}  # folder -> its real path, (device, inode)
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
         """Return the names of the files below ``folder`` that sort after ``start_after``, sorted.
 
-        A folder that cannot be listed is noted in ``unlisted``. Links to folders are not followed, and noted as well:
-        smdebug neither writes nor follows them, and a few that lead to each other would be listed without end.
+        A folder that cannot be listed is noted in ``unlisted``, and so is a link to a folder, which is not followed.
+        smdebug neither writes nor follows them, and two that lead to each other would be listed without end.
         """
         found: list[str] = []
         pending = [folder]
@@ -50,11 +50,11 @@ class DiskStorage:
             parent = pending.pop()
             self.unlisted.pop(parent, None)
             try:
-                entries = list(os.scandir(self._path(parent)))
+                entries = list(os.scandir(self._real_path(parent)))
             except FileNotFoundError:
                 continue
             except (OSError, UnreadableError) as error:
-                self.unlisted[parent] = str(error) if isinstance(error, UnreadableError) else _reason(error)
+                self.unlisted[parent] = str(error) if isinstance(error, UnreadableError) else _os_error_reason(error)
                 continue
             for entry in entries:
                 name = f"{parent}/{entry.name}"
@@ -72,26 +72,25 @@ class DiskStorage:
         return os.path.exists(os.path.join(self._root, name))
 
     def read(self, name: str) -> bytes:
-        """Return the content of a small file, such as an index file.
+        """Return the content of a small file, for example of an index file.
 
         Raises:
-            UnreadableError: It is absent, no file, too large, or outside the trial folder.
+            UnreadableError: The file is absent, not regular, larger than ``SMALL_FILE`` or outside of the folder.
         """
-        path = self._path(name)
         try:
-            size = _file_size(path)
+            path, size = self._file(name)
             if size > SMALL_FILE:
                 raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
-            with open(path, "rb") as file:
-                return file.read(SMALL_FILE)
-        except (OSError, ValueError) as error:  # a NUL in the name, before Python 3.10
-            raise UnreadableError(_reason(error)) from None
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
+        except (OSError, ValueError) as error:  # ValueError: the name holds a NUL
+            raise UnreadableError(_os_error_reason(error)) from None
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         """Return a view of ``length`` bytes from ``start`` of a file, without a copy.
 
         Raises:
-            UnreadableError: The file is absent or outside the folder, or has no such range.
+            UnreadableError: The file is absent, outside of the folder or shorter than the range.
         """
         content = self._mapped.get(name)
         if content is None:
@@ -103,29 +102,67 @@ class DiskStorage:
             raise UnreadableError(f"has {len(content)} bytes, while the index names bytes {start} to {end}")
         return content[start:end]
 
-    def need(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Let go of the files that are not among those of the judged step and its references."""
-        for name in [name for name in self._mapped if name not in files]:
-            del self._mapped[name]  # closed by its last view
+    def prefetch_small(self, names: Iterable[str]) -> None:
+        """Do nothing: a file on disk is at hand."""
 
-    def forget(self, name: str) -> None:
-        """Read a file anew when it is next asked for: a resumed job writes the step again at which it was killed."""
+    def prefetch(self, name: str, spans: list[tuple[int, int]]) -> bool:
+        """Return True: a file on disk is at hand."""
+        return True
+
+    def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
+        """Keep the files of the judged step and its references mapped, and release the others."""
+        for name in [name for name in self._mapped if name not in files]:
+            del self._mapped[name]  # the mapping closes with its last view
+
+    def discard(self, name: str) -> None:
+        """Read a file anew when it is next asked for: a resumed job writes its last step again."""
         self._mapped.pop(name, None)
 
     def _map(self, name: str) -> memoryview:
-        path = self._path(name)
         try:
-            size = _file_size(path)
+            path, size = self._file(name)
             with open(path, "rb") as file:
                 content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
         except (OSError, ValueError) as error:
-            raise UnreadableError(_reason(error)) from None
+            raise UnreadableError(_os_error_reason(error)) from None
         self._mapped[name] = content
         if len(self._mapped) > MAPPED_FILES:
-            self._mapped.popitem(last=False)  # closed by its last view
+            self._mapped.popitem(last=False)  # the mapping closes with its last view
         return content
 
-    def _path(self, name: str) -> str:
+    def _file(self, name: str) -> tuple[str, int]:
+        """Return the path and the size of a regular file inside of the folder.
+
+        ``os.path.realpath`` looks at every folder on the way, and an index has thousands of files in one folder. So it
+        checks the folder once, and each file is only looked at itself.
+        """
+        parent, _, own = name.rpartition("/")
+        plain = own not in ("", ".", "..") and os.sep not in own and not name.startswith("/")
+        path = f"{self._checked_folder(parent)}/{own}" if plain else self._real_path(name)
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            path = self._real_path(name)
+            status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+            raise UnreadableError("is not a regular file")
+        return path, status.st_size
+
+    def _checked_folder(self, folder: str) -> str:
+        """Return the real path of a folder inside of the trial folder."""
+        known = self._checked.get(folder)
+        if known is not None:
+            status = os.stat(known[0])
+            if (status.st_dev, status.st_ino) == known[1]:  # no link has taken the folder's place
+                return known[0]
+        path = self._real_path(folder)
+        status = os.stat(path)
+        if len(self._checked) >= CHECKED_FOLDERS:
+            self._checked.clear()
+        self._checked[folder] = path, (status.st_dev, status.st_ino)
+        return path
+
+    def _real_path(self, name: str) -> str:
+        """Return the path of a file or folder without links, or raise UnreadableError where it leads outside."""
         try:
             path = os.path.realpath(os.path.join(self._root, name))
             inside = os.path.commonpath([self._root, path]) == self._root
@@ -136,14 +173,7 @@ class DiskStorage:
         return path
 
 
-def _file_size(path: str) -> int:
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
-        raise UnreadableError("is not a regular file")
-    return status.st_size
-
-
-def _reason(error: Exception) -> str:
+def _os_error_reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "does not exist"
     return f"cannot be read ({getattr(error, 'strerror', None) or error})"

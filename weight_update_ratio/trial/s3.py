@@ -1,25 +1,27 @@
-"""Bytes of a trial folder on S3: one GET for what is wanted of an object, several objects at a time.
+"""A trial folder on S3: one GET for what is wanted of an object, several objects at a time.
 
-What was announced is fetched by threads while earlier steps are judged. An object is held until room is needed, for its
-tensors are the next steps' references; the bytes held are bounded by ``HELD_BYTES``, or by what one step and its
+Threads fetch the next steps' objects while earlier steps are judged. An object is held until its room is needed, for
+its tensors are the next steps' references. The bytes held are bounded by ``HELD_BYTES``, or by what one step and its
 references need where that is more.
 
-Requests are retried by botocore's standard mode; a body that breaks off is asked for again here, for botocore hands
-bodies over unread.
+botocore's standard mode retries requests. It hands bodies over unread, so a body that breaks off is asked for again
+here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 import zlib
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Iterable, Union
+from typing import Any, Iterable, Iterator
 
 from ..errors import TrialError, UnreadableError
-from .disk import SMALL_FILE, DiskStorage
+from .disk import DiskStorage
+from .storage import SMALL_FILE, Storage
 
 HELD_BYTES = 256 << 20
 KEPT_BYTES = 32 << 20  # of small objects, compressed
@@ -31,16 +33,14 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 30
 
 
-class S3Storage:
+class S3Storage(Storage):
     """A trial folder on S3, or on a server that speaks its protocol (AWS_ENDPOINT_URL).
 
-    Attributes:
-        location: The folder's URI as the user named it.
-        unlisted: Nothing; of a folder on disk, what could not be listed, and why.
+    ``unlisted`` stays empty: a LIST gives all names or none.
     """
 
-    steps_ahead = 8  # saved steps whose records are fetched before they are judged
-    index_ahead = 64  # saved steps whose index files are
+    steps_ahead = 8
+    index_ahead = 64
 
     def __init__(self, location: str) -> None:
         self.location = location
@@ -48,13 +48,13 @@ class S3Storage:
         self.bucket, _, prefix = location[len("s3://") :].partition("/")
         prefix = prefix.strip("/")
         self._prefix = prefix + "/" if prefix else ""
-        self._client = _client(location)
+        self._client = _s3_client(location)
         self._pool: ThreadPoolExecutor | None = None
-        self._objects: OrderedDict[str, Future[Any]] = OrderedDict()  # name -> segments, oldest first
+        self._objects: OrderedDict[str, Future[Any]] = OrderedDict()  # name -> its segments; the oldest is first
         self._sizes: dict[str, int] = {}
         self._small: dict[str, Future[bytes]] = {}
         self._needed: set[str] = set()
-        self._kept: dict[str, bytes] = {}  # compressed; index files are read again to find a mode, or a reference
+        self._kept: dict[str, bytes] = {}  # compressed; finding a mode or a reference reads index files again
         self._kept_bytes = 0
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
@@ -72,7 +72,7 @@ class S3Storage:
             arguments["StartAfter"] = start_after
         keys: list[str] = []
         while True:
-            with _TrialErrors(self.location, self.bucket):
+            with _trial_errors(self.location, self.bucket):
                 page = self._page(arguments)
             keys.extend(entry["Key"] for entry in page.get("Contents", ()))
             if not page["IsTruncated"]:
@@ -80,7 +80,10 @@ class S3Storage:
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def _page(self, arguments: dict[str, Any]) -> Any:
-        """Return a page of a LIST; botocore takes one whose body was cut off for one without objects."""
+        """Return a page of a LIST.
+
+        botocore takes a page whose body was cut off for a page without objects. That page lacks ``IsTruncated``.
+        """
         from botocore.parsers import ResponseParserError
 
         problem = ""
@@ -90,21 +93,19 @@ class S3Storage:
                 if "IsTruncated" in page:
                     return page
                 problem = "its answer broke off"
-            except (
-                ResponseParserError
-            ) as error:  # pragma: no cover  (botocore 1.44 asks again itself, and then says 500)
+            except ResponseParserError as error:  # pragma: no cover  (botocore 1.44 retries it, and then says 500)
                 problem = str(error)
-            _wait_before(attempt)
+            _wait_before_retry(attempt)
         raise TrialError(
             f"the trial {self.location!r} cannot be listed: {ATTEMPTS} attempts failed, the last: {problem}",
-            "Check it again when S3, and the way to it, are well.",
+            "Check it again when S3 can be reached.",
         )
 
     def read(self, name: str) -> bytes:
-        """Return the content of a small object, such as an index file.
+        """Return the content of a small object, for example of an index file.
 
         Raises:
-            UnreadableError: It is absent or too large, or S3 did not give it.
+            UnreadableError: The object is absent or larger than ``SMALL_FILE``, or S3 did not give it.
         """
         kept = self._kept.get(name)
         if kept is not None:
@@ -117,31 +118,31 @@ class S3Storage:
             self._kept_bytes += len(packed)
         return content
 
-    def read_soon(self, names: Iterable[str]) -> None:
+    def prefetch_small(self, names: Iterable[str]) -> None:
         """Begin to fetch small objects that will be read."""
         for name in names:
             if name not in self._small and name not in self._kept:
                 self._small[name] = self._submit(self._get, name, None)
 
-    def fetch_soon(self, name: str, spans: list[tuple[int, int]]) -> bool:
-        """Begin to fetch the spans (first byte, length) of an object, if there is room; return whether there was."""
+    def prefetch(self, name: str, spans: list[tuple[int, int]]) -> bool:
+        """Begin to fetch the spans (first byte, length) of an object; return False where there is no room for them."""
         if name not in self._objects:
-            if sum(self._sizes.values()) + _wanted_bytes(spans) > HELD_BYTES:
+            if sum(self._sizes.values()) + _bytes_in_ranges(spans) > HELD_BYTES:
                 return False
             self._fetch(name, spans)
         return True
 
-    def need(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Begin to fetch what the judged step needs, and let go of older objects where there is no room for it."""
+    def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
+        """Begin to fetch what the judged step needs, and release older objects where room is needed."""
         self._needed = set(files)
         for name, spans in files.items():
             held = self._objects.get(name)
-            if held is None or (held.done() and not _covers(held, spans)):
-                self._let_go(_wanted_bytes(spans))
+            if held is None or (held.done() and not _segments_cover(held, spans)):
+                self._release(_bytes_in_ranges(spans))
                 self._fetch(name, spans)
-        self._let_go(0)
+        self._release(0)
 
-    def forget(self, name: str) -> None:
+    def discard(self, name: str) -> None:
         """Fetch an object anew when it is next asked for: a resumed job writes its last step again."""
         self._objects.pop(name, None)
         self._sizes.pop(name, None)
@@ -152,29 +153,30 @@ class S3Storage:
         """Return a view of ``length`` bytes from ``start`` of an object.
 
         Raises:
-            UnreadableError: The object is absent or has no such range, or S3 did not give it.
+            UnreadableError: The object is absent or shorter than the range, or S3 did not give it.
         """
         if name not in self._objects:
             self._fetch(name, [(start, length)])
         segments = self._objects[name].result()
-        view = _view(segments, start, length)
-        if view is None:  # not announced, or beyond the object's end
+        view = _segment_view(segments, start, length)
+        if view is None:  # not prefetched, or beyond the object's end
             segments.append((start, self._get(name, (start, start + length))))
             self._sizes[name] += len(segments[-1][1])
-            view = _view(segments[-1:], start, length)
+            view = _segment_view(segments[-1:], start, length)
         if view is None:
             reached = start + len(segments.pop()[1])
             raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
         return view
 
-    def _let_go(self, coming: int) -> None:
+    def _release(self, coming: int) -> None:
+        """Drop objects that the judged step does not need, the oldest first, until ``coming`` more bytes have room."""
         for name in [name for name in self._objects if name not in self._needed]:
             if sum(self._sizes.values()) + coming <= HELD_BYTES:
                 return
             del self._objects[name], self._sizes[name]
 
     def _fetch(self, name: str, spans: list[tuple[int, int]]) -> None:
-        self._sizes[name] = _wanted_bytes(spans)
+        self._sizes[name] = _bytes_in_ranges(spans)
         self._objects.pop(name, None)
         self._objects[name] = self._submit(self._get_segments, name, spans)
 
@@ -184,10 +186,10 @@ class S3Storage:
         return self._pool.submit(function, *arguments)
 
     def _get_segments(self, name: str, spans: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
-        return [(first, self._get(name, (first, end))) for first, end in _joined(spans)]
+        return [(first, self._get(name, (first, end))) for first, end in _joined_ranges(spans)]
 
     def _get(self, name: str, span: tuple[int, int] | None) -> bytes:
-        """Return an object's bytes, or those from the first to before the end of ``span``; fewer where it has fewer."""
+        """Return an object's bytes, or those of ``span`` (first byte, end); fewer where the object ends before."""
         from botocore.exceptions import BotoCoreError, ClientError
         from urllib3.exceptions import HTTPError
 
@@ -200,29 +202,29 @@ class S3Storage:
             try:
                 response = self._client.get_object(**arguments)
             except ClientError as error:
-                raise UnreadableError(_object_reason(error)) from None
+                raise UnreadableError(_s3_error_reason(error)) from None
             except BotoCoreError as error:
                 raise UnreadableError(f"cannot be read ({error})") from None
             size = response["ContentLength"]
             if span is None and size > SMALL_FILE:
                 raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
             try:
-                return bytes(response["Body"].read())  # botocore holds its length against the header's
+                return bytes(response["Body"].read())  # botocore compares its length with the header's
             except (BotoCoreError, HTTPError, OSError) as error:
                 problem = str(error)
-            _wait_before(attempt)
+            _wait_before_retry(attempt)
         raise UnreadableError(f"cannot be read: {ATTEMPTS} attempts failed, the last: {problem}")
 
 
-def _wait_before(attempt: int) -> None:
+def _wait_before_retry(attempt: int) -> None:
     time.sleep(min(0.1 * 2.0**attempt, 2.0))
 
 
-_client_lock = threading.Lock()
+_s3_client_lock = threading.Lock()
 
 
-def _client(location: str) -> Any:
-    with _client_lock, _TrialErrors(location, ""):  # boto3 makes clients one at a time
+def _s3_client(location: str) -> Any:
+    with _s3_client_lock, _trial_errors(location, ""):  # boto3 cannot make two clients at the same time
         import boto3
         from botocore.config import Config
 
@@ -232,65 +234,49 @@ def _client(location: str) -> Any:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
         )
-        region = os.environ.get("AWS_REGION", "").strip() or None  # as smdebug; boto3 reads AWS_DEFAULT_REGION alone
+        region = (
+            os.environ.get("AWS_REGION", "").strip() or None
+        )  # smdebug reads it too; boto3 reads AWS_DEFAULT_REGION only
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
         return boto3.session.Session().client("s3", region_name=region, endpoint_url=endpoint, config=config)
 
 
-class _TrialErrors:
-    """Turns botocore's errors into what a person can do about them."""
-
-    def __init__(self, location: str, bucket: str) -> None:
-        self._location = location
-        self._bucket = bucket
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is None:
-            return
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            CredentialRetrievalError,
-            NoCredentialsError,
-            ParamValidationError,
-            PartialCredentialsError,
-            ProfileNotFound,
-        )
-
-        where = repr(self._location)
-        if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound)):
-            raise TrialError(
-                f"the trial {where} cannot be read: {error}",
-                "Give AWS credentials, by AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role.",
-            ) from None
-        if isinstance(error, ClientError):
-            code, message = _code(error), error.response.get("Error", {}).get("Message", "")
-            if code in ("NoSuchBucket", "404"):
-                raise TrialError(
-                    f"the trial {where} cannot be read: there is no bucket {self._bucket!r}",
-                    "Name the S3OutputPath of the job's DebugHookConfig; AWS_REGION and AWS_ENDPOINT_URL count.",
-                ) from None
-            raise TrialError(
-                f"the trial {where} cannot be read: S3 answered {code}: {message}",
-                "Allow s3:ListBucket on the bucket and s3:GetObject on the trial to the credentials in use.",
-            ) from None
-        if isinstance(error, ParamValidationError):
-            raise TrialError(
-                f"the trial {where} cannot be read: {self._bucket!r} is no bucket's name",
-                "Name it as s3://bucket/prefix.",
-            ) from None
-        if isinstance(error, (BotoCoreError, ValueError)):
-            raise TrialError(
-                f"the trial {where} cannot be read: {error}",
-                "Name it as s3://bucket/prefix, and see that AWS_REGION and AWS_ENDPOINT_URL are right.",
-            ) from None
+@contextlib.contextmanager
+def _trial_errors(location: str, bucket: str) -> Iterator[None]:
+    """Turn botocore's errors into a TrialError that says what a person can do."""
+    try:
+        yield
+    except Exception as error:
+        message, remedy = _message_and_remedy(error, bucket)
+        if not remedy:
+            raise
+        raise TrialError(f"the trial {location!r} cannot be read: {message}", remedy) from None
 
 
-def _object_reason(error: Any) -> str:
-    code = _code(error)
+def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
+    """Return what botocore's error means and what to do; no remedy where the error is not botocore's."""
+    from botocore import exceptions
+
+    missing = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)
+    if isinstance(error, (*missing, exceptions.CredentialRetrievalError, exceptions.ProfileNotFound)):
+        remedy = "Give AWS credentials, by AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role."
+        return str(error), remedy
+    if isinstance(error, exceptions.ClientError):
+        code = _s3_error_code(error)
+        if code in ("NoSuchBucket", "404"):
+            remedy = "Name the S3OutputPath of the job's DebugHookConfig, and check AWS_REGION and AWS_ENDPOINT_URL."
+            return f"there is no bucket {bucket!r}", remedy
+        remedy = "Allow s3:ListBucket on the bucket and s3:GetObject on the trial to the credentials in use."
+        return f"S3 answered {code}: {error.response.get('Error', {}).get('Message', '')}", remedy
+    if isinstance(error, exceptions.ParamValidationError):
+        return f"{bucket!r} is not a bucket's name", "Name it as s3://bucket/prefix."
+    if isinstance(error, (exceptions.BotoCoreError, ValueError)):
+        return str(error), "Name it as s3://bucket/prefix, and see that AWS_REGION and AWS_ENDPOINT_URL are right."
+    return "", ""
+
+
+def _s3_error_reason(error: Any) -> str:
+    code = _s3_error_code(error)
     if code in ("NoSuchKey", "404"):
         return "does not exist"
     if code in ("InvalidRange", "416"):
@@ -298,11 +284,11 @@ def _object_reason(error: Any) -> str:
     return f"cannot be read (S3 answered {code}: {error.response.get('Error', {}).get('Message', '')})"
 
 
-def _code(error: Any) -> str:
+def _s3_error_code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", "an error"))
 
 
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return ranges (first byte, end) that cover the spans (first byte, length), joined over gaps of up to ``GAP``."""
     joined: list[tuple[int, int]] = []
     for first, length in sorted(spans):
@@ -313,24 +299,21 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _wanted_bytes(spans: list[tuple[int, int]]) -> int:
-    return sum(end - first for first, end in _joined(spans))
+def _bytes_in_ranges(spans: list[tuple[int, int]]) -> int:
+    return sum(end - first for first, end in _joined_ranges(spans))
 
 
-def _view(segments: list[tuple[int, bytes]], start: int, length: int) -> memoryview | None:
+def _segment_view(segments: list[tuple[int, bytes]], start: int, length: int) -> memoryview | None:
     for first, content in segments:
         if first <= start and start + length <= first + len(content):
             return memoryview(content)[start - first : start - first + length]
     return None
 
 
-def _covers(held: Future[Any], spans: list[tuple[int, int]]) -> bool:
+def _segments_cover(held: Future[Any], spans: list[tuple[int, int]]) -> bool:
     if held.exception() is not None:
-        return True  # asked for and not given; it is not asked for again
-    return all(_view(held.result(), *span) is not None for span in spans)
-
-
-Storage = Union[DiskStorage, S3Storage]
+        return True  # S3 did not give it, and is not asked again
+    return all(_segment_view(held.result(), *span) is not None for span in spans)
 
 
 def open_storage(location: str) -> Storage:
