@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from bisect import bisect_left
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
-from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from typing import Any, Callable
 
 from .errors import TrialError
-from .judge.comparison import judge_pairs
-from .judge.diagnosis import missing_trial, nothing_compared
+from .judge.comparison import Comparer
+from .judge.diagnosis import missing_trial
 from .judge.history import History
-from .judge.references import GLOBAL, JudgedMode, References
+from .judge.loop import Judge, end_trial, judge_pairs
+from .judge.mode import TRAIN, judged_mode
+from .judge.references import Pair, step_pairs
 from .parameters import Parameters, parse_parameters
 from .report import Report
 from .trial.folder import TrialFolder
@@ -65,17 +66,24 @@ def check_trial(
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
-    report = Report(location, parameters)
-    report.mode = JudgedMode(folder).of_finished_job()
-    steps = folder.steps[bisect_left(folder.steps, first) : bisect_left(folder.steps, end)]
+    history = History(location, parameters)
+    history.mode = judged_mode(folder)
+    steps = folder.steps_between(first, end)
     with _progress(progress) as step_done:
         if executor is None:
-            for done, _ in enumerate(judge_steps(folder, report, steps, end), 1):
-                step_done(done, len(steps))
+            judge_steps(Judge(folder, history), folder, steps, end, step_done)
         else:
-            _judge_ranges(executor, folder, steps, report, step_done)
-    finish_report(report, folder)
-    return report
+            _judge_ranges(executor, folder, steps, history, step_done)
+    end_trial(history, folder)
+    return Report(history)
+
+
+def judge_steps(judge: Judge, folder: TrialFolder, steps: list[int], end: int, progress: Progress) -> None:
+    """Judge saved global steps, and note those of their index files that could not be read."""
+    for done, global_step in enumerate(steps, 1):
+        judge.judge_step(global_step, end)
+        judge.history.add_unreadable(folder.saved(global_step).unreadable)
+        progress(done, len(steps))
 
 
 def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextManager[Progress]:
@@ -98,30 +106,6 @@ def range_steps(trial: Any) -> tuple[int | None, int | None] | None:
     return steps
 
 
-def judge_steps(folder: TrialFolder, findings: History, steps: Iterable[int], end: int = 0) -> Iterator[int]:
-    """Judge saved global steps, in their order, in the findings' mode; yield each when it is done.
-
-    Steps before ``end`` are fetched ahead of their turn, where that takes time; those of a live job may not be whole.
-    """
-    mode = findings.mode or GLOBAL
-    references = References(folder, mode, folder.parameters.num_steps)
-    for global_step in steps:
-        folder.fetch_ahead(global_step, end, mode)
-        saved = folder.saved(global_step)
-        pairs = references.at(saved)
-        findings.add(pairs, judge_pairs(folder.storage, pairs, folder.parameters))
-        findings.add_unreadable(saved.unreadable)
-        yield global_step
-
-
-def finish_report(report: Report, folder: TrialFolder) -> None:
-    """Add to a report what concerns the trial as a whole."""
-    report.add_unreadable(folder.unreadable + folder.misnamed_members())
-    report.add_reduced(folder.selection.reduced)
-    if not len(report) and report.problem is None:
-        report.problem = nothing_compared(report, folder)
-
-
 def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
     """Return (first global step, end), checked; an end that is not given is beyond every step."""
     if isinstance(start_step, bool) or not isinstance(start_step, int) or start_step < 0:
@@ -133,37 +117,30 @@ def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
     return start_step, end_step
 
 
-class _RangeFindings(NamedTuple):
-    findings: History
-    reduced: dict[str, str]
-    seen: set[str]
-
-
 def _judge_ranges(
-    executor: Executor, folder: TrialFolder, steps: list[int], report: Report, progress: Progress
+    executor: Executor, folder: TrialFolder, steps: list[int], history: History, progress: Progress
 ) -> None:
     """Add what ranges of the steps give, in the order of the steps, as an executor's workers end with them."""
+    mode = history.mode or TRAIN
     size = max(LEAST_STEPS, -(-len(steps) // MOST_RANGES))
     ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
     location = folder.storage.location
     place = location if location.startswith("s3://") else os.path.abspath(os.path.expanduser(location))
-    futures: dict[Future[_RangeFindings], int] = {}
+    futures: dict[Future[History], int] = {}
     try:
         for position, part in enumerate(ranges):
-            future = executor.submit(
-                _judge_range, place, folder.parameters, folder.range_steps, report.mode or "", part[0], part[-1] + 1
-            )
-            futures[future] = position
-        waiting: dict[int, _RangeFindings] = {}
+            pairs = [step_pairs(folder, mode, global_step) for global_step in part]
+            futures[executor.submit(_judge_range, place, folder.parameters, mode, pairs)] = position
+        waiting: dict[int, History] = {}
         merged = done = 0
         for future in as_completed(futures):
             position = futures[future]
             waiting[position] = future.result()
             done += len(ranges[position])
             while merged in waiting:
-                found = waiting.pop(merged)
-                report.merge(found.findings)
-                folder.selection.learn(found.reduced, found.seen)
+                history.merge(waiting.pop(merged))
+                for global_step in ranges[merged]:
+                    history.add_unreadable(folder.saved(global_step).unreadable)
                 merged += 1
             progress(done, len(steps))
     except BrokenExecutor as error:
@@ -176,19 +153,11 @@ def _judge_ranges(
             future.cancel()
 
 
-def _judge_range(
-    location: str,
-    parameters: Parameters,
-    kept: tuple[int | None, int | None] | None,
-    mode: str,
-    first: int,
-    end: int,
-) -> _RangeFindings:
-    """Return what a worker finds at the global steps from ``first`` to before ``end``; it is told nothing of others."""
-    folder = TrialFolder(open_storage(location), parameters, kept)
-    findings = History(location, parameters)
-    findings.mode = mode
-    steps = folder.steps[bisect_left(folder.steps, first) : bisect_left(folder.steps, end)]
-    for _ in judge_steps(folder, findings, steps, end):
-        pass
-    return _RangeFindings(findings, folder.selection.reduced, folder.selection.seen())
+def _judge_range(location: str, parameters: Parameters, mode: str, steps: list[list[Pair]]) -> History:
+    """Return what comparing the pairs of some steps finds. Runs in a worker and needs nothing from the other ranges."""
+    history = History(location, parameters)
+    history.mode = mode
+    comparer = Comparer(open_storage(location), parameters)
+    for pairs in steps:
+        judge_pairs(comparer, history, pairs)
+    return history

@@ -13,17 +13,16 @@ import time
 from bisect import bisect_right
 from typing import Any, Callable, Iterator
 
-from .check import finish_report, judge_steps, range_steps, step_range, trial_location
+from .check import range_steps, step_range, trial_location
 from .errors import TrialError
 from .judge.diagnosis import missing_trial
-from .judge.references import JudgedMode
+from .judge.history import History
+from .judge.loop import Judge, end_trial
+from .judge.mode import judged_mode
 from .parameters import Parameters, parse_parameters
 from .report import Report
-from .trial.folder import TrialFolder
+from .trial.folder import POLL_SECONDS, TrialFolder
 from .trial.s3 import open_storage
-
-POLL_SECONDS = 1.0
-MOST_INCOMPLETE = 1000  # steps that are waited for, as smdebug's INCOMPLETE_STEP_WAIT_WINDOW has it
 
 
 def follow_trial(
@@ -70,36 +69,40 @@ def follow_trial(
     first, end = step_range(start_step, end_step)
     if not timeout > 0 or not poll > 0:
         raise ValueError(f"'timeout' and 'poll' must be numbers > 0 (got {timeout!r} and {poll!r})")
-    report = Report(trial_location(trial), parameters)
+    history = History(trial_location(trial), parameters)
     with _noted_interrupt() as interrupted:
         wait = _Wait(timeout, poll, interrupted)
-        folder = _await_trial(report.trial, parameters, range_steps(trial), wait)
+        folder = _await_trial(history.trial, parameters, range_steps(trial), wait)
         live = _LiveSteps(folder, first, end, wait)
         while live.await_mode():
-            report = Report(report.trial, parameters)
-            report.mode = live.mode
-            for done, _ in enumerate(judge_steps(folder, report, live), 1):
+            history = History(history.trial, parameters)
+            history.mode = live.mode
+            judge = Judge(folder, history)
+            for done, global_step in enumerate(live, 1):
+                judge.judge_step(global_step, folder.last_complete + 1)
+                history.add_unreadable(folder.saved(global_step).unreadable)
                 if progress is not None:
                     progress(done, len(folder.steps))
     if interrupted():
-        report.problem = TrialError(
+        history.problem = TrialError(
             "interrupted before the job ended",
-            "What was judged stands in the report; follow the job again for the rest.",
+            "What was judged is in the report; follow the job again for the rest.",
         )
     elif wait.timed_out:
-        report.problem = TrialError(
+        history.problem = TrialError(
             f"the job wrote no new step for {timeout:g} s, and no end-of-job file",
             "See whether the training job still runs; --timeout waits longer.",
         )
-    finish_report(report, folder)
-    return report
+    end_trial(history, folder)
+    return Report(history)
 
 
 @contextlib.contextmanager
 def _noted_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C end the following after the step in hand, and give whether it came; the second is as ever.
+    """Let the first Ctrl-C end the following after the step in hand, and give whether it came.
 
-    Raised at once, it could leave half a row in the report. Outside of the main thread no signal comes.
+    Raised at once, it could leave half a row in the report. The second Ctrl-C is raised. Outside of the main thread no
+    signal comes.
     """
     came: list[int] = []
 
@@ -118,7 +121,7 @@ def _noted_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 class _Wait:
-    """The waiting for something new, as long as it may take.
+    """Waits for something new, for at most ``timeout`` seconds.
 
     Attributes:
         timed_out: Whether nothing new came in time.
@@ -149,14 +152,13 @@ class _LiveSteps:
     """The complete steps of a job that is still writing, in order and each once; iterating waits for them.
 
     Attributes:
-        mode: The mode that is judged, where it is known. When it changes, for the job's first steps were of no mode
-            and then it began to train, the steps end, and a new iteration begins again at the first.
+        mode: The mode that is judged, where it is known. Where the job's first steps were of no mode and then it began
+            to train, the mode changes and the steps end: a new iteration begins again at the first.
     """
 
     def __init__(self, folder: TrialFolder, first: int, end: int, wait: _Wait) -> None:
         self.mode: str | None = None
         self._folder = folder
-        self._judged_mode = JudgedMode(folder)
         self._first = first
         self._end = end
         self._wait = wait
@@ -165,47 +167,36 @@ class _LiveSteps:
     def await_mode(self) -> bool:
         """Wait until it is known which mode is judged; return False where the steps are over."""
         while not self._ended:
-            self.mode = self._judged_mode.now(self._folder.ended)
+            self.mode = judged_mode(self._folder, self._folder.ended)
             if self.mode is not None:
                 return True
-            if self._wait(self._folder.indexed):
+            if self._wait(self._folder.index_files):
                 self._folder.refresh()
             else:
-                self._ended = True  # steps of EVAL are no training, also where no more comes
+                self._ended = True  # EVAL steps alone are not training, also where nothing more comes
         return False
 
     def __iter__(self) -> Iterator[int]:
         last = self._first - 1
-        while not self._ended and self._judged_mode.now(self._folder.ended) == self.mode:
-            complete = self._complete()
+        while not self._ended and judged_mode(self._folder, self._folder.ended) == self.mode:
+            complete = self._last_complete()
             for step in self._folder.steps[bisect_right(self._folder.steps, last) :]:
-                if step > complete or step >= self._end or self._wait.interrupted() or not self._is_there(step):
+                if step > complete or step >= self._end or self._wait.interrupted() or self._is_awaited(step):
                     break
                 yield step
                 last = step
             if self._folder.ended or self._wait.timed_out or self._wait.interrupted() or complete >= self._end - 1:
                 self._ended = True
-            elif self._wait(self._folder.indexed):
+            elif self._wait(self._folder.index_files):
                 self._folder.refresh(last + 1)
 
-    def _complete(self) -> int:
-        """Return the last complete global step, or -1."""
-        folder, steps = self._folder, self._folder.steps
-        if not steps or folder.ended or self._wait.timed_out:  # of a job that died the same is judged as afterwards
-            return steps[-1] if steps else -1
-        waited_for = steps[-MOST_INCOMPLETE:]
-        before = folder.step_before(waited_for[0])
-        workers = folder.collections.num_workers
-        whole = (step for step in reversed(waited_for) if folder.workers_at(step) >= workers)
-        return next(whole, -1 if before is None else before)
+    def _last_complete(self) -> int:
+        """Return the last global step to judge now: every step of a job that seems dead, as a check does afterwards."""
+        steps = self._folder.steps
+        return steps[-1] if steps and self._wait.timed_out else self._folder.last_complete
 
-    def _is_there(self, step: int) -> bool:
-        """Return whether a step's event files are there, or will not come: a job that goes on may be about to."""
-        folder = self._folder
-        if folder.ended or self._wait.timed_out or not folder.missing_event_files(step):
-            return True
-        newest = folder.steps[-1]
-        return newest > step and not folder.missing_event_files(newest)
+    def _is_awaited(self, step: int) -> bool:
+        return not self._wait.timed_out and self._folder.awaits_event_files(step)
 
 
 def _await_trial(
@@ -221,7 +212,7 @@ def _await_trial(
             missing = error
         if folder is not None and missing is None:
             described = len(folder.collections.workers)
-            if folder.ended or described >= folder.collections.num_workers or not wait(folder.indexed):
+            if folder.ended or described >= folder.collections.num_workers or not wait(folder.index_files):
                 return folder
         elif missing is not None and ((folder is not None and folder.ended) or not wait(0)):
             raise missing

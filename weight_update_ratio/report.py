@@ -1,14 +1,95 @@
-"""The findings of a whole trial, with what a person wants to know of them and the ways in which they are shown."""
+"""What a whole trial's judgement found, and the ways in which it is shown."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Iterator
 
-from .judge.history import History
+from .errors import TrialError, Unreadable
+from .judge.comparison import Comparison
+from .judge.history import History, SkippedGroup
+from .judge.violations import ViolationGroup
+from .parameters import Parameters
+
+if TYPE_CHECKING:
+    import pandas
 
 
-class Report(History):
-    """What a whole trial's judgement found, and the ways in which it is shown."""
+class Report:
+    """What a whole trial's judgement found, and the ways in which it is shown.
+
+    ``len(report)`` is the number of comparisons, and iterating yields them.
+
+    Attributes:
+        history: What was found, in columns; the renderings take it.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+
+    def __len__(self) -> int:
+        """Return how many comparisons there are."""
+        return len(self.history)
+
+    def __iter__(self) -> Iterator[Comparison]:
+        """Yield the comparisons, by global step, worker and the order in the index."""
+        return iter(self.history)
+
+    @property
+    def trial(self) -> str:
+        """The trial's folder as it was named."""
+        return self.history.trial
+
+    @property
+    def parameters(self) -> Parameters:
+        """What was judged, and how."""
+        return self.history.parameters
+
+    @property
+    def mode(self) -> str | None:
+        """The mode that was judged, TRAIN or GLOBAL, where it is known."""
+        return self.history.mode
+
+    @property
+    def problem(self) -> TrialError | None:
+        """Why nothing was compared, or why a job was not followed to its end; else None."""
+        return self.history.problem
+
+    @property
+    def fired(self) -> bool:
+        """Whether any comparison is a violation."""
+        return self.history.fired
+
+    @property
+    def complete(self) -> bool:
+        """Whether something was compared, all of it could be read, and the job was followed to its end."""
+        return self.history.complete
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many steps, tensors, workers, comparisons, violations, skipped and unreadable ones there are."""
+        return self.history.counts
+
+    @property
+    def violations(self) -> list[ViolationGroup]:
+        """The violations grouped by tensor, worker and verdict, in the order in which they began."""
+        return self.history.violations
+
+    @property
+    def skipped(self) -> list[SkippedGroup]:
+        """What was not compared, and why, grouped by tensor, worker and reason."""
+        return self.history.skipped
+
+    @property
+    def unreadable(self) -> list[Unreadable]:
+        """What could not be read, and why."""
+        return self.history.unreadable
+
+    def comparisons(self) -> pandas.DataFrame:
+        """Return the history: a row a comparison, by global step, with the columns of ``Comparison``.
+
+        Steps are int64, norms and ratio float64, the rest strings.
+        """
+        return self.history.comparisons()
 
     @property
     def exit_code(self) -> int:
@@ -19,43 +100,43 @@ class Report(History):
         """Return the report as strict JSON: numbers that are not finite are the strings "nan", "inf" and "-inf"."""
         from .render.json import render_json
 
-        return render_json(self)
+        return render_json(self.history)
 
     def to_text(self, width: int | None = None) -> str:
         """Return the report as a person reads it in a terminal, without colour; ``width`` in characters."""
         from .render.text import render_text
 
-        return render_text(self, width)
+        return render_text(self.history, width)
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML page; needs the extra ``report`` (bokeh)."""
         from .render.page.document import render_html
 
-        return render_html(self)
+        return render_html(self.history)
 
     def to_junit(self) -> str:
         """Return the report as JUnit XML: a test case a tensor."""
         from .render.junit import render_junit
 
-        return render_junit(self)
+        return render_junit(self.history)
 
     def to_github(self) -> str:
         """Return the report as workflow commands, which GitHub shows as annotations."""
         from .render.github import render_github
 
-        return render_github(self)
+        return render_github(self.history)
 
     def to_markdown(self) -> str:
         """Return the report as GitHub's markdown, short enough for a comment."""
         from .render.markdown import render_markdown
 
-        return render_markdown(self)
+        return render_markdown(self.history)
 
     def to_tensorboard(self, folder: str) -> None:
         """Write the comparisons as TensorBoard's scalars log10_ratio, update_norm and weight_norm, by tensor."""
         from .render.tensorboard import write_tensorboard
 
-        write_tensorboard(self, folder)
+        write_tensorboard(self.history, folder)
 
     def plot(self) -> Any:
         """Return the interactive chart, a bokeh layout: ``bokeh.io.show(report.plot())``; needs the extra ``report``.
@@ -65,13 +146,13 @@ class Report(History):
         """
         from .render.page.chart import report_chart
 
-        return report_chart(self)
+        return report_chart(self.history)
 
     def _repr_html_(self) -> str:
         """Return the verdict and the grouped violations, as a notebook shows them."""
         from .render.html import report_html
 
-        return report_html(self)
+        return report_html(self.history)
 
     def __repr__(self) -> str:
         """Return a line that tells the verdict and what it stands on."""

@@ -6,8 +6,6 @@ earlier steps (``prev_steps``, ``steps``) cost as much as the trial is long, eac
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import time
 from importlib import import_module
@@ -16,25 +14,25 @@ from typing import TYPE_CHECKING, Any
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules.rule import Rule
 
-from .errors import Unreadable
-from .judge.comparison import Comparison, JudgedStep, judge_pairs
+from .files import whole_file
+from .judge.comparison import Comparison, JudgedStep
 from .judge.diagnosis import missing_trial, nothing_compared
-from .judge.history import History, strict
+from .judge.history import History
+from .judge.loop import Judge, end_trial
+from .judge.mode import judged_mode
 from .judge.ratio import LARGE, NOT_FINITE, SMALL
-from .judge.references import GLOBAL, JudgedMode, References
+from .judge.references import step_pairs
 from .parameters import parse_parameters, parse_report_dir
+from .render.json import render_json
 from .sagemaker.actions import ActionText, parse_actions
-from .trial.folder import TrialFolder
-from .trial.index_file import LARGEST_STEP
+from .trial.folder import POLL_SECONDS, TrialFolder
 from .trial.s3 import open_storage
 
 if TYPE_CHECKING:
     import pandas
 
 REPORT_FILE = "WeightUpdateRatio.json"
-EVENT_FILE_LOOKS = 30  # for an event file that a live job is yet to write; smdebug looks as often, every 2 seconds
-EVENT_FILE_SECONDS = 2.0
-LISTING_SECONDS = 1.0  # between two listings for a step that is known already
+EVENT_FILE_LOOKS = 60  # for an event file that a live job is yet to write; smdebug looks for as long, every 2 seconds
 
 
 class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
@@ -89,33 +87,36 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         super().__init__(base_trial=base_trial, action_str=ActionText(actions), other_trials=None)
         self._warn_of_idle_actions()
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
-        self._judged_mode = JudgedMode(self._folder)
-        self._findings = History(self.base_trial.path, self._parameters)
-        self._references: References | None = None
+        self._history = History(self.base_trial.path, self._parameters)
+        self._judge: Judge | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
+        self._logged = 0  # entries of what is unreadable
         self._report_failed = False
         self._listed = time.monotonic()
         self.report["RuleParameters"] = "\n".join(f"{k}:{v}" for k, v in self._parameters.as_dict().items())
         self._update_report()
 
     def invoke(self, step: int) -> None:
-        """Judge a global step once it is complete, as smdebug does it, and see to what is due when the trial ends.
+        """Judge a global step once it is complete, as smdebug does it, and do what is due when the trial ends.
 
         Raises:
             RuleEvaluationConditionMet: A comparison at this step is a violation.
             NoMoreData: The job has ended before this step.
+            InsufficientInformationForRuleInvocation: The job has ended, and nothing of its trial can be compared.
         """
         try:
             super().invoke(step)
         except NoMoreData:
+            self._folder.refresh(min([step, *self._folder.steps[-1:]]))
             if self._waiting:  # a job of EVAL steps alone: now it is known that they are what is judged
                 waited = self._waiting.pop()
-                self._listed = -LISTING_SECONDS  # the end is listed now
                 if self.invoke_at_step(waited):
                     self._actions.invoke()
                     raise RuleEvaluationConditionMet(self.rule_name, waited) from None
             self._finish()
+            if self._folder.ended and not len(self._history):
+                self._raise_insufficient(self._history)
             raise
 
     def invoke_at_step(self, step: int) -> bool:
@@ -126,48 +127,46 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         """
         if step in self._fired:
             return self._fired[step]
-        self._see(step)
-        mode = self._judged_mode.now(finished=self._folder.ended)
+        self._look_for(step)
+        mode = judged_mode(self._folder, self._folder.ended)
         if mode is None:
             self._waiting.append(step)
             return False
-        if mode != self._findings.mode:
+        if self._judge is None or mode != self._history.mode:
             self._begin(mode)
         steps = [*self._waiting, step]
         self._waiting = []
-        fired = [self._judge(waited) for waited in steps]
+        fired = [self._judge_step(waited) for waited in steps]
         return any(fired)
 
     def comparisons(self) -> pandas.DataFrame:
         """Return the history so far: a row a comparison, with tensor, worker, mode, steps, norms, ratio and verdict."""
-        return self._findings.comparisons()
+        return self._history.comparisons()
 
     def _repr_html_(self) -> str | None:
         """Return the verdict so far and the grouped violations, as a notebook shows them."""
         try:
-            summary = import_module("weight_update_ratio.render.html")
+            notebook = import_module("weight_update_ratio.render.html")
         except ImportError:  # the rule as one source file, without the package
             return None
-        html: str = summary.report_html(self._findings)
+        html: str = notebook.report_html(self._history)
         return html
 
-    def _see(self, step: int) -> None:
+    def _look_for(self, step: int) -> None:
         """List the index again where a live job may have added to what is known of this step."""
         folder = self._folder
-        if folder.ended:
-            return
         known = folder.workers_at(step) >= folder.collections.num_workers or folder.last_complete > step
-        if known and (self._findings.mode is not None or time.monotonic() - self._listed < LISTING_SECONDS):
+        if known and (self._history.mode is not None or time.monotonic() - self._listed < POLL_SECONDS):
             return
         folder.refresh(min([step, *folder.steps[-1:]]))
         self._listed = time.monotonic()
 
     def _begin(self, mode: str) -> None:
-        """Begin to judge ``mode``; what was judged as GLOBAL before the first TRAIN step was no training."""
-        self._findings = History(self.base_trial.path, self._parameters)
-        self._findings.mode = mode
-        self._fired = {}
-        self._references = References(self._folder, mode, self._parameters.num_steps)
+        """Begin to judge ``mode``; what was judged as GLOBAL before the first TRAIN step does not count."""
+        self._history = History(self.base_trial.path, self._parameters)
+        self._history.mode = mode
+        self._judge = Judge(self._folder, self._history)
+        self._fired, self._logged = {}, 0
         if self._folder.ended:
             self._require_a_comparison(mode)
 
@@ -175,29 +174,27 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         """Raise where no step of an ended job has a tensor with a reference."""
         found = History(self.base_trial.path, self._parameters)
         found.mode = mode
-        references = References(self._folder, mode, self._parameters.num_steps)
         for step in self._folder.steps:
-            saved = self._folder.saved(step)
-            pairs = references.at(saved)
+            pairs = step_pairs(self._folder, mode, step)
             if any(pair.reference is not None for pair in pairs):
                 return
-            found.add(pairs, JudgedStep([], [], saved.unreadable))
-        found.add_unreadable(self._folder.unreadable)
-        found.add_reduced(self._folder.selection.reduced)
-        problem = found.problem = missing_trial(self._folder) or nothing_compared(found, self._folder)
+            found.add(pairs, JudgedStep([], [], self._folder.saved(step).unreadable))
+        end_trial(found, self._folder)
         self._write_report(found)
-        self._findings, found.mode = found, None  # asked again, it says so again
+        self._history, self._judge = found, None  # asked again, it raises again
+        self._raise_insufficient(found)
+
+    def _raise_insufficient(self, history: History) -> None:
+        problem = missing_trial(self._folder) or history.problem or nothing_compared(history, self._folder)
+        history.problem = problem
         raise InsufficientInformationForRuleInvocation(self.rule_name, f"{problem}\n\n{problem.remedy}")
 
-    def _judge(self, step: int) -> bool:
+    def _judge_step(self, step: int) -> bool:
         self._await_event_files(step)
-        if self._folder.ended:
-            self._folder.fetch_ahead(step, LARGEST_STEP, self._findings.mode or GLOBAL)
-        saved = self._folder.saved(step)
-        pairs = self._references.at(saved) if self._references else []
-        judged = judge_pairs(self._folder.storage, pairs, self._parameters)
-        self._findings.add(pairs, judged._replace(unreadable=[]))
-        self._add_unreadable([*self._folder.unreadable, *self._unindexed(step), *saved.unreadable, *judged.unreadable])
+        assert self._judge is not None  # noqa: S101  (a mode is known)
+        judged = self._judge.judge_step(step)
+        self._history.add_unreadable(self._folder.saved(step).unreadable)
+        self._log_unreadable()
         fired = self._fired[step] = bool(judged.violations)
         if fired:
             self.logger.warning(self._warning(judged))
@@ -205,40 +202,36 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         if self._folder.ended and self._folder.step_after(step) is None:
             self._finish()
         elif fired:
-            self._write_report(self._findings)
+            self._write_report(self._history)
         return fired
 
-    def _add_unreadable(self, unreadable: list[Unreadable]) -> None:
-        for entry in self._findings.add_unreadable(unreadable):
+    def _log_unreadable(self) -> None:
+        """Log what was found to be unreadable since the last call."""
+        unreadable = self._history.unreadable
+        for entry in unreadable[self._logged :]:
             tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
             step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
             self.logger.error(f"the record{tensor}{step} in {entry.file!r} {entry.reason}")
+        self._logged = len(unreadable)
 
     def _finish(self) -> None:
         """Add what concerns the trial as a whole, now that no more steps come, and write the report."""
-        self._add_unreadable(self._folder.unreadable)
-        self._findings.add_reduced(self._folder.selection.reduced)
+        for step in self._folder.steps:  # smdebug passes over steps that lack a worker's index file
+            self._history.add_unreadable(self._folder.saved(step).unreadable)
+        end_trial(self._history, self._folder)
+        self._log_unreadable()
         self._update_report()
-        self._findings.problem = None if len(self._findings) else nothing_compared(self._findings, self._folder)
-        self._write_report(self._findings)
+        self._write_report(self._history)
 
-    def _write_report(self, findings: History) -> None:
-        """Write the report whole or not at all; what the disk refuses must not stop the judging."""
+    def _write_report(self, history: History) -> None:
+        """Write the report whole or not at all; a disk that refuses it must not stop the judging."""
         if not self._report_dir:
             return
-        document = strict(findings.to_dict())
         path = os.path.join(self._report_dir, REPORT_FILE)
-        temporary = os.path.join(self._report_dir, f".{REPORT_FILE}.{os.getpid()}")
         try:
             os.makedirs(self._report_dir, exist_ok=True)
-            try:
-                with open(temporary, "w", encoding="utf-8") as file:
-                    json.dump(document, file, indent=2, allow_nan=False)
-                os.replace(temporary, path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+            with whole_file(path) as file:
+                file.write(render_json(history))
         except OSError as error:
             if not self._report_failed:  # a disk stays full for many steps
                 self.logger.error(f"the report {path!r} cannot be written: {error.strerror}")
@@ -268,34 +261,22 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _await_event_files(self, step: int) -> None:
         """Wait for event files that a live job's index names and that are not there yet, while that may help."""
         for _ in range(EVENT_FILE_LOOKS):
-            if self._folder.ended or not self._folder.missing_event_files(step):
+            if not self._folder.awaits_event_files(step):
                 return
-            newest = self._folder.steps[-1]
-            if newest > step and not self._folder.missing_event_files(newest):
-                return
-            time.sleep(EVENT_FILE_SECONDS)
+            time.sleep(POLL_SECONDS)
             self._folder.refresh(step)
 
-    def _unindexed(self, step: int) -> list[Unreadable]:
-        """Return what is unreadable of the steps before this one that lack an index file: smdebug passes over them."""
-        found: list[Unreadable] = []
-        before = self._folder.step_before(step)
-        while before is not None and not self._folder.is_indexed(before):
-            found = self._folder.saved(before).unreadable + found
-            before = self._folder.step_before(before)
-        return found
-
     def _update_report(self) -> None:
-        counts = self._findings.counts
+        counts = self._history.counts
         self.report["RuleTriggered"] = sum(self._fired.values())
         self.report["Violations"] = counts["violations"]
         self.report["Datapoints"] = counts["comparisons"]
         self.report["Details"] = {
-            "mode": self._findings.mode,
+            "mode": self._history.mode,
             "steps": counts["steps"],
             "skipped": counts["skipped"],
             "unreadable": counts["unreadable"],
-            "violations": [group.as_dict() for group in self._findings.violations],
+            "violations": [group.as_dict() for group in self._history.violations],
         }
 
 

@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-import math
 from array import array
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple
 
 import numpy as np
 
 from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
-from ..version import __version__
+from ..trial.selection import only_reduced
 from .comparison import Comparison, JudgedStep, Skipped
-from .ratio import LARGE, OK, SMALL, VERDICTS
+from .ratio import OK, VERDICTS
 from .references import Pair
+from .violations import ViolationGroup
 
 if TYPE_CHECKING:
     import pandas
@@ -32,75 +32,12 @@ COLUMN_TYPES = (
     ("ratio", "d"),
     ("verdict", "b"),
 )
-ZERO_REFERENCE = "reference weights are all zero"
-RULE_NAME = "WeightUpdateRatio"
-
-
-class ViolationGroup:
-    """The violations of one verdict of one tensor and worker; the worst is the ratio furthest from the threshold."""
-
-    def __init__(self, first: Comparison) -> None:
-        self.tensor = first.tensor
-        self.worker = first.worker
-        self.verdict = first.verdict
-        self.first_step = self.last_step = self.worst_step = first.step
-        self.worst_ratio = first.ratio
-        self.count = 0
-        self.zero_references = 0
-
-    def add(self, violation: Comparison) -> None:
-        """Count one more violation of the group."""
-        self.count += 1
-        self.zero_references += violation.weight_norm == 0
-        self.first_step = min(self.first_step, violation.step)
-        self.last_step = max(self.last_step, violation.step)
-        if self._is_worse(violation.ratio):
-            self.worst_ratio, self.worst_step = violation.ratio, violation.step
-
-    def merge(self, later: ViolationGroup) -> None:
-        """Count the violations of a group of later steps."""
-        self.count += later.count
-        self.zero_references += later.zero_references
-        self.first_step = min(self.first_step, later.first_step)
-        self.last_step = max(self.last_step, later.last_step)
-        if self._is_worse(later.worst_ratio):
-            self.worst_ratio, self.worst_step = later.worst_ratio, later.worst_step
-
-    def _is_worse(self, ratio: float) -> bool:
-        if self.verdict == LARGE:
-            return ratio > self.worst_ratio
-        if self.verdict == SMALL:
-            return ratio < self.worst_ratio
-        return math.isnan(ratio) and not math.isnan(self.worst_ratio)
-
-    @property
-    def note(self) -> str:
-        """What a person should know beside the ratio, or an empty string."""
-        if not self.zero_references:
-            return ""
-        return ZERO_REFERENCE + ("" if self.zero_references == self.count else f" at {self.zero_references} of them")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the group by the names of the JSON format."""
-        group = {
-            "tensor": self.tensor,
-            "worker": self.worker,
-            "verdict": self.verdict,
-            "first_step": self.first_step,
-            "last_step": self.last_step,
-            "count": self.count,
-            "worst_ratio": self.worst_ratio,
-            "worst_step": self.worst_step,
-        }
-        if self.note:
-            group["note"] = self.note
-        return group
 
 
 class SkippedGroup(NamedTuple):
-    """The steps at which one tensor of one worker was skipped for one reason."""
+    """The steps at which one tensor of one worker, or None: the worker as a whole, was skipped for one reason."""
 
-    tensor: str
+    tensor: str | None
     worker: str | None
     reason: str
     first_step: int | None
@@ -130,6 +67,7 @@ class History:
         self._violations: dict[tuple[str, str, str], ViolationGroup] = {}
         self._skipped: dict[tuple[str, str | None, str], SkippedGroup] = {}
         self._reduced: dict[str, str] = {}
+        self._saved_again: list[SkippedGroup] = []
         self._unreadable: dict[Unreadable, None] = {}
 
     def __len__(self) -> int:
@@ -160,10 +98,30 @@ class History:
         columns["ratio"].append(row.ratio)
         columns["verdict"].append(VERDICTS.index(row.verdict))
         if row.verdict != OK:
-            group = self._violations.get((row.tensor, row.worker, row.verdict))
-            if group is None:
-                group = self._violations[row.tensor, row.worker, row.verdict] = ViolationGroup(row)
-            group.add(row)
+            self._add_violation(row)
+
+    def _add_violation(self, row: Comparison) -> None:
+        group = self._violations.get((row.tensor, row.worker, row.verdict))
+        if group is None:
+            group = self._violations[row.tensor, row.worker, row.verdict] = ViolationGroup(row)
+        group.add(row)
+
+    def drop(self, is_dropped: Callable[[Comparison], bool]) -> None:
+        """Remove comparisons: rows that a later global step replaced while the job went on."""
+        kept = np.array([not is_dropped(row) for row in self], bool)
+        if kept.all():
+            return
+        for name, kind in COLUMN_TYPES:
+            self.columns[name] = array(kind, np.array(self.columns[name])[kept].tobytes())
+        self._violations.clear()
+        self._add_violations(0)
+
+    def _add_violations(self, first: int) -> None:
+        """Group the violations among the comparisons from position ``first`` on."""
+        violating = np.array(self.columns["verdict"]) != VERDICTS.index(OK)
+        violating[:first] = False
+        for row in self._rows(np.flatnonzero(violating)):
+            self._add_violation(row)
 
     def add_skipped(self, skipped: Skipped) -> None:
         """Add a tensor that has no ratio at a step."""
@@ -171,8 +129,16 @@ class History:
         group = self._skipped.get(key, SkippedGroup(*key, skipped.step, skipped.step, 0))
         self._skipped[key] = group._replace(last_step=skipped.step, count=group.count + 1)
 
+    def set_saved_again(self, numbers: dict[str, list[int]]) -> None:
+        """Say which numbers each worker saved twice: {worker: numbers in the judged mode, ascending}."""
+        self._saved_again = [
+            SkippedGroup(None, worker, f"saved again later: {_step_ranges(again)}", again[0], again[-1], len(again))
+            for worker, again in numbers.items()
+            if again
+        ]
+
     def add_reduced(self, reduced: dict[str, str]) -> None:
-        """Add the tensors that were saved as reductions, {tensor: reduction}; one saved whole too is no skip."""
+        """Add the tensors that were saved only as reductions, {tensor: reduction}."""
         self._reduced.update(reduced)
 
     def add_unreadable(self, unreadable: list[Unreadable]) -> list[Unreadable]:
@@ -192,11 +158,7 @@ class History:
                 mine.extend(array(kind, (codes[code] for code in theirs)))
             else:
                 mine.extend(theirs)
-        for key, group in later._violations.items():
-            if key in self._violations:
-                self._violations[key].merge(group)
-            else:
-                self._violations[key] = group
+        self._add_violations(len(self) - len(later))
         for skip_key, skipped in later._skipped.items():
             first = self._skipped.get(skip_key, skipped._replace(count=0))
             count = first.count + skipped.count
@@ -205,8 +167,14 @@ class History:
 
     def __iter__(self) -> Iterator[Comparison]:
         """Yield the comparisons, by global step, worker and the order in the index."""
+        return self._rows(None)
+
+    def _rows(self, positions: Any) -> Iterator[Comparison]:
         tensors, workers, mode = list(self.tensors), list(self.workers), self.mode or ""
-        for tensor, worker, step, reference, global_step, update, weight, ratio, verdict in zip(*self.columns.values()):
+        columns: Any = self.columns.values()
+        if positions is not None:
+            columns = [np.array(column)[positions].tolist() for column in columns]
+        for tensor, worker, step, reference, global_step, update, weight, ratio, verdict in zip(*columns):
             yield Comparison(
                 tensors[tensor],
                 workers[worker],
@@ -230,10 +198,9 @@ class History:
         """What was not compared, and why, grouped by tensor, worker and reason."""
         reduced = [
             SkippedGroup(tensor, None, f"saved only as a reduction ({reduction})", None, None, 1)
-            for tensor, reduction in self._reduced.items()
-            if tensor not in self.tensors
+            for tensor, reduction in only_reduced(self._reduced, self.tensors).items()
         ]
-        return list(self._skipped.values()) + reduced
+        return [*self._skipped.values(), *self._saved_again, *reduced]
 
     @property
     def unreadable(self) -> list[Unreadable]:
@@ -263,25 +230,6 @@ class History:
             "unreadable": len(self._unreadable),
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what was found by the names of the JSON format; numbers are as they are, also NaN."""
-        document = {
-            "trial": self.trial,
-            "rule": RULE_NAME,
-            "version": __version__,
-            "fired": self.fired,
-            "complete": self.complete,
-            "mode": self.mode,
-            "parameters": self.parameters.as_dict(),
-            "counts": self.counts,
-            "violations": [group.as_dict() for group in self.violations],
-            "skipped": [group._asdict() for group in self.skipped],
-            "unreadable": [entry._asdict() for entry in self.unreadable],
-        }
-        if self.problem is not None:
-            document["problem"] = str(self.problem)
-        return document
-
     def comparisons(self) -> pandas.DataFrame:
         """Return the history: a row a comparison, by global step, with the columns of ``Comparison``.
 
@@ -296,12 +244,17 @@ class History:
         return frame
 
 
-def strict(value: Any) -> Any:
-    """Return ``value`` with every number that is not finite as the string "nan", "inf" or "-inf"."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [strict(item) for item in value]
-    return value
+def _step_ranges(numbers: list[int]) -> str:
+    """Return ascending numbers as a person writes them.
+
+    >>> _step_ranges([5, 6, 7, 12])
+    'steps 5-7, 12'
+    """
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges]
+    return f"step{'s' * (len(numbers) > 1)} {', '.join(texts)}"

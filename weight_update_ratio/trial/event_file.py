@@ -36,8 +36,6 @@ VALUE_KEY = 1 << 3 | 2
 METADATA_KEY = 9 << 3 | 2  # the value's last field, as smdebug writes it
 MOST_DIMENSIONS = 64  # as NumPy
 
-LONGEST_METADATA = 1024  # bytes; smdebug's own are about 40
-MODE_NUMBERS = {b"1": "TRAIN", b"2": "EVAL", b"3": "PREDICT", b"4": "GLOBAL"}
 LONGEST_RECORD = (1 << 31) + HEADER + FOOTER  # bytes; protobuf has no longer messages
 
 # TensorFlow's DataType, all little-endian as smdebug writes them. smdebug itself reads DT_INT8 as uint8: its bug.
@@ -111,8 +109,10 @@ def _same_layout(record: memoryview, step: int, like: TensorLayout, payload_end:
     offset = TIMED + len(opening) + len(like.heading)
     if record[TIMED:offset] != opening + like.heading:
         return None
-    # Nothing but the metadata may follow, for a later field of the same number would stand in place of an earlier one.
-    if not _metadata(record, offset + like.size * like.dtype.itemsize).fills:
+    # Nothing but short metadata may follow: a later field of the same number counts in place of an earlier one.
+    end = offset + like.size * like.dtype.itemsize
+    rest = payload_end - end - 2
+    if not 0 <= rest < 0x80 or record[end] != METADATA_KEY or record[end + 1] != rest:
         return None
     return like if offset == like.offset else like._replace(offset=offset)
 
@@ -143,63 +143,7 @@ def tensor_array(record: memoryview, layout: TensorLayout) -> np.ndarray[Any, An
     return np.frombuffer(record, layout.dtype, layout.size, layout.offset)
 
 
-def record_name(record: memoryview) -> str:
-    """Return the name of the tensor in a record, whatever its type.
-
-    Raises:
-        UnreadableError: The record is truncated or corrupt, or holds no tensor.
-    """
-    payload_end = _check_frame(record, check_payload=False)
-    summary = inner_message(last_fields(record, HEADER, payload_end), 5, "event")
-    value = inner_message(last_fields(record, *summary), 1, "summary")
-    tag = record[slice(*inner_message(last_fields(record, *value), 1, "value"))]
-    return bytes(tag).decode("utf-8", "replace")
-
-
-def record_mode_step(record: memoryview, layout: TensorLayout) -> tuple[str, int] | None:
-    """Return (mode, step in it) as smdebug notes them behind a tensor's elements, or None where it did not.
-
-    An index file has no checksum, and this is the only place that says again what it says.
-    """
-    return _metadata(record, layout.offset + layout.size * layout.dtype.itemsize).mode_step
-
-
-class _Metadata(NamedTuple):
-    """What follows a tensor's elements: (mode, step in it), and whether it is a value's metadata and nothing else."""
-
-    mode_step: tuple[str, int] | None
-    fills: bool
-
-
-def _metadata(record: memoryview, start: int) -> _Metadata:
-    tail = bytes(record[start : min(len(record) - FOOTER, start + LONGEST_METADATA)])
-    known = _known_metadata.get(tail)
-    if known is None:
-        if len(_known_metadata) > 64:  # the records of a step all have the same
-            _known_metadata.clear()  # another thread may, too: what is returned is not looked up again
-        known = _known_metadata[tail] = _parse_metadata(memoryview(tail))
-    return known
-
-
-def _parse_metadata(tail: memoryview) -> _Metadata:
-    noted: dict[bytes, bytes] = {}
-    fills = False
-    try:
-        fields = list(message_fields(tail, 0, len(tail)))
-        fills = len(fields) == 1 and tail[0] == METADATA_KEY and len(tail) < LONGEST_METADATA
-        metadata = inner_message({number: (wire, first, last) for number, wire, first, last in fields}, 9, "value")
-        for number, wire, start, end in message_fields(tail, *metadata):
-            if number == 1 and wire == 2:
-                plugin = last_fields(tail, start, end)
-                name, content = (bytes(tail[slice(*inner_message(plugin, field, "plugin"))]) for field in (1, 2))
-                noted[name] = content
-        mode = MODE_NUMBERS.get(noted.get(b"mode", b""))
-        return _Metadata(None if mode is None else (mode, int(noted.get(b"mode_step", b""))), fills)
-    except (UnreadableError, ValueError):
-        return _Metadata(None, fills)
-
-
-def _check_frame(record: memoryview, check_payload: bool = True) -> int:
+def _check_frame(record: memoryview) -> int:
     """Return where the payload ends, after its checksums held."""
     size = len(record)
     if size < HEADER + FOOTER:
@@ -213,7 +157,7 @@ def _check_frame(record: memoryview, check_payload: bool = True) -> int:
         raise UnreadableError(f"has {size} bytes, more than a record can have ({LONGEST_RECORD})")
     payload_end = size - FOOTER
     (payload_crc,) = struct.unpack_from("<I", record, payload_end)
-    if check_payload and payload_crc != UNCHECKED and payload_crc != masked_crc32c(record[HEADER:payload_end]):
+    if payload_crc != UNCHECKED and payload_crc != masked_crc32c(record[HEADER:payload_end]):
         raise UnreadableError("is corrupt: the checksum of its content does not hold")
     return payload_end
 
@@ -242,8 +186,6 @@ def _tensor_proto(record: memoryview, heading: int, start: int, end: int) -> Ten
         )
     return TensorLayout(content, count, dtype, tuple(shape), bytes(record[heading:content]))
 
-
-_known_metadata: dict[bytes, _Metadata] = {}
 
 
 @functools.lru_cache(maxsize=65536)

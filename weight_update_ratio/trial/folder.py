@@ -1,84 +1,61 @@
-"""Which tensors of a trial were saved when, by whom, and where: its collections and index files.
+"""A trial folder: its collections, and which tensors were saved when, by whom, and where.
 
     collections/000000000/{worker}_collections.json       collections with tensor_names and include_regex
     index/{step // 1000:09d}/{step:012d}_{worker}.json    meta {mode, mode_step, event_file_name}, tensor_payload
     events/{step:012d}/{step:012d}_{worker}.tfevents      the records that the index names
     training_job_end.ts                                   the job has ended
 
-Source: smdebug 1.0.34, ``core/locations.py``, ``core/index_reader.py``, ``core/collection.py``.
+The index is believed, as smdebug believes it. Each index file is read once; a live job's are read again while they may
+still change.
+
+Source: smdebug 1.0.34, ``core/locations.py``, ``core/index_reader.py``.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from typing import Any, Iterable, Iterator, NamedTuple
+from typing import Iterable, Iterator, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
-from .disk import DiskStorage
-from .event_file import TensorLayout, record_name
-from .index_file import LARGEST_STEP, IndexFile, is_unicode, read_index, record_range
-from .s3 import Storage
-from .selection import (
-    COLLECTIONS_ENDING,
-    COLLECTIONS_FOLDER,
-    MOST_PATTERNS,
-    Selection,
-    read_collections,
-    reduction_and_name,
-)
+from .collections import COLLECTIONS_ENDING, COLLECTIONS_FOLDER, read_collections
+from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payload
+from .selection import Selection
+from .storage import Storage
+from .timeline import NO_RANGE, SavedTensor, Timeline, WorkerStep
 
 END_OF_JOB = "training_job_end.ts"
-NO_RANGE = -1  # the start of a saved tensor whose index entry names no range of bytes
-PARSED_STEPS = 16  # saved steps kept parsed, so that a rule invoked at steps out of order parses few twice
+GLOBAL = "GLOBAL"
+POLL_SECONDS = 1.0  # between two looks at a live job
+MOST_INCOMPLETE = 1000  # steps that wait for workers, as smdebug's INCOMPLETE_STEP_WAIT_WINDOW
+PAYLOADS_KEPT = 1000  # distinct index payloads that are parsed once each; a trial of one save interval has a few
 
 _INDEX_FILE = re.compile(r"(?:.*/)?([0-9]{1,18})_([^/]+)\.json$", re.DOTALL)
 _EVENT_FILE = re.compile(r"(?:.*/)?([0-9]{1,18})_([^/]+)\.tfevents$", re.DOTALL)
 
 
-class SavedTensor:
-    """One tensor that one worker saved at one step: where its record is, and what was learnt of it since."""
-
-    __slots__ = ("tensor", "worker", "mode", "step", "global_step", "file", "start", "length", "layout", "norm")
-
-    def __init__(
-        self, tensor: str, worker: str, mode: str, step: int, global_step: int, file: str, start: int, length: int
-    ) -> None:
-        self.tensor = tensor
-        self.worker = worker
-        self.mode = mode
-        self.step = step  # counted in ``mode``
-        self.global_step = global_step
-        self.file = file
-        self.start = start
-        self.length = length
-        self.layout: TensorLayout | None = None
-        self.norm: float | None = None  # L2, float64; known once this step was judged
-
-
 class SavedStep(NamedTuple):
-    """What the index files of one global step say of the selected tensors."""
+    """What the index says of one global step: the index files that could be read, and those that could not."""
 
     global_step: int
-    tensors: list[SavedTensor]
+    workers: list[WorkerStep]
     unreadable: list[Unreadable]
-    broken_workers: list[str]  # their index file is unreadable, so what they saved here is not known
-    modes: set[str]
-    event_files: set[str]  # that hold the tensors, or records of which it is not known whether they are what is named
 
 
 class TrialFolder:
-    """The index of a trial folder, read step by step as it is asked for.
+    """A trial folder as its index describes it.
 
     Attributes:
-        storage: Where the bytes are.
+        storage: Where its bytes are.
         parameters: What is judged, and how.
-        collections: The workers' collections.
+        range_steps: The global steps, end exclusive, that smdebug's Trial keeps to; None: all.
+        collections: The collections of all workers.
         selection: The tensors that are compared.
-        steps: The known global steps that have an index file, ascending.
+        steps: The known global steps, ascending.
         ended: Whether the job had ended when the steps were last listed, so that no more will come.
+        modes: The modes of which a step is known.
+        broken: {worker: global steps whose index file is lost or broken, ascending}.
     """
 
     def __init__(
@@ -86,56 +63,131 @@ class TrialFolder:
     ) -> None:
         self.storage = storage
         self.parameters = parameters
-        self.range_steps = range_steps  # global steps, end exclusive, as smdebug's create_trial takes them
-        self._first, self._end = range_steps or (None, None)
+        self.range_steps = range_steps
+        first, end = range_steps or (None, None)
+        self._range = (first or 0, LARGEST_STEP if end is None else end)
         self.steps: list[int] = []
         self.ended = False
-        self._files: dict[int, dict[str, str]] = {}  # global step -> worker -> index file
-        self._last: dict[str, int] = {}  # worker -> the last global step of which it has an index file
-        self._orphans: dict[int, dict[str, str]] = {}  # global step -> worker -> event file without an index file
-        self._parsed: OrderedDict[int, SavedStep] = OrderedDict()
+        self.modes: set[str] = set()
+        self.broken: dict[str, list[int]] = {}
+        self._files: dict[int, dict[str, str]] = {}  # global step -> worker as files name it -> index file
+        self._last: dict[str, int] = {}  # worker as files name it -> its last global step that has an index file
+        self._saved: dict[int, SavedStep] = {}
+        self._timelines: dict[tuple[str, str], Timeline] = {}
+        self._payloads: dict[bytes, Records] = {}
         self.collections = read_collections(storage)
         self.selection = Selection(self.collections, parameters)
-        self._real_names = set().union(*self.collections.tensor_names.values())  # seen in an event file, or listed
         self.refresh()
 
     def refresh(self, from_step: int = 0) -> None:
-        """List the index files from ``from_step`` on, which a live job may have added to."""
+        """List and read the index files from ``from_step`` on: a live job may add to them, and write some again."""
         if self.ended:
             return
-        for step in self.steps[bisect_left(self.steps, from_step) :]:  # its files may be more now, or written anew
-            for file in [*self._files.get(step, {}).values(), *self._event_files(step)]:
-                self.storage.forget(file)
-            self._parsed.pop(step, None)
-        ended = self.storage.exists(END_OF_JOB)  # asked before listing: what comes after the end is listed too
+        self._discard(from_step)
+        ended = self.storage.exists(END_OF_JOB)  # asked before listing: what comes before the end is listed too
         within = f"/{from_step // 1000:09d}/{from_step:012d}" if from_step else ""
         for step, worker, name in self._listed("index", within, _INDEX_FILE):
             self._files.setdefault(step, {})[worker] = name
             self._last[worker] = max(step, self._last.get(worker, 0))
-        self._find_orphans(from_step, ended)
-        self.steps = sorted({*self._files, *self._orphans})
+        lost = self._lost_index_files(from_step, ended)
+        new = sorted({*lost, *(step for step in self._files if step >= from_step)})
+        self._read_index(new, lost)
+        self.steps[bisect_left(self.steps, from_step) :] = new
         self.ended = ended
 
-    def _event_files(self, global_step: int) -> set[str]:
-        """Return the event files of a step that was read and is yet to be judged."""
-        parsed = self._parsed.get(global_step)
-        return {tensor.file for tensor in parsed.tensors if tensor.norm is None} if parsed is not None else set()
+    def _discard(self, from_step: int) -> None:
+        """Remove what is known of the steps from ``from_step`` on, so that their files are read anew."""
+        for global_step in self.steps[bisect_left(self.steps, from_step) :]:
+            for step in self._saved.pop(global_step).workers:
+                self.storage.discard(step.event_file)
+            for name in self._files.get(global_step, {}).values():
+                self.storage.discard(name)
+        for timeline in self._timelines.values():
+            timeline.cut(from_step)
+        self.broken = {worker: [step for step in steps if step < from_step] for worker, steps in self.broken.items()}
 
     def _listed(self, kind: str, within: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
+        first, end = self._range
         for name in self.storage.names(kind, f"{kind}{within}" if within else ""):
             match = pattern.match(name)
-            step = int(match.group(1)) if match is not None else LARGEST_STEP
-            if match is not None and (self._first or 0) <= step < (LARGEST_STEP if self._end is None else self._end):
-                yield step, match.group(2), name
+            if match is not None and first <= int(match.group(1)) < end:
+                yield int(match.group(1)), match.group(2), name
 
-    def _find_orphans(self, from_step: int, ended: bool) -> None:
-        """Find event files without an index file, which lost it, or which a job that goes on is about to index."""
-        for step in [step for step in self._orphans if step >= from_step]:
-            del self._orphans[step]
+    def _lost_index_files(self, from_step: int, ended: bool) -> dict[int, dict[str, str]]:
+        """Return {global step: {worker: event file}} of event files whose index file is lost.
+
+        While the job goes on, it may still be about to write the index file of its last one.
+        """
+        lost: dict[int, dict[str, str]] = {}
         for step, worker, name in self._listed("events", f"/{from_step:012d}" if from_step else "", _EVENT_FILE):
             indexed = worker in self._files.get(step, ())
             if not indexed and (ended or step < self._last.get(worker, 0)):
-                self._orphans.setdefault(step, {})[worker] = name
+                lost.setdefault(step, {})[worker] = name
+        return lost
+
+    def _read_index(self, steps: list[int], lost: dict[int, dict[str, str]]) -> None:
+        names = [name for step in steps for _, name in sorted(self._files.get(step, {}).items())]
+        done = 0
+        for global_step in steps:
+            saved = self._saved[global_step] = SavedStep(global_step, [], [])
+            for worker_in_name, event_file in sorted(lost.get(global_step, {}).items()):
+                name = f"index/{global_step // 1000:09d}/{global_step:012d}_{worker_in_name}.json"
+                reason = f"does not exist, while its event file '{event_file}' does"
+                self._add_broken(saved, name, worker_name(worker_in_name), reason)
+            for worker_in_name, name in sorted(self._files.get(global_step, {}).items()):
+                self.storage.prefetch_small(names[done : done + self.storage.index_ahead])
+                done += 1
+                worker = worker_name(worker_in_name)
+                try:
+                    step = self._read_step(worker, global_step, name)
+                except UnreadableError as error:
+                    self._add_broken(saved, name, worker, str(error))
+                else:
+                    saved.workers.append(step)
+                    self._append(step)
+
+    def _read_step(self, worker: str, global_step: int, index_file: str) -> WorkerStep:
+        content = self.storage.read(index_file)
+        try:
+            meta_part, payload_part = index_parts(content)
+            meta, records = read_meta(meta_part, index_file), self._records(payload_part)
+        except UnreadableError:
+            meta, records = read_meta(content, index_file), self._records(content)
+        return WorkerStep(worker, meta.mode, meta.step, global_step, index_file, meta.event_file, records)
+
+    def _records(self, payload: bytes) -> Records:
+        """Return the selected tensors of an index file's payload."""
+        records = self._payloads.get(payload)
+        if records is None:
+            named = read_payload(payload)
+            records = {tensor: place for tensor, place in named.items() if tensor in self.selection}
+            if len(self._payloads) >= PAYLOADS_KEPT:
+                self._payloads.clear()
+            self._payloads[payload] = records
+        return records
+
+    def _add_broken(self, saved: SavedStep, index_file: str, worker: str, reason: str) -> None:
+        saved.unreadable.append(Unreadable(index_file, None, worker, saved.global_step, reason))
+        self.broken.setdefault(worker, []).append(saved.global_step)
+
+    def _append(self, step: WorkerStep) -> None:
+        self.modes.add(step.mode)
+        if step.mode != GLOBAL:
+            self._timelines.setdefault((step.worker, step.mode), Timeline()).append(step)
+        everything = self._timelines.setdefault((step.worker, GLOBAL), Timeline())
+        everything.append(step._replace(mode=GLOBAL, step=step.global_step))
+
+    def timelines(self, mode: str) -> list[Timeline]:
+        """Return the timeline of each worker that saved in a mode; every saved step is one of the mode GLOBAL."""
+        return [timeline for (_, known), timeline in sorted(self._timelines.items()) if known == mode]
+
+    def timeline(self, worker: str, mode: str) -> Timeline:
+        """Return the timeline of a worker in a mode."""
+        return self._timelines.get((worker, mode)) or Timeline()
+
+    def saved(self, global_step: int) -> SavedStep:
+        """Return what was saved at a global step; empty where nothing was."""
+        return self._saved.get(global_step) or SavedStep(global_step, [], [])
 
     @property
     def unreadable(self) -> list[Unreadable]:
@@ -147,34 +199,9 @@ class TrialFolder:
         if missing and len(described) < max(self.collections.num_workers, len(self._last)):
             for worker in missing:  # TensorFlow may name a device in one place and the worker in the other
                 file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
-                found.append(
-                    Unreadable(file, None, worker_name(worker), -1, "does not exist, while its worker saved steps")
-                )
+                reason = "does not exist, while its worker saved steps"
+                found.append(Unreadable(file, None, worker_name(worker), -1, reason))
         return found
-
-    def misnamed_members(self) -> list[Unreadable]:
-        """Return the members of the collections that no step has, where it has one of a name that differs in a bit.
-
-        Such a trial is one of which a bit fell over, for smdebug saves no tensor of no collection. Known when all steps
-        were read.
-        """
-        seen = {reduction_and_name(tensor)[1] for tensor in self.selection.seen()}
-        strange = [name for name in seen if not any(name in names for names in self.collections.tensor_names.values())]
-        missing = sorted(self.selection.members - seen)[:MOST_PATTERNS] if strange else []
-        return [
-            Unreadable(COLLECTIONS_FOLDER, name, None, -1, f"names it, and not {saved!r}, which was saved in its place")
-            for name in missing
-            for saved in sorted(strange)[:MOST_PATTERNS]
-            if _is_one_bit_apart(name, saved)
-        ]
-
-    def missing_event_files(self, global_step: int) -> list[str]:
-        """Return the event files that a step's index names and that are not there (yet)."""
-        return sorted(file for file in self.saved(global_step).event_files if not self.storage.exists(file))
-
-    def is_indexed(self, global_step: int) -> bool:
-        """Return whether a step has an index file, rather than only an event file that lost it."""
-        return global_step in self._files
 
     def workers_at(self, global_step: int) -> int:
         """Return how many workers are known to have saved at a step."""
@@ -182,152 +209,60 @@ class TrialFolder:
 
     @property
     def last_complete(self) -> int:
-        """The last known global step that all workers saved, or -1; smdebug passes over those before it."""
-        whole = (step for step in reversed(self.steps) if self.workers_at(step) >= self.collections.num_workers)
-        return next(whole, -1)
+        """The last global step that no worker adds to, or -1: smdebug passes over those before it.
+
+        All workers have saved it, or more than ``MOST_INCOMPLETE`` steps follow it, or the job has ended.
+        """
+        if not self.steps or self.ended:
+            return self.steps[-1] if self.steps else -1
+        waiting = self.steps[-MOST_INCOMPLETE:]
+        given_up = self.steps[-MOST_INCOMPLETE - 1] if len(self.steps) > MOST_INCOMPLETE else -1
+        whole = (step for step in reversed(waiting) if self.workers_at(step) >= self.collections.num_workers)
+        return next(whole, given_up)
+
+    def awaits_event_files(self, global_step: int) -> bool:
+        """Return whether a live job may be about to write event files that its index names at a step.
+
+        It is not where the files of its newest step are there.
+        """
+        newest = self.steps[-1] if self.steps else -1
+        if self.ended or self._has_event_files(global_step):
+            return False
+        return newest <= global_step or not self._has_event_files(newest)
+
+    def _has_event_files(self, global_step: int) -> bool:
+        files = {step.event_file for step in self.saved(global_step).workers if step.records}
+        return all(self.storage.exists(file) for file in files)
 
     @property
-    def indexed(self) -> int:
+    def index_files(self) -> int:
         """How many index files are known."""
         return sum(map(len, self._files.values()))
-
-    def step_before(self, global_step: int) -> int | None:
-        """Return the saved global step before ``global_step``, or None."""
-        position = bisect_left(self.steps, global_step)
-        return self.steps[position - 1] if position else None
 
     def step_after(self, global_step: int) -> int | None:
         """Return the saved global step after ``global_step``, or None."""
         position = bisect_right(self.steps, global_step)
         return self.steps[position] if position < len(self.steps) else None
 
+    def steps_between(self, first: int, end: int) -> list[int]:
+        """Return the saved global steps from ``first`` to before ``end``."""
+        return self.steps[bisect_left(self.steps, first) : bisect_left(self.steps, end)]
+
     def saved_collections(self) -> list[str]:
-        """Return the collections of which a tensor was seen in the index so far."""
+        """Return the collections of which the index names a tensor."""
         seen = self.selection.seen()
         return sorted(name for name, members in self.collections.tensor_names.items() if members & seen)
 
-    def saved(self, global_step: int) -> SavedStep:
-        """Return what was saved at a global step; empty where nothing was."""
-        parsed = self._parsed.get(global_step)
-        if parsed is None:
-            parsed = self._parsed[global_step] = self._parse(global_step)
-            if len(self._parsed) > PARSED_STEPS:
-                self._parsed.popitem(last=False)
-        return parsed
-
-    def parse_again(self) -> None:
-        """Let go of what was learnt of the saved tensors so far."""
-        self._parsed.clear()
-
-    def fetch_ahead(self, global_step: int, end: int, mode: str) -> None:
+    def prefetch(self, global_step: int, end: int, mode: str) -> None:
         """Begin to fetch what judging the steps from ``global_step`` to before ``end`` needs, where that takes time."""
-        if isinstance(self.storage, DiskStorage):
+        if not self.storage.steps_ahead:
             return
-        self.read_ahead(global_step, end)
-        first = bisect_left(self.steps, global_step)
-        for step in self.steps[first : bisect_left(self.steps, end)][: self.storage.steps_ahead]:
-            for file, spans in spans_by_file(self.saved(step).tensors, mode).items():
-                if not self.storage.fetch_soon(file, spans):
+        for ahead in self.steps_between(global_step, end)[: self.storage.steps_ahead]:
+            steps = [step for step in self.saved(ahead).workers if mode in (step.mode, GLOBAL)]
+            tensors = [step.saved_tensor(tensor) for step in steps for tensor in step.records]
+            for file, spans in spans_by_file(tensors).items():
+                if not self.storage.prefetch(file, spans):
                     return
-
-    def read_ahead(self, global_step: int, end: int) -> None:
-        """Begin to read the index files of the steps from ``global_step`` to before ``end``, where that takes time."""
-        if isinstance(self.storage, DiskStorage):
-            return
-        first = bisect_left(self.steps, global_step)
-        for step in self.steps[first : bisect_left(self.steps, end)][: self.storage.index_ahead]:
-            if step not in self._parsed:
-                self.storage.read_soon(self._files.get(step, {}).values())
-
-    def _parse(self, global_step: int) -> SavedStep:
-        step = SavedStep(global_step, [], [], [], set(), set())
-        for worker_in_name, event_file in sorted(self._orphans.get(global_step, {}).items()):
-            name = f"index/{global_step // 1000:09d}/{global_step:012d}_{worker_in_name}.json"
-            reason = f"does not exist, while its event file '{event_file}' does"
-            self._add_broken(step, name, worker_name(worker_in_name), reason)
-        for worker_in_name, name in sorted(self._files.get(global_step, {}).items()):
-            worker = worker_name(worker_in_name)
-            try:
-                index = read_index(self.storage.read(name))
-            except UnreadableError as error:
-                self._add_broken(step, name, worker, str(error))
-                continue
-            step.modes.add(index.mode)
-            self._add_tensors(step, name, worker, index)
-        return step
-
-    def _add_broken(self, step: SavedStep, index_file: str, worker: str, reason: str) -> None:
-        step.unreadable.append(Unreadable(index_file, None, worker, step.global_step, reason))
-        if worker not in step.broken_workers:
-            step.broken_workers.append(worker)
-
-    def _add_tensors(self, step: SavedStep, index_file: str, worker: str, index: IndexFile) -> None:
-        """Add the selected tensors of an index file; where a name proves wrong, what else it hides is not known."""
-        named: dict[str, list[dict[str, Any]]] = {}
-        for entry in index.payload:
-            tensor = entry.get("tensorname") if isinstance(entry, dict) else None
-            if isinstance(tensor, str) and is_unicode(tensor):
-                named.setdefault(tensor, []).append(entry)
-            else:
-                self._add_broken(step, index_file, worker, "has an entry without a tensor's name")
-        doubtful = {tensor for tensor, same in named.items() if len(same) > 1 or not self._is_real(tensor)}
-        if doubtful:
-            self._fetch_records(named, doubtful, index.event_file)
-        entries: dict[str, dict[str, Any]] = {}
-        for tensor, same in named.items():
-            for entry in same:
-                reason = self._why_not_real(index.event_file, entry) if tensor in doubtful else ""
-                if reason:
-                    self._add_broken(step, index_file, worker, reason)
-                else:
-                    entries[tensor] = entry  # of several the last counts, as for smdebug
-        self.selection.decide(entries)
-        selected = [(tensor, entry) for tensor, entry in entries.items() if tensor in self.selection]
-        if selected or doubtful:
-            step.event_files.add(index.event_file)
-        for tensor, entry in selected:
-            named_range = record_range(entry)
-            file = index.event_file if named_range else index_file
-            start, length = named_range or (NO_RANGE, 0)  # without one it was saved all the same: compared, in vain
-            step.tensors.append(
-                SavedTensor(tensor, worker, index.mode, index.step, step.global_step, file, start, length)
-            )
-
-    def _is_real(self, tensor: str) -> bool:
-        return tensor in self._real_names or reduction_and_name(tensor)[1] in self._real_names
-
-    def _fetch_records(self, named: dict[str, list[dict[str, Any]]], doubtful: set[str], event_file: str) -> None:
-        """Fetch the records of doubtful names and of selected tensors at once, where that takes time."""
-        if isinstance(self.storage, DiskStorage):
-            return
-        self.selection.decide(named.keys() - doubtful)
-        wanted = [entry for name, same in named.items() if name in doubtful or name in self.selection for entry in same]
-        self.storage.fetch_soon(event_file, list(filter(None, map(record_range, wanted))))
-
-    def _why_not_real(self, event_file: str, entry: dict[str, Any]) -> str:
-        """Return why an entry's name is not that of its record, or nothing.
-
-        Read is a name that is in no collection, or twice in an index file. smdebug writes such, and so does one bit
-        that fell over: the tensor would seem not to be saved, and the next step be compared with an older one.
-        """
-        tensor, named_range = entry["tensorname"], record_range(entry)
-        try:
-            name = record_name(self.storage.span(event_file, *named_range)) if named_range else None
-        except UnreadableError as error:
-            return f"names the tensor {tensor[:200]!r}, whose record in '{event_file}' {error}"
-        if name != tensor:
-            return f"names the tensor {tensor[:200]!r} where '{event_file}' holds {name!r}"
-        self._real_names.add(tensor)
-        return ""
-
-
-def _is_one_bit_apart(name: str, other: str) -> bool:
-    """Return whether names differ in one bit; not in that of a digit, for names are numbered."""
-    differing = [(a, b) for a, b in zip(name, other) if a != b] if len(name) == len(other) else []
-    if len(differing) != 1 or all(char.isdigit() for char in differing[0]):
-        return False
-    bits = ord(differing[0][0]) ^ ord(differing[0][1])
-    return bits & (bits - 1) == 0
 
 
 def worker_name(name: str) -> str:
@@ -336,10 +271,10 @@ def worker_name(name: str) -> str:
     return name.replace("_", "/").replace("-", ":") if name.startswith("_") else name
 
 
-def spans_by_file(tensors: Iterable[SavedTensor], mode: str) -> dict[str, list[tuple[int, int]]]:
-    """Return where the records of a mode's tensors are: {event file: [(first byte, length)]}."""
+def spans_by_file(tensors: Iterable[SavedTensor]) -> dict[str, list[tuple[int, int]]]:
+    """Return where the records of tensors are: {event file: [(first byte, length)]}."""
     files: dict[str, list[tuple[int, int]]] = {}
     for saved in tensors:
-        if saved.start != NO_RANGE and (mode == saved.mode or mode == "GLOBAL"):
+        if saved.start != NO_RANGE:
             files.setdefault(saved.file, []).append((saved.start, saved.length))
     return files

@@ -1,6 +1,9 @@
-"""One index file of a trial, from JSON that anybody may have written to checked values.
+"""One index file of a trial, from JSON to checked values: what one worker saved at one global step, and where.
 
     {"meta": {"mode", "mode_step", "event_file_name"}, "tensor_payload": [{"tensorname", "start_idx", "length"}, ...]}
+
+Most steps of a trial save the same tensors at the same places, so that their index files differ in ``meta`` alone. The
+payload is parsed apart from it, and once for all files that share its bytes.
 
 Source: smdebug 1.0.34, ``core/tfevent/index_file_writer.py`` and ``core/index_reader.py``.
 """
@@ -8,46 +11,87 @@ Source: smdebug 1.0.34, ``core/tfevent/index_file_writer.py`` and ``core/index_r
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+import re
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from ..errors import UnreadableError
 
 MODES = ("TRAIN", "EVAL", "PREDICT", "GLOBAL")
 LARGEST_STEP = 2**62  # steps are kept as int64
 
+# Tensor -> (first byte, length) of its record, None where the index names no range of bytes.
+Records = Dict[str, Optional[Tuple[int, int]]]
 
-class IndexFile(NamedTuple):
-    """What an index file says: ``step`` counts in ``mode``."""
+_PAYLOAD = b', "tensor_payload": '
+_STEP_AND_WORKER = re.compile(r"(?:.*/)?([0-9]+_[^/]+)\.(?:json|tfevents)$", re.DOTALL)
+
+
+class IndexMeta(NamedTuple):
+    """Which step an index file is of: ``step`` counts in ``mode``, and hooks write -1 as well."""
 
     mode: str
     step: int
     event_file: str
-    payload: list[Any]
 
 
-def read_index(content: bytes) -> IndexFile:
-    """Return what an index file says.
+def index_parts(content: bytes) -> tuple[bytes, bytes]:
+    """Return an index file as two JSON objects: its members before the payload, and the payload with the rest.
+
+    Where smdebug's own writer did not write it, both are the whole file.
+    """
+    head, found, rest = content.partition(_PAYLOAD)
+    return (head + b"}", b'{"tensor_payload": ' + rest) if found else (content, content)
+
+
+def read_meta(part: bytes, index_file: str) -> IndexMeta:
+    """Return which step an index file is of.
+
+    Args:
+        part: The first of ``index_parts``.
+        index_file: Its name, which ends in the step and worker that it is of.
 
     Raises:
-        UnreadableError: It is no index file; the message says why.
+        UnreadableError: It is not an index file, or it names the event file of another step or worker.
     """
-    index = parse_json(content)
+    index = parse_json(part)
     meta = index.get("meta") if isinstance(index, dict) else None
     if not isinstance(meta, dict):
-        raise UnreadableError("is no index: it has no 'meta'")
+        raise UnreadableError("is not an index: it has no 'meta'")
     mode = meta.get("mode")
     mode = mode.strip() if isinstance(mode, str) else mode
     if not isinstance(mode, str) or mode not in MODES:
         raise UnreadableError(f"has an unknown mode {excerpt(mode)}")
-    step = whole_number(meta.get("mode_step"))
-    if step is None:
-        raise UnreadableError(f"has a step that is no whole number >= 0 ({excerpt(meta.get('mode_step'))})")
-    payload = index.get("tensor_payload", False)  # a key that is missing is no empty list
-    payload = [] if payload is None else payload
-    event_file = meta.get("event_file_name") if payload else ""
-    if not isinstance(payload, list) or not isinstance(event_file, str):
-        raise UnreadableError("is no index: its payload is not a list of tensors in an event file")
-    return IndexFile(mode, step, event_file, payload)
+    step = meta.get("mode_step")
+    if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= LARGEST_STEP:
+        raise UnreadableError(f"has a step that is not a whole number ({excerpt(meta.get('mode_step'))})")
+    event_file = meta.get("event_file_name", "")
+    if not isinstance(event_file, str):
+        raise UnreadableError("is not an index: it does not name its event file")
+    own, named = _STEP_AND_WORKER.match(index_file), _STEP_AND_WORKER.match(event_file)
+    if own is not None and named is not None and own.group(1) != named.group(1):
+        raise UnreadableError(f"names the event file of another step or worker ({excerpt(event_file)})")
+    return IndexMeta(mode, step, event_file)
+
+
+def read_payload(part: bytes) -> Records:
+    """Return the tensors that an index file names; of several of one name the last counts, as for smdebug.
+
+    Raises:
+        UnreadableError: The payload is not a list of named tensors.
+    """
+    index = parse_json(part)
+    payload: Any = index.get("tensor_payload", False) if isinstance(index, dict) else False
+    payload = [] if payload is None else payload  # null where only shapes were saved
+    if not isinstance(payload, list):
+        raise UnreadableError("is not an index: its payload is not a list of tensors")
+    records: Records = {}
+    for entry in payload:
+        tensor = entry.get("tensorname") if isinstance(entry, dict) else None
+        if not isinstance(tensor, str) or not _is_unicode(tensor):
+            raise UnreadableError("has an entry without a tensor's name")
+        start, length = whole_number(entry.get("start_idx")), whole_number(entry.get("length"))
+        records[tensor] = None if start is None or length is None else (start, length)
+    return records
 
 
 def parse_json(content: bytes) -> Any:
@@ -64,17 +108,17 @@ def parse_json(content: bytes) -> Any:
 
 
 def _parse_int(digits: str) -> int | None:
-    """Return a number of JSON; not one of a million digits, whose value takes minutes and counts nothing."""
+    """Return a number of JSON; a number of a million digits takes minutes to parse and counts nothing."""
     return int(digits) if len(digits) < 32 else None
 
 
 def excerpt(value: Any) -> str:
-    """Return the beginning of a value of JSON in quotes, for a message; what is nested may be so without bound."""
+    """Return the beginning of a value of JSON in quotes, for a message; a nested one may have no end."""
     nested = isinstance(value, (list, dict)) and bool(value)
     return repr("a list or object" if nested else str(value)[:50])
 
 
-def is_unicode(name: str) -> bool:
+def _is_unicode(name: str) -> bool:
     """Return whether a name has no lone surrogates, which JSON can spell and nothing else can write."""
     try:
         name.encode("utf-8")
@@ -84,11 +128,5 @@ def is_unicode(name: str) -> bool:
 
 
 def whole_number(value: Any) -> int | None:
-    """Return a whole number of JSON that can count steps or bytes, or None."""
+    """Return a whole number of JSON that can count bytes or workers, or None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_STEP else None
-
-
-def record_range(entry: Any) -> tuple[int, int] | None:
-    """Return (first byte, length) of the record that an entry of the payload names, or None where it names none."""
-    start, length = whole_number(entry.get("start_idx")), whole_number(entry.get("length"))
-    return None if start is None or length is None else (start, length)

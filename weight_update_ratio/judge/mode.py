@@ -1,0 +1,22 @@
+"""Which mode of a trial is judged."""
+
+from __future__ import annotations
+
+from ..trial.folder import GLOBAL, TrialFolder
+
+TRAIN = "TRAIN"
+
+
+def judged_mode(folder: TrialFolder, finished: bool = True) -> str | None:
+    """Return TRAIN if a step was saved in it, else GLOBAL; None while an unfinished job may yet begin to train.
+
+    A job may begin with EVAL steps, a sanity validation: until the job ends or saves a step of another mode, those say
+    nothing of what will be judged.
+    """
+    if TRAIN in folder.modes:
+        return TRAIN
+    if GLOBAL in folder.modes:
+        return GLOBAL
+    if not finished:
+        return None
+    return TRAIN if any(folder.broken.values()) else GLOBAL  # a step that cannot be read may be one of training

@@ -1,0 +1,112 @@
+"""What one worker saved in one mode, in the order of global steps: where references are looked up.
+
+Numbers normally rise with the global step. A resumed job repeats some, and the MXNet hook can number a step twice.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from .index_file import Records
+
+
+class SavedTensor(NamedTuple):
+    """One tensor that one worker saved at one step, and where its record is; ``step`` counts in ``mode``."""
+
+    tensor: str
+    worker: str
+    mode: str
+    step: int
+    global_step: int
+    file: str
+    start: int  # NO_RANGE where the index names no range of bytes
+    length: int
+
+
+NO_RANGE = -1
+
+
+class WorkerStep(NamedTuple):
+    """What one worker saved at one global step: one index file, and of it the selected tensors."""
+
+    worker: str
+    mode: str
+    step: int
+    global_step: int
+    index_file: str
+    event_file: str
+    records: Records
+
+    def saved_tensor(self, tensor: str) -> SavedTensor:
+        """Return one of its tensors."""
+        place = self.records[tensor]
+        file, start, length = (self.event_file, *place) if place is not None else (self.index_file, NO_RANGE, 0)
+        return SavedTensor(tensor, self.worker, self.mode, self.step, self.global_step, file, start, length)
+
+
+class Timeline:
+    """The saved steps of one worker in one mode.
+
+    Attributes:
+        steps: Ascending by global step.
+        global_steps: Their global steps.
+        numbers: Their numbers in the mode.
+        rises: Whether each number is above the one before, so that no number is saved twice.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[WorkerStep] = []
+        self.global_steps: list[int] = []
+        self.numbers: list[int] = []
+        self.rises = True
+        self._by_number: list[tuple[int, int]] = []  # (number, -position), ascending; made when it is asked for
+
+    def append(self, step: WorkerStep) -> None:
+        """Add a step, which is after all that are known."""
+        self.rises = self.rises and (not self.numbers or step.step > self.numbers[-1])
+        self.steps.append(step)
+        self.global_steps.append(step.global_step)
+        self.numbers.append(step.step)
+        self._by_number = []
+
+    def cut(self, global_step: int) -> None:
+        """Remove the steps from ``global_step`` on, which are read again."""
+        position = bisect_left(self.global_steps, global_step)
+        del self.steps[position:], self.global_steps[position:], self.numbers[position:]
+        self.rises = self.rises or all(before < after for before, after in zip(self.numbers, self.numbers[1:]))
+        self._by_number = []
+
+    def position(self, global_step: int) -> int | None:
+        """Return where a global step is in the timeline, or None."""
+        position = bisect_left(self.global_steps, global_step)
+        found = position < len(self.steps) and self.global_steps[position] == global_step
+        return position if found else None
+
+    def between(self, lowest: int, end: int) -> list[int]:
+        """Return the positions of the numbers from ``lowest`` to before ``end``, by number, of equals the latest first."""
+        if self.rises:
+            return list(range(bisect_left(self.numbers, lowest), bisect_left(self.numbers, end)))
+        if not self._by_number:
+            self._by_number = sorted((number, -position) for position, number in enumerate(self.numbers))
+        first, last = (bisect_left(self._by_number, (number, -len(self.numbers))) for number in (lowest, end))
+        return [-negative for _, negative in self._by_number[first:last]]
+
+    def saved_again(self) -> list[tuple[int, str]]:
+        """Return (position, tensor) of all that a later global step saves again under the same number."""
+        if self.rises:
+            return []
+        return [
+            (position, tensor)
+            for position, step in enumerate(self.steps)
+            for tensor in step.records
+            if self.is_saved_again(position, tensor)
+        ]
+
+    def is_saved_again(self, position: int, tensor: str) -> bool:
+        """Return whether a later global step holds the same tensor under the same number, so that its row counts."""
+        if self.rises:
+            return False
+        number = self.numbers[position]
+        later = [other for other in self.between(number, number + 1) if other > position]
+        return any(tensor in self.steps[other].records for other in later)
