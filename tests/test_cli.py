@@ -83,7 +83,7 @@ class TestExitCodes:
 
     @pytest.mark.parametrize("arguments", [["--format", "xml"], ["--start-step", "-1"], ["--no-such"], ["a", "b"], []])
     def test_what_click_refuses(self, arguments: list[str]) -> None:
-        """Usage errors are 2 as well."""
+        """Usage errors end with 2 as well."""
         done = run_command("check", *arguments)
         assert 2 == done.returncode
         assert re.search(r"^Try 'weight-update-ratio check (--help|-h)' for help\.$", done.stderr, re.MULTILINE)
@@ -101,7 +101,7 @@ class TestExitCodes:
             assert_message_and_remedy(done.stderr)
 
     def test_unreadable_and_nothing_fired(self, write_trial: Any) -> None:
-        """What could not be read is no pass; a violation elsewhere is a violation all the same."""
+        """What could not be read does not pass, and a violation elsewhere still counts."""
         trial = write_trial({"w": random_walk()}, steps=4)
         event_file(trial.path, 3).write_bytes(b"")
         done = run_command("check", trial.path)
@@ -111,7 +111,7 @@ class TestExitCodes:
         assert 1 == run_command("check", trial.path, "--large-threshold", "0.000001").returncode
 
     def test_a_reader_that_goes_away_changes_no_verdict(self) -> None:
-        """A closed pipe is no violation, and no traceback."""
+        """A closed pipe is not a violation and gives no traceback."""
         read, write = os.pipe()
         os.close(read)
         command = [sys.executable, "-m", "weight_update_ratio", "check", str(HEALTHY)]
@@ -121,7 +121,7 @@ class TestExitCodes:
         assert (0, b"") == (done.returncode, done.stderr)
 
     def test_a_full_disk_is_no_violation(self) -> None:
-        """The report was not written, so there is none."""
+        """The report was not written, so nothing was judged."""
         with open("/dev/full", "w") as full:
             command = [sys.executable, "-m", "weight_update_ratio", "check", str(HEALTHY)]
             environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -254,10 +254,19 @@ class TestFiles:
         assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
     def test_permissions_are_those_of_any_new_file(self, tmp_path: Path) -> None:
-        """As the umask has them, not a temporary file's."""
+        """The umask gives them."""
         run_here("check", HEALTHY, "--output", tmp_path / "report")
         (tmp_path / "other").touch()
         assert (tmp_path / "other").stat().st_mode == (tmp_path / "report").stat().st_mode
+
+    @pytest.mark.parametrize("permissions", [0o600, 0o666, 0o444])
+    def test_a_file_keeps_its_permissions(self, tmp_path: Path, permissions: int) -> None:
+        """A file that is replaced stays as private, or as public, as it was."""
+        (tmp_path / "report").touch()
+        (tmp_path / "report").chmod(permissions)
+        assert 0 == run_here("check", HEALTHY, "--output", tmp_path / "report").exit_code
+        assert (tmp_path / "report").read_text().startswith("OK ")
+        assert permissions == stat.S_IMODE((tmp_path / "report").stat().st_mode)
 
     def test_a_failure_leaves_no_half_file(self, tmp_path: Path) -> None:
         """Neither under its name nor under a temporary one."""
@@ -426,7 +435,7 @@ class TestInThisProcess:
             assert os.fstat(full.fileno()).st_rdev == os.stat(os.devnull).st_rdev
 
     def test_a_reader_that_went_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The verdict stands."""
+        """The exit code is that of the verdict."""
         read, write = os.pipe()
         os.close(read)
         with open(write, "w") as pipe:
@@ -537,7 +546,7 @@ class TestCost:
 
 class TestNotInTheMainThread:
     def test_check(self) -> None:
-        """Where no signal can come, the command runs all the same."""
+        """No signal reaches another thread; the command runs there too."""
         found: list[int] = []
         thread = threading.Thread(target=lambda: found.append(run_here("check", FROZEN, "--quiet").exit_code))
         thread.start()

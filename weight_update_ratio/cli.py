@@ -1,6 +1,6 @@
-"""The command: arguments, files, exit codes. It parses, calls the library and writes.
+"""The command: it parses arguments, calls the library, writes files and gives the exit code.
 
-Nothing heavy is imported before it is needed: ``--help`` answers at once.
+Heavy imports stand where they are needed, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -8,14 +8,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import click
 
-from .files import CommandError, print_text, whole_file
+from .render.terminal import (
+    CommandError,
+    print_error,
+    print_text,
+    require_bokeh,
+    save_history,
+    save_summary,
+    save_tensorboard,
+    save_text,
+    tidy_termination,
+)
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -26,43 +34,37 @@ if TYPE_CHECKING:
 
 DASK_SECONDS = 10  # to reach the scheduler
 FORMATS = ("text", "json", "junit", "github", "markdown")
-HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
+RULE_OPTIONS = (  # one for each parameter of the rule; values stay strings, for the rule's own code checks them
+    ("--num-steps", "N", "Compare with the oldest saved step at most N steps back [the previous saved step]."),
+    ("--large-threshold", "X", "A ratio above it is a violation [10.0]."),
+    ("--small-threshold", "X", "A ratio below it is a violation [1e-08]."),
+    ("--epsilon", "X", "Added to the norm of the weights [1e-09]."),
+    ("--collection-names", "NAMES", "Collections to compare, separated by commas [weights]."),
+    ("--tensor-regex", "PATTERNS", "Only tensors that match one of these patterns, separated by commas."),
+)
 
 
 class _Command(click.Group):
-    """The group of commands; whatever ends one early, the exit code is never that of a rule that fired."""
+    """The group of commands. Where one ends early, the exit code is never that of a rule that fired."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and turn what it did not expect into a message and exit code 2."""
+        """Run the command, and turn an error into a message and exit code 2."""
         try:
-            with _tidy_termination():
+            with tidy_termination():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except CommandError as error:
+            problem = error
         except KeyboardInterrupt:
-            raise CommandError("interrupted before the trial was judged", "Run the command again.") from None
+            problem = CommandError("interrupted before the trial was judged", "Run the command again.")
         except Exception as error:
-            raise CommandError(
+            problem = CommandError(
                 f"a defect of this command: {type(error).__name__}: {error}",
                 "Please report it; weight_update_ratio.check_trial(TRIAL) in Python shows where it happens.",
-            ) from None
-
-
-@contextlib.contextmanager
-def _tidy_termination() -> Iterator[None]:
-    """Let SIGTERM end the command as an exception does, so that no temporary file stays; exit code 143."""
-
-    def end(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-    else:
-        before = signal.signal(signal.SIGTERM, end)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
+            )
+        print_error(problem)
+        ctx.exit(2)
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -72,28 +74,14 @@ def main() -> None:
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for each parameter of the rule; values stay strings, and are checked where the rule's are."""
-    options = [
-        click.option(
-            "--num-steps",
-            metavar="N",
-            help="Compare with the oldest saved step at most N steps back [the previous saved step].",
-        ),
-        click.option("--large-threshold", metavar="X", help="A ratio above it is a violation [10.0]."),
-        click.option("--small-threshold", metavar="X", help="A ratio below it is a violation [1e-08]."),
-        click.option("--epsilon", metavar="X", help="Added to the norm of the weights [1e-09]."),
-        click.option(
-            "--collection-names", metavar="NAMES", help="Collections to compare, separated by commas [weights]."
-        ),
-        click.option(
-            "--tensor-regex",
-            metavar="PATTERNS",
-            help="Only tensors that match one of these patterns, separated by commas.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
+    """Add an option for each parameter of the rule."""
+    for name, metavar, text in reversed(RULE_OPTIONS):
+        command = click.option(name, metavar=metavar, help=text)(command)
     return command
+
+
+file_option = functools.partial(click.option, type=click.Path(dir_okay=False), metavar="FILE")
+output_option = file_option("--output", help="Write it to FILE, not to stdout.")
 
 
 @main.command()
@@ -109,15 +97,10 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Global step before which judging ends [after the last].",
 )
 @click.option("--format", "style", type=click.Choice(FORMATS), default="text", help="What to print [text].")
-@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it to FILE, not to stdout.")
-@click.option(
-    "--history",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Write every comparison to FILE: .jsonl, .csv or .parquet.",
-)
+@output_option
+@file_option("--history", help="Write every comparison to FILE: .jsonl, .csv or .parquet.")
 @click.option("--dask", metavar="ADDRESS", help="Judge ranges of steps on the workers of this Dask scheduler.")
-@click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write a page with charts to FILE.")
+@file_option("--html", help="Write a page with charts to FILE.")
 @click.option(
     "--tensorboard", type=click.Path(file_okay=False), metavar="DIR", help="Write TensorBoard's event files to DIR."
 )
@@ -153,6 +136,8 @@ def check(
     from .check import check_trial
     from .errors import TrialError
     from .follow import follow_trial
+    from .render.history_files import HISTORY_ENDINGS
+    from .render.progress import optional_bar
 
     if follow and dask is not None:
         raise CommandError("'--follow' and '--dask' exclude each other", "Follow a job without workers.")
@@ -162,9 +147,9 @@ def check(
             "The ending says which format is written.",
         )
     if html is not None:
-        _require_bokeh()
+        require_bokeh()
     try:
-        with _dask_executor(dask) as executor, _progress_bar(quiet) as progress:
+        with _dask_executor(dask) as executor, optional_bar(quiet) as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
             if follow:
                 judge = functools.partial(follow_trial, timeout=timeout)
@@ -172,57 +157,48 @@ def check(
     except ValueError as error:
         raise CommandError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:
-        if style in ("junit", "github", "markdown"):  # a CI reads them, whatever happened
+        if style in ("junit", "github", "markdown"):  # a CI job reads them, whatever happened
             _print_report(_unjudged_report(trial, error), style, output, quiet)
         raise CommandError(str(error), error.remedy) from None
     if history is not None:
-        _write_history(report, history)
+        save_history(report.history, history)
     if html is not None:
-        with whole_file(html) as file:
-            file.write(report.to_html())
+        save_text(report.to_html(), html)
     if tensorboard is not None:
-        _write_tensorboard(report, tensorboard)
+        save_tensorboard(report.history, tensorboard)
     _print_report(report, style, output, quiet)
     if report.problem is not None:
-        CommandError(str(report.problem), report.problem.remedy).show()
+        print_error(report.problem)
     sys.exit(report.exit_code)
 
 
 def _unjudged_report(trial: str, problem: TrialError) -> Report:
     """Return the report of a trial that cannot even be opened."""
+    from .judge.history import History
     from .parameters import Parameters
     from .report import Report
 
-    report = Report(trial, Parameters())
-    report.problem = problem
-    return report
+    history = History(trial, Parameters())
+    history.problem = problem
+    return Report(history)
 
 
 def _print_report(report: Report, style: str, output: str | None, quiet: bool) -> None:
     if output is not None:
-        with whole_file(output) as file:
-            file.write(_rendered(report, style, color=False))
+        save_text(_rendered(report, style, color=False), output)
     elif not quiet:
         print_text(_rendered(report, style, color=sys.stdout.isatty()), end="\n" if style == "json" else "")
     if style == "github":
-        from .render.github import SUMMARY, append_summary
-
-        try:
-            append_summary(report)
-        except OSError as error:
-            raise CommandError(
-                f"the summary {os.environ.get(SUMMARY)!r} cannot be written: {error.strerror}",
-                f"{SUMMARY} must name a file that may be written to; GitHub's runner sets it.",
-            ) from None
+        save_summary(report.history)
 
 
 @main.command("rule-source")
-@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it to FILE, not to stdout.")
+@output_option
 def print_rule_source(output: str | None) -> None:
     """Print the rule as one Python source file, as SageMaker Debugger takes a custom rule."""
     from .sagemaker.configuration import rule_source
 
-    _write_text(rule_source(), output)
+    _print_or_save(rule_source(), output)
 
 
 @main.command("rule-config")
@@ -245,7 +221,7 @@ def print_rule_source(output: str | None) -> None:
 )
 @click.option("--email", metavar="ADDRESS", help="Send a message there when the rule fires.")
 @click.option("--sms", metavar="NUMBER", help="Send a message to this telephone (+, country's code, digits).")
-@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write it to FILE, not to stdout.")
+@output_option
 def print_rule_configuration(output: str | None, **options: Any) -> None:
     """Print the JSON that makes SageMaker Debugger run the rule beside a training job.
 
@@ -266,15 +242,14 @@ def print_rule_configuration(output: str | None, **options: Any) -> None:
         ) from None
     for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
-    _write_text(json.dumps(configuration, indent=2) + "\n", output)
+    _print_or_save(json.dumps(configuration, indent=2) + "\n", output)
 
 
-def _write_text(text: str, output: str | None) -> None:
+def _print_or_save(text: str, output: str | None) -> None:
     if output is None:
         print_text(text, end="")
-        return
-    with whole_file(output) as file:
-        file.write(text)
+    else:
+        save_text(text, output)
 
 
 def _rendered(report: Report, style: str, color: bool) -> str:
@@ -284,7 +259,7 @@ def _rendered(report: Report, style: str, color: bool) -> str:
     from .render.text import render_text
 
     width = os.get_terminal_size(sys.stdout.fileno()).columns if color else None
-    return render_text(report, width, color and "NO_COLOR" not in os.environ)
+    return render_text(report.history, width, color and "NO_COLOR" not in os.environ)
 
 
 @contextlib.contextmanager
@@ -307,52 +282,3 @@ def _dask_executor(address: str | None) -> Iterator[Executor | None]:
         ) from None
     with client:
         yield client.get_executor(pure=False)
-
-
-@contextlib.contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a progress bar on stderr, where that is a terminal; it goes when done."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from .render.progress import terminal_bar
-
-    with terminal_bar() as step_done:
-        yield step_done
-
-
-def _require_bokeh() -> None:
-    from .render.page.chart import MissingExtraError, require_bokeh
-
-    try:
-        require_bokeh()
-    except MissingExtraError as error:
-        raise CommandError(f"'--html' needs {error.name}, which is not installed", error.remedy) from None
-
-
-def _write_tensorboard(report: Report, folder: str) -> None:
-    from .render.tensorboard import write_tensorboard
-
-    try:
-        write_tensorboard(report, folder)
-    except OSError as error:
-        raise CommandError(
-            f"{folder!r} cannot be written: {error.strerror}", "Name a folder that may be made and written to."
-        ) from None
-
-
-def _write_history(report: Report, path: str) -> None:
-    from .render.json import write_csv, write_json_lines
-
-    if path.endswith(".parquet"):
-        try:
-            import pyarrow  # noqa: F401  (pandas would name it among others)
-        except ImportError:
-            raise CommandError(
-                "writing Parquet needs pyarrow, which is not installed", "pip install 'weight-update-ratio[parquet]'"
-            ) from None
-        with whole_file(path, "wb") as file:
-            report.comparisons().to_parquet(file, index=False)
-    else:
-        with whole_file(path) as file:
-            (write_csv if path.endswith(".csv") else write_json_lines)(report, file)

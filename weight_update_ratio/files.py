@@ -1,80 +1,56 @@
-"""What the command writes: errors in a form of their own, stdout that may fail, and files whole or not at all."""
+"""A file is written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import tempfile
+import stat
 from typing import IO, Any, Iterator
-
-import click
-
-
-class CommandError(click.ClickException):
-    """One message, an empty line and one remedy; exit code 2, as for all that could not be judged."""
-
-    exit_code = 2
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.remedy = remedy
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print the message and the remedy to stderr."""
-        from .render.text import printable
-
-        click.echo(f"Error: {printable(self.message)}\n\n{printable(self.remedy)}", file=file, err=True)
-
-
-def print_text(text: str, end: str) -> None:
-    """Print to stdout what its encoding can say; a reader that went away leaves the verdict as it is."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.replace("\u2500", "-").encode(encoding, "backslashreplace").decode(encoding)  # the tables' lines
-    try:
-        sys.stdout.write(text + end)
-        sys.stdout.flush()
-    except OSError as error:
-        # What Python still holds of it would fail once more, and change the exit code, when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise CommandError(
-                f"the report cannot be written to stdout: {error.strerror}", "Write it elsewhere with --output."
-            ) from None
 
 
 @contextlib.contextmanager
 def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
-    """Give a file that takes its name when it is whole, so that no reader ever finds half of one."""
+    """Give a file that takes its name when it is whole, so that no reader finds half of one.
+
+    Until then it has a temporary name in the same folder, which nobody can foretell. A file that is there keeps its
+    permissions, and a symbolic link stays a link. A pipe or a device is written to directly.
+
+    Args:
+        path: The file's name.
+        mode: "w" for text, which is written as UTF-8, or "wb" for bytes.
+
+    Raises:
+        OSError: The file cannot be written. Nothing of it is left, and a file that was there is as it was.
+    """
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-    temporary = None
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device is written to, not replaced
-            with open(path, mode, **text) as file:
-                yield file
-            return
-        target = os.path.realpath(path)  # a link stays one
-        folder, name = os.path.split(target)
-        with tempfile.NamedTemporaryFile(mode, dir=folder, prefix=f".{name[:100]}.", delete=False, **text) as file:
-            temporary = file.name
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, mode, **text) as file:
             yield file
-        os.chmod(temporary, 0o666 & ~_umask())
+        return
+    target = os.path.realpath(path)
+    permissions = _permissions(target)
+
+    def create(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o666 if permissions is None else permissions)
+
+    # The name is known before the file is made, so that a signal at any moment leaves no file. ``tempfile`` cannot
+    # promise that. "x" fails where there is a file or a link of this name.
+    temporary = os.path.join(os.path.dirname(target), f".writing.{os.urandom(8).hex()}")
+    try:
+        with open(temporary, mode.replace("w", "x"), opener=create, **text) as file:
+            yield file
+        if permissions is not None:
+            os.chmod(temporary, permissions)  # the umask has taken some away
         os.replace(temporary, target)
-    except OSError as error:
-        raise CommandError(
-            f"{path!r} cannot be written: {error.strerror}",
-            "Name a file in a folder that exists and may be written to.",
-        ) from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _permissions(path: str) -> int | None:
+    """Return the permissions of a file; None where there is none, and a new one gets what the umask leaves."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return None

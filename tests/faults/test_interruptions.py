@@ -63,7 +63,7 @@ class TestFullDisks:
     @needs_full
     @pytest.mark.parametrize("option", ["--output", "--history"])
     def test_an_output_file(self, option: str, tmp_path: Path) -> None:
-        """It is said, with a remedy."""
+        """The error names the file and a remedy."""
         link = tmp_path / "full.csv"
         link.symlink_to(FULL)
         result = run_command("check", HEALTHY, option, link)
@@ -74,7 +74,7 @@ class TestFullDisks:
 
     @pytest.mark.parametrize("option", ["--output", "--history"])
     def test_a_disk_that_fills_up(self, option: str, small_disk: Path, large: Path) -> None:
-        """What was there before is there, whole; and nothing half beside it."""
+        """What was there before is there and whole, and nothing else is in the folder."""
         file = small_disk / "out.csv"
         file.write_text("before")
         result = run_command("check", large, option, file, "--small-threshold", "0.5", "--format", "json")
@@ -89,7 +89,7 @@ class TestFullDisks:
     @needs_full
     @pytest.mark.parametrize(("trial", "style"), [(HEALTHY, "text"), (EXPLODING, "json")])
     def test_stdout(self, trial: Path, style: str) -> None:
-        """The report was not delivered: exit code 2, and no word of Python's."""
+        """The report was not delivered: exit code 2, without a message of Python's own."""
         with FULL.open("w") as full:
             result = subprocess.run(
                 [*COMMAND, "check", trial, "--format", style],
@@ -108,7 +108,7 @@ class TestClosedPipes:
     @pytest.mark.parametrize(("trial", "expected"), [(HEALTHY, 0), (EXPLODING, 1)])
     @pytest.mark.parametrize("style", ["text", "json"])
     def test_head(self, trial: Path, expected: int, style: str) -> None:
-        """The verdict is what it was, for a pipeline that looks at it."""
+        """The exit code is that of the verdict, also in a pipeline."""
         line = f"set -o pipefail; {sys.executable} -m weight_update_ratio check {trial} --format {style} | head -c 1"
         result = subprocess.run(
             ["bash", "-c", line], capture_output=True, env=ENVIRONMENT, encoding="utf-8", timeout=60
@@ -117,7 +117,7 @@ class TestClosedPipes:
 
     @pytest.mark.parametrize(("trial", "expected"), [(HEALTHY, 0), (EXPLODING, 1)])
     def test_a_reader_that_was_never_there(self, trial: Path, expected: int) -> None:
-        """Nothing is printed, and nothing is said."""
+        """Nothing is printed, and there is no error."""
         reading, writing = os.pipe()
         os.close(reading)
         with open(writing, "w") as pipe:
@@ -143,7 +143,7 @@ class TestSignals:
     def test_ends_the_command(
         self, large: Path, slow: Path, tmp_path: Path, moment: str, number: signal.Signals, expected: int
     ) -> None:
-        """What was there before is there, nothing half beside it, and no traceback."""
+        """What was there before is there, nothing else is in the folder, and there is no traceback."""
         file = tmp_path / "history.csv"
         file.write_text("before")
         process = self.start("check", large if moment == "writing" else slow, "--history", file)
@@ -161,7 +161,7 @@ class TestSignals:
         assert "before" == file.read_text()
 
     def test_a_job_that_is_followed(self, large: Path, tmp_path: Path) -> None:
-        """SIGTERM ends that too, without a word."""
+        """SIGTERM ends that too, and nothing is printed."""
         process = self.start("check", tmp_path / "none", "--follow")
         time.sleep(1.0)
         process.terminate()
@@ -169,7 +169,7 @@ class TestSignals:
         assert 143 == process.returncode
 
     def test_handlers_are_given_back(self) -> None:
-        """A program that calls the command in its own process keeps its own; in a thread none can be set."""
+        """A program that calls the command in its own process keeps its handlers; a thread cannot set any."""
         before = signal.getsignal(signal.SIGTERM)
         assert 0 == CliRunner().invoke(main, ["check", str(HEALTHY)]).exit_code
         assert before is signal.getsignal(signal.SIGTERM)

@@ -43,7 +43,7 @@ class FaultyProxy(ThreadingHTTPServer):
         self.lock = threading.Lock()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that hung up: it was told to."""
+        """Say nothing of a client that hung up: the plan asks for that."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -164,7 +164,7 @@ class TestTransientFaults:
         assert count["all"] > 60
 
     def test_a_slow_body_is_waited_for(self, proxy: FaultyProxy, uploaded: str) -> None:
-        """A body that comes slowly, but comes, is no fault."""
+        """A body that comes slowly is not a fault."""
         proxy.plan = lambda path, attempt: ("slow", 2) if "/events/000000000003" in path else None
         assert list(check_trial(uploaded)) == list(check_trial(RECORDED["pytorch_healthy"]))
         assert max(proxy.attempts[path] for path in proxy.attempts if "/events/000000000003" in path) == 1

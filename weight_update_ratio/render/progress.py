@@ -1,4 +1,4 @@
-"""A progress bar while a trial is checked: in a notebook HTML that is updated in place, elsewhere rich's on stderr."""
+"""A progress bar while a trial is checked: rich's on stderr, or in a notebook HTML that is updated in place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def progress_bar() -> contextlib.AbstractContextManager[Callable[[int, int], Non
 
 
 def pace(done: int, total: int, seconds: float) -> str:
-    """Return how fast it goes, and how long it will take at that pace.
+    """Return the pace so far, and the time that the rest takes at that pace.
 
     >>> pace(300, 1200, 2.0)
     '150 steps/s, 6 s left'
@@ -28,14 +28,14 @@ def pace(done: int, total: int, seconds: float) -> str:
         return ""
     rate = f"{done / seconds:,.{0 if done >= 10 * seconds else 1}f} steps/s"
     if done >= total:
-        return rate  # of a job that is followed more may come
+        return rate  # a job that is followed may save more
     left = seconds / done * (total - done)
     return f"{rate}, {left / 60:,.0f} min left" if left >= 100 else f"{rate}, {left:.0f} s left"
 
 
 @contextlib.contextmanager
 def terminal_bar() -> Iterator[Callable[[int, int], None]]:
-    """Give a progress bar on stderr; it goes when done."""
+    """Give a progress bar on stderr, which disappears at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -48,6 +48,16 @@ def terminal_bar() -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total, pace=pace(done, total, time.monotonic() - began))
 
         yield update
+
+
+@contextlib.contextmanager
+def optional_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a progress bar on stderr, or None where that is not a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with terminal_bar() as step_done:
+        yield step_done
 
 
 @contextlib.contextmanager
@@ -69,7 +79,7 @@ def _notebook_bar() -> Iterator[Callable[[int, int], None]]:
     try:
         yield update
     finally:
-        handle.update(HTML(_bar_html(*last, 0.0)))  # the pace of what is over is of no use, and differs at every run
+        handle.update(HTML(_bar_html(*last, 0.0)))  # without the pace, which differs at every run
 
 
 def _bar_html(done: int, total: int, seconds: float) -> str:

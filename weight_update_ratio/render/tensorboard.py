@@ -2,41 +2,38 @@
 
     {log10_ratio, update_norm, weight_norm}/TENSOR, by the judged mode's step
 
-TensorBoard skips smdebug's own event files, whose payloads carry no real checksum. These carry one. A record is small
-and there are as many as comparisons, so the records of one tensor are made side by side, as the rows of an array.
+TensorBoard skips smdebug's own event files, whose payloads carry no real checksum. These carry one. There is a small
+record for each comparison, so the records of one tensor are made side by side, as the rows of an array.
 
 Source: TensorFlow's ``record_writer.cc``, ``event.proto``, ``summary.proto``; protobuf's "Encoding".
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import struct
-import tempfile
 import time
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ..files import whole_file
 from ..judge.history import History
 from ..trial.checksum import CRC_TABLE, masked_crc32c
 from ..trial.event_file import record_header
 from ..trial.wire_format import encoded_varint
 
-Array = Any  # a NumPy array; its generic alias is no type before Python 3.9
+Array = Any  # a NumPy array; Python 3.8 cannot subscript its type
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
 SCALARS = ("log10_ratio", "update_norm", "weight_norm")
 
 
 def write_tensorboard(report: History, folder: str) -> None:
-    """Write a TensorBoard log folder; several workers become a run each, in folders of their names.
+    """Write a TensorBoard log folder. Each of several workers gets a run of its own, in a folder of its name.
 
-    Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Non-finite values are written as they
-    are: log10 of a ratio of zero is -inf, of one that is NaN NaN. A file takes its name when it is whole, and takes the
-    place of one from an earlier call.
+    Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Values that are not finite stay as
+    they are; log10 of a zero ratio is -inf. A file replaces one from an earlier call when it is whole.
 
     Raises:
         OSError: The folder cannot be made or written to.
@@ -46,12 +43,12 @@ def write_tensorboard(report: History, folder: str) -> None:
     for number in np.unique(workers).tolist():
         run = os.path.join(folder, run_name(names, number)) if len(names) > 1 else folder
         os.makedirs(run, exist_ok=True)
-        with _whole_file(os.path.join(run, FILE_NAME)) as file:
+        with whole_file(os.path.join(run, FILE_NAME), "wb") as file:
             _write_events(report, np.flatnonzero(workers == number), file)
 
 
 def run_name(workers: list[str], number: int) -> str:
-    """Return the folder's name of a worker's run; numbered where another's would be the same.
+    """Return the name of the folder for a worker's run; it has a number where another worker's name would be the same.
 
     >>> run_name(["/job:worker/task:0", "..", "/job:worker.task:0"], 2)
     'job-worker-task-0_2'
@@ -62,7 +59,7 @@ def run_name(workers: list[str], number: int) -> str:
 
 def _write_events(report: History, rows: Array, file: IO[bytes]) -> None:
     """Write the comparisons of ``rows``: first the event that gives the file's version, then tensor by tensor."""
-    now = struct.pack("<Bd", 0x09, time.time())  # field 1, wall_time: when it was written, for when it was is not known
+    now = struct.pack("<Bd", 0x09, time.time())  # field 1, wall_time: now, for a report does not know when a step was
     file.write(_record(now + _bytes_field(3, b"brain.Event:2")))
     tensors = np.asarray(report.columns["tensor"])[rows]
     steps = np.asarray(report.columns["step"])[rows]
@@ -133,16 +130,3 @@ def _record(payload: bytes) -> bytes:
 
 def _bytes_field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2]) + encoded_varint(len(content)) + content
-
-
-@contextlib.contextmanager
-def _whole_file(path: str) -> Any:
-    """Give a file that takes its name when it is whole; until then its name is none that TensorBoard reads."""
-    with tempfile.NamedTemporaryFile("wb", dir=os.path.dirname(path) or ".", prefix=".writing.", delete=False) as file:
-        try:
-            yield file
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    Path(file.name).chmod(0o644)
-    os.replace(file.name, path)

@@ -1,0 +1,61 @@
+"""Every comparison of a report as a file: JSON lines, CSV or Parquet. Programs read these."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import IO
+
+from ..files import whole_file
+from ..judge.history import History
+from .json import strict
+
+HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
+
+
+class MissingParquetError(ImportError):
+    """The library that writes Parquet is not installed.
+
+    Attributes:
+        remedy: How to install it.
+    """
+
+    remedy = "pip install 'weight-update-ratio[parquet]'"
+
+    def __str__(self) -> str:
+        return "writing Parquet needs pyarrow, which is not installed"
+
+
+def write_history(report: History, path: str) -> None:
+    """Write every comparison to a file, in the format of its ending: one of ``HISTORY_ENDINGS``.
+
+    Raises:
+        OSError: The file cannot be written.
+        MissingParquetError: The file is Parquet, and pyarrow is not installed.
+    """
+    if path.endswith(".parquet"):
+        try:
+            import pyarrow  # noqa: F401  (pandas would name other libraries as well)
+        except ImportError:
+            raise MissingParquetError from None
+        with whole_file(path, "wb") as file:
+            report.comparisons().to_parquet(file, index=False)
+        return
+    write = write_csv if path.endswith(".csv") else write_json_lines
+    with whole_file(path) as file:
+        write(report, file)
+
+
+def write_json_lines(report: History, file: IO[str]) -> None:
+    """Write every comparison as a line of strict JSON."""
+    for row in report:
+        file.write(json.dumps(strict(row._asdict()), allow_nan=False) + "\n")
+
+
+def write_csv(report: History, file: IO[str]) -> None:
+    """Write every comparison as a row of CSV with a header; floats keep their last digit."""
+    from ..judge.comparison import Comparison
+
+    writer = csv.writer(file)
+    writer.writerow(Comparison._fields)
+    writer.writerows(report)
