@@ -12,27 +12,27 @@ from tests.conftest import RECORDED, found_comparisons, recorded_truth
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.judge.comparison import Comparison, JudgedStep, Skipped
-from weight_update_ratio.judge.history import COLUMN_TYPES
+from weight_update_ratio.judge.history import COLUMN_TYPES, History
 from weight_update_ratio.judge.references import Pair
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.trial.folder import SavedTensor
+from weight_update_ratio.trial.timeline import SavedTensor
 
 
 def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:
     """Return a report of (step, ratio, verdict) rows of the tensor "w", whose reference norm is 1, or given fourth."""
-    report = Report("trial", Parameters())
-    report.mode = "TRAIN"
+    history = History("trial", Parameters())
+    history.mode = "TRAIN"
     for step, ratio, verdict, *norm in rows:
         saved = SavedTensor("w", "worker_0", "TRAIN", step, step, "file", 0, 0)
         row = Comparison(
             "w", "worker_0", "TRAIN", step, step - 1, step, ratio, norm[0] if norm else 1.0, ratio, verdict
         )
-        report.add([Pair(saved, saved, False)], JudgedStep([row], [], []))
+        history.add([Pair(saved, saved, False)], JudgedStep([row], [], []))
     for each in skipped:
-        report.add_skipped(each)
-    report.add_unreadable(list(unreadable))
-    return report
+        history.add_skipped(each)
+    history.add_unreadable(list(unreadable))
+    return Report(history)
 
 
 class TestHistory:
@@ -52,14 +52,14 @@ class TestHistory:
 
     def test_an_empty_frame_has_the_columns(self) -> None:
         """Nothing compared is no error here."""
-        frame = Report("trial", Parameters()).comparisons()
+        frame = Report(History("trial", Parameters())).comparisons()
         assert (list(Comparison._fields), 0) == (list(frame.columns), len(frame))
 
     def test_a_comparison_costs_64_bytes_at_most(self) -> None:
         """What the columns hold of each."""
         report = report_of((1, 0.5, "ok"))
-        assert sum(column.itemsize for column in report.columns.values()) <= 64
-        assert [name for name, _ in COLUMN_TYPES] == list(report.columns)
+        assert sum(column.itemsize for column in report.history.columns.values()) <= 64
+        assert [name for name, _ in COLUMN_TYPES] == list(report.history.columns)
 
 
 class TestViolations:
@@ -178,7 +178,7 @@ class TestVerdict:
     def test_renderings(self) -> None:
         """A report gives its own renderings."""
         report = check_trial(RECORDED["pytorch_frozen"])
-        assert report.to_dict()["counts"] == json.loads(report.to_json())["counts"] == report.counts
+        assert json.loads(report.to_json())["counts"] == report.counts
         assert report.to_text().startswith("FIRED")
         assert max(map(len, report.to_text(80).splitlines()[2:5])) <= 80
 

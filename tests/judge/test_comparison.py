@@ -10,22 +10,21 @@ import pytest
 
 from tests.conftest import exact_norm, random_walk
 from weight_update_ratio.judge import comparison
-from weight_update_ratio.judge.comparison import Comparison, Skipped, judge_pairs
-from weight_update_ratio.judge.references import Pair
+from weight_update_ratio.judge.comparison import Comparer, Comparison, Skipped
+from weight_update_ratio.judge.references import step_pairs
 from weight_update_ratio.parameters import Parameters, parse_parameters
 from weight_update_ratio.trial.disk import DiskStorage
-from weight_update_ratio.trial.folder import NO_RANGE, TrialFolder
+from weight_update_ratio.trial.folder import TrialFolder
+from weight_update_ratio.trial.timeline import NO_RANGE
 
 
 def judged(trial: Any, parameters: Parameters | None = None, uncertain: bool = False, start: int | None = None) -> Any:
     """Return what is found of the tensors at step 1, against those at step 0."""
     folder = TrialFolder(DiskStorage(str(trial.path)), parameters or Parameters())
-    before = {saved.tensor: saved for saved in folder.saved(0).tensors}
-    after = folder.saved(1).tensors
+    pairs = [pair._replace(uncertain=uncertain) for pair in step_pairs(folder, "TRAIN", 1)]
     if start is not None:
-        after[0].start = start
-    pairs = [Pair(saved, before.get(saved.tensor), uncertain) for saved in after]
-    return judge_pairs(folder.storage, pairs, folder.parameters)
+        pairs[0] = pairs[0]._replace(saved=pairs[0].saved._replace(start=start))
+    return Comparer(folder.storage, folder.parameters).compare(pairs)
 
 
 class TestComparison:
@@ -96,7 +95,7 @@ class TestNotCompared:
     def test_an_uncertain_reference(self, write_trial: Any) -> None:
         """A ratio against a step that may be the wrong one is not given."""
         found = judged(write_trial({"w": [1.0, 2.0]}), uncertain=True)
-        reason = "has no certain reference: the index file of a step before it is unreadable or wrong"
+        reason = "has no certain reference: the index file of a step before it is lost or broken"
         assert [reason] == [entry.reason for entry in found.unreadable]
 
     def test_no_range_of_bytes(self, write_trial: Any) -> None:
@@ -110,3 +109,20 @@ class TestNotCompared:
         trial = write_trial({"w": [np.array(["text"]), np.zeros(1)]})
         (entry,) = judged(trial).unreadable
         assert ("w", 0) == (entry.tensor, entry.global_step)
+
+
+class TestSteps:
+    @pytest.mark.parametrize("num_steps", [None, 1, 3])
+    @pytest.mark.parametrize("kept_bytes", [0, 1 << 20])
+    def test_what_is_kept_from_the_step_before_changes_nothing(
+        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, num_steps: int | None, kept_bytes: int
+    ) -> None:
+        """Steps in order, which keep elements and norms, give the rows of a comparer that is new at each step."""
+        tensors = {"every": random_walk(), "third": random_walk(seed=1), "grows": lambda step: np.ones(step // 4 + 1)}
+        trial = write_trial(tensors, steps=12, intervals={"third": 3}, workers=("a", "b"))
+        folder = TrialFolder(DiskStorage(str(trial.path)), Parameters(num_steps=num_steps))
+        monkeypatch.setattr(comparison, "KEPT_BYTES", kept_bytes)
+        comparer = Comparer(folder.storage, folder.parameters)
+        for step in folder.steps:
+            pairs = step_pairs(folder, "TRAIN", step)
+            assert comparer.compare(pairs) == Comparer(folder.storage, folder.parameters).compare(pairs)

@@ -67,13 +67,13 @@ class TestNoTrial:
             check_trial(tmp_path / "nowhere")
 
     def test_a_file(self) -> None:
-        """A file is no trial folder."""
+        """A file is not a trial folder."""
         with pytest.raises(TrialError, match="is a file, not a trial folder"):
             check_trial(__file__)
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         """A folder that has nothing of a trial is none."""
-        with pytest.raises(TrialError, match="is no trial: it has neither 'collections' nor 'index'") as caught:
+        with pytest.raises(TrialError, match="is not a trial: it has neither 'collections' nor 'index'") as caught:
             check_trial(tmp_path)
         assert "out_dir" in caught.value.remedy
 

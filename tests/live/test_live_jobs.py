@@ -28,11 +28,10 @@ from tests.conftest import (
     random_walk,
 )
 from tests.reports import invoke_command
-from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial, steps
-from weight_update_ratio.judge.references import JudgedMode
+from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.trial.disk import DiskStorage
-from weight_update_ratio.trial.folder import TrialFolder
+from weight_update_ratio.trial.folder import POLL_SECONDS, TrialFolder
 
 pytestmark = needs_writing
 
@@ -240,9 +239,9 @@ class TestComplete:
         self, live: TrialWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A worker that never writes again holds up the other so many steps."""
-        from weight_update_ratio import follow as follow_module
+        from weight_update_ratio.trial import folder
 
-        monkeypatch.setattr(follow_module, "MOST_INCOMPLETE", 3)
+        monkeypatch.setattr(folder, "MOST_INCOMPLETE", 3)
         follower = Background(live)
         for step in range(8):
             save(live, step, workers=1)
@@ -253,7 +252,7 @@ class TestComplete:
 
     @pytest.mark.parametrize("num_steps", [None, 3])
     def test_steps_of_no_mode_before_the_first_of_training(self, live: TrialWriter, num_steps: int | None) -> None:
-        """What was judged of them was no training, and is forgotten."""
+        """They are not training: what was judged of them does not count."""
         follower = Background(live, num_steps=num_steps)
         for step in range(3):
             save(live, step, mode="GLOBAL")
@@ -303,18 +302,14 @@ class TestComplete:
 
     def test_an_index_file_that_comes_late(self, live: TrialWriter) -> None:
         """While a later one of its worker is there and it is not, its event file has lost it."""
-        from weight_update_ratio.parameters import Parameters
-        from weight_update_ratio.trial.disk import DiskStorage
-        from weight_update_ratio.trial.folder import TrialFolder
-
         for step in range(3):
             save(live, step)
         os.rename(index_file(live.path, 1), live.path / "hidden")
         folder = TrialFolder(DiskStorage(str(live.path)), Parameters())
-        assert ["worker_0"] == folder.saved(1).broken_workers
+        assert {"worker_0": [1]} == folder.broken
         os.rename(live.path / "hidden", index_file(live.path, 1))
         folder.refresh()
-        assert [] == folder.saved(1).broken_workers
+        assert {"worker_0": []} == folder.broken
         live.end()
         folder.refresh()
         assert folder.ended
@@ -348,13 +343,13 @@ class TestTheEndOfPatience:
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         """As for a check."""
-        with pytest.raises(TrialError, match="is no trial"):
+        with pytest.raises(TrialError, match="is not a trial"):
             follow_trial(tmp_path, timeout=0.1, poll=POLL)
 
     def test_an_ended_job_without_collections(self, tmp_path: Path) -> None:
         """Nothing is waited for."""
         (tmp_path / "training_job_end.ts").touch()
-        with pytest.raises(TrialError, match="is no trial"):
+        with pytest.raises(TrialError, match="is not a trial"):
             follow_trial(tmp_path, timeout=60)
 
     def test_collections_that_come_late(self, tmp_path: Path) -> None:
@@ -418,7 +413,7 @@ class TestTheEndOfPatience:
     def test_an_ended_trial(self) -> None:
         """It is judged at once."""
         report = follow_trial(RECORDED["pytorch_healthy"], timeout=60)
-        assert report.to_dict() == check_trial(RECORDED["pytorch_healthy"]).to_dict()
+        assert report.to_json() == check_trial(RECORDED["pytorch_healthy"]).to_json()
 
 
 class TestCtrlC:
@@ -448,7 +443,7 @@ class TestCtrlC:
         assert "Traceback" not in errors
 
     def test_twice(self, live: TrialWriter) -> None:
-        """The second is as ever, and the handler is what it was before."""
+        """The second is raised, and the handler is what it was before."""
         save(live, 0)
         before = signal.getsignal(signal.SIGINT)
 
@@ -474,7 +469,8 @@ class TestTheRule:
         """Let the rule look often for an event file that is not there."""
         from weight_update_ratio import rule
 
-        monkeypatch.setattr(rule, "EVENT_FILE_SECONDS", POLL)
+        monkeypatch.setattr(rule, "POLL_SECONDS", POLL)
+        monkeypatch.setattr(rule, "EVENT_FILE_LOOKS", 30)
 
     @pytest.mark.usefixtures("quick")
     @pytest.mark.parametrize("comes", ["late", "never", "passed over"])
@@ -493,7 +489,7 @@ class TestTheRule:
         os.rename(event_file(live.path, 2), hidden)
         if comes == "passed over":
             save(live, 3)
-            rule._folder.refresh()
+            rule.invoke_at_step(3)
         timer = threading.Timer(4 * POLL, lambda: os.rename(hidden, event_file(live.path, 2)))
         if comes == "late":
             timer.start()
@@ -505,30 +501,9 @@ class TestTheRule:
         assert seconds < POLL if comes == "passed over" else seconds > 3 * POLL
 
 
-class TestModesOfHalfASaveStep:
-    def test_a_step_that_one_worker_saved_is_looked_at_again(self, trial_writer: Any) -> None:
-        """Its other worker may have trained there: the mode is that of the finished trial."""
-        writer = trial_writer().collections({"weights": ["w"]}, workers=("a", "b"))
-        writer.save(0, {"w": [1.0]}, mode="EVAL", worker="a")
-        folder = TrialFolder(DiskStorage(str(writer.path)), Parameters())
-        mode = JudgedMode(folder)
-        assert mode.now(finished=False) is None
-        writer.save(0, {"w": [1.0]}, mode="TRAIN", worker="b")
-        folder.refresh(0)
-        assert mode.now(finished=False) == "TRAIN"
-
-    def test_steps_that_wait_for_workers_are_bounded(self, trial_writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A worker that never saves does not make the others' steps be kept for ever."""
-        monkeypatch.setattr(steps, "MOST_PARTIAL", 3)
-        writer = trial_writer().collections({"weights": ["w"]}, workers=("a", "b"))
-        for step in range(6):
-            writer.save(step, {"w": [1.0]}, mode="EVAL", worker="a")
-        mode = JudgedMode(TrialFolder(DiskStorage(str(writer.path)), Parameters()))
-        assert mode.now(finished=False) is None
-        assert list(mode._partial) == [3, 4, 5]
-
+class TestTheFirstTrainStep:
     def test_the_rule_takes_back_what_it_judged_before_the_job_began_to_train(self, trial_writer: Any) -> None:
-        """Steps of no mode are no training: their rows and firings go when the first TRAIN step comes."""
+        """The rows and firings of GLOBAL steps go when the first TRAIN step comes."""
         writer = trial_writer().collections({"weights": ["w"]})
         for step, value in enumerate((0.0, 0.0)):
             writer.save(step, {"w": [value]}, mode="GLOBAL", mode_step=step)
@@ -537,7 +512,7 @@ class TestModesOfHalfASaveStep:
         for step, value in enumerate((1.0, 1.01, 1.02), 2):
             writer.save(step, {"w": [value]}, mode="TRAIN", mode_step=step - 2)
         writer.end()
-        rule._listed = -10.0
+        time.sleep(POLL_SECONDS)  # it lists the index again
         assert [rule.invoke_at_step(step) for step in (2, 3, 4, 1)] == [False] * 4
         assert (rule.report["RuleTriggered"], rule.report["Datapoints"]) == (0, 2)
         assert found_comparisons(rule.comparisons()) == found_comparisons(check_trial(writer.path))
