@@ -91,7 +91,7 @@ class TestExitCodes:
     def test_no_trial(self, tmp_path: Path) -> None:
         """An empty folder, a path that is not there, a file."""
         for path, words in (
-            (tmp_path, "is no trial: it has neither 'collections' nor 'index'"),
+            (tmp_path, "is not a trial: it has neither 'collections' nor 'index'"),
             (tmp_path / "nowhere", "does not exist"),
             (__file__, "is a file, not a trial folder"),
             ("", "the trial folder '' does not exist"),
@@ -191,7 +191,7 @@ Not changed at all: frozen (requires_grad or trainable is off), not given to the
     def test_json_alone_on_stdout(self, name: str) -> None:
         """Whatever the verdict, stdout is one strict JSON document."""
         done = run_command("check", RECORDED[name], "--format", "json")
-        document = json.loads(done.stdout, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+        document = json.loads(done.stdout, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
         assert len(recorded_truth(name)) == document["counts"]["comparisons"]
         assert {0: (False, True), 1: (True, True), 2: (False, False)}[done.returncode] == (
             document["fired"],
@@ -340,7 +340,7 @@ class TestOptions:
         options = [part for name, value in arguments.items() for part in ("--" + name.replace("_", "-"), value)]
         done = run_here("check", trial.path, "--format", "json", *options)
         expected = check_trial(trial.path, **arguments)  # type: ignore[arg-type]
-        assert expected.to_dict() == {**json.loads(done.stdout), "trial": str(trial.path)}
+        assert json.loads(expected.to_json()) == {**json.loads(done.stdout), "trial": str(trial.path)}
         assert 10 == expected.counts["comparisons"]
 
     def test_version(self) -> None:

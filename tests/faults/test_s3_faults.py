@@ -1,6 +1,6 @@
 """Faults of S3 and of the way to it: retried within bounds, then reported; never a wrong number.
 
-A small proxy stands before moto's server and does to each request what the test's plan says.
+A small proxy in front of moto's server does to each request what the test's plan says.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class TestNames:
 
     @pytest.mark.parametrize("missing", ["nowhere", "file", "nowhere/below"])
     def test_no_folder_has_no_names(self, folder: Path, missing: str) -> None:
-        """A trial may have no such folder yet."""
+        """A live trial may not have the folder yet."""
         assert [] == DiskStorage(str(folder)).names(missing)
 
     def test_after_a_name(self, folder: Path) -> None:

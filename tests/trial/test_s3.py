@@ -32,7 +32,7 @@ class TestRows:
         """A recorded trial gives the same report from S3 as from disk, but for its name."""
         report = check_trial(s3.upload(RECORDED[name], f"rows/{name}"))
         on_disk = check_trial(RECORDED[name])
-        assert report.to_dict()["counts"] == on_disk.to_dict()["counts"]
+        assert report.counts == on_disk.counts
         np.testing.assert_equal(list(map(tuple, report)), list(map(tuple, on_disk)))
 
     @pytest.mark.parametrize("name", ["pytorch_exploding", "tf_keras"])
@@ -184,7 +184,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("uri", "environment", "message"),
         [
-            ("s3://trials/nothing/here", {}, "is no trial: it has neither 'collections' nor 'index'"),
+            ("s3://trials/nothing/here", {}, "is not a trial: it has neither 'collections' nor 'index'"),
             ("s3://no-such-bucket/x", {}, "there is no bucket 'no-such-bucket'"),
             ("s3:///x", {}, "'' is not a bucket's name"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect to the endpoint URL"),
@@ -246,7 +246,7 @@ class TestStorage:
         s3.client.put_object(Bucket=s3.bucket, Key="kept/a", Body=b"new")
         storage.discard("a")
         assert storage.read("a") == b"new"
-        monkeypatch.setattr(s3_storage, "KEPT_BYTES", 0)
+        monkeypatch.setattr(s3_storage, "KEPT_SMALL_BYTES", 0)
         before = len(s3.requests())
         assert [storage.read("b"), storage.read("b")] == [b"b", b"b"]
         assert len(s3.requests()) - before == 2

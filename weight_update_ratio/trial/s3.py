@@ -24,7 +24,7 @@ from .disk import DiskStorage
 from .storage import SMALL_FILE, Storage
 
 HELD_BYTES = 256 << 20
-KEPT_BYTES = 32 << 20  # of small objects, compressed
+KEPT_SMALL_BYTES = 32 << 20  # of small objects, compressed
 GAP = 1 << 20  # an unwanted stretch that is longer is not fetched
 REQUESTS_AT_ONCE = 16
 PAGE_KEYS = 1000  # of a LIST; S3 gives no more
@@ -113,7 +113,7 @@ class S3Storage(Storage):
         future = self._small.pop(name, None)
         content = future.result() if future is not None else self._get(name, None)
         packed = zlib.compress(content, 1)
-        if self._kept_bytes + len(packed) <= KEPT_BYTES:
+        if self._kept_bytes + len(packed) <= KEPT_SMALL_BYTES:
             self._kept[name] = packed
             self._kept_bytes += len(packed)
         return content
@@ -320,6 +320,6 @@ def open_storage(location: str) -> Storage:
     """Return the storage of a trial folder: a path on disk, or s3://bucket/prefix.
 
     Raises:
-        TrialError: There is no such folder, or S3 does not let it be read.
+        TrialError: The folder does not exist, or S3 does not let it be read.
     """
     return S3Storage(location) if location.startswith("s3://") else DiskStorage(location)
