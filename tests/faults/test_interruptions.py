@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import RECORDED, REPOSITORY, needs_writing, run_command, write_whole_trial
+from tests.s3_server import CREDENTIALS
 from weight_update_ratio.cli import main
 
 HEALTHY = RECORDED["pytorch_healthy"]
@@ -28,7 +31,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="only Linux has a devi
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a trial whose check takes some seconds, and whose history a second."""
+    """Give a trial whose history does not fit on the small disk, and takes a moment to write."""
     weights = np.ones(3000, np.float32)
     names = [f"w{n}" for n in range(40)]
     tensors = {name: (lambda step: weights * np.float32(1 + step / 1000)) for name in names}
@@ -36,15 +39,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a trial whose check takes ten seconds: a pattern backtracks on a tensor's name."""
-    trial = write_whole_trial(
-        tmp_path_factory.mktemp("slow") / "trial",
-        {"a" * 60 + "!": [np.ones(3)]},
-        collections={},
-        include_regex={"weights": ["(a+)+$"]},
-    )
-    return trial.path
+def silent_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Give a server in the place of S3 that never answers: a check of a trial there waits."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        monkeypatch.setitem(ENVIRONMENT, "AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        for name, value in CREDENTIALS.items():
+            monkeypatch.setitem(ENVIRONMENT, name, value)
+        yield server
 
 
 @pytest.fixture
@@ -141,20 +143,26 @@ class TestSignals:
     @pytest.mark.parametrize("moment", ["judging", "writing"])
     @pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 2)])
     def test_ends_the_command(
-        self, large: Path, slow: Path, tmp_path: Path, moment: str, number: signal.Signals, expected: int
+        self,
+        large: Path,
+        silent_server: socket.socket,
+        tmp_path: Path,
+        moment: str,
+        number: signal.Signals,
+        expected: int,
     ) -> None:
         """What was there before is there, nothing else is in the folder, and there is no traceback."""
         file = tmp_path / "history.csv"
         file.write_text("before")
-        process = self.start("check", large if moment == "writing" else slow, "--history", file)
-        deadline = time.monotonic() + 30
-        if moment == "writing":
-            while len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:
+        process = self.start("check", large if moment == "writing" else "s3://trials/x", "--history", file)
+        with contextlib.ExitStack() as stack:
+            if moment == "judging":
+                stack.enter_context(silent_server.accept()[0])
+            deadline = time.monotonic() + 30
+            while moment == "writing" and len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:
                 time.sleep(0.001)
-        else:
-            time.sleep(1.5)
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=5)
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=5)
         assert (expected, "") == (process.returncode, output)
         assert "Traceback" not in errors
         assert ["history.csv"] == os.listdir(tmp_path)
