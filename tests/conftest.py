@@ -27,7 +27,7 @@ RECORDED = {
     folder.name: folder
     for parent in (REPOSITORY / "examples" / "trials", REPOSITORY / "tests" / "trials")
     for folder in sorted(parent.iterdir())
-    if folder.is_dir() and folder.name != "truth"
+    if folder.is_dir() and folder.name not in ("truth", "hooks")
 }
 TRUTH = REPOSITORY / "tests" / "trials" / "truth"
 CAN_WRITE = hasattr(np.ndarray, "tostring")

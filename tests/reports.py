@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from weight_update_ratio.cli import main
 from weight_update_ratio.judge.comparison import Comparison, JudgedStep
+from weight_update_ratio.judge.history import History
 from weight_update_ratio.judge.ratio import ratio_verdict
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
@@ -32,12 +33,12 @@ def made_report(
 ) -> Report:
     """Return a report of these ratios, the first at step 1, each against the step before; None: not compared."""
     parameters = parameters or Parameters()
-    report = Report("made/trial", parameters)
-    report.mode = "TRAIN"
-    report.tensors = {tensor: number for number, tensor in enumerate(ratios)}
-    report.workers = {worker: number for number, worker in enumerate(workers)}
-    report.steps = max(map(len, ratios.values()))
-    for step in range(report.steps):
+    history = History("made/trial", parameters)
+    history.mode = "TRAIN"
+    history.tensors = {tensor: number for number, tensor in enumerate(ratios)}
+    history.workers = {worker: number for number, worker in enumerate(workers)}
+    history.steps = max(map(len, ratios.values()))
+    for step in range(history.steps):
         rows = []
         for worker in workers:
             for tensor, values in ratios.items():
@@ -50,8 +51,8 @@ def made_report(
                             tensor, worker, "TRAIN", *steps, ratio * (weight_norm or 1e-9), weight_norm, ratio, verdict
                         )
                     )
-        report.add([], JudgedStep(rows, [], []))
-    return report
+        history.add([], JudgedStep(rows, [], []))
+    return Report(history)
 
 
 def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False) -> Report:
@@ -59,11 +60,11 @@ def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False)
 
     ``scattered`` gives it violations of all kinds everywhere, the most that a picture has to hold; not their groups.
     """
-    report = Report("large/trial", Parameters())
-    report.mode = "TRAIN"
-    report.tensors = {f"encoder.layers.{i // 6}.block.{i % 6}.weight": i for i in range(tensors)}
-    report.workers = {"worker_0": 0}
-    report.steps = steps + 1
+    history = History("large/trial", Parameters())
+    history.mode = "TRAIN"
+    history.tensors = {f"encoder.layers.{i // 6}.block.{i % 6}.weight": i for i in range(tensors)}
+    history.workers = {"worker_0": 0}
+    history.steps = steps + 1
     count = tensors * steps
     random = np.random.default_rng(0)
     step = np.repeat(np.arange(1, steps + 1), tensors)
@@ -86,9 +87,9 @@ def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False)
         "ratio": ratio,
         "verdict": verdict,
     }
-    for name, column in report.columns.items():
+    for name, column in history.columns.items():
         column.frombytes(values[name].astype(column.typecode).tobytes())
-    return report
+    return Report(history)
 
 
 def invoke_command(*arguments: str) -> Any:

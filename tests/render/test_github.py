@@ -59,7 +59,7 @@ class TestRenderGithub:
 
     def test_names_make_no_command_of_their_own(self) -> None:
         names = [*HOSTILE, "\n::stop-commands::x", "100%\r\n::add-mask::y", "%0A::error::z"]
-        text = render_github(made_report({name: [20.0] for name in names}))
+        text = render_github(made_report({name: [20.0] for name in names}).history)
         assert {name for name, _, _ in _read(text)} == {"error", "notice"}
         assert any("%0A::error::z" in data for _, _, data in _read(text))
         assert "\x1b" not in text

@@ -54,18 +54,18 @@ class TestDocument:
             "unreadable": [],
         }
         report = check_trial(RECORDED["pytorch_frozen"], tensor_regex="conv1,fc1")
-        assert expected == {**parsed(render_json(report)), "trial": "TRIAL"}
+        assert expected == {**parsed(render_json(report.history)), "trial": "TRIAL"}
 
     def test_nan_is_a_string(self) -> None:
         """Strict JSON has no NaN."""
-        document = parsed(render_json(check_trial(RECORDED["pytorch_exploding"])))
+        document = parsed(render_json(check_trial(RECORDED["pytorch_exploding"]).history))
         assert {"nan"} == {g["worst_ratio"] for g in document["violations"] if g["verdict"] == "not_finite"}
 
     def test_what_was_skipped_and_unreadable(self, write_trial: Any) -> None:
         """Each with its names."""
         trial = write_trial({"w": random_walk(), "e": lambda step: []}, steps=3)
         event_file(trial.path, 2).write_bytes(b"")
-        document = parsed(render_json(check_trial(trial.path)))
+        document = parsed(render_json(check_trial(trial.path).history))
         skipped = {"tensor": "e", "worker": "worker_0", "reason": "no elements"}
         assert [{**skipped, "first_step": 1, "last_step": 1, "count": 1}] == document["skipped"]
         assert [("w", "worker_0", 2), ("e", "worker_0", 2)] == [
@@ -75,7 +75,7 @@ class TestDocument:
 
     def test_why_nothing_was_compared(self) -> None:
         """The problem stands in the document."""
-        document = parsed(render_json(check_trial(RECORDED["xgboost"])))
+        document = parsed(render_json(check_trial(RECORDED["xgboost"]).history))
         assert "no tensor of the collection 'weights' was saved" in document["problem"]
         assert ({}, {}) == ({}, {key: document[key] for key in ("violations", "unreadable") if document[key]})
 
@@ -92,7 +92,7 @@ class TestHistories:
     def test_lines_are_strict_json_and_the_truth(self, name: str) -> None:
         """A line a comparison."""
         file = io.StringIO()
-        write_json_lines(check_trial(RECORDED[name]), file)
+        write_json_lines(check_trial(RECORDED[name]).history, file)
         rows = [parsed(line) for line in file.getvalue().splitlines()]
         found = {
             (r["tensor"], r["worker"], r["step"]): (r["mode"], r["reference_step"], float(r["ratio"])) for r in rows
@@ -104,7 +104,7 @@ class TestHistories:
         """Floats as Python writes them, names quoted where they must be."""
         report = check_trial(write_trial({'a,"b"\nc': random_walk(), "w": [1.0, math.inf, math.nan]}, steps=3).path)
         file = io.StringIO(newline="")
-        write_csv(report, file)
+        write_csv(report.history, file)
         rows = list(csv.reader(io.StringIO(file.getvalue(), newline="")))
         assert [list(Comparison._fields)] == rows[:1]
         assert [[str(cell) for cell in row] for row in report] == rows[1:]
@@ -113,5 +113,5 @@ class TestHistories:
         """A lone surrogate in a name is an escape in JSON."""
         report = check_trial(write_trial({"größe 重み": random_walk()}, steps=2).path)
         file = io.StringIO()
-        write_json_lines(report, file)
+        write_json_lines(report.history, file)
         assert "größe 重み" == parsed(file.getvalue())["tensor"]

@@ -88,7 +88,7 @@ class TestRenderJunit:
 
     def test_hostile_names_break_nothing(self) -> None:
         names = [*HOSTILE, "a\x00b", "\ud800", "]]>", "\ufffe", "new\nline"]
-        document = render_junit(made_report({name: [20.0] for name in names}))
+        document = render_junit(made_report({name: [20.0] for name in names}).history)
         assert list(_results(document)) == [legal(name) for name in names[:-1]] + ["new\\nline"]
         assert not any(char in document for char in "\x00\x1b\ufffe\ud800")
 

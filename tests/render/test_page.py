@@ -276,7 +276,7 @@ class TestPage:
 class TestReduction:
     def test_small_report_keeps_every_comparison(self) -> None:
         report = check_trial(RECORDED["pytorch_healthy"])
-        picture = reduction.reduce_report(report)
+        picture = reduction.reduce_report(report.history)
         assert not picture.reduced
         assert len(picture.points["ratio"]) == len(report)
         assert 10 ** picture.points["ratio"][0].astype(float) == pytest.approx(report.columns["ratio"][0], rel=1e-5)
@@ -286,7 +286,7 @@ class TestReduction:
         values = (10 ** random.normal(-3, 1, 900)).tolist()
         values[100:110] = [math.nan, math.inf] * 5
         report = made_report({"a": values, "b": values[:3]})
-        picture = reduction.reduce_report(report, most_points=100)
+        picture = reduction.reduce_report(report.history, most_points=100)
         assert picture.reduced
         row = picture.rows[0]
         steps = picture.points["step"][row.points]
@@ -301,7 +301,7 @@ class TestReduction:
 
     def test_bins_of_single_steps_are_centred_on_them(self) -> None:
         report = made_report({"a": [1e-3, None, 1e-3, None, 1e-3]})
-        row = reduction.reduce_report(report).rows[0]
+        row = reduction.reduce_report(report.history).rows[0]
         assert (row.left, row.width, len(row.cells)) == (0.0, 2, 3)
 
     def test_violations_are_worse_than_what_is_far_from_the_advice(self) -> None:
@@ -311,19 +311,23 @@ class TestReduction:
 
     def test_cells_are_clipped_to_the_scale_and_zero_nan_and_gaps_lie_outside(self) -> None:
         report = made_report({"a": [1e-3, 1e-20, 1e6, 0.0, math.nan, math.inf, None, 1e-3]})
-        (values,) = heat_map.cell_values(reduction.reduce_report(report))
+        (values,) = heat_map.cell_values(reduction.reduce_report(report.history))
         low, high = heat_map.LOW, heat_map.HIGH
         assert values[0].tolist()[:6] == [-3.0, low, high, low - 1, high + 1, high + 1]
         assert math.isnan(values[0][6])
 
     def test_violations_in_a_row_are_one_run(self) -> None:
-        runs = heat_map.violation_runs(reduction.reduce_report(made_report({"a": [20.0, 20.0, 1e-3, 0.0, 1e-9, 20.0]})))
+        runs = heat_map.violation_runs(
+            reduction.reduce_report(made_report({"a": [20.0, 20.0, 1e-3, 0.0, 1e-9, 20.0]}).history)
+        )
         found = list(zip(runs["kind"], runs["left"], runs["right"]))
         assert found == [("large", 0.5, 2.5), ("large", 5.5, 6.5), ("small", 4.5, 5.5), ("unchanged", 3.5, 4.5)]
 
     def test_too_many_runs_are_joined_and_none_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(heat_map, "MOST_RUNS", 2)
-        picture = reduction.reduce_report(made_report({"a": [20.0, 1e-3, 20.0, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 20.0]}))
+        picture = reduction.reduce_report(
+            made_report({"a": [20.0, 1e-3, 20.0, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 20.0]}).history
+        )
         runs = heat_map.violation_runs(picture)
         assert list(zip(runs["left"], runs["right"])) == [(0.5, 3.5), (8.5, 9.5)]
 

@@ -60,41 +60,41 @@ class TestWriteTensorboard:
         for row, step in enumerate([0, 127, 128, 16383, 2**31, 2**40, 2**61]):
             report.columns["step"][row] = step
         report.columns["update_norm"][0] = 1e200  # beyond float32
-        write_tensorboard(report, str(tmp_path))
+        write_tensorboard(report.history, str(tmp_path))
         _assert_same(_read(tmp_path), _expected(report))
 
     def test_workers_are_runs(self, tmp_path: Path) -> None:
         report = made_report({"a": [1e-3, 1e-2]}, workers=("/job:worker/task:0", "../out", ".."))
-        write_tensorboard(report, str(tmp_path))
+        write_tensorboard(report.history, str(tmp_path))
         assert sorted(path.name for path in tmp_path.iterdir()) == ["job-worker-task-0", "out", "worker"]
         _assert_same(_read(tmp_path / "out"), _expected(report, "../out"))
 
     def test_hostile_names_are_tags(self, tmp_path: Path) -> None:
         report = made_report({name: [1e-3] for name in HOSTILE})
-        write_tensorboard(report, str(tmp_path))
+        write_tensorboard(report.history, str(tmp_path))
         _assert_same(_read(tmp_path), _expected(report))
 
     def test_second_writing_takes_the_place_of_the_first(self, tmp_path: Path) -> None:
         for _ in range(2):
-            write_tensorboard(made_report({"a": [1e-3]}), str(tmp_path))
+            write_tensorboard(made_report({"a": [1e-3]}).history, str(tmp_path))
         assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
         assert len(_read(tmp_path)["log10_ratio/a"]) == 1
 
     def test_nothing_compared_writes_nothing(self, tmp_path: Path) -> None:
-        write_tensorboard(check_trial(RECORDED["xgboost"]), str(tmp_path / "logs"))
+        write_tensorboard(check_trial(RECORDED["xgboost"]).history, str(tmp_path / "logs"))
         assert list(tmp_path.iterdir()) == []
 
     def test_half_a_file_is_never_left(self, tmp_path: Path) -> None:
         report: Any = made_report({"a": [1e-3]})
         report.columns["ratio"] = None
         with pytest.raises(IndexError):
-            write_tensorboard(report, str(tmp_path))
+            write_tensorboard(report.history, str(tmp_path))
         assert list(tmp_path.iterdir()) == []
 
     def test_a_hundred_thousand_comparisons_take_seconds(self, tmp_path: Path) -> None:
         report = large_report(tensors=20, steps=5000)
         start = time.monotonic()
-        write_tensorboard(report, str(tmp_path))
+        write_tensorboard(report.history, str(tmp_path))
         assert time.monotonic() - start < 3
 
 

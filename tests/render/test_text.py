@@ -19,7 +19,7 @@ from weight_update_ratio.report import Report
 
 def rendered(path: Any, **options: Any) -> str:
     """Return the text of a trial, whose path stands in it as TRIAL."""
-    return render_text(check_trial(path, **options)).replace(str(path), "TRIAL")
+    return render_text(check_trial(path, **options).history).replace(str(path), "TRIAL")
 
 
 class TestVerdictLine:
@@ -83,7 +83,7 @@ Began at zero: zero initialisation makes the first update look huge: leave such 
     def test_a_long_name_is_folded_and_not_cut(self, write_trial: Any) -> None:
         """Every character of a name is shown."""
         name = "layer/" * 40
-        text = render_text(check_trial(write_trial({name: [1.0, 99.0]}).path), width=80)
+        text = render_text(check_trial(write_trial({name: [1.0, 99.0]}).path).history, width=80)
         rows = text.split("at step\n")[1].split("\n\n")[0].splitlines()[1:]
         assert name == "".join(row[10:].split("  ")[0].strip() for row in rows)
         assert 78 <= max(map(len, rows)) <= 80
@@ -127,7 +127,7 @@ the index file of a step before it is unreadable or wrong and 1 more
         for number in range(MOST_LINES + 3):
             report.add_skipped(Skipped(f"w{number}", "worker_0", "TRAIN", 1, 1, "no elements"))
         report.add_unreadable([Unreadable(f"f{n}", None, None, -1, "is empty") for n in range(MOST_LINES + 1)])
-        text = render_text(report)
+        text = render_text(report.history)
         assert (
             f"w{MOST_LINES - 1} of worker_0: no elements at step 1\n  and 3 more; --format json lists them all\n"
             in text
@@ -140,7 +140,7 @@ class TestColour:
     def test_colour_where_asked_for(self) -> None:
         """The words are the same with it and without."""
         report = check_trial(RECORDED["pytorch_frozen"])
-        plain, coloured = render_text(report), render_text(report, 160, color=True)
+        plain, coloured = render_text(report.history), render_text(report.history, 160, color=True)
         assert "\x1b[" not in plain
         assert "\x1b[31m" in coloured
         assert plain == re.sub("\x1b\\[[0-9;]*m", "", coloured)
@@ -149,7 +149,7 @@ class TestColour:
     def test_a_terminal_too_narrow_cuts_no_name_and_no_number(self, width: int) -> None:
         """It wraps the lines itself; a name is not folded to a letter a line."""
         report = check_trial(RECORDED["pytorch_frozen"])
-        assert render_text(report, 100) == render_text(report, width)
+        assert render_text(report.history, 100) == render_text(report.history, width)
 
 
 class TestPrintable:

@@ -15,12 +15,12 @@ from weight_update_ratio.render.wording import UNCHANGED, ZERO_START, Advice, ad
 
 
 def _lines(ratios: dict[str, list[float]], **options: object) -> dict[str, str]:
-    return {advice.kind: advice.line for advice in advise(made_report(ratios, **options))}
+    return {advice.kind: advice.line for advice in advise(made_report(ratios, **options).history)}
 
 
 class TestAdvise:
     def test_nothing_is_advised_where_nothing_fired(self) -> None:
-        assert advise(check_trial(RECORDED["pytorch_healthy"])) == []
+        assert advise(check_trial(RECORDED["pytorch_healthy"]).history) == []
 
     def test_too_large_from_the_start_asks_for_warm_up(self) -> None:
         assert "warm up" in _lines({"a": [20.0, 1e-3]})[LARGE]
@@ -34,7 +34,7 @@ class TestAdvise:
         assert line.startswith("it began at TRAIN step 2 in b: ")
 
     def test_not_finite_after_too_large_says_so(self) -> None:
-        advice = advise(check_trial(RECORDED["pytorch_exploding"]))
+        advice = advise(check_trial(RECORDED["pytorch_exploding"]).history)
         assert [entry.kind for entry in advice] == [NOT_FINITE, LARGE]
         assert advice[0].line == (
             "it began at TRAIN step 3 in TinyNet_conv1.weight, after updates that were too large from step 1 on: "
@@ -42,7 +42,7 @@ class TestAdvise:
         )
 
     def test_frozen_tensor_is_told_from_one_that_rests(self) -> None:
-        (frozen,) = advise(check_trial(RECORDED["pytorch_frozen"]))
+        (frozen,) = advise(check_trial(RECORDED["pytorch_frozen"]).history)
         assert (frozen.kind, frozen.line.split()[0]) == (UNCHANGED, "frozen")
         assert _lines({"a": [0.0, 1e-3]})[UNCHANGED].startswith("some at some steps only")
 
@@ -56,7 +56,7 @@ class TestAdvise:
 
     def test_every_kind_has_a_title_and_its_groups(self) -> None:
         ratios = {"a": [20.0], "b": [0.0], "c": [1e-9], "d": [math.inf]}
-        advice = advise(made_report(ratios))
+        advice = advise(made_report(ratios).history)
         assert all(isinstance(entry, Advice) and entry.title and entry.line.endswith(".") for entry in advice)
         assert [group.tensor for entry in advice for group in entry.groups] == ["d", "a", "b", "c"]
 
@@ -75,4 +75,4 @@ def test_hostile_names_reach_no_terminal_as_they_are() -> None:
 @pytest.mark.parametrize("ratio", [5.0, 1e-3])
 def test_thresholds_of_the_report_decide(ratio: float) -> None:
     report = made_report({"a": [ratio]}, parameters=Parameters(large_threshold=1.0, small_threshold=1e-2))
-    assert advise(report)[0].kind == (LARGE if ratio > 1 else SMALL)
+    assert advise(report.history)[0].kind == (LARGE if ratio > 1 else SMALL)

@@ -20,8 +20,7 @@ import pytest
 import weight_update_ratio
 from tests.conftest import RECORDED, REPOSITORY, TRUTH, run_command
 from tests.sagemaker.server import REGION, running_server
-from weight_update_ratio import amalgamation
-from weight_update_ratio.sagemaker.configuration import rule_source
+from weight_update_ratio.sagemaker.single_file import RULER, joined_source, rule_source
 
 ALLOWED = {"numpy", "smdebug", "boto3", "botocore", "urllib3"}  # the last is what botocore itself stands on
 EVALUATOR = REPOSITORY / "examples" / "sagemaker_evaluator.py"
@@ -121,18 +120,17 @@ class TestText:
         assert "SPDX-License-Identifier: Apache-2.0" in head
         assert "weight-update-ratio rule-source" in head
 
-    def test_every_module_stands_under_a_heading_after_those_it_imports(self, source: str) -> None:
-        headings = [
-            line[2:]
-            for before, line in zip(source.split("\n"), source.split("\n")[1:])
-            if before == amalgamation.RULER and line[2:].isidentifier()
-        ]
+    def test_every_module_is_there_whole_after_those_it_imports(self, source: str) -> None:
+        lines = source.split("\n")
+        headings = [line[2:] for before, line, after in zip(lines, lines[1:], lines[2:]) if before == after == RULER]
         assert headings[-1] == "rule"
-        assert {"parameters", "event_file", "trial_folder", "steps", "ratio", "comparison", "findings"} < set(headings)
+        assert {"parameters", "trial.event_file", "trial.folder", "judge.ratio", "judge.loop", "render.json"} < set(
+            headings
+        )
         for module in headings:
-            tree = ast.parse((REPOSITORY / "weight_update_ratio" / f"{module}.py").read_text())
-            imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.level}
-            assert imported & set(headings) <= set(headings[: headings.index(module)])
+            text = (REPOSITORY / "weight_update_ratio" / f"{module.replace('.', '/')}.py").read_text()
+            kept = [line for line in text.split("\n") if line.startswith(("def ", "class ", "    def ", "# "))]
+            assert [line for line in kept if line not in lines] == []
 
     def test_is_python_3_7(self, source: str) -> None:
         tree = ast.parse(source, feature_version=(3, 7))
@@ -148,45 +146,28 @@ class TestText:
         )
         assert imported_modules(in_comparisons) == {"pandas"}  # which smdebug needs itself, and imports
         typing_only = [node for node in tree.body if isinstance(node, ast.If)]
-        assert [ast.unparse(node) for node in typing_only] == ["if TYPE_CHECKING:\n    import pandas"]  # never run
+        assert {ast.unparse(node) for node in typing_only} == {"if TYPE_CHECKING:\n    import pandas"}  # never run
         in_comparisons.body = []
         rest = [node for node in tree.body if node not in typing_only]
         assert imported_modules(ast.Module(rest, [])) - ALLOWED <= set(sys.stdlib_module_names)
 
-    def test_no_name_is_defined_twice(self, source: str) -> None:
-        names = [
-            name
-            for node in ast.parse(source).body
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign))
-            for name in amalgamation._defined_names(node)
-        ]
-        assert len(names) == len(set(names))
-        assert "WeightUpdateRatio" in names
-
     def test_what_the_rule_does_not_need_stays_out(self, source: str) -> None:
         names = {getattr(node, "name", "") for node in ast.parse(source).body}
         assert "History" in names
-        assert not names & {"Report", "check_trial", "rule_configuration", "render_json"}
+        assert not names & {"Report", "check_trial", "rule_configuration", "render_text"}
 
-    def test_is_formatted_as_the_package_is(self, source_file: Path) -> None:
+    def test_every_name_is_defined(self, source_file: Path) -> None:
         pytest.importorskip("ruff")
-        options = ["--isolated", "--no-cache", "--line-length", "120"]
-        ruff = [sys.executable, "-m", "ruff"]
-        formatted = subprocess.run(
-            [*ruff, "format", "--diff", *options, source_file], capture_output=True, text=True, check=False
-        )
-        assert (formatted.returncode, formatted.stdout) == (0, "")
-        select = ["--select", "E,F,W,I", "--target-version", "py37"]
-        checked = subprocess.run(
-            [*ruff, "check", *options, *select, source_file], capture_output=True, text=True, check=False
-        )
-        assert (checked.returncode, checked.stderr) == (0, "")
+        options = ["--isolated", "--no-cache", "--select", "F", "--ignore", "F811", "--target-version", "py37"]
+        ruff = [sys.executable, "-m", "ruff", "check", *options, source_file]
+        checked = subprocess.run(ruff, capture_output=True, text=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout
 
     def test_is_made_from_an_installed_package_in_a_zip_file_too(self, source: str, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
             for file in (REPOSITORY / "weight_update_ratio").rglob("*.py"):
                 archive.write(file, file.relative_to(REPOSITORY))
-        code = "from weight_update_ratio.sagemaker.configuration import rule_source; print(rule_source(), end='')"
+        code = "from weight_update_ratio.sagemaker import rule_source; print(rule_source(), end='')"
         environment = {**os.environ, "PYTHONPATH": str(tmp_path / "package.zip")}
         result = subprocess.run(
             [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, check=True
@@ -194,77 +175,44 @@ class TestText:
         assert result.stdout.decode("utf-8") == source
 
 
+def joined(**modules: str) -> str:
+    return joined_source("rule", lambda name: modules[name.replace(".", "_")])
+
+
 class TestParts:
     """What the modules must keep to is checked when the file is made."""
 
-    def test_imports_of_other_modules_leave_a_function(self) -> None:
-        module = amalgamation.Module(
-            "one",
-            "def function():\n    from tests.two import thing\n\n    return thing\n\n\n"
-            'def other():\n    """Doc."""\n    from tests.two import (\n        thing,\n    )\n\n    x = 1\n'
-            "    from tests.three import word\n\n    return thing, word, x\n",
+    def test_imports_of_other_modules_go_and_the_rest_stays(self) -> None:
+        source = joined(
+            rule='"""Doc."""\nfrom __future__ import annotations\n\nimport os\n\nfrom .room.one import (\n    X,\n)\n\nY = X  # why\n',
+            room_one="from ..two import Z\n\nX = Z\n",
+            two="Z = 1\n",
         )
-        assert [statement.text() for statement in module.statements] == [
-            "def function():\n    return thing",
-            'def other():\n    """Doc."""\n\n    x = 1\n\n    return thing, word, x',
-        ]
+        names: dict[str, Any] = {}
+        exec(source, names)  # noqa: S102
+        assert names["Y"] == 1
+        assert source.endswith('"""Doc."""\n\nimport os\n\n\nY = X  # why\n')
 
-    def test_methods_that_show_things_to_people_stay_out(self) -> None:
-        module = amalgamation.Module(
-            "one",
-            'class Thing:\n    """Doc."""\n\n    def first(self):\n        return one\n\n    # Why.\n    @property\n'
-            "    def page(self):\n        from .render.html import page\n\n        return page(self, two)\n\n"
-            "    def last(self):\n        return three\n",
-        )
-        (statement,) = module.statements
-        assert statement.text() == (
-            'class Thing:\n    """Doc."""\n\n    def first(self):\n        return one\n\n'
-            "    def last(self):\n        return three"
-        )
-        assert statement.uses == {"one", "three"}
-        assert not statement.inner
+    def test_a_block_for_types_that_is_empty_then_goes(self) -> None:
+        block = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .two import Z\n"
+        assert "if TYPE_CHECKING" not in joined(rule=block, two="Z = 1\n")
+        assert "if TYPE_CHECKING:\n    import os" in joined(rule=block + "    import os\n", two="Z = 1\n")
 
-    def test_a_comment_belongs_to_what_stands_below_it(self) -> None:
-        module = amalgamation.Module("one", '"""Doc."""\nimport os\n\n# Why.\nX = 1  # unit\nY = 2\n')
-        assert [(statement.text(), statement.blank_lines) for statement in module.statements] == [
-            ("# Why.\nX = 1  # unit", 1),
-            ("Y = 2", 0),
-        ]
+    def test_modules_that_import_each_other_for_types_are_there_once(self) -> None:
+        source = joined(
+            rule="from .two import Z\n",
+            two="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .rule import X\nZ = 1\n",
+        )
+        assert source.count("Z = 1") == 1
 
     def test_one_name_in_two_modules_is_refused(self) -> None:
-        kept = {name: amalgamation.Module(name, "X = 1\n").statements for name in ("one", "two")}
-        with pytest.raises(ValueError, match=r"'X' is defined in one\.py and in two\.py: rename one of them"):
-            amalgamation._check_names(kept)
+        with pytest.raises(ValueError, match="'X' is defined in two and in rule: rename one of them"):
+            joined(rule="from .two import Z\nX = 1\n", two="Z = X = 1\n")
 
-    def test_one_name_imported_as_two_things_is_refused(self) -> None:
-        modules = [
-            amalgamation.Module("one", "from array import array\nX = array\n"),
-            amalgamation.Module("two", "from numpy import array\nY = array\n"),
-        ]
-        with pytest.raises(ValueError, match=r"'array' is imported as two things, once in two\.py"):
-            amalgamation._import_text(modules, {module.name: module.statements for module in modules})
-
-    def test_another_name_for_an_import_of_the_package_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="line 1: 'thing' must keep its name"):
-            amalgamation.Module("one", "from tests.two import thing as other\n")
-
-    def test_statements_that_only_do_something_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="line 2: at a module's top stand imports, definitions and assignments"):
-            amalgamation.Module("one", "X = {}\nfor x in (): pass\n")
-
-    def test_imports_are_sorted_and_wrapped_as_ruff_does_it(self) -> None:
-        long = [f"a_name_of_thirty_characters_{n:02d}" for n in range(4)]
-        module = amalgamation.Module(
-            "one",
-            f"import os.path\nimport numpy as np\nfrom smdebug import {', '.join(reversed(long))}\n"
-            "from typing import deque as d, Any, OK\n"
-            f"X = [os, np, d, Any, OK, {', '.join(long)}]\n".replace("import os.path", "import os"),
-        )
-        assert amalgamation._import_text([module], {"one": module.statements}) == (
-            "from __future__ import annotations\n\n"
-            "import os\nfrom typing import OK, Any, deque as d\n\n"
-            "import numpy as np\nfrom smdebug import (\n    " + ",\n    ".join(long) + ",\n)\n"
-        )
+    @pytest.mark.parametrize("line", ["from .two import Z as Y", "from . import two", "from .two import *"])
+    def test_an_import_that_does_not_survive_is_refused(self, line: str) -> None:
+        with pytest.raises(ValueError, match="rule, line 1: '.*' must be imported from its module and under its name"):
+            joined(rule=f"{line}\n", two="Z = 1\n")
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))

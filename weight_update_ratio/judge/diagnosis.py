@@ -10,7 +10,7 @@ from .history import History
 
 
 def missing_trial(folder: TrialFolder) -> TrialError | None:
-    """Return what is wrong where a folder is not a trial, or lacks the collections that say what is a weight; else None."""
+    """Return what is wrong where a folder is not a trial, or does not say what its weights are; else None."""
     where = repr(folder.storage.location)
     if folder.collections.tensor_names:
         return None

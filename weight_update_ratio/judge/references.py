@@ -39,9 +39,7 @@ def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[Pair]:
             if not timeline.is_saved_again(position, tensor):
                 reference = window.reference(tensor)
                 uncertain = bool(broken) and window.is_uncertain(reference, broken)
-                pairs.append(
-                    Pair(step.saved_tensor(tensor), reference and reference.saved_tensor(tensor), uncertain)
-                )
+                pairs.append(Pair(step.saved_tensor(tensor), reference and reference.saved_tensor(tensor), uncertain))
     return pairs
 
 

@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 
 from ..judge.history import History
+from .escapes import command_message, command_property
 from .markdown import render_markdown
-from .text import count_line, format_ratio, printable, skipped_line, unreadable_lines, verdict_sentence, verdict_word
-from .wording import advise
+from .wording import advise, count_line, format_ratio, skipped_line, unreadable_lines, verdict_sentence, verdict_word
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 TITLE = "WeightUpdateRatio"
@@ -51,7 +51,7 @@ def command(level: str, message: str, title: str = TITLE) -> str:
     >>> command("error", "50%: ok", "a,b:c")
     '::error title=a%2Cb%3Ac::50%25: ok'
     """
-    return f"::{level} title={_property(title)}::{_data(message)}"
+    return f"::{level} title={command_property(title)}::{command_message(message)}"
 
 
 def append_summary(report: History) -> None:
@@ -64,14 +64,6 @@ def append_summary(report: History) -> None:
     if name:
         with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(render_markdown(report) + "\n")
-
-
-def _data(text: str) -> str:
-    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _most(lines: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import IO
 
 from ..files import whole_file
 from ..judge.history import History
-from .json import strict
+from .json import finite_numbers
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
 
@@ -49,7 +49,7 @@ def write_history(report: History, path: str) -> None:
 def write_json_lines(report: History, file: IO[str]) -> None:
     """Write every comparison as a line of strict JSON."""
     for row in report:
-        file.write(json.dumps(strict(row._asdict()), allow_nan=False) + "\n")
+        file.write(json.dumps(finite_numbers(row._asdict()), allow_nan=False) + "\n")
 
 
 def write_csv(report: History, file: IO[str]) -> None:

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any, Callable
 
-from ..judge.history import History, ViolationGroup
-from .text import count_line, format_ratio, printable, verdict_sentence, verdict_word
-from .wording import Advice, advise
+from ..judge.history import History
+from ..judge.violations import ViolationGroup
+from .escapes import html_text
+from .wording import Advice, advise, count_line, format_ratio, verdict_sentence, verdict_word
 
 COLORS = {"FIRED": "#a50026", "OK": "#1a6b2f", "NOT JUDGED": "#8a5a00"}
 MOST_GROUPS = 20  # of one kind, in a notebook; a page shows all
 
 
-def escaped(name: str) -> str:
-    r"""Return a name of a trial as HTML text, what cannot be seen of it as escapes.
-
-    >>> escaped("<b>\x1b")
-    '&lt;b&gt;\\x1b'
-    """
-    return html.escape(printable(name))
-
-
 def report_html(report: History) -> str:
     """Return the verdict, the counts and the grouped violations, for a notebook's cell."""
     if not len(report) and report.problem is None:
-        return f"<p>{escaped(report.trial)}: nothing is compared yet</p>"
-    parts = [verdict_html(report), f"<p>{escaped(count_line(report))}</p>"]
+        return f"<p>{html_text(report.trial)}: nothing is compared yet</p>"
+    parts = [verdict_html(report), f"<p>{html_text(count_line(report))}</p>"]
     parts += [advice_html(report, advice, MOST_GROUPS) for advice in advise(report)]
     return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
 
@@ -34,7 +25,7 @@ def report_html(report: History) -> str:
 def verdict_html(report: History) -> str:
     """Return the verdict in one sentence."""
     word = verdict_word(report)
-    sentence = escaped(f"{report.trial}: {verdict_sentence(report)}")
+    sentence = html_text(f"{report.trial}: {verdict_sentence(report)}")
     return f'<p class="verdict"><strong style="color: {COLORS[word]}">{word}</strong> {sentence}</p>'
 
 
@@ -58,18 +49,18 @@ def advice_html(
         first, last = group.first_step, group.last_step
         cells: list[Any] = [f"{first}" if first == last else f"{first}\u2013{last}", f"{group.count:,}"]
         cells += [format_ratio(group.worst_ratio), group.worst_step]
-        name = name_html(group) if name_html else f"<code>{escaped(group.tensor)}</code>"
+        name = name_html(group) if name_html else f"<code>{html_text(group.tensor)}</code>"
         row = f'<td style="text-align: left">{name}</td>'
-        row += f'<td style="text-align: left">{escaped(group.worker)}</td>' if several else ""
+        row += f'<td style="text-align: left">{html_text(group.worker)}</td>' if several else ""
         row += "".join(f"<td>{cell}</td>" for cell in cells)
-        row += f'<td style="text-align: left">{escaped(group.note)}</td>' if noted else ""
+        row += f'<td style="text-align: left">{html_text(group.note)}</td>' if noted else ""
         rows.append(f"<tr>{row}</tr>")
     left_out = len(advice.groups) - len(rows)
     more = f"<p>and {left_out} more</p>" if left_out else ""
     count = len(advice.groups)
     return (
         f"<h3>{advice.title} <small>({count:,} tensor{'s' * (count != 1)})</small></h3>"
-        f'<p class="advice">{escaped(advice.line[0].upper() + advice.line[1:])}</p>'
-        f'<div class="scroll"><table><thead><tr>{"".join(f"<th>{escaped(name)}</th>" for name in head)}</tr></thead>'
+        f'<p class="advice">{html_text(advice.line[0].upper() + advice.line[1:])}</p>'
+        f'<div class="scroll"><table><thead><tr>{"".join(f"<th>{html_text(name)}</th>" for name in head)}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{more}"
     )

@@ -1,29 +1,47 @@
-"""A Report as JSON, and its comparisons as JSON lines, CSV or Parquet: what programs read."""
+"""A report as strict JSON: what programs read, and what the rule writes in the service."""
 
 from __future__ import annotations
 
-import csv
 import json
-from typing import IO
+import math
+from typing import Any
 
-from ..judge.history import History, strict
+from ..judge.history import History
+from ..version import __version__
 
-
-def render_json(report: History) -> str:
-    """Return the report as strict JSON."""
-    return json.dumps(strict(report.to_dict()), indent=2, allow_nan=False)
-
-
-def write_json_lines(report: History, file: IO[str]) -> None:
-    """Write every comparison as a line of strict JSON."""
-    for row in report:
-        file.write(json.dumps(strict(row._asdict()), allow_nan=False) + "\n")
+RULE_NAME = "WeightUpdateRatio"
 
 
-def write_csv(report: History, file: IO[str]) -> None:
-    """Write every comparison as a row of CSV with a header; floats to their last digit."""
-    from ..judge.comparison import Comparison
+def render_json(history: History) -> str:
+    """Return a report as strict JSON: numbers that are not finite are the strings "nan", "inf" and "-inf"."""
+    return json.dumps(finite_numbers(report_document(history)), indent=2, allow_nan=False)
 
-    writer = csv.writer(file)
-    writer.writerow(Comparison._fields)
-    writer.writerows(report)
+
+def report_document(history: History) -> dict[str, Any]:
+    """Return a report by the names of the JSON format; numbers are as they are, also NaN."""
+    problem = history.problem
+    return {
+        "trial": history.trial,
+        "rule": RULE_NAME,
+        "version": __version__,
+        "fired": history.fired,
+        "complete": history.complete,
+        "mode": history.mode,
+        "parameters": history.parameters.as_dict(),
+        "counts": history.counts,
+        "problem": None if problem is None else {"text": str(problem), "remedy": problem.remedy},
+        "violations": [group.as_dict() for group in history.violations],
+        "skipped": [group._asdict() for group in history.skipped],
+        "unreadable": [entry._asdict() for entry in history.unreadable],
+    }
+
+
+def finite_numbers(value: Any) -> Any:
+    """Return ``value`` with every number that is not finite as the string "nan", "inf" or "-inf"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: finite_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite_numbers(item) for item in value]
+    return value

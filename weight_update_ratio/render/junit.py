@@ -6,20 +6,18 @@ errors wherever it is 2, so that a CI that reads nothing else is not green by mi
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from ..judge.history import History, ViolationGroup
-from .text import format_ratio, printable, skipped_line, unreadable_lines
-from .wording import advise
+from ..judge.history import History
+from ..judge.violations import ViolationGroup
+from .escapes import printable, xml_text
+from .wording import advise, format_ratio, skipped_line, unreadable_lines
 
 WHOLE_TRIAL = "the whole trial"
 NO_REFERENCE = "no earlier saved step to compare with"
-# What XML 1.0 has no way to write: most control characters, lone surrogates and two non-characters.
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render_junit(report: History) -> str:
@@ -36,18 +34,8 @@ def render_junit(report: History) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def legal(text: str) -> str:
-    r"""Return text as XML 1.0 and a terminal can hold it: what cannot be seen as escapes, but line ends.
-
-    >>> legal("a\x1bb")
-    'a\\x1bb'
-    """
-    lines = (printable(line) for line in text.split("\n"))
-    return _ILLEGAL.sub(lambda found: found.group().encode("unicode_escape").decode(), "\n".join(lines))
-
-
 def _name(text: str) -> str:
-    return legal(printable(text))
+    return xml_text(printable(text))
 
 
 def _cases(report: History) -> dict[tuple[str, str], Any]:
@@ -107,7 +95,7 @@ def _violation_text(report: History, group: ViolationGroup, advice: str) -> str:
 
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:
     """Add a result of a kind to a test case; a second one of its kind is added to the first's text."""
-    message = legal(text.split("\n")[0])
+    message = xml_text(text.split("\n")[0])
     element = case.find(kind)
     if element is None:
         element = ElementTree.SubElement(case, kind)
@@ -116,7 +104,7 @@ def _add(case: Any, kind: str, text: str, type_: str = "") -> None:
             element.set("message", message)
         if type_:
             element.set("type", type_)
-    element.text = (element.text + "\n" + legal(text)).strip()
+    element.text = (element.text + "\n" + xml_text(text)).strip()
 
 
 def _count(owner: Any) -> None:

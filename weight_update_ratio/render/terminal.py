@@ -36,7 +36,7 @@ class CommandError(Exception):
 
 def print_error(error: CommandError | TrialError) -> None:
     """Print one message, an empty line and one remedy to stderr."""
-    from .text import printable
+    from .escapes import printable
 
     print(f"Error: {printable(str(error))}\n\n{printable(error.remedy)}", file=sys.stderr)
 

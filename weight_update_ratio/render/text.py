@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Iterable
 
 from rich import box
 from rich.cells import cell_len
@@ -11,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import Unreadable
-from ..judge.history import History, SkippedGroup
-from .wording import advise
+from ..judge.history import History
+from .escapes import printable
+from .wording import advise, count_line, format_ratio, skipped_line, unreadable_lines, verdict_sentence, verdict_word
 
 PLAIN_WIDTH = 160  # columns where the text does not go to a terminal
 LEAST_FOLDED = 20  # columns that a name is folded to at least; a terminal too narrow for that wraps the lines itself
@@ -45,46 +44,6 @@ def render_text(report: History, width: int | None = None, color: bool = False) 
     _print_lines(console, "Unreadable", list(unreadable_lines(report.unreadable)))
     console.print(Text(count_line(report)), soft_wrap=True)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
-
-
-def printable(name: str) -> str:
-    r"""Return a name that comes from a trial with control characters and lone surrogates as escapes.
-
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
-
-
-def format_ratio(ratio: float) -> str:
-    """Return a ratio, or a norm, to four digits.
-
-    >>> [format_ratio(ratio) for ratio in (0.0012345, 26504.720005, float("nan"))]
-    ['0.001234', '2.65e+04', 'nan']
-    """
-    return f"{ratio:.4g}" if 1e-4 <= abs(ratio) < 1e4 else f"{ratio:.3g}"
-
-
-def verdict_sentence(report: History) -> str:
-    """Return the report's verdict in one sentence."""
-    counts = report.counts
-    compared = f"{counts['comparisons']:,} update-to-weight ratios"
-    if report.fired:
-        verb = "is a violation" if counts["violations"] == 1 else "are violations"
-        sentence = f"{counts['violations']:,} of {compared} {verb}"
-    elif report.problem is not None:
-        return str(report.problem)
-    else:
-        sentence = (
-            f"all {compared} are within {report.parameters.small_threshold:g} to {report.parameters.large_threshold:g}"
-        )
-    lost = counts["unreadable"]
-    return sentence + (f"; {lost:,} record{'s' * (lost != 1)} could not be read" if lost else "")
-
-
-def verdict_word(report: History) -> str:
-    """Return FIRED, OK or NOT JUDGED."""
-    return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
 def _verdict(report: History) -> Text:
@@ -136,38 +95,3 @@ def _print_lines(console: Console, title: str, lines: list[str]) -> None:
     if len(lines) > MOST_LINES:
         console.print(Text(f"  and {len(lines) - MOST_LINES} more; --format json lists them all"))
     console.print()
-
-
-def skipped_line(group: SkippedGroup) -> str:
-    """Return a line that tells what was skipped, why and when."""
-    first, last = group.first_step, group.last_step
-    steps = "" if first is None else f" at step {first}" if first == last else f" at steps {first}-{last}"
-    times = f" ({group.count} times)" if group.count > 1 else ""
-    return f"{group.tensor}{f' of {group.worker}' if group.worker else ''}: {group.reason}{steps}{times}"
-
-
-def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
-    """Yield a line for each file and reason; a missing file takes all its tensors with it."""
-    groups: dict[tuple[str, str], list[Unreadable]] = {}
-    for entry in entries:
-        groups.setdefault((entry.file, entry.reason), []).append(entry)
-    for (file, reason), group in groups.items():
-        first = group[0]
-        what = f"tensor {first.tensor} in " if first.tensor else ""
-        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-        step = f" (global step {first.global_step})" if first.global_step >= 0 else ""
-        yield f"{what}{file}{step}: {reason}{more}"
-
-
-def count_line(report: History) -> str:
-    """Return how much was judged and found, in one line."""
-    counts = report.counts
-    parts = [
-        f"{counts['steps']:,} {report.mode or 'saved'} step{'s' * (counts['steps'] != 1)}",
-        *(
-            f"{counts[name]:,} {name[:-1] if counts[name] == 1 else name}"
-            for name in ("tensors", "workers", "comparisons", "violations")
-        ),
-        *(f"{counts[name]:,} {name}" for name in ("skipped", "unreadable")),
-    ]
-    return ", ".join(parts)

@@ -1,21 +1,23 @@
-"""One plain line of advice for each kind of violation: what it mostly comes from, true for the case at hand.
+"""The sentences that all renderings share: verdict, counts, what was not judged, and advice for each kind of violation.
 
-The verdict says that a ratio left its bounds. The kind says how, as far as the history tells it: a ratio of exactly
-zero is another fault than a tiny one, and weights that began at zero are none at all.
+The verdict says that a ratio left its bounds. The kind says how, as far as the history shows it: a ratio of exactly
+zero has other causes than a tiny one, and weights that began at zero are sound.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Iterable, NamedTuple
 
 import numpy as np
 
-from ..judge.history import History, ViolationGroup
+from ..errors import Unreadable
+from ..judge.history import History, SkippedGroup
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
+from ..judge.violations import ViolationGroup
 
 UNCHANGED = "unchanged"
 ZERO_START = "zero_reference"
-TITLES = {  # in the order in which they are mended
+TITLES = {  # most urgent first
     NOT_FINITE: "Not finite",
     LARGE: "Too large",
     UNCHANGED: "Not changed at all",
@@ -34,7 +36,7 @@ class Advice(NamedTuple):
 
 
 def advise(report: History) -> list[Advice]:
-    """Return the violations by kind, what is mended first before the rest, each kind with one line of advice."""
+    """Return the violations by kind, the most urgent first, each kind with one line of advice."""
     kinds: dict[str, list[ViolationGroup]] = {kind: [] for kind in TITLES}
     for group in report.violations:
         kinds[violation_kind(group)].append(group)
@@ -65,7 +67,7 @@ def _not_finite_line(report: History, groups: list[ViolationGroup]) -> str:
     began = f"it began at {report.mode} step {step} in {tensor}"
     larger = [group.first_step for group in report.violations if violation_kind(group) == LARGE]
     if larger and min(larger) < step:
-        return f"{began}, after updates that were too large from step {min(larger)} on: mend those first."
+        return f"{began}, after updates that were too large from step {min(larger)} on: correct those first."
     return f"{began}: look there for an overflow, a division by zero, or NaN in the data; clip gradients."
 
 
@@ -77,7 +79,7 @@ def _large_line(report: History, groups: list[ViolationGroup]) -> str:
 
 
 def _unchanged_line(report: History, groups: list[ViolationGroup]) -> str:
-    """Tell a frozen tensor from one that rests at some steps."""
+    """Distinguish a frozen tensor from one that rests at some steps."""
     ratios = np.asarray(report.columns["ratio"])
     rows = np.asarray(report.columns["tensor"]) * max(len(report.workers), 1) + np.asarray(report.columns["worker"])
     unchanged = set(rows[ratios == 0].tolist())
@@ -93,3 +95,72 @@ def _small_line(report: History, groups: list[ViolationGroup]) -> str:
 
 def _zero_start_line(report: History, groups: list[ViolationGroup]) -> str:
     return "zero initialisation makes the first update look huge: leave such tensors out by tensor_regex."
+
+
+def format_ratio(ratio: float) -> str:
+    """Return a ratio, or a norm, to four digits.
+
+    >>> [format_ratio(ratio) for ratio in (0.0012345, 26504.720005, float("nan"))]
+    ['0.001234', '2.65e+04', 'nan']
+    """
+    return f"{ratio:.4g}" if 1e-4 <= abs(ratio) < 1e4 else f"{ratio:.3g}"
+
+
+def verdict_sentence(report: History) -> str:
+    """Return the report's verdict in one sentence."""
+    counts = report.counts
+    compared = f"{counts['comparisons']:,} update-to-weight ratios"
+    if report.fired:
+        verb = "is a violation" if counts["violations"] == 1 else "are violations"
+        sentence = f"{counts['violations']:,} of {compared} {verb}"
+    elif report.problem is not None:
+        return str(report.problem)
+    else:
+        sentence = (
+            f"all {compared} are within {report.parameters.small_threshold:g} to {report.parameters.large_threshold:g}"
+        )
+    lost = counts["unreadable"]
+    return sentence + (f"; {lost:,} record{'s' * (lost != 1)} could not be read" if lost else "")
+
+
+def verdict_word(report: History) -> str:
+    """Return FIRED, OK or NOT JUDGED."""
+    return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
+
+
+def skipped_line(group: SkippedGroup) -> str:
+    """Return a line that says what was skipped, why and when; of a worker as a whole where it names no tensor."""
+    what = " of ".join(name for name in (group.tensor, group.worker) if name)
+    if group.tensor is None:
+        return f"{what}: {group.reason}"  # which names its steps
+    first, last = group.first_step, group.last_step
+    steps = "" if first is None else f" at step {first}" if first == last else f" at steps {first}-{last}"
+    times = f" ({group.count} times)" if group.count > 1 else ""
+    return f"{what}: {group.reason}{steps}{times}"
+
+
+def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
+    """Yield a line for each file and reason; a missing file takes all its tensors with it."""
+    groups: dict[tuple[str, str], list[Unreadable]] = {}
+    for entry in entries:
+        groups.setdefault((entry.file, entry.reason), []).append(entry)
+    for (file, reason), group in groups.items():
+        first = group[0]
+        what = f"tensor {first.tensor} in " if first.tensor else ""
+        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        step = f" (global step {first.global_step})" if first.global_step >= 0 else ""
+        yield f"{what}{file}{step}: {reason}{more}"
+
+
+def count_line(report: History) -> str:
+    """Return how much was judged and found, in one line."""
+    counts = report.counts
+    parts = [
+        f"{counts['steps']:,} {report.mode or 'saved'} step{'s' * (counts['steps'] != 1)}",
+        *(
+            f"{counts[name]:,} {name[:-1] if counts[name] == 1 else name}"
+            for name in ("tensors", "workers", "comparisons", "violations")
+        ),
+        *(f"{counts[name]:,} {name}" for name in ("skipped", "unreadable")),
+    ]
+    return ", ".join(parts)

@@ -187,7 +187,6 @@ def _tensor_proto(record: memoryview, heading: int, start: int, end: int) -> Ten
     return TensorLayout(content, count, dtype, tuple(shape), bytes(record[heading:content]))
 
 
-
 @functools.lru_cache(maxsize=65536)
 def record_header(length: int) -> bytes:
     """Return the header of a record whose payload has so many bytes; a tensor's records all have the same one."""

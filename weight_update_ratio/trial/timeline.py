@@ -84,7 +84,7 @@ class Timeline:
         return position if found else None
 
     def between(self, lowest: int, end: int) -> list[int]:
-        """Return the positions of the numbers from ``lowest`` to before ``end``, by number, of equals the latest first."""
+        """Return the positions of the numbers from ``lowest`` to before ``end``, sorted by number, the latest first."""
         if self.rises:
             return list(range(bisect_left(self.numbers, lowest), bisect_left(self.numbers, end)))
         if not self._by_number:

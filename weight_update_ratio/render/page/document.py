@@ -12,10 +12,11 @@ import platform
 from pathlib import Path
 from typing import Any, Iterable
 
-from ...judge.history import History, ViolationGroup
-from ..html import advice_html, escaped, verdict_html
-from ..text import count_line, skipped_line, unreadable_lines
-from ..wording import advise
+from ...judge.history import History
+from ...judge.violations import ViolationGroup
+from ..escapes import html_text
+from ..html import advice_html, verdict_html
+from ..wording import advise, count_line, skipped_line, unreadable_lines
 from .chart import report_chart, require_bokeh
 from .reduction import MOST_ROWS, Picture, reduce_report
 
@@ -51,14 +52,14 @@ def render_html(report: History) -> str:
             '<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escaped(report.trial)}: weight update ratio</title>",
+            f"<title>{html_text(report.trial)}: weight update ratio</title>",
             '<link rel="icon" href="data:,">',
             f"<style>{STYLE.read_text(encoding='utf-8')}</style>",
             "</head>",
             "<body>",
             "<h1>Weight update ratio</h1>",
             verdict_html(report),
-            f'<p class="counts">{escaped(count_line(report))}</p>',
+            f'<p class="counts">{html_text(count_line(report))}</p>',
             _violations_html(report, places),
             '<h2 id="picture">All ratios</h2>',
             picture,
@@ -73,7 +74,7 @@ def render_html(report: History) -> str:
 
 def _violations_html(report: History, places: dict[tuple[str, str], int]) -> str:
     def linked(group: ViolationGroup) -> str:
-        name = f"<code>{escaped(group.tensor)}</code>"
+        name = f"<code>{html_text(group.tensor)}</code>"
         place = places.get((group.tensor, group.worker))
         return name if place is None else f'<a href="#picture" data-row="{place}">{name}</a>'
 
@@ -142,7 +143,7 @@ def _details_html(report: History) -> str:
 
 
 def _table(rows: Iterable[tuple[str, Any]]) -> str:
-    lines = "".join(f"<tr><th>{escaped(name)}</th><td>{escaped(str(value))}</td></tr>" for name, value in rows)
+    lines = "".join(f"<tr><th>{html_text(name)}</th><td>{html_text(str(value))}</td></tr>" for name, value in rows)
     return f'<div class="scroll"><table class="facts">{lines}</table></div>'
 
 
@@ -150,7 +151,7 @@ def _list(title: str, lines: list[str]) -> str:
     if not lines:
         return f"<h2>{title}</h2><p>nothing</p>"
     left_out = len(lines) - MOST_LINES
-    items = "".join(f"<li>{escaped(line)}</li>" for line in lines[:MOST_LINES])
+    items = "".join(f"<li>{html_text(line)}</li>" for line in lines[:MOST_LINES])
     more = f"<li>and {left_out:,} more; --format json lists them all</li>" if left_out > 0 else ""
     return f"<h2>{title}</h2><ul>{items}{more}</ul>"
 

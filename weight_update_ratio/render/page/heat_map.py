@@ -11,7 +11,7 @@ import numpy as np
 
 from ...judge.history import History
 from ...judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
-from ..text import printable
+from ..escapes import printable
 from ..wording import UNCHANGED
 from .reduction import GOOD_RATIO, MOST_COLUMNS, Array, Picture
 

@@ -1,0 +1,86 @@
+"""Names made harmless: for a terminal, HTML, markdown, XML and workflow commands.
+
+Names come from files that anybody may have written. Each function returns text in which nothing of a name is markup, a
+control character or a command.
+
+Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``ActionCommand.cs``; XML 1.0, "Characters".
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+MOST_NAME = 200  # characters of a name
+_MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$&<>@]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
+# What XML 1.0 has no way to write: most control characters, lone surrogates and two non-characters.
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def printable(name: str) -> str:
+    r"""Return a name that comes from a trial with control characters and lone surrogates as escapes.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
+
+
+def html_text(name: str) -> str:
+    r"""Return a name of a trial as HTML text, what cannot be seen of it as escapes.
+
+    >>> html_text("<b>\x1b")
+    '&lt;b&gt;\\x1b'
+    """
+    return html.escape(printable(name))
+
+
+def markdown_code(name: str) -> str:
+    r"""Return a name as a code span that holds in a table: fenced by more backticks than it has in a row.
+
+    >>> print(markdown_code("a`b|c"))
+    `` a`b\|c ``
+    """
+    name = shortened(printable(name))
+    if not name.strip():
+        return f"<code>{name.replace(' ', '&nbsp;')}</code>"
+    ticks = "`" * (max(map(len, re.findall("`+", name)), default=0) + 1)
+    space = " " if len(ticks) > 1 else ""
+    return f"{ticks}{space}{name}{space}{ticks}".replace("|", r"\|")
+
+
+def markdown_text(text: str) -> str:
+    r"""Return text of one line in which nothing is markup, a mention or a reference.
+
+    >>> markdown_text("<b> *x* @me")
+    '&lt;b&gt; \\*x\\* &#64;me'
+    """
+    text = _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), "\\" + found.group()), printable(text))
+    return text.replace("://", ":&#47;/").replace("www.", "www&#46;")
+
+
+def shortened(name: str) -> str:
+    """Return the beginning and the end of a name that is longer than ``MOST_NAME`` characters."""
+    half = MOST_NAME // 2
+    return name if len(name) <= MOST_NAME else f"{name[:half]}\u2026{name[-half:]}"
+
+
+def xml_text(text: str) -> str:
+    r"""Return text as XML 1.0 and a terminal can hold it: what cannot be seen as escapes, but line ends.
+
+    >>> xml_text("a\x1bb")
+    'a\\x1bb'
+    """
+    lines = (printable(line) for line in text.split("\n"))
+    return _ILLEGAL.sub(lambda found: found.group().encode("unicode_escape").decode(), "\n".join(lines))
+
+
+def command_message(text: str) -> str:
+    """Return text as the message of a workflow command of GitHub's."""
+    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def command_property(text: str) -> str:
+    """Return text as a property of a workflow command of GitHub's."""
+    return command_message(text).replace(":", "%3A").replace(",", "%2C")
