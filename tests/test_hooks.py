@@ -101,15 +101,6 @@ class TestTheRule:
         assert_same_comparisons(found_comparisons(report), found_comparisons(rule.comparisons()))
         assert fired == sorted({row.global_step for row in report if row.verdict != "ok"})
 
-    def test_a_mode_step_of_minus_one(self) -> None:
-        """The reading of smdebug itself ends at it; the rule invoked at each step has the rows of the truth."""
-        from weight_update_ratio import WeightUpdateRatio
-
-        rule = WeightUpdateRatio(str(trial_of(MINUS_ONE)))
-        for step in range(40):
-            rule.invoke_at_step(step)
-        assert_same_comparisons(truth_of(MINUS_ONE), found_comparisons(rule.comparisons()))
-
     @pytest.mark.parametrize("seed", range(3))
     def test_a_resumed_job_in_any_order(self, seed: int) -> None:
         """One trial, one set of rows."""

@@ -340,7 +340,7 @@ class TestTrialsThatCannotBeJudged:
         assert rule.invoke_at_step(2) is False
         errors = [record.getMessage() for record in log if record.levelno == logging.ERROR]
         name = "index/000000000/000000000002_worker_0.json"
-        assert [f"the record at step 2 in '{name}' is no index: it has no 'meta'"] == errors
+        assert [f"the record at step 2 in '{name}' is not an index: it has no 'meta'"] == errors
 
 
 class TestSignature:

@@ -7,13 +7,13 @@ import os
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, Callable
 
-from .errors import TrialError
+from .errors import TrialError, Unreadable
 from .judge.comparison import Comparer
 from .judge.diagnosis import missing_trial
 from .judge.history import History
 from .judge.loop import Judge, end_trial, judge_pairs
-from .judge.mode import TRAIN, judged_mode
-from .judge.references import Pair, step_pairs
+from .judge.mode import judged_mode
+from .judge.references import Pair
 from .parameters import Parameters, parse_parameters
 from .report import Report
 from .trial.folder import TrialFolder
@@ -71,18 +71,17 @@ def check_trial(
     steps = folder.steps_between(first, end)
     with _progress(progress) as step_done:
         if executor is None:
-            judge_steps(Judge(folder, history), folder, steps, end, step_done)
+            _judge_steps(Judge(folder, history), steps, end, step_done)
         else:
             _judge_ranges(executor, folder, steps, history, step_done)
     end_trial(history, folder)
     return Report(history)
 
 
-def judge_steps(judge: Judge, folder: TrialFolder, steps: list[int], end: int, progress: Progress) -> None:
-    """Judge saved global steps, and note those of their index files that could not be read."""
+def _judge_steps(judge: Judge, steps: list[int], end: int, progress: Progress) -> None:
+    """Judge saved global steps, in their order."""
     for done, global_step in enumerate(steps, 1):
         judge.judge_step(global_step, end)
-        judge.history.add_unreadable(folder.saved(global_step).unreadable)
         progress(done, len(steps))
 
 
@@ -121,7 +120,8 @@ def _judge_ranges(
     executor: Executor, folder: TrialFolder, steps: list[int], history: History, progress: Progress
 ) -> None:
     """Add what ranges of the steps give, in the order of the steps, as an executor's workers end with them."""
-    mode = history.mode or TRAIN
+    judge = Judge(folder, history)
+    mode = history.mode or ""
     size = max(LEAST_STEPS, -(-len(steps) // MOST_RANGES))
     ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
     location = folder.storage.location
@@ -129,8 +129,8 @@ def _judge_ranges(
     futures: dict[Future[History], int] = {}
     try:
         for position, part in enumerate(ranges):
-            pairs = [step_pairs(folder, mode, global_step) for global_step in part]
-            futures[executor.submit(_judge_range, place, folder.parameters, mode, pairs)] = position
+            found = [judge.found(global_step) for global_step in part]
+            futures[executor.submit(_judge_range, place, folder.parameters, mode, found)] = position
         waiting: dict[int, History] = {}
         merged = done = 0
         for future in as_completed(futures):
@@ -139,8 +139,6 @@ def _judge_ranges(
             done += len(ranges[position])
             while merged in waiting:
                 history.merge(waiting.pop(merged))
-                for global_step in ranges[merged]:
-                    history.add_unreadable(folder.saved(global_step).unreadable)
                 merged += 1
             progress(done, len(steps))
     except BrokenExecutor as error:
@@ -153,11 +151,13 @@ def _judge_ranges(
             future.cancel()
 
 
-def _judge_range(location: str, parameters: Parameters, mode: str, steps: list[list[Pair]]) -> History:
+def _judge_range(
+    location: str, parameters: Parameters, mode: str, steps: list[tuple[list[Pair], list[Unreadable]]]
+) -> History:
     """Return what comparing the pairs of some steps finds. Runs in a worker and needs nothing from the other ranges."""
     history = History(location, parameters)
     history.mode = mode
     comparer = Comparer(open_storage(location), parameters)
-    for pairs in steps:
-        judge_pairs(comparer, history, pairs)
+    for pairs, unreadable in steps:
+        judge_pairs(comparer, history, pairs, unreadable)
     return history

@@ -80,7 +80,6 @@ def follow_trial(
             judge = Judge(folder, history)
             for done, global_step in enumerate(live, 1):
                 judge.judge_step(global_step, folder.last_complete + 1)
-                history.add_unreadable(folder.saved(global_step).unreadable)
                 if progress is not None:
                     progress(done, len(folder.steps))
     if interrupted():

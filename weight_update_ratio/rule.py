@@ -19,7 +19,7 @@ from .judge.comparison import Comparison, JudgedStep
 from .judge.diagnosis import missing_trial, nothing_compared
 from .judge.history import History
 from .judge.loop import Judge, end_trial
-from .judge.mode import judged_mode
+from .judge.mode import TRAIN, judged_mode
 from .judge.ratio import LARGE, NOT_FINITE, SMALL
 from .judge.references import step_pairs
 from .parameters import parse_parameters, parse_report_dir
@@ -114,8 +114,10 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
                 if self.invoke_at_step(waited):
                     self._actions.invoke()
                     raise RuleEvaluationConditionMet(self.rule_name, waited) from None
+            if self._judge is None and self._folder.ended:
+                self._begin(judged_mode(self._folder) or TRAIN)
             self._finish()
-            if self._folder.ended and not len(self._history):
+            if self._folder.ended and self._fired and not len(self._history):
                 self._raise_insufficient(self._history)
             raise
 
@@ -193,7 +195,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._await_event_files(step)
         assert self._judge is not None  # noqa: S101  (a mode is known)
         judged = self._judge.judge_step(step)
-        self._history.add_unreadable(self._folder.saved(step).unreadable)
         self._log_unreadable()
         fired = self._fired[step] = bool(judged.violations)
         if fired:

@@ -43,7 +43,7 @@ class TestRenderGithub:
         entry = Unreadable("index/7", None, None, 7, "is empty")
         for ratio, level in ((1e-3, "error"), (20.0, "warning")):
             report = made_report({"a": [ratio]})
-            report.add_unreadable([entry])
+            report.history.add_unreadable([entry])
             found = [name for name, _, data in _read(report.to_github()) if "index/7" in data]
             assert found[0] == level
 

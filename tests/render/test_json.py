@@ -14,7 +14,8 @@ import weight_update_ratio
 from tests.conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, event_file, random_walk, recorded_truth
 from weight_update_ratio import check_trial
 from weight_update_ratio.judge.comparison import Comparison
-from weight_update_ratio.render.json import render_json, strict, write_csv, write_json_lines
+from weight_update_ratio.render.history_files import write_csv, write_json_lines
+from weight_update_ratio.render.json import finite_numbers, render_json
 
 
 def parsed(text: str) -> Any:
@@ -49,6 +50,7 @@ class TestDocument:
                 "skipped": 0,
                 "unreadable": 0,
             },
+            "problem": None,
             "violations": [FROZEN_LAYER],
             "skipped": [],
             "unreadable": [],
@@ -74,9 +76,9 @@ class TestDocument:
         assert {"file", "tensor", "worker", "global_step", "reason"} == set(document["unreadable"][0])
 
     def test_why_nothing_was_compared(self) -> None:
-        """The problem stands in the document."""
+        """The problem and its remedy are in the document."""
         document = parsed(render_json(check_trial(RECORDED["xgboost"]).history))
-        assert "no tensor of the collection 'weights' was saved" in document["problem"]
+        assert "no tensor of the collection 'weights' was saved" in document["problem"]["text"]
         assert ({}, {}) == ({}, {key: document[key] for key in ("violations", "unreadable") if document[key]})
 
 
@@ -84,7 +86,7 @@ class TestStrict:
     def test_numbers_that_are_not_finite(self) -> None:
         """Wherever they are; all else stays as it is."""
         value = {"a": [math.nan, math.inf, -math.inf, 1.5, 3, True, None, "nan"], "b": {"c": math.nan}}
-        assert {"a": ["nan", "inf", "-inf", 1.5, 3, True, None, "nan"], "b": {"c": "nan"}} == strict(value)
+        assert {"a": ["nan", "inf", "-inf", 1.5, 3, True, None, "nan"], "b": {"c": "nan"}} == finite_numbers(value)
 
 
 class TestHistories:

@@ -15,7 +15,8 @@ from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
-from weight_update_ratio.render.junit import legal, render_junit
+from weight_update_ratio.render.escapes import xml_text
+from weight_update_ratio.render.junit import render_junit
 
 junitparser = pytest.importorskip("junitparser")
 
@@ -68,8 +69,8 @@ class TestRenderJunit:
     def test_unreadable_is_an_error_beside_a_failure_or_alone(self) -> None:
         report = made_report({"a": [20.0], "b": [1e-3]})
         entries = [Unreadable("events/1", tensor, "worker_0", 1, "is corrupt") for tensor in ("a", "b", "b", "c")]
-        report.add_unreadable([*entries, Unreadable("index/7", None, None, 7, "is empty")])
-        report.add_unreadable([Unreadable("events/2", "b", "worker_0", 2, "is truncated")])
+        report.history.add_unreadable([*entries, Unreadable("index/7", None, None, 7, "is empty")])
+        report.history.add_unreadable([Unreadable("events/2", "b", "worker_0", 2, "is truncated")])
         document = report.to_junit()
         assert _results(document) == {"a": ["Failure", "Error"], "b": ["Error"], "c": ["Error"], "index/7": ["Error"]}
         assert "events/2" in document
@@ -78,9 +79,9 @@ class TestRenderJunit:
         from weight_update_ratio.judge.comparison import Skipped
 
         report = made_report({"a": [1e-3]})
-        report.tensors["once"] = 1
-        report.add_skipped(Skipped("a", "worker_0", "TRAIN", 5, 5, "shape changed from (2,) to (3,)"))
-        report.add_skipped(Skipped("empty", "worker_0", "TRAIN", 5, 5, "no elements"))
+        report.history.tensors["once"] = 1
+        report.history.add_skipped(Skipped("a", "worker_0", "TRAIN", 5, 5, "shape changed from (2,) to (3,)"))
+        report.history.add_skipped(Skipped("empty", "worker_0", "TRAIN", 5, 5, "no elements"))
         document = report.to_junit()
         assert _results(document) == {"a": [], "empty": ["Skipped"], "once": ["Skipped"]}
         assert "shape changed from (2,) to (3,) at step 5</system-out>" in document
@@ -89,16 +90,16 @@ class TestRenderJunit:
     def test_hostile_names_break_nothing(self) -> None:
         names = [*HOSTILE, "a\x00b", "\ud800", "]]>", "\ufffe", "new\nline"]
         document = render_junit(made_report({name: [20.0] for name in names}).history)
-        assert list(_results(document)) == [legal(name) for name in names[:-1]] + ["new\\nline"]
+        assert list(_results(document)) == [xml_text(name) for name in names[:-1]] + ["new\\nline"]
         assert not any(char in document for char in "\x00\x1b\ufffe\ud800")
 
     @given(st.text(st.characters()))
     def test_any_text_parses_and_what_can_be_seen_is_kept(self, text: str) -> None:
-        element: Any = ElementTree.Element("a", b=legal(text))
+        element: Any = ElementTree.Element("a", b=xml_text(text))
         read = ElementTree.fromstring(ElementTree.tostring(element, encoding="unicode"))  # noqa: S314
-        assert read.get("b") == legal(text).replace("\n", "\n")
+        assert read.get("b") == xml_text(text).replace("\n", "\n")
         if text.isprintable():
-            assert legal(text) == text
+            assert xml_text(text) == text
 
 
 class TestCommand:

@@ -15,8 +15,7 @@ from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
-from weight_update_ratio.render.markdown import code, escaped
-from weight_update_ratio.render.text import printable
+from weight_update_ratio.render.escapes import markdown_code, markdown_text, printable
 
 READER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
@@ -60,7 +59,7 @@ class TestRenderMarkdown:
 
     def test_long_reports_fit_a_comment(self) -> None:
         report = made_report({f"{i}" + "x" * 5000: [20.0, 0.0, 1e-9, math.nan] for i in range(300)})
-        report.add_unreadable([Unreadable("f" * 3000 + str(i), None, None, 1, "is empty") for i in range(50)])
+        report.history.add_unreadable([Unreadable("f" * 3000 + str(i), None, None, 1, "is empty") for i in range(50)])
         document = report.to_markdown()
         assert len(document) < 65536
         assert "and 275 more" in document
@@ -77,16 +76,19 @@ class TestRenderMarkdown:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=100))
 def test_code_and_escaped_are_the_text_again(text: str) -> None:
-    for rendered in (READER.renderInline(escaped(text)), READER.renderInline(code(text).replace(r"\|", "|"))):
+    for rendered in (
+        READER.renderInline(markdown_text(text)),
+        READER.renderInline(markdown_code(text).replace(r"\|", "|")),
+    ):
         shown = html.unescape(re.sub(r"</?(?:code|br ?/?)>", "", rendered))
         assert shown.replace("\xa0", " ").split() == printable(text).split()
 
 
 def test_links_and_mentions_are_none() -> None:
-    assert READER.renderInline(escaped("https://x.y www.x.y @me")) == "https://x.y www.x.y @me"
-    assert "://" not in escaped("https://x.y")
+    assert READER.renderInline(markdown_text("https://x.y www.x.y @me")) == "https://x.y www.x.y @me"
+    assert "://" not in markdown_text("https://x.y")
 
 
 @pytest.mark.parametrize("name", ["", "   "])
 def test_empty_name_is_still_a_cell(name: str) -> None:
-    assert code(name).startswith("<code>")
+    assert markdown_code(name).startswith("<code>")

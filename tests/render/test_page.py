@@ -222,16 +222,16 @@ class TestPage:
         from weight_update_ratio.errors import Unreadable
 
         report = check_trial(RECORDED["pytorch_healthy"])
-        report.add_reduced({"<b>": "l2"})
-        report.add_unreadable([Unreadable(f"file{i}", "t", "w", i, "is <gone>") for i in range(600)])
+        report.history.add_reduced({"<b>": "l2"})
+        report.history.add_unreadable([Unreadable(f"file{i}", "t", "w", i, "is <gone>") for i in range(600)])
         page = report.to_html()
         assert "&lt;b&gt;: saved only as a reduction (l2)" in page
         assert "tensor t in file0 (global step 0): is &lt;gone&gt;" in page
         assert "and 100 more; --format json lists them all" in page
 
     def test_rows_beyond_the_most_are_left_out_and_it_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in ("reduction", "html"):
-            monkeypatch.setattr(sys.modules[f"weight_update_ratio.render.{module}"], "MOST_ROWS", 2)
+        for module in ("reduction", "document"):
+            monkeypatch.setattr(sys.modules[f"weight_update_ratio.render.page.{module}"], "MOST_ROWS", 2)
         page = made_report({"a": [1e-3], "b": [20.0], "c": [1e-2]}).to_html()
         assert "The 2 worst rows are drawn; 1 are left out." in page
         item = json.loads(re.search(r'id="chart-data">(.*?)</script>', page, re.DOTALL).group(1))
@@ -239,8 +239,8 @@ class TestPage:
 
     def test_large_norms_and_steps_beyond_int32_are_drawn(self) -> None:
         report = made_report({"a": [1e-3, 1e-3]})
-        report.columns["step"][1] = 2**40
-        report.columns["update_norm"][1] = 1e300
+        report.history.columns["step"][1] = 2**40
+        report.history.columns["update_norm"][1] = 1e300
         assert report.plot() is not None
 
     def test_missing_bokeh_is_said_before_the_trial_is_read(
@@ -279,7 +279,9 @@ class TestReduction:
         picture = reduction.reduce_report(report.history)
         assert not picture.reduced
         assert len(picture.points["ratio"]) == len(report)
-        assert 10 ** picture.points["ratio"][0].astype(float) == pytest.approx(report.columns["ratio"][0], rel=1e-5)
+        assert 10 ** picture.points["ratio"][0].astype(float) == pytest.approx(
+            report.history.columns["ratio"][0], rel=1e-5
+        )
 
     def test_each_bin_keeps_lowest_highest_and_first_that_is_not_finite(self) -> None:
         random = np.random.default_rng(1)

@@ -58,8 +58,8 @@ class TestWriteTensorboard:
     def test_steps_of_any_size_and_values_of_any_kind(self, tmp_path: Path) -> None:
         report = made_report({"a": [1e-3, 0.0, math.nan, math.inf, 1e-300, 1e300, 1.0]})
         for row, step in enumerate([0, 127, 128, 16383, 2**31, 2**40, 2**61]):
-            report.columns["step"][row] = step
-        report.columns["update_norm"][0] = 1e200  # beyond float32
+            report.history.columns["step"][row] = step
+        report.history.columns["update_norm"][0] = 1e200  # beyond float32
         write_tensorboard(report.history, str(tmp_path))
         _assert_same(_read(tmp_path), _expected(report))
 
@@ -86,7 +86,7 @@ class TestWriteTensorboard:
 
     def test_half_a_file_is_never_left(self, tmp_path: Path) -> None:
         report: Any = made_report({"a": [1e-3]})
-        report.columns["ratio"] = None
+        report.history.columns["ratio"] = None
         with pytest.raises(IndexError):
             write_tensorboard(report.history, str(tmp_path))
         assert list(tmp_path.iterdir()) == []

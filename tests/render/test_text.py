@@ -12,9 +12,9 @@ from tests.conftest import RECORDED, event_file, index_file
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.judge.comparison import Skipped
+from weight_update_ratio.judge.history import History
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.text import MOST_LINES, printable, render_text
-from weight_update_ratio.report import Report
 
 
 def rendered(path: Any, **options: Any) -> str:
@@ -117,17 +117,17 @@ Skipped
 Unreadable
   index/000000000/000000000000_worker_0.json (global step 0): is empty
   tensor w in events/000000000001/000000000001_worker_0.tfevents (global step 1): has no certain reference: \
-the index file of a step before it is unreadable or wrong and 1 more
+the index file of a step before it is lost or broken and 1 more
   tensor w in events/000000000002/000000000002_worker_0.tfevents (global step 2): does not exist and 1 more
 """ in "".join(sorted(text.splitlines(True), key=lambda line: ("Unr" not in line, "  " not in line, line)))
 
     def test_many(self) -> None:
         """Twenty, and how many more."""
-        report = Report("TRIAL", Parameters())
+        history = History("TRIAL", Parameters())
         for number in range(MOST_LINES + 3):
-            report.add_skipped(Skipped(f"w{number}", "worker_0", "TRAIN", 1, 1, "no elements"))
-        report.add_unreadable([Unreadable(f"f{n}", None, None, -1, "is empty") for n in range(MOST_LINES + 1)])
-        text = render_text(report.history)
+            history.add_skipped(Skipped(f"w{number}", "worker_0", "TRAIN", 1, 1, "no elements"))
+        history.add_unreadable([Unreadable(f"f{n}", None, None, -1, "is empty") for n in range(MOST_LINES + 1)])
+        text = render_text(history)
         assert (
             f"w{MOST_LINES - 1} of worker_0: no elements at step 1\n  and 3 more; --format json lists them all\n"
             in text

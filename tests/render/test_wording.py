@@ -38,7 +38,7 @@ class TestAdvise:
         assert [entry.kind for entry in advice] == [NOT_FINITE, LARGE]
         assert advice[0].line == (
             "it began at TRAIN step 3 in TinyNet_conv1.weight, after updates that were too large from step 1 on: "
-            "mend those first."
+            "correct those first."
         )
 
     def test_frozen_tensor_is_told_from_one_that_rests(self) -> None:

@@ -184,7 +184,8 @@ class TestParts:
 
     def test_imports_of_other_modules_go_and_the_rest_stays(self) -> None:
         source = joined(
-            rule='"""Doc."""\nfrom __future__ import annotations\n\nimport os\n\nfrom .room.one import (\n    X,\n)\n\nY = X  # why\n',
+            rule='"""Doc."""\nfrom __future__ import annotations\n\nimport os\n\n'
+            "from .room.one import (\n    X,\n)\n\nY = X  # why\n",
             room_one="from ..two import Z\n\nX = Z\n",
             two="Z = 1\n",
         )
@@ -211,7 +212,7 @@ class TestParts:
 
     @pytest.mark.parametrize("line", ["from .two import Z as Y", "from . import two", "from .two import *"])
     def test_an_import_that_does_not_survive_is_refused(self, line: str) -> None:
-        with pytest.raises(ValueError, match="rule, line 1: '.*' must be imported from its module and under its name"):
+        with pytest.raises(ValueError, match=r"rule, line 1: '.*' must be imported from its module and under its name"):
             joined(rule=f"{line}\n", two="Z = 1\n")
 
 

@@ -5,6 +5,7 @@ The folder gives a step's pairs of saved tensors and references, a Comparer comp
 
 from __future__ import annotations
 
+from ..errors import Unreadable
 from ..trial.folder import TrialFolder
 from ..trial.index_file import LARGEST_STEP
 from .comparison import Comparer, Comparison, JudgedStep
@@ -33,13 +34,19 @@ class Judge:
         Steps after it and before ``end`` are fetched ahead of their turn, where that takes time.
         """
         self._folder.prefetch(global_step, end, self._mode)
-        return judge_pairs(self._comparer, self.history, step_pairs(self._folder, self._mode, global_step))
+        return judge_pairs(self._comparer, self.history, *self.found(global_step))
+
+    def found(self, global_step: int) -> tuple[list[Pair], list[Unreadable]]:
+        """Return what the index says of a step: the pairs to compare, and the index files that could not be read."""
+        pairs = step_pairs(self._folder, self._mode, global_step)
+        return pairs, self._folder.saved(global_step).unreadable
 
 
-def judge_pairs(comparer: Comparer, history: History, pairs: list[Pair]) -> JudgedStep:
+def judge_pairs(comparer: Comparer, history: History, pairs: list[Pair], unreadable: list[Unreadable]) -> JudgedStep:
     """Return what comparing the pairs of one step finds, and add it to the history."""
     judged = comparer.compare(pairs)
     history.add(pairs, judged)
+    history.add_unreadable(unreadable)
     return judged
 
 

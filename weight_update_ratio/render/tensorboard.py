@@ -117,9 +117,10 @@ def _scalar_records(now: bytes, tensor: str, steps: Array, values: Array) -> Arr
 
 def _masked_crcs(payloads: Array) -> Array:
     """Return the masked CRC-32C of each row: uint32, shape (rows,)."""
+    table = np.array(CRC_TABLE, np.uint32)
     crcs = np.full(len(payloads), 0xFFFFFFFF, np.uint32)
     for byte in np.ascontiguousarray(payloads.T):
-        crcs = CRC_TABLE[(crcs ^ byte) & 0xFF] ^ (crcs >> np.uint32(8))
+        crcs = table[(crcs ^ byte) & 0xFF] ^ (crcs >> np.uint32(8))
     crcs = ~crcs
     return ((crcs >> np.uint32(15)) | (crcs << np.uint32(17))) + np.uint32(0xA282EAD8)
 

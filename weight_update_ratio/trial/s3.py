@@ -14,7 +14,6 @@ import contextlib
 import os
 import threading
 import time
-import zlib
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Iterable, Iterator
@@ -24,7 +23,6 @@ from .disk import DiskStorage
 from .storage import SMALL_FILE, Storage
 
 HELD_BYTES = 256 << 20
-KEPT_SMALL_BYTES = 32 << 20  # of small objects, compressed
 GAP = 1 << 20  # an unwanted stretch that is longer is not fetched
 REQUESTS_AT_ONCE = 16
 PAGE_KEYS = 1000  # of a LIST; S3 gives no more
@@ -54,8 +52,6 @@ class S3Storage(Storage):
         self._sizes: dict[str, int] = {}
         self._small: dict[str, Future[bytes]] = {}
         self._needed: set[str] = set()
-        self._kept: dict[str, bytes] = {}  # compressed; finding a mode or a reference reads index files again
-        self._kept_bytes = 0
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
         """Return the names of the objects below ``folder`` that sort after ``start_after``, sorted."""
@@ -107,21 +103,13 @@ class S3Storage(Storage):
         Raises:
             UnreadableError: The object is absent or larger than ``SMALL_FILE``, or S3 did not give it.
         """
-        kept = self._kept.get(name)
-        if kept is not None:
-            return zlib.decompress(kept)
         future = self._small.pop(name, None)
-        content = future.result() if future is not None else self._get(name, None)
-        packed = zlib.compress(content, 1)
-        if self._kept_bytes + len(packed) <= KEPT_SMALL_BYTES:
-            self._kept[name] = packed
-            self._kept_bytes += len(packed)
-        return content
+        return self._get(name, None) if future is None else future.result()
 
     def prefetch_small(self, names: Iterable[str]) -> None:
         """Begin to fetch small objects that will be read."""
         for name in names:
-            if name not in self._small and name not in self._kept:
+            if name not in self._small:
                 self._small[name] = self._submit(self._get, name, None)
 
     def prefetch(self, name: str, spans: list[tuple[int, int]]) -> bool:
@@ -147,7 +135,6 @@ class S3Storage(Storage):
         self._objects.pop(name, None)
         self._sizes.pop(name, None)
         self._small.pop(name, None)
-        self._kept_bytes -= len(self._kept.pop(name, b""))
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         """Return a view of ``length`` bytes from ``start`` of an object.
