@@ -297,6 +297,8 @@ class TestReport:
     def test_says_why_nothing_could_be_compared(self, trial_writer: Callable[..., TrialWriter], tmp_path: Path) -> None:
         writer = trial_writer().collections({"weights": ["w"]}).save(0, {"w": [1.0]}).end()
         rule = make_rule(str(writer.path), report_dir=tmp_path / "report")
+        from smdebug.exceptions import InsufficientInformationForRuleInvocation
+
         with pytest.raises(InsufficientInformationForRuleInvocation, match="no tensor has a reference"):
             invoke(rule, start_step=1)  # smdebug alone would end with NoMoreData
         document = json.loads((tmp_path / "report" / REPORT_FILE).read_text())

@@ -233,24 +233,6 @@ class TestStorage:
         s3.client.put_object(Bucket="whole", Key="index/a", Body=b"1")
         assert S3Storage("s3://whole").names("index") == S3Storage("s3://whole/").names("index") == ["index/a"]
 
-    def test_small_objects_are_kept_while_there_is_room(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What was read once is not asked for again, except what found no room and what was discarded."""
-        for name in ("a", "b"):
-            s3.client.put_object(Bucket=s3.bucket, Key=f"kept/{name}", Body=name.encode())
-        storage = S3Storage(f"s3://{s3.bucket}/kept")
-        before = len(s3.requests())
-        storage.prefetch_small(["a"])
-        assert [storage.read("a"), storage.read("a")] == [b"a", b"a"]
-        storage.prefetch_small(["a"])
-        assert len(s3.requests()) - before == 1
-        s3.client.put_object(Bucket=s3.bucket, Key="kept/a", Body=b"new")
-        storage.discard("a")
-        assert storage.read("a") == b"new"
-        monkeypatch.setattr(s3_storage, "KEPT_SMALL_BYTES", 0)
-        before = len(s3.requests())
-        assert [storage.read("b"), storage.read("b")] == [b"b", b"b"]
-        assert len(s3.requests()) - before == 2
-
     def test_what_is_prefetched_twice_is_fetched_once(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """And what has no room is not fetched before it is needed."""
         for name in ("e", "f"):
