@@ -146,17 +146,19 @@ class TestWrittenTrials:
         report = assert_judged_as_saved(trial, num_steps)
         assert {"worker_0", "worker_1"} == {row.worker for row in report}
 
-    def test_more_than_a_thousand_steps(self, write_trial: Any) -> None:
-        """Steps from 1000 on stand in a second index folder, and their references in the first."""
-        trial = write_trial({"w": lambda step: np.float64([step + 1, 2])}, steps=1010, modes="GLOBAL")
+    def test_steps_in_two_index_folders(self, trial_writer: Any) -> None:
+        """Steps from 1000 on are in a second index folder, and their references in the first."""
+        trial = trial_writer().collections({"weights": ["w"]})
+        for step in range(995, 1006):
+            trial.save(step, {"w": np.float64([step + 1, 2])}, "GLOBAL", step)
         assert ["000000000", "000000001"] == sorted(os.listdir(trial.path / "index"))
         for num_steps in LOOKBACKS:
             found = found_comparisons(check_trial(trial.path, num_steps=num_steps))
             back = num_steps or 1
             expected = {
                 ("w", "worker_0", s): ("GLOBAL", r, (s - r) / (math.hypot(r + 1, 2) + 1e-9))
-                for s in range(1, 1010)
-                for r in [max(0, s - back)]
+                for s in range(996, 1006)
+                for r in [max(995, s - back)]
             }
             assert_same_comparisons(expected, found)
 

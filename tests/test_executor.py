@@ -152,6 +152,7 @@ def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
         options["stderr"].close()
 
 
+@pytest.mark.slow
 class TestDask:
     @needs_writing
     def test_a_worker_that_is_killed_changes_nothing(

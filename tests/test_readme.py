@@ -42,7 +42,7 @@ def test_the_two_commands_that_make_an_environment() -> None:
     ends = [command.rpartition(" && ")[2] for command, _ in BLOCKS if command.startswith("python3 -m venv .venv && ")]
     assert [
         ".venv/bin/weight-update-ratio check examples/trials/pytorch_frozen",
-        ".venv/bin/pytest --quiet --cov",
+        ".venv/bin/pytest --quiet --cov -n 2",
     ] == ends
 
 

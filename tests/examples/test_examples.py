@@ -14,6 +14,8 @@ import pytest
 from tests.conftest import CAN_WRITE, REPOSITORY
 from weight_update_ratio import check_trial
 
+pytestmark = pytest.mark.slow  # servers, browsers, processes
+
 
 def run_example(*arguments: Any) -> str:
     """Run an example in the repository, and return what it printed, after it ended well."""

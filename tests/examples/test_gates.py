@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import REPOSITORY
 from weight_update_ratio import check_trial
 
+pytestmark = pytest.mark.slow  # servers, browsers, processes
+
 EXAMPLES = REPOSITORY / "examples"
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow  # servers, browsers, processes
+
 EXAMPLES = REPOSITORY / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 

@@ -21,6 +21,8 @@ from tests.conftest import RECORDED, REPOSITORY, needs_writing, run_command, wri
 from tests.s3_server import CREDENTIALS
 from weight_update_ratio.cli import main
 
+pytestmark = pytest.mark.slow  # servers, browsers, processes
+
 HEALTHY = RECORDED["pytorch_healthy"]
 EXPLODING = RECORDED["pytorch_exploding"]
 COMMAND = [sys.executable, "-m", "weight_update_ratio"]

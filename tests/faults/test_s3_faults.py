@@ -19,6 +19,8 @@ from tests.conftest import RECORDED
 from tests.s3_server import S3Server
 from weight_update_ratio import TrialError, check_trial
 
+pytestmark = pytest.mark.slow  # servers, browsers, processes
+
 SLOW_DOWN = (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
 INTERNAL = (500, b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>")
 NO_KEY = (404, b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>")

@@ -83,7 +83,7 @@ class TestMagnitudes:
 
 class TestBlocks:
     @pytest.mark.parametrize("size", SIZES)
-    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64", "uint64", "bool", "complex64"])
+    @pytest.mark.parametrize("dtype", ["float32", "int64", "complex64"])
     def test_no_element_is_lost_or_counted_twice(self, size: int, dtype: str) -> None:
         """Tensors that end at, before and after the end of a block have the norms that they have in whole."""
         random = np.random.default_rng(size)

@@ -33,7 +33,7 @@ from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.folder import POLL_SECONDS, TrialFolder
 
-pytestmark = needs_writing
+pytestmark = [needs_writing, pytest.mark.slow]
 
 POLL = 0.02
 STEPS = 60

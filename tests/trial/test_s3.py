@@ -17,6 +17,8 @@ from weight_update_ratio import TrialError, check_trial
 from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.trial.s3 import S3Storage
 
+pytestmark = pytest.mark.slow  # servers, browsers, processes
+
 
 def event_files(trial: Path) -> int:
     return len(list(trial.glob("events/*/*.tfevents")))
