@@ -94,5 +94,5 @@ def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False)
 
 def invoke_command(*arguments: str) -> Any:
     """Return click's result of the command: exit_code, stdout, stderr."""
-    apart = "mix_stderr" in inspect.signature(CliRunner).parameters  # click < 8.2 puts them together unless told
+    apart = "mix_stderr" in inspect.signature(CliRunner).parameters  # click < 8.2 puts them together by default
     return (CliRunner(mix_stderr=False) if apart else CliRunner()).invoke(main, list(arguments))

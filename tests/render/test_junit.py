@@ -75,7 +75,7 @@ class TestRenderJunit:
         assert _results(document) == {"a": ["Failure", "Error"], "b": ["Error"], "c": ["Error"], "index/7": ["Error"]}
         assert "events/2" in document
 
-    def test_tensor_without_any_ratio_is_skipped_and_one_with_some_is_told_about(self) -> None:
+    def test_tensor_without_any_ratio_is_skipped_and_one_with_some_has_a_note(self) -> None:
         from weight_update_ratio.judge.comparison import Skipped
 
         report = made_report({"a": [1e-3]})
@@ -86,6 +86,13 @@ class TestRenderJunit:
         assert _results(document) == {"a": [], "empty": ["Skipped"], "once": ["Skipped"]}
         assert "shape changed from (2,) to (3,) at step 5</system-out>" in document
         assert "no earlier saved step to compare with" in document
+
+    def test_an_entry_of_a_whole_worker_is_a_case_of_its_own(self) -> None:
+        report = made_report({"a": [1e-3]})
+        report.history.set_saved_again({"worker_0": [5, 6, 7]})
+        document = report.to_junit()
+        assert _results(document) == {"a": [], "the whole trial": ["Skipped"]}
+        assert 'message="worker_0: saved again later: steps 5-7"' in document
 
     def test_hostile_names_break_nothing(self) -> None:
         names = [*HOSTILE, "a\x00b", "\ud800", "]]>", "\ufffe", "new\nline"]

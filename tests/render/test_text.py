@@ -1,4 +1,4 @@
-"""Text for a terminal: exactly what stands there."""
+"""Text for a terminal: exactly what is printed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from weight_update_ratio.render.text import MOST_LINES, printable, render_text
 
 
 def rendered(path: Any, **options: Any) -> str:
-    """Return the text of a trial, whose path stands in it as TRIAL."""
+    """Return the text of a trial, with TRIAL in place of its path."""
     return render_text(check_trial(path, **options).history).replace(str(path), "TRIAL")
 
 
@@ -32,7 +32,7 @@ OK  TRIAL: all 76 update-to-weight ratios are within 1e-08 to 10
         assert expected == rendered(RECORDED["pytorch_healthy"])
 
     def test_nothing_compared(self) -> None:
-        """It is no pass, and says why."""
+        """It is not a pass, and says why."""
         expected = """\
 NOT JUDGED  TRIAL: no saved tensor of 'weights' matches tensor_regex 'none'; the collections' tensors \
 are 'TinyNet_bn1.weight', 'TinyNet_conv1.weight', 'TinyNet_fc1.weight', 'TinyNet_fc2.weight'
@@ -73,7 +73,7 @@ FIRED  TRIAL: 4 of 8 update-to-weight ratios are violations
 Too large: from the first comparison on: lower the learning rate or the loss scale, or warm up.
 Not changed at all: some at some steps only: steps that the loss scaler skipped, gradient accumulation, or zero \
 gradients.
-Began at zero: zero initialisation makes the first update look huge: leave such tensors out by tensor_regex.
+Began at zero: zero initialisation makes the first update look huge: leave these tensors out by tensor_regex.
 
 3 TRAIN steps, 2 tensors, 2 workers, 8 comparisons, 4 violations, 0 skipped, 0 unreadable
 """
@@ -89,7 +89,7 @@ Began at zero: zero initialisation makes the first update look huge: leave such 
         assert 78 <= max(map(len, rows)) <= 80
 
     def test_markup_in_names_is_no_markup(self, write_trial: Any) -> None:
-        """Names are shown as they are, and what is no character as an escape."""
+        """Names are shown as they are, and what is not a character as an escape."""
         text = rendered(write_trial({"[bold]w[/bold] :smile: \x1b[2J": [1.0, 99.0]}).path)
         assert "[bold]w[/bold] :smile: \\x1b[2J" in text
 

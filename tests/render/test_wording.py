@@ -11,7 +11,7 @@ from tests.reports import HOSTILE, made_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.judge.ratio import LARGE, NOT_FINITE, SMALL
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.wording import UNCHANGED, ZERO_START, Advice, advise
+from weight_update_ratio.render.wording import UNCHANGED, ZERO_START, Advice, advise, skipped_line
 
 
 def _lines(ratios: dict[str, list[float]], **options: object) -> dict[str, str]:
@@ -49,7 +49,7 @@ class TestAdvise:
     def test_too_small_is_told_from_not_changed(self) -> None:
         assert list(_lines({"a": [1e-9, 1e-9], "b": [0.0, 0.0]})) == [UNCHANGED, SMALL]
 
-    def test_zero_reference_is_no_large_learning_rate(self) -> None:
+    def test_zero_reference_is_not_a_large_learning_rate(self) -> None:
         lines = _lines({"a": [1e9]}, weight_norm=0.0)
         assert list(lines) == [ZERO_START]
         assert "zero initialisation" in lines[ZERO_START]
@@ -64,6 +64,17 @@ class TestAdvise:
         text = made_report({"a": [20.0], "b": [0.0]}).to_text()
         assert "Too large: from the first comparison on" in text
         assert "Not changed at all: frozen" in text
+
+
+@pytest.mark.parametrize("rendering", ["text", "github", "markdown", "html"])
+def test_what_was_skipped_of_a_whole_worker_begins_with_the_worker(rendering: str) -> None:
+    """The entry has no tensor, and its reason names the steps."""
+    report = made_report({"a": [1e-3]})
+    report.history.set_saved_again({"worker_0": [5, 6, 7]})
+    assert [skipped_line(group) for group in report.skipped] == ["worker_0: saved again later: steps 5-7"]
+    shown = getattr(report, f"to_{rendering}")().replace("\\_", "_")
+    assert "worker_0: saved again later: steps 5-7" in shown
+    assert "of worker_0: saved" not in shown
 
 
 def test_hostile_names_reach_no_terminal_as_they_are() -> None:

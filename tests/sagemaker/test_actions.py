@@ -33,7 +33,7 @@ def make_rule(trial: Any, **parameters: Any) -> Any:
 
 
 def invoke(rule: Any, **options: Any) -> None:
-    """Run smdebug's own invoke_rule; the end of the trial is no error here."""
+    """Run smdebug's own invoke_rule; the end of the trial is not an error here."""
     from smdebug.exceptions import NoMoreData
     from smdebug.rules import invoke_rule
 

@@ -215,7 +215,7 @@ class TestRuleConfiguration:
             assert rule_parameters(tensor_regex=pattern)["tensor_regex"] == pattern
 
     def test_a_collection_that_the_hook_does_not_know_is_warned_of(self) -> None:
-        with pytest.warns(UserWarning, match="'encoder' is none of smdebug's own: add an 'include_regex'"):
+        with pytest.warns(UserWarning, match="'encoder' is not one of smdebug's own: add an 'include_regex'"):
             configuration(collection_names="encoder")
 
 
@@ -365,6 +365,7 @@ def endpoint_settings(endpoint: dict[str, str], monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.slow
 class TestExamples:
     """The scripts of examples/ start a job at a real endpoint, which then has the configuration and the rule's file."""
 

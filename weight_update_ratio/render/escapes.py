@@ -1,6 +1,6 @@
 """Names made harmless: for a terminal, HTML, markdown, XML and workflow commands.
 
-Names come from files that anybody may have written. Each function returns text in which nothing of a name is markup, a
+Anybody may have written the files that names come from. In what these functions return, no part of a name is markup, a
 control character or a command.
 
 Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``ActionCommand.cs``; XML 1.0, "Characters".
@@ -14,12 +14,12 @@ import re
 MOST_NAME = 200  # characters of a name
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$&<>@]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
-# What XML 1.0 has no way to write: most control characters, lone surrogates and two non-characters.
+# What XML 1.0 cannot hold: most control characters, lone surrogates and two non-characters.
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def printable(name: str) -> str:
-    r"""Return a name that comes from a trial with control characters and lone surrogates as escapes.
+    r"""Return a name of a trial with its control characters and lone surrogates as escapes.
 
     >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'
@@ -28,7 +28,7 @@ def printable(name: str) -> str:
 
 
 def html_text(name: str) -> str:
-    r"""Return a name of a trial as HTML text, what cannot be seen of it as escapes.
+    r"""Return a name of a trial as HTML text, with escapes for what cannot be seen.
 
     >>> html_text("<b>\x1b")
     '&lt;b&gt;\\x1b'
@@ -67,7 +67,7 @@ def shortened(name: str) -> str:
 
 
 def xml_text(text: str) -> str:
-    r"""Return text as XML 1.0 and a terminal can hold it: what cannot be seen as escapes, but line ends.
+    r"""Return text as XML 1.0 and a terminal can hold it: line ends stay, all else that cannot be seen becomes escapes.
 
     >>> xml_text("a\x1bb")
     'a\\x1bb'
@@ -77,10 +77,10 @@ def xml_text(text: str) -> str:
 
 
 def command_message(text: str) -> str:
-    """Return text as the message of a workflow command of GitHub's."""
+    """Return text as the message of a GitHub workflow command."""
     return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def command_property(text: str) -> str:
-    """Return text as a property of a workflow command of GitHub's."""
+    """Return text as a property of a GitHub workflow command."""
     return command_message(text).replace(":", "%3A").replace(",", "%2C")

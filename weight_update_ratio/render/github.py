@@ -2,7 +2,7 @@
 
     ::error title=TITLE::MESSAGE
 
-Every line is a command, so that nothing of a trial can be taken for another one.
+Every line is one command, so that no name of a trial can begin a second one.
 
 Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``ActionCommand.cs``, for the escapes.
 """
@@ -55,7 +55,7 @@ def command(level: str, message: str, title: str = TITLE) -> str:
 
 
 def append_summary(report: History) -> None:
-    """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; none named, it does nothing.
+    """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; without one it does nothing.
 
     Raises:
         OSError: The file cannot be written to.

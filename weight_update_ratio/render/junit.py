@@ -1,7 +1,7 @@
 """A Report as JUnit XML, which CI systems show as tests: a suite a worker, a test case a tensor.
 
-A failure is a violation, an error is what could not be read or judged: failures exist exactly where the exit code is 1,
-errors wherever it is 2, so that a CI that reads nothing else is not green by mistake.
+A failure is a violation. An error is what could not be read or judged. Failures exist exactly where the exit code is 1,
+and errors wherever it is 2: a CI system that reads only this file never shows a failed check as passed.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ SIGNS = {"FIRED": "\u274c", "OK": "\u2705", "NOT JUDGED": "\u26a0\ufe0f"}
 
 
 def render_markdown(report: History) -> str:
-    """Return the report as markdown; names of the trial are text in it, whatever they hold."""
+    """Return the report as markdown; names of the trial are only text in it."""
     word = verdict_word(report)
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",

@@ -94,7 +94,7 @@ def _small_line(report: History, groups: list[ViolationGroup]) -> str:
 
 
 def _zero_start_line(report: History, groups: list[ViolationGroup]) -> str:
-    return "zero initialisation makes the first update look huge: leave such tensors out by tensor_regex."
+    return "zero initialisation makes the first update look huge: leave these tensors out by tensor_regex."
 
 
 def format_ratio(ratio: float) -> str:
@@ -129,7 +129,7 @@ def verdict_word(report: History) -> str:
 
 
 def skipped_line(group: SkippedGroup) -> str:
-    """Return a line that says what was skipped, why and when; of a worker as a whole where it names no tensor."""
+    """Return a line that says what was skipped, why and when; without a tensor it begins with the worker."""
     what = " of ".join(name for name in (group.tensor, group.worker) if name)
     if group.tensor is None:
         return f"{what}: {group.reason}"  # which names its steps

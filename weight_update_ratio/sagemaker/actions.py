@@ -1,4 +1,4 @@
-"""What smdebug does when the rule fires: the service's action JSON, checked, so that nothing is passed over."""
+"""What smdebug does when the rule fires: the service's action JSON, checked: smdebug ignores what it does not know."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ ACTION_KEYS = {"stoptraining": "training_job_prefix", "sms": "endpoint", "email"
 
 
 def parse_actions(action_str: Any, action_json: Any = "") -> str:
-    r"""Return the action JSON for smdebug, of either parameter, plain or with backslash-escaped quotes.
+    r"""Return the action JSON of either parameter as smdebug needs it; quotes may be escaped by backslashes.
 
-    Names of actions and keys may have capitals, as smdebug allows, and come out without.
+    Names of actions and keys may have capitals, as smdebug allows; the result has them in lower case.
 
     Raises:
-        ValueError: It is not JSON, or names an action that smdebug does not have, where smdebug itself would do
-            nothing; or the two parameters differ.
+        ValueError: It is not JSON, or it names an action that smdebug does not have (smdebug itself would ignore it),
+            or the two parameters differ.
 
     >>> parse_actions('', '{\\"name\\": \\"SMS\\", \\"endpoint\\": \\"+1\\"}')
     '[{"name": "sms", "endpoint": "+1"}]'
@@ -60,8 +60,8 @@ def _parse_action_json(text: str) -> Any:
 class ActionText(str):
     """Action JSON that smdebug takes as it is.
 
-    smdebug's ``Actions`` strips the text and lower-cases all of it: the prefix "MyJob" would then match no training
-    job. What must be lower case is so already.
+    smdebug's ``Actions`` strips the text and lower-cases all of it. The prefix "MyJob" would then match no training
+    job. ``parse_actions`` has already lower-cased what must be.
     """
 
     __slots__ = ()

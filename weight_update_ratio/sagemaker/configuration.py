@@ -1,8 +1,8 @@
 r"""The configuration that makes SageMaker Debugger run the rule beside a training job.
 
 ``rule_configuration`` is what boto3's ``create_training_job`` takes; ``custom_rule`` is what the SageMaker Python SDK's
-estimators take. Both say the same thing. The service passes parameters as strings of at most 256 characters, and its
-evaluator pastes them between double quotes into Python source that it then runs: quotes and newlines in a value break
+estimators take. Both say the same thing. The service passes parameters as strings of at most 256 characters. Its
+evaluator pastes them between double quotes into Python source that it then runs. Quotes and newlines in a value break
 that source, and a backslash begins an escape. So the action JSON has its quotes escaped (``\\"``), as the SDK does it.
 
 Source: the SageMaker API's CreateTrainingJob (DebugRuleConfiguration, DebugHookConfig); the SageMaker Python SDK 2.257,
@@ -68,7 +68,7 @@ def rule_configuration(
     Args:
         source: S3 URI of the rule's source file, which ``rule_source`` makes.
         output_path: S3 URI below which the training job saves its tensors.
-        region: The region of the job, which tells the evaluator's image; not needed with ``image_uri``.
+        region: The region of the job, which decides the evaluator's image; not needed with ``image_uri``.
         image_uri: The evaluator's image, for a region that ``EVALUATOR_ACCOUNTS`` lacks.
         instance_type: Where the rule runs. It holds two steps' weights in memory.
         volume_size: The size of that instance's disk; GB.
@@ -138,7 +138,7 @@ def custom_rule(
         stop_training: As ``rule_configuration``; True: the very job that the Estimator starts.
         email: As ``rule_configuration``.
         sms: As ``rule_configuration``.
-        options: What else ``rule_configuration`` takes, but ``output_path``, which is the Estimator's.
+        options: What else ``rule_configuration`` takes, but ``output_path``, which the Estimator sets.
 
     Raises:
         ValueError: A value is not valid, or not one that the service takes.
@@ -212,7 +212,7 @@ def _check_values(rule_parameters: dict[str, str]) -> None:
         if re.search(r"[\"'\\\r\n]", value):
             warnings.warn(
                 f"'{name}' holds a quote, a backslash or a newline ({value!r}), which breaks the Python source that "
-                "the service's evaluator pastes it into: do without, in a pattern by '.' or a class such as '[0-9]'",
+                "the service's evaluator pastes it into: leave it out; in a pattern, write '.' or a class like '[0-9]'",
                 stacklevel=3,
             )
 
@@ -239,7 +239,7 @@ def _saved_collections(parameters: Parameters, save_interval: Any) -> list[tuple
     for collection in parameters.collection_names:
         if collection not in HOOK_COLLECTIONS:
             warnings.warn(
-                f"the collection {collection!r} is none of smdebug's own: add an 'include_regex' to its "
+                f"the collection {collection!r} is not one of smdebug's own: add an 'include_regex' to its "
                 "CollectionParameters, or the hook refuses it",
                 stacklevel=3,
             )

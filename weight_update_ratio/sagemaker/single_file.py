@@ -1,10 +1,11 @@
-"""The rule as one source file, joined from the package's modules as SQLite's amalgamation is from its files.
+"""The rule as one source file, joined from the package's modules as SQLite's amalgamation is joined from its files.
 
-SageMaker Debugger takes a custom rule as one file and installs nothing for it. So the modules that the rule needs are
-put one after the other, whole; only their imports of each other go. A person may have to read the file where it failed.
+SageMaker Debugger takes a custom rule as one file and installs nothing for it. So this module puts the modules that the
+rule needs one after the other, whole; only their imports of each other go. The file stays readable: a person may have
+to read it where it failed.
 
-The modules keep to what this needs: they import each other at their top, by ``from .module import name`` or
-``from ..room.module import name``, and no two of them define the same name.
+So the modules import each other at their top, as ``from .module import name`` or ``from ..room.module import name``,
+and a name at the top of two of them has one meaning. An import inside of a function stays as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import ast
 import pkgutil
 import textwrap
-from typing import Callable
+from typing import Callable, Iterable, Iterator
 
 from ..version import __version__
 
@@ -55,15 +56,12 @@ def joined_source(root: str, read: Callable[[str], str]) -> str:
         read: Returns the source of a module by its name.
 
     Raises:
-        ValueError: Two modules define the same name, or one imports another in a way that does not survive joining.
+        ValueError: A name means different things in two modules, or a module imports another one in a way that does
+            not survive joining.
     """
     sources: dict[str, str] = {}  # in order: each after those that it imports
     _add_module(root, read, sources, [])
-    homes: dict[str, str] = {}
-    for module, source in sources.items():
-        for name in _defined_names(source):
-            if homes.setdefault(name, module) != module:
-                raise ValueError(f"{name!r} is defined in {homes[name]} and in {module}: rename one of them")
+    _check_names(sources)
     origin = textwrap.fill(ORIGIN.format(version=__version__, modules=", ".join(sources)), WIDTH)
     parts = [HEAD.format(name=ROOT_NAME, origin=origin, future=FUTURE)]
     parts += [f"\n{RULER}\n# {module}\n{RULER}\n{source}" for module, source in sources.items()]
@@ -71,10 +69,8 @@ def joined_source(root: str, read: Callable[[str], str]) -> str:
 
 
 def _read(module: str) -> str:
-    package = __package__.rpartition(".")[0]
-    content = pkgutil.get_data(
-        package, f"{module.replace('.', '/')}.py"
-    )  # from wherever the package is, a zip file too
+    """Return a module's source from wherever the package is, also from a zip file."""
+    content = pkgutil.get_data(__package__.rpartition(".")[0], f"{module.replace('.', '/')}.py")
     assert content is not None, module  # noqa: S101
     return content.decode("utf-8").replace("\r\n", "\n")
 
@@ -86,38 +82,58 @@ def _add_module(module: str, read: Callable[[str], str], sources: dict[str, str]
     source = read(module)
     dropped: set[int] = set()
     for node in ast.parse(source).body:
-        inner = node.body if isinstance(node, ast.If) else [node]  # ``if TYPE_CHECKING:``
-        own = [part for part in inner if isinstance(part, ast.ImportFrom) and part.level]
+        inner = node.body if isinstance(node, ast.If) and not node.orelse else [node]  # ``if TYPE_CHECKING:``
+        own = [part for part in _statements([node]) if isinstance(part, ast.ImportFrom) and part.level]
         for part in own:
-            _check_import(part, module)
-            _add_module(_imported_module(part, module), read, sources, [*waiting, module])
-            dropped.update(range(part.lineno, (part.end_lineno or part.lineno) + 1))
-        if own and len(own) == len(inner):
-            dropped.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            _check_import(part, module, part in inner)
+            imported = ".".join([*module.split(".")[: -part.level], part.module or ""])
+            _add_module(imported, read, sources, [*waiting, module])
+        for gone in [node] if len(own) == len(inner) else own:
+            dropped.update(range(gone.lineno, (gone.end_lineno or gone.lineno) + 1))
     lines = enumerate(source.split("\n"), 1)
     sources[module] = "\n".join(line for number, line in lines if number not in dropped and line != FUTURE)
 
 
-def _check_import(node: ast.ImportFrom, module: str) -> None:
+def _check_import(node: ast.ImportFrom, module: str, droppable: bool) -> None:
     for alias in node.names:
-        if node.module is None or alias.name == "*" or alias.asname not in (None, alias.name):
+        if not droppable or node.module is None or alias.name == "*" or alias.asname not in (None, alias.name):
             raise ValueError(
-                f"{module}, line {node.lineno}: {alias.name!r} must be imported from its module and under its name, "
-                "for the import is dropped"
+                f"{module}, line {node.lineno}: import {alias.name!r} at the module's top, from its module and under "
+                "its own name: the single file drops this import"
             )
 
 
-def _imported_module(node: ast.ImportFrom, module: str) -> str:
-    return ".".join([*module.split(".")[: -node.level], node.module or ""])
+def _check_names(sources: dict[str, str]) -> None:
+    """Raise where a name at the top of two modules means different things: the second would replace the first."""
+    homes: dict[str, tuple[str, str]] = {}
+    for module, source in sources.items():
+        for name, meaning in _bound_names(source, module):
+            first_module, first_meaning = homes.setdefault(name, (module, meaning))
+            if first_module != module and first_meaning != meaning:
+                raise ValueError(f"{name!r} means one thing in {first_module}, another in {module}: rename one of them")
 
 
-def _defined_names(source: str) -> list[str]:
-    """Return the names that a module defines at its top; imports of other packages may be repeated."""
-    names: list[str] = []
-    for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            names.append(node.name)
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names += [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
-    return names
+def _bound_names(source: str, module: str) -> Iterator[tuple[str, str]]:
+    """Yield each name at a module's top and what it means: an import, or else the module that defines it."""
+    for node in _statements(ast.parse(source).body):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                name = alias.asname or alias.name.split(".")[0]
+                yield name, f"import {alias.name if alias.asname else name}"
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield alias.asname or alias.name, f"from {node.module} import {alias.name}"
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name, module
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.For)):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                yield from ((name.id, module) for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+def _statements(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield the statements that run when a module is imported: also in blocks, not in functions and classes."""
+    for node in nodes:
+        if isinstance(node, (ast.stmt, ast.ExceptHandler)):
+            yield node
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                yield from _statements(ast.iter_child_nodes(node))

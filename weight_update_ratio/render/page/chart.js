@@ -1,4 +1,4 @@
-// What the picture does: names its rows, tells of a cell, sorts and filters rows, and fills the line charts.
+// What the picture does: it names its rows, describes a cell, sorts and filters rows, and fills the line charts.
 // bokeh runs it as the body of a function whose arguments are the models and values that chart.py names.
 "use strict";
 
@@ -61,7 +61,7 @@ function cell_summary(row, x) {
   const span = `steps ${Math.min(...steps)} to ${Math.max(...steps)}`;
   if (finite.length === 0) return `${span}, none finite`;
   const rest = finite.length < ratios.length ? ", some not finite" : "";
-  return `${span}: ${number(Math.min(...finite))} to ${number(Math.max(...finite))}${rest}; the worst is told`;
+  return `${span}: ${number(Math.min(...finite))} to ${number(Math.max(...finite))}${rest}; the worst is named`;
 }
 
 function hover_field(x, field, vars) {
@@ -128,7 +128,7 @@ function set_range(range, [start, end]) {
   range.setv({ start, end, reset_start: start, reset_end: end });
 }
 
-// What has no logarithm stands at the edge: zero at the bottom, not finite at the top.
+// What has no logarithm is drawn at the edge: zero at the bottom, not finite at the top.
 function edge_marks(steps, columns, [low, high]) {
   const inside = 0.035 * (high - low);
   const marks = { step: [], y: [], marker: [], text: [] };

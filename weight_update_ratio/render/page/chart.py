@@ -1,7 +1,6 @@
 """The picture as one bokeh layout: filter and sort, the heat map, and the line charts of the tensor that was chosen.
 
-Tensor names reach the browser as data and are drawn as text; nothing that could be taken for HTML or TeX is made of
-them.
+Tensor names reach the browser as data and are drawn as text, never as HTML or TeX.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def report_chart(report: History, picture: Picture | None = None) -> Any:
 
     Args:
         report: What is drawn.
-        picture: What ``reduce_report`` made of it, where that is there already.
+        picture: What ``reduce_report`` returned for it; None: it is called here.
 
     Raises:
         MissingExtraError: bokeh is not installed.
@@ -114,7 +113,7 @@ def _layout(report: History, picture: Picture) -> Any:
     }
     callback = CustomJS(args=everything, code=script + "on_event(cb_obj);")
     heat.js_on_event("tap", callback)
-    heat.js_on_change("inner_width", callback)  # first when it is laid out: nothing else tells that a page is ready
+    heat.js_on_change("inner_width", callback)  # first when it is laid out: no other event says that the page is ready
     controls["filter"].js_on_change("value_input", callback)
     for name in ("sort", "tensor"):
         controls[name].js_on_change("value", callback)

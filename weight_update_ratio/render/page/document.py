@@ -1,7 +1,7 @@
-"""A Report as one HTML file that needs nothing else: verdict, violations, the picture, and what it stands on.
+"""A Report as one HTML file that needs nothing else: verdict, violations, the picture, parameters and versions.
 
-Everything is in the file, and its Content-Security-Policy lets a browser fetch nothing and run no script but the
-page's own, known by their SHA-256: should a name of a trial ever get past the escaping, it is still only text.
+Everything is in the file. Its Content-Security-Policy lets a browser fetch nothing, and run only the page's own
+scripts, known by their SHA-256. So a name of a trial that gets past the escaping is still only text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The line charts of one tensor: its ratio with thresholds and advice above, its norms below.
 
 Norms have the unit of the weights and the ratio has none: in one chart a norm above 10 would look like a violation.
-All are drawn as log10, and what has no logarithm stands at the edge: zero at the bottom, not finite at the top.
+All are drawn as log10. What has no logarithm is drawn at the edge: zero at the bottom, not finite at the top.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def ratio_chart(parameters: Parameters, mode: str | None, lines: Any, edges: Any
     Args:
         parameters: Those of the report; the thresholds are of them.
         mode: The judged mode, for the axis.
-        lines: Data source with LINE_COLUMNS, log10; NaN where there is none.
+        lines: Data source with LINE_COLUMNS, log10; NaN where there is nothing to draw.
         edges: Data source with EDGE_COLUMNS, for what has no logarithm.
         steps: The range of steps, shared with the heat map so that zooming one zooms all.
     """

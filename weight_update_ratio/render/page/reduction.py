@@ -1,7 +1,8 @@
 """A Report as a picture can hold it: a row a tensor and worker, its steps in bins, and of each bin the extremes.
 
-A trial of 300 tensors and 5,000 steps has 1.5 million comparisons, and a screen has not as many pixels. A bin keeps its
-lowest ratio, its highest and its first that is not finite, so that no spike vanishes; a small trial keeps everything.
+A trial of 300 tensors and 5,000 steps has 1.5 million comparisons, more than a screen has pixels. A bin keeps its
+lowest ratio, its highest and its first that is not finite, so that a spike stays visible. A small trial keeps
+everything.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MOST_POINTS = 100_000  # comparisons that a picture holds; 20 bytes each, a thir
 MOST_COLUMNS = 240  # cells across; more than a phone has pixels for, and the canvas would drop some
 MOST_ROWS = 2_000  # the worst of more
 
-Array = Any  # a NumPy array; its generic alias is no type before Python 3.9
+Array = Any  # a NumPy array; its generic alias came with Python 3.9
 
 
 class Row(NamedTuple):
@@ -102,7 +103,7 @@ def reduce_report(report: History, most_points: int = MOST_POINTS) -> Picture:
 
 
 def ratio_badness(ratio: Array, verdict: Array) -> Array:
-    """Return how much a comparison asks to be looked at: its decades from 1e-3; any violation above what is ok."""
+    """Return how bad a comparison is: its decades from 1e-3; any violation is worse than any that is ok."""
     with np.errstate(all="ignore"):
         decades = np.abs(np.log10(ratio) - GOOD_RATIO)
     decades = np.where(ratio == 0, 1e5, decades)
