@@ -5,8 +5,8 @@
     python -m tests.fuzz.fuzz index -max_total_time=600
 
 Options after the reader's name are libFuzzer's. Inputs that reach new code are kept in a folder in the system's
-temporary directory; one that breaks a reader is left in the current directory, and belongs into ``corpus/`` once
-mended: the ordinary tests replay all of that.
+temporary directory. One that breaks a reader is left in the current directory: move it to ``corpus/`` once the reader
+is fixed, and the ordinary tests replay it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["weight_update_ratio"]):
-        from tests import harness
+        from tests.fuzz import harness
 
     reader = sys.argv[1]
     target = harness.fuzz_record if reader == "event_file" else harness.fuzz_index

@@ -10,25 +10,19 @@ from __future__ import annotations
 import functools
 import struct
 from pathlib import Path
-from typing import Any, Iterator, Tuple
+from typing import Iterator, Tuple
 
+from tests.memory_trial import MemoryStorage
 from weight_update_ratio.errors import UnreadableError
-from weight_update_ratio.judge.comparison import judge_pairs
-from weight_update_ratio.judge.diagnosis import missing_trial, nothing_compared
+from weight_update_ratio.judge.diagnosis import missing_trial
+from weight_update_ratio.judge.history import History
+from weight_update_ratio.judge.loop import Judge, end_trial
+from weight_update_ratio.judge.mode import judged_mode
 from weight_update_ratio.judge.ratio import update_norms, weight_norm
-from weight_update_ratio.judge.references import JudgedMode, References
 from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.trial.checksum import masked_crc32c
-from weight_update_ratio.trial.disk import DiskStorage
-from weight_update_ratio.trial.event_file import (
-    UNCHECKED,
-    TensorLayout,
-    record_mode_step,
-    record_name,
-    tensor_array,
-    tensor_layout,
-)
+from weight_update_ratio.trial.event_file import UNCHECKED, TensorLayout, tensor_array, tensor_layout
 from weight_update_ratio.trial.folder import TrialFolder
 
 RECORDED = Path(__file__).parents[2] / "examples" / "trials" / "pytorch_healthy"
@@ -64,12 +58,9 @@ def read_record(data: bytes) -> int:
 
 def _layout_or_none(record: memoryview, step: int, like: TensorLayout | None = None) -> TensorLayout | None:
     try:
-        record_name(record)
-        layout = tensor_layout(record, TENSOR, step, like)
-        record_mode_step(record, layout)
+        return tensor_layout(record, TENSOR, step, like)
     except UnreadableError:
         return None
-    return layout
 
 
 @functools.lru_cache(maxsize=None)
@@ -84,53 +75,33 @@ def _recorded_layouts() -> list[TensorLayout]:
     return found
 
 
-class InMemoryFolder(DiskStorage):
+class FuzzedStorage(MemoryStorage):
     """A trial of two steps whose index and collections files are the fuzzer's; the event files are recorded ones."""
 
-    location = "fuzzed"
-
     def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = {EVENTS.format(step): (RECORDED / EVENTS.format(step)).read_bytes() for step in range(2)}
-        self.files.update(files)
-        self.unlisted: dict[str, str] = {}
-
-    def names(self, folder: str, start_after: str = "") -> list[str]:
-        return sorted(name for name in self.files if name.startswith(f"{folder}/") and name > start_after)
-
-    def exists(self, name: str) -> bool:
-        return name in self.files
-
-    def read(self, name: str) -> bytes:
-        return self.files[name]
-
-    def need(self, files: Any) -> None:
-        """Hold nothing: all is in memory."""
+        events = {EVENTS.format(step): (RECORDED / EVENTS.format(step)).read_bytes() for step in range(2)}
+        super().__init__({**events, **files})
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         if start + length > len(self.files.get(name, b"")):
             raise UnreadableError("has no such range")
-        return memoryview(self.files[name])[start : start + length]
+        return super().span(name, start, length)
 
 
 def judge_index(data: bytes) -> set[Row]:
     """Judge a trial with these collections and index files, through to the report's renderings; return its rows."""
     parts = data.split(SEPARATOR, 2)
     names = (COLLECTIONS, INDEX.format(0), INDEX.format(1))
-    storage = InMemoryFolder(dict(zip(names, parts)))
     parameters = parse_parameters(num_steps=2 if len(data) % 2 else None)
-    folder = TrialFolder(storage, parameters)
-    missing = missing_trial(folder)
-    report = Report(storage.location, parameters)
-    report.mode = JudgedMode(folder).of_finished_job()
-    references = References(folder, report.mode, parameters.num_steps)
+    folder = TrialFolder(FuzzedStorage(dict(zip(names, parts))), parameters)
+    missing_trial(folder)
+    history = History("fuzzed", parameters)
+    history.mode = judged_mode(folder)
+    judge = Judge(folder, history)
     for step in folder.steps:
-        saved = folder.saved(step)
-        pairs = references.at(saved)
-        report.add(pairs, judge_pairs(folder.storage, pairs, parameters))
-        report.add_unreadable(saved.unreadable)
-    report.add_unreadable(folder.unreadable)
-    if missing is None and not len(report):
-        report.problem = nothing_compared(report, folder)
+        judge.judge_step(step)
+    end_trial(history, folder)
+    report = Report(history)
     report.to_json().encode("ascii")
     report.to_text(80).encode("utf-8")
     return {(row.tensor, row.global_step, row.update_norm, row.weight_norm) for row in report}
