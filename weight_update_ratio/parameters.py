@@ -83,7 +83,7 @@ def parse_report_dir(report_dir: Any) -> str:
     """Return the folder that the rule writes its report to, or an empty string where it writes none.
 
     Raises:
-        ValueError: It is no path on this machine.
+        ValueError: It is not a path on this machine.
     """
     if _is_unset(report_dir):
         return ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
@@ -148,11 +147,10 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _repr_html_(self) -> str | None:
         """Return the verdict so far and the grouped violations, as a notebook shows them."""
         try:
-            notebook = import_module("weight_update_ratio.render.html")
-        except ImportError:  # the rule as one source file, without the package
+            from .render.html import report_html
+        except (ImportError, KeyError):  # the rule as one source file, without the package; KeyError: run by exec
             return None
-        html: str = notebook.report_html(self._history)
-        return html
+        return report_html(self._history)
 
     def _look_for(self, step: int) -> None:
         """List the index again where a live job may have added to what is known of this step."""

@@ -104,7 +104,7 @@ def update_ratio(update_norm: float, weight_norm: float, epsilon: float) -> floa
     Source: cs231n, "Ratio of weights:updates", with L2 norms and the earlier weights below the line.
     """
     if math.isinf(weight_norm):
-        return math.nan  # a finite update of infinite weights is no update of ratio 0
+        return math.nan  # an update of infinite weights has no finite ratio
     return update_norm / (weight_norm + epsilon)
 
 

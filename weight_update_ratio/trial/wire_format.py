@@ -33,7 +33,7 @@ def message_fields(record: memoryview, start: int, end: int) -> Iterator[tuple[i
     """Yield (field number, wire type, value or first byte, last byte) of the message from ``start`` to before ``end``.
 
     Raises:
-        UnreadableError: It is no message, or one of more than ``MOST_FIELDS`` fields.
+        UnreadableError: It is not a message, or has more than ``MOST_FIELDS`` fields.
     """
     position = start
     for _ in range(MOST_FIELDS):
