@@ -200,6 +200,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._update_report()
         if self._folder.ended and self._folder.step_after(step) is None:
             self._finish()
+            if not len(self._history) and set(self._folder.steps) <= set(self._fired):
+                self._raise_insufficient(self._history)
         elif fired:
             self._write_report(self._history)
         return fired
