@@ -37,8 +37,9 @@ def made_report(
     history.mode = "TRAIN"
     history.tensors = {tensor: number for number, tensor in enumerate(ratios)}
     history.workers = {worker: number for number, worker in enumerate(workers)}
-    history.steps = max(map(len, ratios.values()))
-    for step in range(history.steps):
+    steps = max(map(len, ratios.values()))
+    history.judged_steps = set(range(steps))
+    for step in range(steps):
         rows = []
         for worker in workers:
             for tensor, values in ratios.items():
@@ -64,7 +65,7 @@ def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False)
     history.mode = "TRAIN"
     history.tensors = {f"encoder.layers.{i // 6}.block.{i % 6}.weight": i for i in range(tensors)}
     history.workers = {"worker_0": 0}
-    history.steps = steps + 1
+    history.judged_steps = set(range(steps + 1))
     count = tensors * steps
     random = np.random.default_rng(0)
     step = np.repeat(np.arange(1, steps + 1), tensors)

@@ -265,6 +265,21 @@ class TestComplete:
         assert found_comparisons(check_trial(live.path, num_steps=num_steps)) == found_comparisons(report)
         assert report.mode == "TRAIN"
 
+    def test_numbers_that_a_resumed_job_repeats(self, live: TrialWriter) -> None:
+        """Rows that were judged and are saved again later do not count at the end."""
+        follower = Background(live, large_threshold=1e-6)
+        for step in range(5):
+            save(live, step)
+        follower.wait_for(5)
+        for step in range(5, 9):
+            save(live, step, mode_step=step - 2)
+        live.end()
+        report = follower.result()
+        expected = check_trial(live.path, large_threshold=1e-6)
+        assert [repr(row) for row in report] == [repr(row) for row in expected]
+        assert report.to_json() == expected.to_json()
+        assert {"saved again later: steps 3-4"} == {group.reason for group in report.skipped}
+
     def test_a_range_of_steps(self, live: TrialWriter) -> None:
         """The following ends at its end, while the job goes on."""
         follower = Background(live, start_step=2, end_step=5)

@@ -58,7 +58,7 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
             f"every comparison was skipped; the first: tensor {first_skip.tensor!r}: {first_skip.reason}",
             "Name a collection whose tensors have elements and keep their shape by collection_names.",
         )
-    if not history.steps and any(name in selection for name in selection.seen()):
+    if not history.judged_steps and any(name in selection for name in selection.seen()):
         return TrialError(
             f"there is nothing to compare: no step of mode {history.mode} is between start_step and end_step",
             "Widen start_step and end_step; they are global steps, which count the steps of all modes.",
@@ -66,7 +66,7 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
     if history.tensors:
         return TrialError(
             f"there is nothing to compare: no tensor has a reference, an earlier saved step in mode {history.mode} "
-            f"({history.steps} saved steps, num_steps {folder.parameters.num_steps})",
+            f"({len(history.judged_steps)} saved steps, num_steps {folder.parameters.num_steps})",
             "Save more steps (save_interval=1), or widen num_steps, start_step and end_step.",
         )
     found = f"saved were {_listed(folder.saved_collections()) or 'tensors of no collection'}"

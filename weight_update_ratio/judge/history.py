@@ -53,6 +53,7 @@ class History:
         parameters: What is judged, and how.
         mode: The mode that is judged, where it is known.
         problem: Why nothing could be compared, or a job not be followed to its end; else None.
+        judged_steps: The global steps that hold a selected tensor in that mode.
     """
 
     def __init__(self, trial: str, parameters: Parameters) -> None:
@@ -63,7 +64,7 @@ class History:
         self.tensors: dict[str, int] = {}
         self.workers: dict[str, int] = {}
         self.columns: dict[str, array[Any]] = {name: array(kind) for name, kind in COLUMN_TYPES}
-        self.steps = 0
+        self.judged_steps: set[int] = set()
         self._violations: dict[tuple[str, str, str], ViolationGroup] = {}
         self._skipped: dict[tuple[str, str | None, str], SkippedGroup] = {}
         self._reduced: dict[str, str] = {}
@@ -76,8 +77,8 @@ class History:
 
     def add(self, pairs: list[Pair], judged: JudgedStep) -> None:
         """Add what was found at one saved step of the judged mode."""
-        self.steps += bool(pairs)
         for pair in pairs:
+            self.judged_steps.add(pair.saved.global_step)
             self.tensors.setdefault(pair.saved.tensor, len(self.tensors))
             self.workers.setdefault(pair.saved.worker, len(self.workers))
         for comparison in judged.comparisons:
@@ -149,7 +150,7 @@ class History:
 
     def merge(self, later: History) -> None:
         """Add the findings of the steps that follow, as if they had been found here."""
-        self.steps += later.steps
+        self.judged_steps |= later.judged_steps
         for name, kind in COLUMN_TYPES:
             mine, theirs = self.columns[name], later.columns[name]
             if name in ("tensor", "worker"):
@@ -221,7 +222,7 @@ class History:
     def counts(self) -> dict[str, int]:
         """How many of each there are: saved steps of the judged mode, tensors and workers selected, comparisons, ..."""
         return {
-            "steps": self.steps,
+            "steps": len(self.judged_steps),
             "tensors": len(self.tensors),
             "workers": len(self.workers),
             "comparisons": len(self),

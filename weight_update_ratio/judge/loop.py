@@ -60,6 +60,7 @@ def end_trial(history: History, folder: TrialFolder) -> None:
             again[timeline.steps[0].worker] = numbers
     if again:
         history.drop(lambda row: _is_saved_again(folder, row))
+        history.judged_steps = {step for step in history.judged_steps if step_pairs(folder, mode, step)}
     history.set_saved_again(again)
     history.add_unreadable(folder.unreadable)
     history.add_reduced(folder.selection.reduced)
