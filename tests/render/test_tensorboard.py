@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, large_report, made_report
 from weight_update_ratio import check_trial
-from weight_update_ratio.render.tensorboard import FILE_NAME, SCALARS, _masked_crcs, run_name, write_tensorboard
+from weight_update_ratio.render.tensorboard import FILE_NAME, SCALARS, masked_crcs, run_name, write_tensorboard
 from weight_update_ratio.report import Report
 from weight_update_ratio.trial.checksum import masked_crc32c
 
@@ -100,7 +100,7 @@ class TestWriteTensorboard:
 
 def test_checksums_side_by_side_are_those_one_by_one() -> None:
     payloads = np.random.default_rng(0).integers(0, 256, (50, 37), np.uint8)
-    assert _masked_crcs(payloads).tolist() == [masked_crc32c(row.tobytes()) for row in payloads]
+    assert masked_crcs(payloads).tolist() == [masked_crc32c(row.tobytes()) for row in payloads]
 
 
 def test_run_names_are_never_the_same() -> None:

@@ -15,11 +15,8 @@ import pytest
 
 from tests.conftest import RECORDED, REPOSITORY, TrialWriter, run_command
 from tests.sagemaker.server import REGION, running_server
-from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.rule import REPORT_FILE
 from weight_update_ratio.sagemaker.actions import parse_actions
-from weight_update_ratio.trial.disk import DiskStorage
-from weight_update_ratio.trial.folder import TrialFolder
 
 STOP = {"training_job_prefix": "My-Job", "name": "stoptraining"}
 EMAIL = {"endpoint": "Some.One@example.com", "name": "email"}
@@ -322,11 +319,11 @@ class TestReport:
         self, write_trial: Callable[..., TrialWriter], tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         trial = write_trial({"w": [[1.0], [1.01]]})
+        from smdebug.trials import create_trial
+
+        opened = create_trial(str(trial.path))  # before the damage: smdebug cannot open it after
         (trial.path / "collections" / "000000000" / "worker_1_collections.json").write_text("{")
-        rule = make_rule(str(RECORDED["pytorch_healthy"]))  # smdebug itself would not open the broken one
-        rule._folder = TrialFolder(DiskStorage(str(trial.path)), Parameters())
-        rule._report_dir = str(tmp_path)
-        rule._finish()
+        invoke(make_rule(opened, report_dir=tmp_path))
         assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
             "the record in 'collections/000000000/worker_1_collections.json' is not JSON "
             "(Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"

@@ -117,7 +117,7 @@ class TestRequests:
         """Neighbouring records come in one range; an unwanted stretch of more than 1 MiB is left out."""
         near = [(0, 100), (100, 50), (5000, 10)]
         far = [(5010 + s3_storage.GAP + 1, 7)]
-        assert s3_storage._joined_ranges([*far, *near]) == [
+        assert s3_storage.joined_ranges([*far, *near]) == [
             (0, 5010),
             (5010 + s3_storage.GAP + 1, 5017 + s3_storage.GAP + 1),
         ]
@@ -280,5 +280,5 @@ class TestStorage:
 
     def test_other_errors_pass(self) -> None:
         """Only what botocore says is put into other words."""
-        with pytest.raises(ZeroDivisionError), s3_storage._trial_errors("s3://x/y", "x"):
+        with pytest.raises(ZeroDivisionError), s3_storage.trial_errors("s3://x/y", "x"):
             raise ZeroDivisionError

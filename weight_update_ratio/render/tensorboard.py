@@ -111,11 +111,11 @@ def _scalar_records(now: bytes, tensor: str, steps: Array, values: Array) -> Arr
     for place, column in zip(places, values.T):
         start = summary_start + place
         records[:, start : start + 4] = np.ascontiguousarray(column).view(np.uint8).reshape(-1, 4)
-    records[:, -4:] = _masked_crcs(records[:, 12:-4]).astype("<u4").view(np.uint8).reshape(-1, 4)
+    records[:, -4:] = masked_crcs(records[:, 12:-4]).astype("<u4").view(np.uint8).reshape(-1, 4)
     return records
 
 
-def _masked_crcs(payloads: Array) -> Array:
+def masked_crcs(payloads: Array) -> Array:
     """Return the masked CRC-32C of each row: uint32, shape (rows,)."""
     table = np.array(CRC_TABLE, np.uint32)
     crcs = np.full(len(payloads), 0xFFFFFFFF, np.uint32)

@@ -68,7 +68,7 @@ class S3Storage(Storage):
             arguments["StartAfter"] = start_after
         keys: list[str] = []
         while True:
-            with _trial_errors(self.location, self.bucket):
+            with trial_errors(self.location, self.bucket):
                 page = self._page(arguments)
             keys.extend(entry["Key"] for entry in page.get("Contents", ()))
             if not page["IsTruncated"]:
@@ -173,7 +173,7 @@ class S3Storage(Storage):
         return self._pool.submit(function, *arguments)
 
     def _get_segments(self, name: str, spans: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
-        return [(first, self._get(name, (first, end))) for first, end in _joined_ranges(spans)]
+        return [(first, self._get(name, (first, end))) for first, end in joined_ranges(spans)]
 
     def _get(self, name: str, span: tuple[int, int] | None) -> bytes:
         """Return an object's bytes, or those of ``span`` (first byte, end); fewer where the object ends before."""
@@ -211,7 +211,7 @@ _s3_client_lock = threading.Lock()
 
 
 def _s3_client(location: str) -> Any:
-    with _s3_client_lock, _trial_errors(location, ""):  # boto3 cannot make two clients at the same time
+    with _s3_client_lock, trial_errors(location, ""):  # boto3 cannot make two clients at the same time
         import boto3
         from botocore.config import Config
 
@@ -229,7 +229,7 @@ def _s3_client(location: str) -> Any:
 
 
 @contextlib.contextmanager
-def _trial_errors(location: str, bucket: str) -> Iterator[None]:
+def trial_errors(location: str, bucket: str) -> Iterator[None]:
     """Turn botocore's errors into a TrialError that says what a person can do."""
     try:
         yield
@@ -275,7 +275,7 @@ def _s3_error_code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", "an error"))
 
 
-def _joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return ranges (first byte, end) that cover the spans (first byte, length), joined over gaps of up to ``GAP``."""
     joined: list[tuple[int, int]] = []
     for first, length in sorted(spans):
@@ -287,7 +287,7 @@ def _joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _bytes_in_ranges(spans: list[tuple[int, int]]) -> int:
-    return sum(end - first for first, end in _joined_ranges(spans))
+    return sum(end - first for first, end in joined_ranges(spans))
 
 
 def _segment_view(segments: list[tuple[int, bytes]], start: int, length: int) -> memoryview | None:
