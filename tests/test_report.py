@@ -175,6 +175,15 @@ class TestVerdict:
         """A notebook shows the verdict and what it stands on."""
         assert f"<Report of {str(RECORDED[name])!r}: {state} violations in " in repr(check_trial(RECORDED[name]))
 
+    def test_what_was_judged(self) -> None:
+        """The report says which trial, in which mode and with which parameters."""
+        report = check_trial(RECORDED["pytorch_healthy"], num_steps="3")
+        assert (str(RECORDED["pytorch_healthy"]), "TRAIN", 3) == (
+            report.trial,
+            report.mode,
+            report.parameters.num_steps,
+        )
+
     def test_renderings(self) -> None:
         """A report gives its own renderings."""
         report = check_trial(RECORDED["pytorch_frozen"])

@@ -8,6 +8,7 @@ import logging
 import math
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -300,6 +301,13 @@ class TestTrialsThatCannotBeJudged:
                 invoke_rule(rule)
             assert words in str(caught.value)
             assert "Save the" in str(caught.value)
+
+    def test_a_start_in_the_middle_of_a_trial_without_event_files(self, write_trial: Any) -> None:
+        """Nothing of it can be compared, wherever the judging begins."""
+        trial = write_trial({"w": random_walk()}, steps=4)
+        shutil.rmtree(trial.path / "events")
+        with pytest.raises(InsufficientInformationForRuleInvocation, match="nothing could be read to compare"):
+            invoke_rule(WeightUpdateRatio(str(trial.path)), start_step=2)
 
     def test_a_broken_index_is_named(self, write_trial: Any) -> None:
         """Where nothing but unreadable index files is left, the first of them is named."""

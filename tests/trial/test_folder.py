@@ -116,6 +116,16 @@ class TestSteps:
         assert first == second == {"w": (0, 100)}
         assert third == {"w": (9, 100)}
 
+    def test_many_payloads_that_differ(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only so many are kept to be shared; what was read of each step stays."""
+        from weight_update_ratio.trial import folder as folder_module
+
+        monkeypatch.setattr(folder_module, "PAYLOADS_KEPT", 1)
+        for step in range(3):
+            change_json(index_file(folder, step), lambda index, n=step: index["tensor_payload"][0].update(start_idx=n))
+        trial = opened(folder)
+        assert [trial.saved(step).workers[0].records for step in range(3)] == [{"w": (n, 100)} for n in range(3)]
+
     @pytest.mark.parametrize("separators", [None, (",", ":")])
     def test_an_index_that_another_writer_wrote(self, folder: Path, separators: Any) -> None:
         """Members in another order, and without spaces, say the same."""

@@ -218,6 +218,18 @@ class TestRefusals:
 
 
 class TestStorage:
+    def test_a_discarded_object_is_fetched_anew(self, s3: S3Server) -> None:
+        """Small or not, fetched ahead or not: a resumed job has written it again."""
+        put = lambda body: s3.client.put_object(Bucket=s3.bucket, Key="again/a", Body=body)  # noqa: E731
+        put(b"old")
+        storage = S3Storage(f"s3://{s3.bucket}/again")
+        storage.prefetch_small(["a"])
+        storage.prefetch("a", [(0, 3)])
+        assert bytes(storage.span("a", 0, 3)) == b"old"
+        put(b"new")
+        storage.discard("a")
+        assert storage.read("a") == bytes(storage.span("a", 0, 3)) == b"new"
+
     def test_names_page_by_page(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """A listing of many pages is whole and sorted, and begins where it is asked to."""
         monkeypatch.setattr(s3_storage, "PAGE_KEYS", 2)

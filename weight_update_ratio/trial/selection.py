@@ -18,7 +18,7 @@ from .collections import COLLECTIONS_FOLDER, Collections
 
 try:
     from re import _parser as regex_parser  # type: ignore[attr-defined]  # Python 3.11 and newer
-except ImportError:
+except ImportError:  # pragma: no cover  (Python 3.10 and older)
     import sre_parse as regex_parser
 
 REDUCTION_PREFIX = "smdebug/reductions/"
