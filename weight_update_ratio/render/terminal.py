@@ -38,7 +38,7 @@ def print_error(error: CommandError | TrialError) -> None:
     """Print one message, an empty line and one remedy to stderr."""
     from .escapes import printable
 
-    print(f"Error: {printable(str(error))}\n\n{printable(error.remedy)}", file=sys.stderr)
+    print(f"Error: {printable(str(error))}\n\n{printable(error.remedy)}", file=sys.stderr, flush=True)
 
 
 def print_text(text: str, end: str) -> None:
