@@ -83,7 +83,7 @@ class DiskStorage(Storage):
                 raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
             with open(path, "rb", buffering=0) as file:
                 return file.read()
-        except (OSError, ValueError) as error:  # ValueError: the name holds a NUL
+        except OSError as error:
             raise UnreadableError(_os_error_reason(error)) from None
 
     def span(self, name: str, start: int, length: int) -> memoryview:
@@ -123,7 +123,7 @@ class DiskStorage(Storage):
             path, size = self._file(name)
             with open(path, "rb") as file:
                 content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # ValueError: it is empty since its size was asked for
             raise UnreadableError(_os_error_reason(error)) from None
         self._mapped[name] = content
         if len(self._mapped) > MAPPED_FILES:
@@ -137,7 +137,7 @@ class DiskStorage(Storage):
         checks the folder once, and each file is only looked at itself.
         """
         parent, _, own = name.rpartition("/")
-        plain = own not in ("", ".", "..") and os.sep not in own and not name.startswith("/")
+        plain = own not in ("", ".", "..") and not {os.sep, "\0"} & set(own) and not name.startswith("/")
         path = f"{self._checked_folder(parent)}/{own}" if plain else self._real_path(name)
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
