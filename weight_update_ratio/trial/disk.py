@@ -165,8 +165,8 @@ class DiskStorage(Storage):
         """Return the path of a file or folder without links, or raise UnreadableError where it leads outside."""
         try:
             path = os.path.realpath(os.path.join(self._root, name))
-            inside = os.path.commonpath([self._root, path]) == self._root
-        except (OSError, ValueError):  # a loop of links; a NUL character
+            inside = os.path.commonpath([self._root, path]) == self._root and "\0" not in name
+        except (OSError, ValueError):  # a loop of links; a NUL character, on some Pythons
             inside = False
         if not inside or os.path.isabs(name):
             raise UnreadableError("leads out of the trial folder, and is not opened")
