@@ -349,6 +349,11 @@ class TestCollections:
         )
         assert ["conv/kernel", "named"] == [row.tensor for row in check_trial(trial.path)]
 
+    def test_exclude_regex_leaves_some_out(self) -> None:
+        """A tensor that any of its patterns is found in is not compared, also where tensor_regex chooses it."""
+        report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="fc,conv", exclude_regex="fc1,bias")
+        assert {"TinyNet_conv1.weight", "TinyNet_fc2.weight"} == {row.tensor for row in report}
+
     def test_tensor_regex_restricts_them(self) -> None:
         """A tensor is compared if it is in the collection and matches one of the patterns."""
         report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="fc1,conv,bias")

@@ -334,6 +334,7 @@ class TestOptions:
             "epsilon": 0.5,
             "collection_names": "weights,others",
             "tensor_regex": "/w",
+            "exclude_regex": None,
             "start_step": 4,
             "end_step": 9,
         }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from weight_update_ratio.check import check_trial
-from weight_update_ratio.parameters import Parameters, parse_parameters
+from weight_update_ratio.parameters import Parameters, glob_hint, parse_parameters
 from weight_update_ratio.rule import WeightUpdateRatio
 
 
@@ -108,6 +108,39 @@ class TestNames:
             parse_parameters(tensor_regex=f"ok,{pattern}")
         assert repr(pattern) in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("fc[0-9]{1,2},conv", ("fc[0-9]{1,2}", "conv")),
+            ("a{,3}, b{2,}", ("a{,3}", "b{2,}")),
+            ("a{,b}", ("a{", "b}")),
+            (r"a\,b,c", (r"a\,b", "c")),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["tensor_regex", "exclude_regex"])
+    def test_a_comma_inside_of_a_pattern(self, name: str, value: str, expected: Any) -> None:
+        """That of a repeat's bounds and an escaped one are the pattern's; all others separate."""
+        parsed = parse_parameters(**{name: value})
+        assert expected == getattr(parsed, name)
+        assert value.replace(", ", ",") == parsed.as_dict()[name]
+
+    @pytest.mark.parametrize(
+        ("glob", "written"),
+        [
+            ("*.weight", ".*[.]weight"),
+            ("conv*", "conv.*"),
+            ("layer.*.weight", ""),
+            ("fc[0-9]*", ""),
+            ("(ab)*", ""),
+            (r"\w*", ""),
+            ("*", ".*"),
+        ],
+    )
+    def test_a_glob_gets_a_hint(self, glob: str, written: str) -> None:
+        """It says what a regular expression writes in its place; what may be meant as one gets none."""
+        hint = f"; it is a regular expression, and as such {glob!r} is written {written!r}" if written else ""
+        assert hint == glob_hint(glob)
+
     def test_in_a_rule_configurations_form(self) -> None:
         """The parameters by name, with text where the configuration has text."""
         expected = {
@@ -117,6 +150,7 @@ class TestNames:
             "epsilon": 1e-9,
             "collection_names": "a,b",
             "tensor_regex": "c,d",
+            "exclude_regex": "e",
         }
-        parsed = parse_parameters("3", "2", collection_names="a,b", tensor_regex=["c", "d"])
+        parsed = parse_parameters("3", "2", collection_names="a,b", tensor_regex=["c", "d"], exclude_regex="e")
         assert expected == parsed.as_dict()

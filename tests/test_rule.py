@@ -138,7 +138,7 @@ class TestUnderInvokeRule:
             "Violations": 19,
             "Datapoints": 76,
             "RuleParameters": "num_steps:None\nlarge_threshold:10.0\nsmall_threshold:1e-08\nepsilon:1e-09\n"
-            "collection_names:weights\ntensor_regex:None",
+            "collection_names:weights\ntensor_regex:None\nexclude_regex:None",
         } == rule.report
         assert {
             "mode": "TRAIN",
@@ -357,10 +357,10 @@ class TestSignature:
         spec = inspect.getfullargspec(WeightUpdateRatio.__init__)
         expected = (
             "self base_trial num_steps large_threshold small_threshold epsilon collection_names tensor_regex "
-            "action_str action_json report_dir"
+            "action_str action_json report_dir exclude_regex"
         )
         assert expected.split() == spec.args
-        assert (None, 10.0, 1e-8, 1e-9, "weights", None, "", "", "") == spec.defaults
+        assert (None, 10.0, 1e-8, 1e-9, "weights", None, "", "", "", None) == spec.defaults
         assert (None, None, []) == (spec.varargs, spec.varkw, spec.kwonlyargs)
 
     def test_a_bad_value(self) -> None:

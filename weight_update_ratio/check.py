@@ -34,6 +34,7 @@ def check_trial(
     epsilon: Any = 1e-9,
     collection_names: Any = "weights",
     tensor_regex: Any = None,
+    exclude_regex: Any = None,
     start_step: int = 0,
     end_step: int | None = None,
     executor: Executor | None = None,
@@ -49,6 +50,7 @@ def check_trial(
         epsilon: Added to the norm of the weights, in their unit; > 0.
         collection_names: Collections whose tensors are compared, separated by commas.
         tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
+        exclude_regex: Patterns separated by commas; tensors that match one are left out.
         start_step: First global step that is judged; its reference may be an earlier one.
         end_step: Global step before which judging ends; None: after the last.
         executor: Any concurrent.futures.Executor, such as Dask's ``Client.get_executor()``: it is given ranges of
@@ -59,7 +61,9 @@ def check_trial(
         ValueError: A parameter is not valid.
         TrialError: There is no trial at this place, or the executor broke.
     """
-    parameters = parse_parameters(num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex)
+    parameters = parse_parameters(
+        num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
+    )
     first, end = step_range(start_step, end_step)
     location = trial_location(trial)
     folder = TrialFolder(open_storage(location), parameters, range_steps(trial))

@@ -41,6 +41,7 @@ RULE_OPTIONS = (  # one for each parameter of the rule; values stay strings, for
     ("--epsilon", "X", "Added to the norm of the weights [1e-09]."),
     ("--collection-names", "NAMES", "Collections to compare, separated by commas [weights]."),
     ("--tensor-regex", "PATTERNS", "Only tensors that match one of these patterns, separated by commas."),
+    ("--exclude-regex", "PATTERNS", "Leave out tensors that match one of these patterns, separated by commas."),
 )
 
 

@@ -33,6 +33,7 @@ def follow_trial(
     epsilon: Any = 1e-9,
     collection_names: Any = "weights",
     tensor_regex: Any = None,
+    exclude_regex: Any = None,
     start_step: int = 0,
     end_step: int | None = None,
     timeout: float = 600.0,
@@ -51,6 +52,7 @@ def follow_trial(
         epsilon: Added to the norm of the weights, in their unit; > 0.
         collection_names: Collections whose tensors are compared, separated by commas.
         tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
+        exclude_regex: Patterns separated by commas; tensors that match one are left out.
         start_step: First global step that is judged; its reference may be an earlier one.
         end_step: Global step before which judging ends; None: when the job ends.
         timeout: Seconds without a new step, or without a trial, after which the job is taken for dead; > 0.
@@ -65,7 +67,9 @@ def follow_trial(
         ValueError: A parameter is not valid.
         TrialError: There is no trial at this place, and none came within ``timeout``.
     """
-    parameters = parse_parameters(num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex)
+    parameters = parse_parameters(
+        num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
+    )
     first, end = step_range(start_step, end_step)
     if not timeout > 0 or not poll > 0:
         raise ValueError(f"'timeout' and 'poll' must be numbers > 0 (got {timeout!r} and {poll!r})")

@@ -12,6 +12,9 @@ import os
 import re
 from typing import Any, NamedTuple, Sequence
 
+_NAME = re.compile(r"[^,]+")
+_PATTERN = re.compile(r"(?:\\.|\{[0-9]*,[0-9]*\}|[^,])+", re.DOTALL)  # a comma that it holds does not end it
+
 
 class Parameters(NamedTuple):
     """Checked parameters of one judgement; every value is within its valid range."""
@@ -22,6 +25,7 @@ class Parameters(NamedTuple):
     epsilon: float = 1e-9
     collection_names: tuple[str, ...] = ("weights",)
     tensor_regex: tuple[str, ...] = ()
+    exclude_regex: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters by name, in the form that a rule configuration writes them."""
@@ -32,6 +36,7 @@ class Parameters(NamedTuple):
             "epsilon": self.epsilon,
             "collection_names": ",".join(self.collection_names),
             "tensor_regex": ",".join(self.tensor_regex) or None,
+            "exclude_regex": ",".join(self.exclude_regex) or None,
         }
 
 
@@ -42,6 +47,7 @@ def parse_parameters(
     epsilon: Any = None,
     collection_names: Any = None,
     tensor_regex: Any = None,
+    exclude_regex: Any = None,
 ) -> Parameters:
     """Return checked parameters; an unset one (None, "" or "None") has its default.
 
@@ -51,7 +57,9 @@ def parse_parameters(
         small_threshold: Finite number >= 0; dimensionless.
         epsilon: Finite number > 0, in the unit of the weights.
         collection_names: Names separated by commas, or a sequence of names.
-        tensor_regex: Patterns separated by commas, or a sequence of patterns (which may then hold commas).
+        tensor_regex: Patterns separated by commas, or a sequence of patterns (which may then hold commas). A comma
+            inside of ``{1,2}`` and an escaped one belong to the pattern.
+        exclude_regex: Likewise.
 
     Raises:
         ValueError: A value is not valid; the message names the parameter, what is valid and what came.
@@ -75,7 +83,8 @@ def parse_parameters(
         small_threshold=small,
         epsilon=positive,
         collection_names=_separated("collection_names", collection_names) or default.collection_names,
-        tensor_regex=_patterns(tensor_regex),
+        tensor_regex=_patterns("tensor_regex", tensor_regex),
+        exclude_regex=_patterns("exclude_regex", exclude_regex),
     )
 
 
@@ -127,21 +136,38 @@ def _number(name: str, value: Any, default: float) -> float:
     return number
 
 
-def _separated(name: str, value: Any) -> tuple[str, ...]:
+def _separated(name: str, value: Any, part: re.Pattern[str] = _NAME) -> tuple[str, ...]:
     if _is_unset(value):
         return ()
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, Sequence) and all(isinstance(part, str) for part in value):
+        return tuple(found.strip() for found in part.findall(value) if found.strip())
+    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise ValueError(f"'{name}' must be a string with commas between its parts, or a list of strings (got {value!r})")
 
 
-def _patterns(value: Any) -> tuple[str, ...]:
-    patterns = _separated("tensor_regex", value)
+def _patterns(name: str, value: Any) -> tuple[str, ...]:
+    patterns = _separated(name, value, _PATTERN)
     for pattern in patterns:
         try:
             re.compile(pattern)
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"'tensor_regex' must hold patterns that compile (got {pattern!r}: {error})") from None
+            raise ValueError(
+                f"'{name}' must hold patterns that compile (got {pattern!r}: {error}{glob_hint(pattern)})"
+            ) from None
     return patterns
+
+
+def glob_hint(pattern: str) -> str:
+    """Return what to write in place of a pattern that looks like a shell's, or an empty string.
+
+    >>> glob_hint("*.weight")
+    "; it is a regular expression, and as such '*.weight' is written '.*[.]weight'"
+    >>> glob_hint("conv.*weight")
+    ''
+    """
+    star = r"(^|(?<!\\)[^.)\]\\])\*"  # after anything but what a regular expression repeats
+    if not re.search(star, pattern):
+        return ""
+    written = re.sub(star, r"\1.*", re.sub(r"\\?\.(?!\*)", "[.]", pattern))
+    return f"; it is a regular expression, and as such {pattern!r} is written {written!r}"

@@ -53,6 +53,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         action_json: The same, under the name that the service uses.
         report_dir: Folder on this machine that gets ``WeightUpdateRatio.json``, the report as the check command has it,
             after every step that fires and when the trial ends; the service uploads /opt/ml/processing/output/rule.
+        exclude_regex: Patterns separated by commas; tensors that match one are left out.
 
     Raises:
         ValueError: A parameter is not valid.
@@ -74,9 +75,10 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         action_str: Any = "",
         action_json: Any = "",
         report_dir: Any = "",
+        exclude_regex: Any = None,
     ) -> None:
         self._parameters = parse_parameters(
-            num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex
+            num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
         )
         actions = parse_actions(action_str, action_json)
         self._report_dir = parse_report_dir(report_dir)

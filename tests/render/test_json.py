@@ -40,6 +40,7 @@ class TestDocument:
                 "epsilon": 1e-9,
                 "collection_names": "weights",
                 "tensor_regex": "conv1,fc1",
+                "exclude_regex": None,
             },
             "counts": {
                 "steps": 20,

@@ -36,6 +36,7 @@ EVERYTHING = {
     "epsilon": "1e-12",
     "collection_names": "weights,biases",
     "tensor_regex": "conv,fc",
+    "exclude_regex": "bias",
     "report_dir": "/opt/ml/processing/output/rule",
     "stop_training": "My-Job",
     "email": "some.one@example.com",
@@ -126,6 +127,7 @@ class TestRuleConfiguration:
             "epsilon": "1e-12",
             "collection_names": "weights,biases",
             "tensor_regex": "conv,fc",
+            "exclude_regex": "bias",
             "report_dir": "/opt/ml/processing/output/rule",
             "action_json": r"[{\"training_job_prefix\": \"My-Job\", \"name\": \"stoptraining\"}, "
             r"{\"endpoint\": \"some.one@example.com\", \"name\": \"email\"}, "
@@ -189,7 +191,7 @@ class TestRuleConfiguration:
             ({"save_interval": 0}, r"'save_interval' must be a whole number >= 1 \(got 0\)"),
             ({"save_interval": "1"}, r"'save_interval' must be a whole number >= 1 \(got '1'\)"),
             ({"volume_size": True}, "'volume_size' must be a whole number >= 1"),
-            ({"tensor_regex": ["fc{1,2}"]}, "must not hold commas or outer spaces within a name or pattern"),
+            ({"tensor_regex": ["fc(1,2)"]}, "must not hold commas or outer spaces within a name or pattern"),
             (
                 {"tensor_regex": "w" * 257},
                 r"'tensor_regex' must have at most 256 characters for the service \(has 257\)",

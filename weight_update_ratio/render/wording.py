@@ -94,7 +94,7 @@ def _small_line(report: History, groups: list[ViolationGroup]) -> str:
 
 
 def _zero_start_line(report: History, groups: list[ViolationGroup]) -> str:
-    return "zero initialisation makes the first update look huge: leave these tensors out by tensor_regex."
+    return "zero initialisation makes the first update look huge: let it pass by exclude_regex or start_step."
 
 
 def format_ratio(ratio: float) -> str:

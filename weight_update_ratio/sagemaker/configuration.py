@@ -58,6 +58,7 @@ def rule_configuration(
     epsilon: Any = None,
     collection_names: Any = None,
     tensor_regex: Any = None,
+    exclude_regex: Any = None,
     report_dir: Any = None,
     stop_training: str | None = None,
     email: str | None = None,
@@ -74,12 +75,13 @@ def rule_configuration(
         volume_size: The size of that instance's disk; GB.
         name: Name of the rule configuration.
         save_interval: Steps from one saved step to the next; the ratio of a training step's update needs 1.
-        num_steps: As the rule's parameter, and so are the next five.
+        num_steps: As the rule's parameter, and so are the next six.
         large_threshold: A ratio above it fires.
         small_threshold: A ratio below it fires.
         epsilon: Added to the norm of the weights.
         collection_names: Collections that are saved and compared.
         tensor_regex: Patterns of the tensors that are compared; best without backslashes.
+        exclude_regex: Patterns of the tensors that are left out.
         report_dir: Folder in the evaluator's container, such as "/opt/ml/processing/output/rule", which is uploaded.
         stop_training: When the rule fires, stop the training job whose name begins so; the job's role must allow it.
         email: Address that gets a message when the rule fires.
@@ -95,7 +97,9 @@ def rule_configuration(
         raise ValueError(f"'source' must be an S3 URI, s3://bucket/key of the rule's source file (got {source!r})")
     if not re.match(r"s3://[^/]+", output_path):
         raise ValueError(f"'output_path' must be an S3 URI, s3://bucket/prefix (got {output_path!r})")
-    parameters = parse_parameters(num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex)
+    parameters = parse_parameters(
+        num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
+    )
     rule_parameters = {"source_s3_uri": source, "rule_to_invoke": ROOT_NAME}
     rule_parameters.update(_changed_parameters(parameters, report_dir))
     _check_values(rule_parameters)
@@ -197,8 +201,8 @@ def _changed_parameters(parameters: Parameters, report_dir: Any) -> dict[str, st
     changed = {name: str(value) for name, value in parameters.as_dict().items() if value != defaults[name]}
     if parse_parameters(**changed) != parameters:
         raise ValueError(
-            "'collection_names' and 'tensor_regex' must not hold commas or outer spaces within a name or pattern: "
-            f"the service passes one string, split at commas (got {changed!r})"
+            "'collection_names', 'tensor_regex' and 'exclude_regex' must not hold commas or outer spaces within a name "
+            f"or pattern: the service passes one string, split at commas (got {changed!r})"
         )
     folder = parse_report_dir(report_dir)
     if folder:

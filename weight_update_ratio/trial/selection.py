@@ -51,6 +51,7 @@ class Selection:
         self._bare_members = {without_output_number(name) for name in self.members}
         self._patterns = [re.compile(pattern) for pattern in patterns if self._is_sound(pattern)]
         self._wanted = [re.compile(pattern) for pattern in parameters.tensor_regex]
+        self._excluded = [re.compile(pattern) for pattern in parameters.exclude_regex]
 
     def __contains__(self, tensor: str) -> bool:
         known = self._known.get(tensor)
@@ -67,6 +68,8 @@ class Selection:
         is_member = name in (self._bare_members if reduction else self.members)
         is_member = is_member or any(pattern.search(name) for pattern in self._patterns)
         if not is_member or (self._wanted and not any(pattern.search(name) for pattern in self._wanted)):
+            return False
+        if any(pattern.search(name) for pattern in self._excluded):
             return False
         if reduction:
             self.reduced[name] = reduction
