@@ -191,7 +191,7 @@ class TestRuleConfiguration:
             ({"save_interval": 0}, r"'save_interval' must be a whole number >= 1 \(got 0\)"),
             ({"save_interval": "1"}, r"'save_interval' must be a whole number >= 1 \(got '1'\)"),
             ({"volume_size": True}, "'volume_size' must be a whole number >= 1"),
-            ({"tensor_regex": ["fc(1,2)"]}, "must not hold commas or outer spaces within a name or pattern"),
+            ({"tensor_regex": ["fc,1"]}, "must not hold commas or outer spaces within a name or pattern"),
             (
                 {"tensor_regex": "w" * 257},
                 r"'tensor_regex' must have at most 256 characters for the service \(has 257\)",
