@@ -10,7 +10,7 @@ import argparse
 
 import boto3
 
-from weight_update_ratio.sagemaker.configuration import rule_configuration, rule_source
+from weight_update_ratio.sagemaker import rule_configuration, rule_source
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from sagemaker.debugger import DebuggerHookConfig
 from sagemaker.estimator import Estimator
 from sagemaker.session import Session
 
-from weight_update_ratio.sagemaker.configuration import custom_rule
+from weight_update_ratio.sagemaker import custom_rule
 
 
 def main() -> None:
@@ -28,9 +28,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     session = Session(boto3.Session(region_name=arguments.region), default_bucket=arguments.bucket)
+    # Before: Rule.sagemaker(rule_configs.weight_update_ratio(), rule_parameters={"large_threshold": "5"})
     rule = custom_rule(
         region=arguments.region,
-        large_threshold=5,
+        rule_parameters={"large_threshold": "5"},
         report_dir="/opt/ml/processing/output/rule",
         stop_training=True,  # the job that is started here
     )

@@ -5,7 +5,8 @@
 
 The evaluator has Python 3.7, smdebug and NumPy, and not this package. It loads the source file by its path, finds the
 rule's parameters by inspect.getfullargspec, pastes RuleParameters, which are all strings, between double quotes into
-Python source, runs that, and calls invoke_rule. This script does the same, so that what works here works there.
+Python source, runs that, and calls invoke_rule. This script does the same, so that what works here works there. With
+SMDEBUG_LOG_LEVEL=info in the environment, smdebug logs what it does, as it does there.
 """
 
 import argparse
@@ -14,7 +15,9 @@ import inspect
 import os
 import sys
 
-os.environ.setdefault("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")  # do not wait for a trial that has ended
+# smdebug reads both when it is imported: it logs every step to stdout, and waits for a trial that has ended.
+os.environ.setdefault("SMDEBUG_LOG_LEVEL", "error")
+os.environ.setdefault("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")
 
 from smdebug.exceptions import NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules import invoke_rule

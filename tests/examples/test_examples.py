@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,12 +18,15 @@ from weight_update_ratio import check_trial
 
 pytestmark = pytest.mark.slow  # servers, browsers, processes
 
+README = REPOSITORY / "README.md"
 
-def run_example(*arguments: Any) -> str:
-    """Run an example in the repository, and return what it printed, after it ended well."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+def run_example(*arguments: Any, folder: Path = REPOSITORY) -> str:
+    """Run an example in a folder, without the tests' settings of smdebug, and return what it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SMDEBUG_")}
+    environment["PYTHONPATH"] = str(REPOSITORY)
     command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=REPOSITORY, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=folder, env=environment, timeout=300)
     assert (0, "") == (done.returncode, done.stderr)
     return done.stdout
 
@@ -36,6 +41,17 @@ def test_invoke_rule(name: str, steps: int, violations: int) -> None:
     ending = f"the trial ends before step 26\nRuleTriggered: {steps}\nViolations: {violations}\nDatapoints: 76\n"
     assert ending in printed
     assert steps == printed.count("WeightUpdateRatio fired at step ")
+
+
+def test_sagemaker_evaluator_prints_the_line_of_the_readme(tmp_path: Path) -> None:
+    """Its command as the README has it, where the README's command before it wrote the rule."""
+    command, line = re.findall(
+        r"^    \$ python (examples/sagemaker_evaluator.py .*)\n    (.*)$", README.read_text("utf-8"), re.MULTILINE
+    )[0]
+    words = shlex.split(command)
+    run_example("-m", "weight_update_ratio", "rule-source", "--output", words[1], folder=tmp_path)
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    assert f"{line}\n" == run_example(*words, folder=tmp_path)
 
 
 @pytest.mark.skipif(find_spec("torch") is None or not CAN_WRITE, reason="needs torch, and numpy<2.3, to record with")

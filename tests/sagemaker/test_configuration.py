@@ -1,4 +1,4 @@
-"""The configuration for SageMaker Debugger: against botocore's validator, the SageMaker SDK, and a real endpoint."""
+"""The configuration for SageMaker Debugger: against botocore's validator, and a real endpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Callable, Iterator
 
 import pytest
@@ -17,7 +16,7 @@ from tests.conftest import REPOSITORY, run_command
 from tests.sagemaker.server import REGION, running_server
 from weight_update_ratio.cli import main
 from weight_update_ratio.sagemaker.actions import parse_actions
-from weight_update_ratio.sagemaker.configuration import custom_rule, evaluator_image, rule_configuration, rule_source
+from weight_update_ratio.sagemaker.configuration import rule_configuration, rule_source
 
 SOURCE = "s3://bucket/rules/weight_update_ratio_rule.py"
 OUTPUT_PATH = "s3://bucket/tensors"
@@ -37,6 +36,8 @@ EVERYTHING = {
     "collection_names": "weights,biases",
     "tensor_regex": "conv,fc",
     "exclude_regex": "bias",
+    "start_step": 10,
+    "end_step": "200",
     "report_dir": "/opt/ml/processing/output/rule",
     "stop_training": "My-Job",
     "email": "some.one@example.com",
@@ -128,6 +129,8 @@ class TestRuleConfiguration:
             "collection_names": "weights,biases",
             "tensor_regex": "conv,fc",
             "exclude_regex": "bias",
+            "start_step": "10",
+            "end_step": "200",
             "report_dir": "/opt/ml/processing/output/rule",
             "action_json": r"[{\"training_job_prefix\": \"My-Job\", \"name\": \"stoptraining\"}, "
             r"{\"endpoint\": \"some.one@example.com\", \"name\": \"email\"}, "
@@ -143,7 +146,8 @@ class TestRuleConfiguration:
 
     @pytest.mark.parametrize(
         "default",
-        [{"large_threshold": "10"}, {"num_steps": "None"}, {"epsilon": 1e-9}, {"collection_names": "weights"}],
+        [{"large_threshold": "10"}, {"num_steps": "None"}, {"epsilon": 1e-9}, {"collection_names": "weights"}]
+        + [{"start_step": start, "end_step": end} for start, end in ((0, None), ("0", "None"), ("", " "))],
     )
     def test_a_default_that_is_given_is_not_written(self, default: dict[str, Any]) -> None:
         assert set(rule_parameters(**default)) == {"source_s3_uri", "rule_to_invoke"}
@@ -159,28 +163,56 @@ class TestRuleConfiguration:
         rule = configuration(region="eu-central-2", image_uri="account/image:1")["DebugRuleConfigurations"][0]
         assert rule["RuleEvaluatorImage"] == "account/image:1"
 
+    @pytest.mark.parametrize("name", ["w", "w" * 256, " weights "])
+    def test_a_name_within_the_services_limits_is_taken(self, name: str) -> None:
+        assert configuration(name=name)["DebugRuleConfigurations"][0]["RuleConfigurationName"] == name
+
+    def test_the_limits_of_a_name_are_those_of_the_model(self) -> None:
+        from botocore.session import get_session
+
+        shape = get_session().get_service_model("sagemaker").shape_for("RuleConfigurationName")
+        assert shape.metadata == {"min": 1, "max": 256, "pattern": ".*"}
+
     @pytest.mark.parametrize(
-        ("region", "account"),
+        ("given", "written"),
         [
-            ("us-east-1", "864354269164"),
-            ("us-east-2", "840043622174"),
-            ("us-west-2", "759209512951"),
-            ("eu-west-1", "606966180310"),
-            ("ap-south-1", "552407032007"),
+            ({"start_step": 5}, {"start_step": "5"}),
+            ({"end_step": 1}, {"end_step": "1"}),
+            ({"start_step": " 5 ", "end_step": "6"}, {"start_step": "5", "end_step": "6"}),
         ],
     )
-    def test_the_image_is_of_the_regions_account(self, region: str, account: str) -> None:
-        expected = f"{account}.dkr.ecr.{region}.amazonaws.com/sagemaker-debugger-rule-evaluator:latest"
-        assert evaluator_image(region) == expected
+    def test_steps_are_written_where_they_are_not_all(self, given: dict[str, Any], written: dict[str, str]) -> None:
+        required = {"source_s3_uri": SOURCE, "rule_to_invoke": "WeightUpdateRatio"}
+        assert rule_parameters(**given) == {**required, **written}
+
+    def test_a_list_of_patterns_may_hold_the_commas_of_repeats(self) -> None:
+        assert rule_parameters(tensor_regex=["fc.{1,2}", "conv"])["tensor_regex"] == "fc.{1,2},conv"
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
+            ({"region": "eu-central-2"}, r"'region' must be one whose evaluator is known, .* \(got 'eu-central-2'\); "),
+            ({"region": None}, r"'region' must be one whose evaluator is known, .* \(got None\)"),
             (
-                {"region": "eu-central-2"},
-                r"'region' must be one of ap-south-1, .* \(got 'eu-central-2'\); .*--image-uri",
+                {"region": "us-east-1", "image_uri": IMAGE},
+                rf"'region' must be 'eu-west-1', the region of 'image_uri' '{IMAGE}' \(got 'us-east-1'\)",
             ),
-            ({"region": None}, r"'region' must be one of .* \(got None\)"),
+            (
+                {"instance_type": "ml.m5.lrge"},
+                r"'instance_type' must be one that botocore [0-9.]+ lists as ProcessingInstanceType, such as "
+                r"ml.m5.large, .* \(got 'ml.m5.lrge'\)",
+            ),
+            ({"name": ""}, r"'name' must be one line of at most 256 characters, not blank \(got ''\)"),
+            ({"name": "  "}, r"'name' must be one line of at most 256 characters, not blank \(got '  '\)"),
+            ({"name": "a\nb"}, "'name' must be one line"),
+            ({"name": None}, "'name' must be one line"),
+            ({"name": "w" * 257}, "'name' must be one line of at most 256 characters"),
+            ({"start_step": -1}, r"'start_step' must be a whole number >= 0 \(got -1\)"),
+            ({"start_step": "-1"}, r"'start_step' must be a whole number >= 0 \(got '-1'\)"),
+            ({"start_step": 1.5}, r"'start_step' must be a whole number >= 0 \(got 1.5\)"),
+            ({"start_step": False}, "'start_step' must be a whole number >= 0"),
+            ({"end_step": 0}, r"'end_step' must be a whole number > 'start_step' 0 \(got 0\)"),
+            ({"start_step": "5", "end_step": "5"}, r"'end_step' must be a whole number > 'start_step' 5 \(got 5\)"),
             ({"source": "rule.py"}, r"'source' must be an S3 URI, .* \(got 'rule.py'\)"),
             ({"source": "s3://bucket"}, "'source' must be an S3 URI"),
             ({"source": "s3://bucket/"}, "'source' must be an S3 URI"),
@@ -192,6 +224,11 @@ class TestRuleConfiguration:
             ({"save_interval": "1"}, r"'save_interval' must be a whole number >= 1 \(got '1'\)"),
             ({"volume_size": True}, "'volume_size' must be a whole number >= 1"),
             ({"tensor_regex": ["fc,1"]}, "must not hold commas or outer spaces within a name or pattern"),
+            (
+                {"tensor_regex": ["fc[1,2]"]},
+                "must not hold commas .* the service passes one string, which is split at commas; in a pattern, write "
+                r"'.' in place of the comma \(got {'tensor_regex': 'fc\[1,2\]'}\)",
+            ),
             (
                 {"tensor_regex": "w" * 257},
                 r"'tensor_regex' must have at most 256 characters for the service \(has 257\)",
@@ -219,67 +256,6 @@ class TestRuleConfiguration:
     def test_a_collection_that_the_hook_does_not_know_is_warned_of(self) -> None:
         with pytest.warns(UserWarning, match="'encoder' is not one of smdebug's own: add an 'include_regex'"):
             configuration(collection_names="encoder")
-
-
-@needs_sdk
-@pytest.mark.filterwarnings("ignore")  # the SDK's own
-class TestCustomRule:
-    @pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["defaults", "everything"])
-    def test_gives_the_same_dictionary(self, options: dict[str, Any]) -> None:
-        from sagemaker.debugger import DebuggerHookConfig, Rule
-
-        expected = configuration(**options)
-        rule = custom_rule(SOURCE, region=REGION, **options)
-        assert type(rule) is Rule
-        rule.prepare_actions("job")  # as an Estimator does before it asks for the dictionary
-        assert [rule.to_debugger_rule_config_dict()] == expected["DebugRuleConfigurations"]
-        hook = DebuggerHookConfig(s3_output_path=OUTPUT_PATH, collection_configs=rule.collection_configs)
-        assert hook._to_request_dict() == expected["DebugHookConfig"]
-
-    def test_the_actions_are_what_the_sdks_own_serialize_to(self) -> None:
-        from sagemaker.debugger import rule_configs
-
-        actions = rule_configs.ActionList(
-            rule_configs.StopTraining("My-Job"), rule_configs.Email("someone@example.com"), rule_configs.SMS("+1415")
-        )
-        ours = rule_parameters(stop_training="My-Job", email="someone@example.com", sms="+1415")
-        assert ours["action_json"] == actions.serialize()
-
-    def test_stop_training_true_is_the_job_that_the_estimator_starts(self) -> None:
-        rule = custom_rule(SOURCE, stop_training=True, sms="+1415", region=REGION)
-        rule.prepare_actions("train-2026")
-        expected = rule_parameters(stop_training="train-2026", sms="+1415")["action_json"]
-        assert json.loads(parse_actions(rule.rule_parameters["action_json"])) == json.loads(parse_actions(expected))
-
-    @pytest.mark.parametrize("off", [None, False])
-    def test_stop_training_false_is_no_action(self, off: Any) -> None:
-        rule = custom_rule(SOURCE, stop_training=off, region=REGION)
-        rule.prepare_actions("train-2026")
-        assert set(rule.rule_parameters) == {"source_s3_uri", "rule_to_invoke"}
-
-    def test_source_is_a_file_that_it_wrote(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        for source in (None, tmp_path / "here.py", str(tmp_path / "there.py")):
-            rule = custom_rule(source, region=REGION)
-            written = Path(rule.rule_parameters["source_s3_uri"])
-            assert tmp_path in written.parents
-            assert source is None or written == Path(source)
-            assert written.read_bytes() == rule_source().encode("utf-8")
-
-    def test_nothing_is_written_for_a_rule_that_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="'num_steps' must be"):
-            custom_rule(tmp_path / "rule.py", region=REGION, num_steps=0)
-        with pytest.raises(ValueError, match="'sms' must be"):
-            custom_rule(tmp_path / "rule.py", region=REGION, sms="0")
-        assert os.listdir(tmp_path) == []
-
-
-def test_without_the_sdk_custom_rule_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does version 3 do, whose package of this name has no module 'debugger'."""
-    monkeypatch.setitem(sys.modules, "sagemaker", ModuleType("sagemaker"))
-    monkeypatch.delitem(sys.modules, "sagemaker.debugger", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'weight-update-ratio\[sagemaker\]'\); with version 3 pass the"):
-        custom_rule(region=REGION)
 
 
 class TestCommand:
@@ -320,13 +296,14 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (
-                ["--region", "mars-1"],
-                "Error: 'region' must be one of ap-south-1, eu-west-1, us-east-1, us-east-2, us-west-2",
-            ),
+            (["--region", "eu-west-4"], "Error: 'region' must be one whose evaluator is known, such as eu-west-3, "),
+            (["--region", "us-east-1", "--image-uri", IMAGE], "Error: 'region' must be 'eu-west-1'"),
+            (["--region", REGION, "--name", ""], "Error: 'name' must be one line"),
+            (["--region", REGION, "--instance-type", "m5"], "Error: 'instance_type' must be one that botocore"),
+            (["--region", REGION, "--end-step", "0"], "Error: 'end_step' must be a whole number > 'start_step' 0"),
             (["--region", REGION, "--source", "rule.py"], "Error: 'source' must be an S3 URI"),
             (["--region", REGION, "--num-steps", "0"], "Error: 'num_steps' must be a whole number >= 1"),
-            ([], "Error: 'region' must be one of"),
+            ([], "Error: 'region' must be one whose"),
         ],
     )
     def test_errors_are_a_message_and_a_remedy(

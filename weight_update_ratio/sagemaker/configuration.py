@@ -1,8 +1,7 @@
 r"""The configuration that makes SageMaker Debugger run the rule beside a training job.
 
-``rule_configuration`` is what boto3's ``create_training_job`` takes; ``custom_rule`` is what the SageMaker Python SDK's
-estimators take. Both say the same thing. The service passes parameters as strings of at most 256 characters. Its
-evaluator pastes them between double quotes into Python source that it then runs. Quotes and newlines in a value break
+It is what boto3's ``create_training_job`` takes. The service passes parameters as strings of at most 256 characters.
+Its evaluator pastes them between double quotes into Python source that it runs. Quotes and newlines in a value break
 that source, and a backslash begins an escape. So the action JSON has its quotes escaped (``\\"``), as the SDK does it.
 
 Source: the SageMaker API's CreateTrainingJob (DebugRuleConfiguration, DebugHookConfig); the SageMaker Python SDK 2.257,
@@ -11,27 +10,17 @@ Source: the SageMaker API's CreateTrainingJob (DebugRuleConfiguration, DebugHook
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import warnings
 from typing import Any
 
 from ..parameters import Parameters, parse_parameters, parse_report_dir
+from .evaluator import check_instance_type, chosen_image
 from .single_file import ROOT_NAME, rule_source
 
-__all__ = ["EVALUATOR_ACCOUNTS", "custom_rule", "evaluator_image", "rule_configuration", "rule_source"]
+__all__ = ["rule_configuration", "rule_source", "service_actions"]
 
-# The accounts that own the image for custom rules.
-EVALUATOR_ACCOUNTS = {
-    "ap-south-1": "552407032007",
-    "eu-west-1": "606966180310",
-    "us-east-1": "864354269164",
-    "us-east-2": "840043622174",
-    "us-west-2": "759209512951",
-}
 LONGEST_VALUE = 256  # characters of a rule parameter, CreateTrainingJob's limit
-SOURCE_FILE = "weight_update_ratio_rule.py"
 
 # The collections that smdebug's hooks know without a pattern, of all frameworks.
 HOOK_COLLECTIONS = frozenset(
@@ -59,6 +48,8 @@ def rule_configuration(
     collection_names: Any = None,
     tensor_regex: Any = None,
     exclude_regex: Any = None,
+    start_step: Any = None,
+    end_step: Any = None,
     report_dir: Any = None,
     stop_training: str | None = None,
     email: str | None = None,
@@ -82,6 +73,8 @@ def rule_configuration(
         collection_names: Collections that are saved and compared.
         tensor_regex: Patterns of the tensors that are compared; best without backslashes.
         exclude_regex: Patterns of the tensors that are left out.
+        start_step: First global step that the evaluator asks the rule about; None: 0.
+        end_step: Global step before which it ends; None: with the job.
         report_dir: Folder in the evaluator's container, such as "/opt/ml/processing/output/rule", which is uploaded.
         stop_training: When the rule fires, stop the training job whose name begins so; the job's role must allow it.
         email: Address that gets a message when the rule fires.
@@ -97,13 +90,16 @@ def rule_configuration(
         raise ValueError(f"'source' must be an S3 URI, s3://bucket/key of the rule's source file (got {source!r})")
     if not re.match(r"s3://[^/]+", output_path):
         raise ValueError(f"'output_path' must be an S3 URI, s3://bucket/prefix (got {output_path!r})")
+    _check_form("name", name, r"(?=.*\S).{1,256}", "one line of at most 256 characters, not blank")
+    check_instance_type(instance_type)
     parameters = parse_parameters(
         num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
     )
     rule_parameters = {"source_s3_uri": source, "rule_to_invoke": ROOT_NAME}
     rule_parameters.update(_changed_parameters(parameters, report_dir))
+    rule_parameters.update(_changed_steps(start_step, end_step))
     _check_values(rule_parameters)
-    actions = _actions(stop_training, email, sms)
+    actions = service_actions(stop_training, email, sms)
     if actions:
         rule_parameters["action_json"] = "[" + ", ".join(map(_serialized, actions)) + "]"
         _check_length("action_json", rule_parameters["action_json"])
@@ -111,7 +107,7 @@ def rule_configuration(
         "DebugRuleConfigurations": [
             {
                 "RuleConfigurationName": name,
-                "RuleEvaluatorImage": image_uri or evaluator_image(region),
+                "RuleEvaluatorImage": chosen_image(region, image_uri),
                 "InstanceType": instance_type,
                 "VolumeSizeInGB": _whole_number("volume_size", volume_size),
                 "RuleParameters": rule_parameters,
@@ -127,87 +123,39 @@ def rule_configuration(
     }
 
 
-def custom_rule(
-    source: str | os.PathLike[str] | None = None,
-    stop_training: str | bool | None = None,
-    email: str | None = None,
-    sms: str | None = None,
-    **options: Any,
-) -> Any:
-    """Return a ``sagemaker.debugger.Rule`` for an Estimator's ``rules``, which uploads the rule's source itself.
-
-    Args:
-        source: Where the rule's source file is written, from where the Estimator uploads it; None: in a new temporary
-            folder. An S3 URI is taken as it is, and nothing is written.
-        stop_training: As ``rule_configuration``; True: the very job that the Estimator starts.
-        email: As ``rule_configuration``.
-        sms: As ``rule_configuration``.
-        options: What else ``rule_configuration`` takes, but ``output_path``, which the Estimator sets.
-
-    Raises:
-        ValueError: A value is not valid, or not one that the service takes.
-        ImportError: The SageMaker Python SDK is not installed, or is not version 2.
-    """
-    try:
-        from sagemaker.debugger import CollectionConfig, Rule
-        from smdebug_rulesconfig.actions import actions as sdk
-    except ImportError as error:
-        raise ImportError(
-            "custom_rule needs the SageMaker Python SDK, version 2 (pip install 'weight-update-ratio[sagemaker]'); "
-            "with version 3 pass the dictionary of rule_configuration to create_training_job"
-        ) from error
-    configuration = rule_configuration("s3://uploaded/by-the-estimator", "s3://of-the-estimator", **options)
-    rule = configuration["DebugRuleConfigurations"][0]
-    reserved = ("source_s3_uri", "rule_to_invoke")  # which the SDK writes itself
-    actions = [sdk.StopTraining()] if stop_training is True else []
-    for kind, settings in _actions(None if stop_training is True else stop_training, email, sms):
-        # Not the SDK's own Email: it takes no dot or hyphen in an address. An action's name is that of its class.
-        action = sdk.StopTraining if kind == "stoptraining" else type(kind, (sdk.Action,), {})
-        actions.append(action(**settings))
-    return Rule.custom(
-        name=rule["RuleConfigurationName"],
-        image_uri=rule["RuleEvaluatorImage"],
-        instance_type=rule["InstanceType"],
-        volume_size_in_gb=rule["VolumeSizeInGB"],
-        source=_written_source(source),
-        rule_to_invoke=ROOT_NAME,
-        rule_parameters={name: value for name, value in rule["RuleParameters"].items() if name not in reserved},
-        collections_to_save=[
-            CollectionConfig(collection["CollectionName"], collection["CollectionParameters"])
-            for collection in configuration["DebugHookConfig"]["CollectionConfigurations"]
-        ],
-        actions=sdk.ActionList(*actions) if actions else None,
-    )
-
-
-def evaluator_image(region: str | None) -> str:
-    """Return the URI of the image that runs custom rules in a region.
-
-    >>> evaluator_image("eu-west-1")
-    '606966180310.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-debugger-rule-evaluator:latest'
-    """
-    account = EVALUATOR_ACCOUNTS.get(region or "")
-    if account is None:
-        raise ValueError(
-            f"'region' must be one of {', '.join(EVALUATOR_ACCOUNTS)} (got {region!r}); for another, pass its "
-            "evaluator's image as 'image_uri' (--image-uri): AWS lists them as 'image URIs for custom rule evaluators'"
-        )
-    return f"{account}.dkr.ecr.{region}.amazonaws.com/sagemaker-debugger-rule-evaluator:latest"
-
-
 def _changed_parameters(parameters: Parameters, report_dir: Any) -> dict[str, str]:
     """Return the rule's parameters that differ from their defaults, as the strings that say the same to the rule."""
     defaults = Parameters().as_dict()
     changed = {name: str(value) for name, value in parameters.as_dict().items() if value != defaults[name]}
-    if parse_parameters(**changed) != parameters:
+    try:
+        same = parse_parameters(**changed) == parameters
+    except ValueError:  # half a pattern does not compile
+        same = False
+    if not same:
         raise ValueError(
             "'collection_names', 'tensor_regex' and 'exclude_regex' must not hold commas or outer spaces within a name "
-            f"or pattern: the service passes one string, split at commas (got {changed!r})"
+            "or pattern: the service passes one string, which is split at commas; in a pattern, write '.' in place of "
+            f"the comma (got {changed!r})"
         )
     folder = parse_report_dir(report_dir)
     if folder:
         changed["report_dir"] = folder
     return changed
+
+
+def _changed_steps(start_step: Any, end_step: Any) -> dict[str, str]:
+    """Return the steps that the evaluator gives to invoke_rule, as strings, where they are not all."""
+    start = _whole_number("start_step", _step(start_step, 0), 0, ">= 0")
+    changed = {"start_step": str(start)} if start else {}
+    end = _step(end_step, None)
+    if end is not None:
+        changed["end_step"] = str(_whole_number("end_step", end, start + 1, f"> 'start_step' {start}"))
+    return changed
+
+
+def _step(value: Any, unset: int | None) -> Any:
+    text = str(value).strip()
+    return unset if text in ("", "None") else int(text) if text.isdecimal() else value
 
 
 def _check_values(rule_parameters: dict[str, str]) -> None:
@@ -226,9 +174,9 @@ def _check_length(name: str, value: str) -> None:
         raise ValueError(f"'{name}' must have at most {LONGEST_VALUE} characters for the service (has {len(value)})")
 
 
-def _whole_number(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"'{name}' must be a whole number >= 1 (got {value!r})")
+def _whole_number(name: str, value: Any, least: int = 1, bound: str = ">= 1") -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"'{name}' must be a whole number {bound} (got {value!r})")
     return value
 
 
@@ -250,7 +198,9 @@ def _saved_collections(parameters: Parameters, save_interval: Any) -> list[tuple
     return [(collection, {"save_interval": str(interval)}) for collection in parameters.collection_names]
 
 
-def _actions(stop_training: str | bool | None, email: str | None, sms: str | None) -> list[tuple[str, dict[str, str]]]:
+def service_actions(
+    stop_training: str | bool | None, email: str | None, sms: str | None
+) -> list[tuple[str, dict[str, str]]]:
     """Return each action's name and settings; no value holds a character that would have to be escaped."""
     actions = []
     if stop_training is not None and stop_training is not False:
@@ -276,12 +226,3 @@ def _serialized(action: tuple[str, dict[str, str]]) -> str:
     """Return an action as the SDK writes it: JSON with its quotes escaped, the name last."""
     kind, settings = action
     return "{" + ", ".join(f'\\"{key}\\": \\"{value}\\"' for key, value in [*settings.items(), ("name", kind)]) + "}"
-
-
-def _written_source(source: str | os.PathLike[str] | None) -> str:
-    if isinstance(source, str) and source.startswith("s3://"):
-        return source
-    path = os.fspath(source or os.path.join(tempfile.mkdtemp(prefix="weight-update-ratio-"), SOURCE_FILE))
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.write(rule_source())
-    return path

@@ -1,0 +1,98 @@
+"""The rule for an Estimator of the SageMaker Python SDK, version 2; it says what ``rule_configuration`` says."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any, Mapping
+
+from ..parameters import Parameters
+from .configuration import rule_configuration, service_actions
+from .single_file import ROOT_NAME, rule_source
+
+RULE_PARAMETERS = (*Parameters._fields, "report_dir", "start_step", "end_step")
+SOURCE_FILE = "weight_update_ratio_rule.py"
+
+
+def custom_rule(
+    source: str | os.PathLike[str] | None = None,
+    stop_training: str | bool | None = None,
+    email: str | None = None,
+    sms: str | None = None,
+    rule_parameters: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Return a ``sagemaker.debugger.Rule`` for an Estimator's ``rules``, which uploads the rule's source itself.
+
+    Args:
+        source: Where the rule's source file is written, from where the Estimator uploads it; None: in a new temporary
+            folder. An S3 URI is taken as it is, and nothing is written.
+        stop_training: As ``rule_configuration``; True: the very job that the Estimator starts.
+        email: As ``rule_configuration``.
+        sms: As ``rule_configuration``.
+        rule_parameters: The rule's parameters, as ``Rule.sagemaker`` takes them for the built-in rule; each may be a
+            keyword instead.
+        options: What else ``rule_configuration`` takes, but ``output_path``, which the Estimator sets.
+
+    Raises:
+        ValueError: A value is not valid, or not one that the service takes.
+        ImportError: The SageMaker Python SDK is not installed, or is not version 2.
+    """
+    try:
+        from sagemaker.debugger import CollectionConfig, Rule
+        from smdebug_rulesconfig.actions import actions as sdk
+    except ImportError as error:
+        raise ImportError(
+            "custom_rule needs the SageMaker Python SDK, version 2 (pip install 'weight-update-ratio[sagemaker]'); "
+            "with version 3 pass the dictionary of rule_configuration to create_training_job"
+        ) from error
+    given = dict(rule_parameters or {})
+    _check_rule_parameters(given, options)
+    configuration = rule_configuration(
+        "s3://uploaded/by-the-estimator", "s3://of-the-estimator", **{**options, **given}
+    )
+    rule = configuration["DebugRuleConfigurations"][0]
+    reserved = ("source_s3_uri", "rule_to_invoke")  # which the SDK writes itself
+    actions = [sdk.StopTraining()] if stop_training is True else []
+    for kind, settings in service_actions(None if stop_training is True else stop_training, email, sms):
+        # Not the SDK's own Email: it takes no dot or hyphen in an address. An action's name is that of its class.
+        action = sdk.StopTraining if kind == "stoptraining" else type(kind, (sdk.Action,), {})
+        actions.append(action(**settings))
+    return Rule.custom(
+        name=rule["RuleConfigurationName"],
+        image_uri=rule["RuleEvaluatorImage"],
+        instance_type=rule["InstanceType"],
+        volume_size_in_gb=rule["VolumeSizeInGB"],
+        source=_written_source(source),
+        rule_to_invoke=ROOT_NAME,
+        rule_parameters={name: value for name, value in rule["RuleParameters"].items() if name not in reserved},
+        collections_to_save=[
+            CollectionConfig(collection["CollectionName"], collection["CollectionParameters"])
+            for collection in configuration["DebugHookConfig"]["CollectionConfigurations"]
+        ],
+        actions=sdk.ActionList(*actions) if actions else None,
+    )
+
+
+def _check_rule_parameters(given: dict[str, Any], keywords: dict[str, Any]) -> None:
+    unknown = [name for name in given if name not in RULE_PARAMETERS]
+    if unknown:
+        raise ValueError(
+            f"'rule_parameters' must hold only {', '.join(RULE_PARAMETERS)} (got {', '.join(map(repr, unknown))}): "
+            "custom_rule itself writes 'source_s3_uri', 'rule_to_invoke' and the actions"
+        )
+    for name in given:
+        if keywords.get(name) is not None:
+            raise ValueError(
+                f"'{name}' must be a keyword or one of 'rule_parameters', not both (got {keywords[name]!r} and "
+                f"{given[name]!r})"
+            )
+
+
+def _written_source(source: str | os.PathLike[str] | None) -> str:
+    if isinstance(source, str) and source.startswith("s3://"):
+        return source
+    path = os.fspath(source or os.path.join(tempfile.mkdtemp(prefix="weight-update-ratio-"), SOURCE_FILE))
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(rule_source())
+    return path

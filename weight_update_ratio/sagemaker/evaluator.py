@@ -1,0 +1,80 @@
+"""What the service runs the rule on: the evaluator's image of the job's region, and the type of its instance."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, Collection
+
+# The accounts that own the image for custom rules.
+# Source: the SageMaker Python SDK's integration tests, tests/integ/test_debugger.py.
+EVALUATOR_ACCOUNTS = {
+    "ap-east-1": "645844755771",
+    "ap-northeast-1": "670969264625",
+    "ap-northeast-2": "326368420253",
+    "ap-south-1": "552407032007",
+    "ap-southeast-1": "631532610101",
+    "ap-southeast-2": "445670767460",
+    "ca-central-1": "105842248657",
+    "cn-north-1": "617202126805",
+    "cn-northwest-1": "658559488188",
+    "eu-central-1": "691764027602",
+    "eu-north-1": "091235270104",
+    "eu-west-1": "606966180310",
+    "eu-west-2": "074613877050",
+    "eu-west-3": "224335253976",
+    "me-south-1": "050406412588",
+    "sa-east-1": "466516958431",
+    "us-east-1": "864354269164",
+    "us-east-2": "840043622174",
+    "us-west-1": "952348334681",
+    "us-west-2": "759209512951",
+}
+
+
+def evaluator_image(region: str | None) -> str:
+    """Return the URI of the image that runs custom rules in a region.
+
+    >>> evaluator_image("eu-west-1")
+    '606966180310.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-debugger-rule-evaluator:latest'
+    """
+    account = EVALUATOR_ACCOUNTS.get(region or "")
+    if account is None:
+        raise ValueError(
+            f"'region' must be one whose evaluator is known, such as {_nearest(region, EVALUATOR_ACCOUNTS)} "
+            f"(got {region!r}); for another, pass its evaluator's image as 'image_uri' (--image-uri): AWS lists them "
+            "as 'image URIs for custom rule evaluators'"
+        )
+    suffix = ".cn" if str(region).startswith("cn-") else ""
+    return f"{account}.dkr.ecr.{region}.amazonaws.com{suffix}/sagemaker-debugger-rule-evaluator:latest"
+
+
+def chosen_image(region: str | None, image_uri: str | None) -> str:
+    """Return the image that is given, or else that of the region.
+
+    Raises:
+        ValueError: The region is not known, or the image is in another one.
+    """
+    if not image_uri:
+        return evaluator_image(region)
+    named = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", image_uri)
+    if named and region and region != named[1]:
+        raise ValueError(f"'region' must be {named[1]!r}, the region of 'image_uri' {image_uri!r} (got {region!r})")
+    return image_uri
+
+
+def check_instance_type(instance_type: Any) -> None:
+    """Raise a ValueError where the API does not list an instance type for rules."""
+    from botocore import __version__, session  # slow to import
+
+    types = session.get_session().get_service_model("sagemaker").shape_for("ProcessingInstanceType").enum
+    if instance_type not in types:
+        raise ValueError(
+            f"'instance_type' must be one that botocore {__version__} lists as ProcessingInstanceType, such as "
+            f"{_nearest(instance_type, types)} (got {instance_type!r})"
+        )
+
+
+def _nearest(value: Any, known: Collection[str]) -> str:
+    """Return the names that are most like a value, or else a few of them."""
+    return ", ".join(difflib.get_close_matches(str(value), known) or list(known)[:3])
