@@ -28,7 +28,7 @@ TEMPLATE = "rule = {rule}(base_trial=trial{arguments})"
 
 
 def load(path):
-    """Return the rule's class from a source file, which is no module that could be imported."""
+    """Return the rule's class from a source file, which cannot be imported by name."""
     spec = importlib.util.spec_from_file_location("custom_rule", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -74,7 +74,7 @@ def rule_configuration(
         tensor_regex: Patterns of the tensors that are compared; best without backslashes.
         exclude_regex: Patterns of the tensors that are left out.
         start_step: First global step that the evaluator asks the rule about; None: 0.
-        end_step: Global step before which it ends; None: with the job.
+        end_step: Global step before which the evaluator ends; None: with the job.
         report_dir: Folder in the evaluator's container, such as "/opt/ml/processing/output/rule", which is uploaded.
         stop_training: When the rule fires, stop the training job whose name begins so; the job's role must allow it.
         email: Address that gets a message when the rule fires.
