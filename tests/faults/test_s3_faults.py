@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-import weight_update_ratio.trial.s3 as s3_storage
+import weight_update_ratio.trial.s3_client as s3_client
 from tests.conftest import RECORDED
 from tests.s3_server import S3Server
 from weight_update_ratio import TrialError, check_trial
@@ -112,7 +112,7 @@ def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    monkeypatch.setattr(s3_storage, "READ_SECONDS", 1)
+    monkeypatch.setattr(s3_client, "READ_SECONDS", 1)
     yield server
     server.shutdown()
     server.server_close()
@@ -179,7 +179,7 @@ class TestLastingFaults:
             (SLOW_DOWN, "cannot be read (S3 answered SlowDown: Please reduce your request rate.)"),
             (INTERNAL, "cannot be read (S3 answered InternalError: We encountered an internal error.)"),
             (NO_KEY, "does not exist"),
-            ("reset", "cannot be read (Connection was closed before we received a valid response"),
+            ("reset", "cannot be read: 5 attempts failed, the last: Connection was closed before we received a valid"),
             (("cut", 900), "cannot be read: 5 attempts failed, the last: "),
         ],
     )
@@ -187,7 +187,7 @@ class TestLastingFaults:
         self, proxy: FaultyProxy, uploaded: str, monkeypatch: pytest.MonkeyPatch, fault: Any, reason: str
     ) -> None:
         """An event file that cannot be had, or vanished after the LIST, is unreadable; all else is compared."""
-        monkeypatch.setattr(s3_storage.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(s3_client, "RETRY_SECONDS", 0)
         proxy.plan = lambda path, attempt: fault if "/events/000000000007" in path else None
         report = check_trial(uploaded)
         sound = [row for row in check_trial(RECORDED["pytorch_healthy"]) if 7 not in (row.step, row.reference_step)]
@@ -222,23 +222,21 @@ class TestLastingFaults:
         self, proxy: FaultyProxy, uploaded: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Neither an empty answer nor half of one is taken for a folder without files."""
-        monkeypatch.setattr(s3_storage.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(s3_client, "RETRY_SECONDS", 0)
         for fault in (("cut", 0), ("cut", 200), (200, b"<not XML")):
             proxy.attempts.clear()
             proxy.plan = lambda path, attempt, fault=fault: fault if path == "LIST" else None
             with pytest.raises(TrialError, match=r"cannot be (listed|read): ") as caught:
                 check_trial(uploaded)
-            assert proxy.attempts["LIST"] >= s3_storage.ATTEMPTS
+            assert proxy.attempts["LIST"] >= s3_client.ATTEMPTS
             assert caught.value.remedy
 
     def test_a_list_that_is_throttled_for_ever(
         self, proxy: FaultyProxy, uploaded: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Where S3 does not even list, the trial cannot be judged, and S3's words are shown."""
-        import botocore.retries.standard
-
-        monkeypatch.setattr(botocore.retries.standard.ExponentialBackoff, "delay_amount", lambda self, context: 0)
+        monkeypatch.setattr(s3_client, "RETRY_SECONDS", 0)
         proxy.plan = lambda path, attempt: SLOW_DOWN if path == "LIST" else None
         with pytest.raises(TrialError, match="S3 answered SlowDown"):
             check_trial(uploaded)
-        assert proxy.attempts["LIST"] == s3_storage.ATTEMPTS
+        assert proxy.attempts["LIST"] == s3_client.ATTEMPTS

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import weight_update_ratio.trial.s3 as s3_storage
+import weight_update_ratio.trial.s3_client as s3_client
 from tests.conftest import RECORDED, change_json, event_file, index_file, needs_writing, random_walk, run_command
 from tests.s3_server import CREDENTIALS, S3Server
 from weight_update_ratio import TrialError, check_trial
@@ -165,7 +166,7 @@ class TestBrokenTrials:
 
     def test_a_small_object_may_not_be_large(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """An index file larger than any index file is not taken into memory."""
-        monkeypatch.setattr(s3_storage, "SMALL_FILE", 10)
+        monkeypatch.setattr(s3_client, "SMALL_FILE", 10)
         s3.client.put_object(Bucket=s3.bucket, Key="large/index/x.json", Body=b"x" * 11)
         with pytest.raises(UnreadableError, match="has 11 bytes, more than a file of its kind can have"):
             S3Storage(f"s3://{s3.bucket}/large").read("index/x.json")
@@ -232,7 +233,7 @@ class TestStorage:
 
     def test_names_page_by_page(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """A listing of many pages is whole and sorted, and begins where it is asked to."""
-        monkeypatch.setattr(s3_storage, "PAGE_KEYS", 2)
+        monkeypatch.setattr(s3_client, "PAGE_KEYS", 2)
         names = [f"index/000000000/{step:012d}_w.json" for step in range(5)]
         for name in names:
             s3.client.put_object(Bucket=s3.bucket, Key=f"pages/{name}", Body=b"{}")
@@ -292,5 +293,5 @@ class TestStorage:
 
     def test_other_errors_pass(self) -> None:
         """Only what botocore says is put into other words."""
-        with pytest.raises(ZeroDivisionError), s3_storage.trial_errors("s3://x/y", "x"):
+        with pytest.raises(ZeroDivisionError), s3_client.trial_errors("s3://x/y", "x"):
             raise ZeroDivisionError

@@ -3,32 +3,23 @@
 Threads fetch the next steps' objects while earlier steps are judged. An object is held until its room is needed, for
 its tensors are the next steps' references. The bytes held are bounded by ``HELD_BYTES``, or by what one step and its
 references need where that is more.
-
-botocore's standard mode retries requests. It hands bodies over unread, so a body that breaks off is asked for again
-here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
-import time
+import math
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, Iterable
 
-from ..errors import TrialError, UnreadableError
+from ..errors import UnreadableError
+from .daemon_threads import DaemonThreads, awaited, within
 from .disk import DiskStorage
-from .storage import SMALL_FILE, Storage
+from .s3_client import REQUESTS_AT_ONCE, S3Client
+from .storage import Storage
 
 HELD_BYTES = 256 << 20
 GAP = 1 << 20  # an unwanted stretch that is longer is not fetched
-REQUESTS_AT_ONCE = 16
-PAGE_KEYS = 1000  # of a LIST; S3 gives no more
-ATTEMPTS = 5  # of a request, and of a body
-CONNECT_SECONDS = 10
-READ_SECONDS = 30
 
 
 class S3Storage(Storage):
@@ -43,11 +34,11 @@ class S3Storage(Storage):
     def __init__(self, location: str) -> None:
         self.location = location
         self.unlisted: dict[str, str] = {}
-        self.bucket, _, prefix = location[len("s3://") :].partition("/")
-        prefix = prefix.strip("/")
-        self._prefix = prefix + "/" if prefix else ""
-        self._client = _s3_client(location)
-        self._pool: ThreadPoolExecutor | None = None
+        bucket, _, prefix = location[len("s3://") :].partition("/")
+        # As smdebug joins: only one slash at the end may be left out. All others are part of the keys.
+        self._prefix = prefix if not prefix or prefix.endswith("/") else prefix + "/"
+        self._client = S3Client(location, bucket)
+        self._threads = DaemonThreads(REQUESTS_AT_ONCE)
         self._objects: OrderedDict[str, Future[Any]] = OrderedDict()  # name -> its segments; the oldest is first
         self._sizes: dict[str, int] = {}
         self._small: dict[str, Future[bytes]] = {}
@@ -63,39 +54,7 @@ class S3Storage(Storage):
         return self._prefix + name in self._keys(self._prefix + name, "")
 
     def _keys(self, prefix: str, start_after: str) -> list[str]:
-        arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": PAGE_KEYS}
-        if start_after:
-            arguments["StartAfter"] = start_after
-        keys: list[str] = []
-        while True:
-            with trial_errors(self.location, self.bucket):
-                page = self._page(arguments)
-            keys.extend(entry["Key"] for entry in page.get("Contents", ()))
-            if not page["IsTruncated"]:
-                return keys
-            arguments["ContinuationToken"] = page["NextContinuationToken"]
-
-    def _page(self, arguments: dict[str, Any]) -> Any:
-        """Return a page of a LIST.
-
-        botocore takes a page whose body was cut off for a page without objects. That page lacks ``IsTruncated``.
-        """
-        from botocore.parsers import ResponseParserError
-
-        problem = ""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                page = self._client.list_objects_v2(**arguments)
-                if "IsTruncated" in page:
-                    return page
-                problem = "its answer broke off"
-            except ResponseParserError as error:  # pragma: no cover  (botocore 1.44 retries it, and then says 500)
-                problem = str(error)
-            _wait_before_retry(attempt)
-        raise TrialError(
-            f"the trial {self.location!r} cannot be listed: {ATTEMPTS} attempts failed, the last: {problem}",
-            "Check it again when S3 can be reached.",
-        )
+        return within(math.inf, self._client.keys, prefix, start_after)
 
     def read(self, name: str) -> bytes:
         """Return the content of a small object, for example of an index file.
@@ -104,13 +63,13 @@ class S3Storage(Storage):
             UnreadableError: The object is absent or larger than ``SMALL_FILE``, or S3 did not give it.
         """
         future = self._small.pop(name, None)
-        return self._get(name, None) if future is None else future.result()
+        return within(math.inf, self._get, name, None) if future is None else awaited(future)
 
     def prefetch_small(self, names: Iterable[str]) -> None:
         """Begin to fetch small objects that will be read."""
         for name in names:
             if name not in self._small:
-                self._small[name] = self._submit(self._get, name, None)
+                self._small[name] = self._threads.submit(self._get, name, None)
 
     def prefetch(self, name: str, spans: list[tuple[int, int]]) -> bool:
         """Begin to fetch the spans (first byte, length) of an object; return False where there is no room for them."""
@@ -144,10 +103,10 @@ class S3Storage(Storage):
         """
         if name not in self._objects:
             self._fetch(name, [(start, length)])
-        segments = self._objects[name].result()
+        segments = awaited(self._objects[name])
         view = _segment_view(segments, start, length)
         if view is None:  # not prefetched, or beyond the object's end
-            segments.append((start, self._get(name, (start, start + length))))
+            segments.append((start, within(math.inf, self._get, name, (start, start + length))))
             self._sizes[name] += len(segments[-1][1])
             view = _segment_view(segments[-1:], start, length)
         if view is None:
@@ -165,114 +124,16 @@ class S3Storage(Storage):
     def _fetch(self, name: str, spans: list[tuple[int, int]]) -> None:
         self._sizes[name] = _bytes_in_ranges(spans)
         self._objects.pop(name, None)
-        self._objects[name] = self._submit(self._get_segments, name, spans)
-
-    def _submit(self, function: Any, *arguments: Any) -> Future[Any]:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, "s3")
-        return self._pool.submit(function, *arguments)
+        self._objects[name] = self._threads.submit(self._get_segments, name, spans)
 
     def _get_segments(self, name: str, spans: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
         return [(first, self._get(name, (first, end))) for first, end in joined_ranges(spans)]
 
     def _get(self, name: str, span: tuple[int, int] | None) -> bytes:
         """Return an object's bytes, or those of ``span`` (first byte, end); fewer where the object ends before."""
-        from botocore.exceptions import BotoCoreError, ClientError
-        from urllib3.exceptions import HTTPError
-
-        arguments = {"Bucket": self.bucket, "Key": self._prefix + name}
         if name.startswith("/") or ".." in name.split("/"):
             raise UnreadableError("leads out of the trial folder, and is not opened")
-        if span is not None:
-            arguments["Range"] = f"bytes={span[0]}-{span[1] - 1}"
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                response = self._client.get_object(**arguments)
-            except ClientError as error:
-                raise UnreadableError(_s3_error_reason(error)) from None
-            except BotoCoreError as error:
-                raise UnreadableError(f"cannot be read ({error})") from None
-            size = response["ContentLength"]
-            if span is None and size > SMALL_FILE:
-                raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
-            try:
-                return bytes(response["Body"].read())  # botocore compares its length with the header's
-            except (BotoCoreError, HTTPError, OSError) as error:
-                problem = str(error)
-            _wait_before_retry(attempt)
-        raise UnreadableError(f"cannot be read: {ATTEMPTS} attempts failed, the last: {problem}")
-
-
-def _wait_before_retry(attempt: int) -> None:
-    time.sleep(min(0.1 * 2.0**attempt, 2.0))
-
-
-_s3_client_lock = threading.Lock()
-
-
-def _s3_client(location: str) -> Any:
-    with _s3_client_lock, trial_errors(location, ""):  # boto3 cannot make two clients at the same time
-        import boto3
-        from botocore.config import Config
-
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            max_pool_connections=REQUESTS_AT_ONCE,
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-        )
-        region = (
-            os.environ.get("AWS_REGION", "").strip() or None
-        )  # smdebug reads it too; boto3 reads AWS_DEFAULT_REGION only
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
-        return boto3.session.Session().client("s3", region_name=region, endpoint_url=endpoint, config=config)
-
-
-@contextlib.contextmanager
-def trial_errors(location: str, bucket: str) -> Iterator[None]:
-    """Turn botocore's errors into a TrialError that says what a person can do."""
-    try:
-        yield
-    except Exception as error:
-        message, remedy = _message_and_remedy(error, bucket)
-        if not remedy:
-            raise
-        raise TrialError(f"the trial {location!r} cannot be read: {message}", remedy) from None
-
-
-def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
-    """Return what botocore's error means and what to do; no remedy where the error is not botocore's."""
-    from botocore import exceptions
-
-    missing = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)
-    if isinstance(error, (*missing, exceptions.CredentialRetrievalError, exceptions.ProfileNotFound)):
-        remedy = "Give AWS credentials, by AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role."
-        return str(error), remedy
-    if isinstance(error, exceptions.ClientError):
-        code = _s3_error_code(error)
-        if code in ("NoSuchBucket", "404"):
-            remedy = "Name the S3OutputPath of the job's DebugHookConfig, and check AWS_REGION and AWS_ENDPOINT_URL."
-            return f"there is no bucket {bucket!r}", remedy
-        remedy = "Allow s3:ListBucket on the bucket and s3:GetObject on the trial to the credentials in use."
-        return f"S3 answered {code}: {error.response.get('Error', {}).get('Message', '')}", remedy
-    if isinstance(error, exceptions.ParamValidationError):
-        return f"{bucket!r} is not a bucket's name", "Name it as s3://bucket/prefix."
-    if isinstance(error, (exceptions.BotoCoreError, ValueError)):
-        return str(error), "Name it as s3://bucket/prefix, and see that AWS_REGION and AWS_ENDPOINT_URL are right."
-    return "", ""
-
-
-def _s3_error_reason(error: Any) -> str:
-    code = _s3_error_code(error)
-    if code in ("NoSuchKey", "404"):
-        return "does not exist"
-    if code in ("InvalidRange", "416"):
-        return "is shorter than the index says"
-    return f"cannot be read (S3 answered {code}: {error.response.get('Error', {}).get('Message', '')})"
-
-
-def _s3_error_code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", "an error"))
+        return self._client.get(self._prefix + name, span)
 
 
 def joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,0 +1,87 @@
+"""Calls in threads that never keep the process from ending, and waits that a deadline or Ctrl-C ends.
+
+Python joins the threads of a ThreadPoolExecutor when it ends. A request that hangs in one would hold it up.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, wait
+from typing import Any, Callable, TypeVar
+
+Result = TypeVar("Result")
+
+LOOK_SECONDS = 0.25  # between two looks at whether Ctrl-C came
+
+
+class InterruptedWait(KeyboardInterrupt):
+    """Ctrl-C came during a wait, and its handler noted it and raised nothing."""
+
+
+class DaemonThreads:
+    """Runs calls in at most ``size`` daemon threads, in their order. A thread ends when no call waits for one."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._running = 0
+        self._waiting: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._lock = threading.Lock()
+
+    def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Return the future of a call."""
+        future: Future[Result] = Future()
+        with self._lock:
+            self._waiting.append((future, function, arguments))
+            if self._running < self._size:
+                self._running += 1
+                threading.Thread(target=self._run, daemon=True).start()
+        return future
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running -= 1
+                    return
+                future, function, arguments = self._waiting.popleft()
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+
+
+def within(seconds: float, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Return what a call gives. It is made in a daemon thread of its own, which is left alone after ``seconds``.
+
+    Raises:
+        OSError: It took longer.
+        InterruptedWait: Ctrl-C came.
+    """
+    return awaited(DaemonThreads(1).submit(function, *arguments), seconds)
+
+
+def awaited(future: Future[Result], seconds: float = math.inf) -> Result:
+    """Return a future's result.
+
+    Python goes on with a wait when a signal's handler returns. The handler of ``follow_trial`` returns, and restores
+    the one before: so in the main thread another handler for SIGINT shows that Ctrl-C came.
+
+    Raises:
+        OSError: It took longer than ``seconds``.
+        InterruptedWait: Ctrl-C came.
+    """
+    end = time.monotonic() + seconds
+    handler = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    while not future.done():
+        left = end - time.monotonic()
+        if left <= 0:
+            raise OSError(f"it did not come within {seconds:g} s")
+        wait([future], min(left, LOOK_SECONDS))
+        if in_main_thread and signal.getsignal(signal.SIGINT) is not handler:
+            raise InterruptedWait
+    return future.result()
