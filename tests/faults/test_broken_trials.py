@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -24,6 +26,7 @@ from tests.conftest import (
     index_file,
     needs_writing,
     random_walk,
+    run_command,
     write_whole_trial,
 )
 from tests.reports import invoke_command
@@ -101,6 +104,39 @@ def change_entry(trial: Path, step: int, tensor: str, **values: Any) -> None:
         index_file(trial, step),
         lambda index: [e.update(values) for e in index["tensor_payload"] if e["tensorname"] == tensor] and None,
     )
+
+
+class TestFilesThatShrink:
+    @pytest.mark.parametrize("which", [0, 1, 2])
+    def test_while_the_trial_is_judged(self, trial: Path, which: int) -> None:
+        """The file of the step before, of this step or of the next one, after each step: the process goes on.
+
+        What was read counts, and what is read later is an unreadable record.
+        """
+        everything = found_comparisons(check_trial(trial))
+        report = check_trial(trial, progress=lambda done, total: shrink(trial, done - 2 + which))
+        lost = {row.global_step for row in report.unreadable}
+        assert lost == (set(range(1, STEPS)) if which == 2 else set())
+        assert ({} if lost else everything) == found_comparisons(report)
+
+    def test_while_a_large_record_is_read(self, tmp_path: Path) -> None:
+        """By another process, at any moment: exit code 0 or 2, or 1 where it fired; never a death by a signal."""
+        writer = write_whole_trial(tmp_path / "trial", {"w": lambda step: np.full(4_000_000, 1 + step / 100)}, steps=3)
+        program = "import os, sys, time\nfor cut in range(400):\n  for path in sys.argv[1:]:\n    "
+        program += "os.truncate(path, 32_000_000 - cut * 70_000)\n  time.sleep(0.002)"
+        files = [event_file(writer.path, step) for step in range(3)]
+        with subprocess.Popen([sys.executable, "-c", program, *files]) as cutter:
+            codes = set()
+            while cutter.poll() is None:
+                codes.add(run_command("check", writer.path, "--quiet").returncode)
+        assert codes <= {0, 2}
+        assert 2 == run_command("check", writer.path, "--quiet").returncode
+
+
+def shrink(trial: Path, step: int) -> None:
+    for worker in WORKERS:
+        if event_file(trial, step, worker).exists():
+            os.truncate(event_file(trial, step, worker), 100)
 
 
 class Fault(NamedTuple):

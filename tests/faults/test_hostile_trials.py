@@ -219,11 +219,10 @@ class TestSizes:
         if part == "collections":
             with pytest.raises(TrialError, match="has 1099511627776 bytes, more than a file of its kind can have"):
                 check_trial(trial)
+        elif part == "events" and not empty:
+            assert check_trial(trial).exit_code == 0  # what the index names is there
         else:
-            found = reasons(trial)
-            assert any(
-                text in found[0] for text in ("1099511627776 bytes", "is corrupt", "cannot be read (Cannot alloc")
-            )
+            assert any(text in reasons(trial)[0] for text in ("1099511627776 bytes", "is corrupt"))
         assert time.monotonic() - started < 5
 
     def test_a_small_file_of_zeros(self, trial: Path) -> None:
@@ -250,18 +249,14 @@ class TestSizes:
         ):
             tensor_layout(memoryview(record), "w", 1)
 
-    def test_a_record_longer_than_protobuf_has_them(self, tmp_path: Path) -> None:
-        """Its checksum is not computed: two gigabytes take their time."""
-        file = tmp_path / "record"
-        length = LONGEST_RECORD
-        header = struct.pack("<Q", length)
-        file.write_bytes(header + struct.pack("<I", masked_crc32c(header)))
-        os.truncate(file, length + 16)
-        (tmp_path / "x").write_text("")
-        resource.setrlimit(resource.RLIMIT_AS, resource.getrlimit(resource.RLIMIT_AS)[1:] * 2)
-        record = DiskStorage(str(tmp_path)).span("record", 0, length + 16)
-        with pytest.raises(UnreadableError, match="more than a record can have"):
-            tensor_layout(record, "w", 1)
+    def test_a_record_longer_than_protobuf_has_them(self, trial: Path) -> None:
+        """It is not read: two gigabytes take their time and their memory."""
+        os.truncate(event_file(trial, 1), 1 << 40)
+        index = json.loads(index_file(trial, 1).read_text())
+        index["tensor_payload"][0]["length"] = LONGEST_RECORD + 1
+        index_file(trial, 1).write_text(json.dumps(index))
+        reason = f"has {LONGEST_RECORD + 1} bytes, more than a record can have ({LONGEST_RECORD})"
+        assert {reason} == set(reasons(trial))
 
     def test_a_message_of_very_many_fields(self) -> None:
         """Zeros are fields as well, of two bytes each."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from weight_update_ratio.errors import TrialError, UnreadableError
-from weight_update_ratio.trial.disk import CHECKED_FOLDERS, MAPPED_FILES, DiskStorage
+from weight_update_ratio.trial import disk
+from weight_update_ratio.trial.disk import CHECKED_FOLDERS, OPEN_FILES, DiskStorage
 from weight_update_ratio.trial.storage import SMALL_FILE
 
 
@@ -106,21 +108,67 @@ class TestRanges:
         assert f"has 10 bytes, while the index names bytes {start} to {start + length}" == reason
 
     def test_an_empty_file(self, folder: Path) -> None:
-        """An empty file cannot be mapped, and has no bytes."""
+        """It has no bytes."""
         (folder / "file").write_bytes(b"")
         storage = DiskStorage(str(folder))
         assert (b"", b"") == (storage.read("file"), bytes(storage.span("file", 0, 0)))
 
-    def test_a_view_outlives_the_mapping(self, folder: Path) -> None:
-        """More files than are kept mapped: each view stays what it is."""
+    def test_what_was_read_outlives_the_open_file(self, folder: Path) -> None:
+        """More files than are kept open: what was read stays what it is."""
         storage = DiskStorage(str(folder))
         views = []
-        for number in range(MAPPED_FILES + 10):
+        for number in range(OPEN_FILES + 10):
             (folder / str(number)).write_bytes(b"%03d" % number)
             views.append(storage.span(str(number), 0, 3))
             storage.span("0", 0, 3)
-        assert [b"%03d" % number for number in range(MAPPED_FILES + 10)] == [bytes(view) for view in views]
-        assert len(storage._mapped) == MAPPED_FILES
+        assert [b"%03d" % number for number in range(OPEN_FILES + 10)] == [bytes(view) for view in views]
+        assert len(storage._open) == OPEN_FILES
+
+    def test_memory_that_is_given_back_is_used_again(self, folder: Path) -> None:
+        """For a record of about the same length; what is not given back stays as it was read."""
+        storage = DiskStorage(str(folder))
+        first, second = storage.span("file", 0, 4), storage.span("file", 4, 4)
+        memory = first.obj
+        storage.recycle(first)
+        third = storage.span("file", 1, 5)
+        assert (memory is third.obj, memory is second.obj) == (True, False)
+        assert (b"12345", b"4567") == (bytes(third), bytes(second))
+
+    def test_spare_memory_is_bounded(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What would be more than the bound is left to Python."""
+        monkeypatch.setattr(disk, "SPARE_BYTES", disk.PAGE)
+        storage = DiskStorage(str(folder))
+        records = [storage.span("file", 0, 4) for _ in range(3)]
+        for record in records:
+            storage.recycle(record)
+        assert {disk.PAGE: [records[0].obj]} == storage._spare
+
+    def test_a_file_that_shrinks(self, folder: Path) -> None:
+        """At any moment: what is not there any more is not read, whatever was read before."""
+        storage = DiskStorage(str(folder))
+        record = storage.span("file", 0, 10)
+        os.truncate(folder / "file", 5)
+        assert b"0123456789" == bytes(record)
+        storage.recycle(record)
+        reason = why_unreadable(lambda: storage.span("file", 0, 10))
+        assert "has 5 bytes, while the index names bytes 0 to 10" == reason
+
+    def test_more_than_one_call_reads(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The system reads at most 2 GiB at once; here three bytes."""
+        read = os.preadv
+        monkeypatch.setattr(os, "preadv", lambda file, parts, at: read(file, [parts[0][:3]], at))
+        assert b"12345678" == bytes(DiskStorage(str(folder)).span("file", 1, 8))
+
+    def test_more_than_there_is_memory(self, folder: Path) -> None:
+        """A record that does not fit is refused, and the process goes on; the limit of the process is real."""
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        os.truncate(folder / "file", 1 << 40)
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 36, limits[1]))
+        try:
+            reason = why_unreadable(lambda: DiskStorage(str(folder)).span("file", 0, 1 << 40))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+        assert f"needs {1 << 40} bytes of memory, more than there are" == reason
 
     def test_exists(self, folder: Path) -> None:
         """Only what is there."""
@@ -226,14 +274,14 @@ class TestWhatIsKept:
         assert storage.prefetch("nowhere", [(0, 1)])
         assert (0, 0) == (storage.steps_ahead, storage.index_ahead)
 
-    def test_only_the_judged_steps_files_stay_mapped(self, folder: Path) -> None:
+    def test_only_the_judged_steps_files_stay_open(self, folder: Path) -> None:
         """The others are released."""
         (folder / "other").write_bytes(b"other")
         storage = DiskStorage(str(folder))
         storage.span("file", 0, 1)
         storage.span("other", 0, 1)
         storage.retain({"other": [(0, 1)]})
-        assert ["other"] == list(storage._mapped)
+        assert ["other"] == list(storage._open)
 
     def test_a_discarded_file_is_read_anew(self, folder: Path) -> None:
         """A resumed job replaces the files of its last step."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Iterable, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple
 
 import numpy as np
 
 from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
-from ..trial.disk import MAPPED_FILES
-from ..trial.event_file import TensorLayout, tensor_array, tensor_layout
+from ..trial.event_file import LONGEST_RECORD, TensorLayout, tensor_array, tensor_layout
 from ..trial.folder import spans_by_file
 from ..trial.storage import Storage
 from ..trial.timeline import NO_RANGE, SavedTensor
@@ -68,92 +67,111 @@ class _KeptTensor(NamedTuple):
 
     step: int
     layout: TensorLayout
-    norm: float
+    norm: float | None  # not known where the tensor had no reference itself
 
 
-class _ReadablePair(NamedTuple):
-    """A pair whose two records could be read: their elements, shape (n,); the reference's norm where it is known."""
+class _Record(NamedTuple):
+    """A tensor's record as it was read."""
 
-    saved: SavedTensor
-    reference: SavedTensor
+    content: memoryview
     layout: TensorLayout
-    before: np.ndarray[Any, Any]
-    after: np.ndarray[Any, Any]
-    reference_norm: float | None
+
+    @property
+    def elements(self) -> np.ndarray[Any, Any]:
+        """The tensor's elements as a view of the record: shape (n,)."""
+        return tensor_array(self.content, self.layout)
+
+
+class _Judged(NamedTuple):
+    """What was found of one pair, and the record of its saved tensor where that could be read."""
+
+    found: Comparison | Skipped | Unreadable | None
+    record: _Record | None = None
+    norm: float | None = None
 
 
 class Comparer:
     """Compares the tensors of saved steps with their references, one step after the other.
 
     It keeps what the next steps need again: layout and norm of each tensor within ``num_steps``, and the last step's
-    elements.
+    records.
     """
 
     def __init__(self, storage: Storage, parameters: Parameters) -> None:
         self._storage = storage
         self._parameters = parameters
         self._kept: dict[tuple[str, str], dict[int, _KeptTensor]] = {}  # (worker, tensor) -> global step -> what it was
-        self._last: dict[tuple[str, str, int], np.ndarray[Any, Any]] = {}  # the elements of the last step
+        self._last: dict[tuple[str, str, int], _Record] = {}  # the records of the last step
 
     def compare(self, pairs: list[Pair]) -> JudgedStep:
         """Return the comparison of every tensor of a step that has a reference."""
         judged = JudgedStep([], [], [])
         needed = [pair.saved for pair in pairs] + [pair.reference for pair in pairs if pair.reference is not None]
         self._storage.retain(spans_by_file(needed))
-        files = {saved.file for saved in needed}
-        keeps_elements = len(files) < MAPPED_FILES and sum(pair.saved.length for pair in pairs) <= KEPT_BYTES
-        readable: list[_ReadablePair] = []
-        elements: dict[tuple[str, str, int], np.ndarray[Any, Any]] = {}
-        opened: set[str] = set()
-        for pair in pairs:
-            try:
-                found = self._read(pair)
-            except _UnreadableRecordError as error:
-                judged.unreadable.append(error.record)
-                continue
-            if isinstance(found, Skipped):
-                judged.skipped.append(found)
-            elif found is not None:
-                readable.append(found)
-                if keeps_elements:
-                    elements[found.saved.worker, found.saved.tensor, found.saved.global_step] = found.after
-                opened.update((found.saved.file, found.reference.file))
-                if len(opened) >= MAPPED_FILES:  # a view keeps its file's mapping, and that a file descriptor
-                    del found
-                    self._compare_readable(readable, judged)
-                    opened.clear()
-        self._compare_readable(readable, judged)
-        self._last = elements
+        size = sum(pair.saved.length for pair in pairs)
+        keeps_records = size <= KEPT_BYTES
+
+        def judge(pair: Pair) -> _Judged:
+            outcome = self._judge(pair)
+            if keeps_records or outcome.record is None:
+                return outcome
+            self._storage.recycle(outcome.record.content)
+            return outcome._replace(record=outcome.record._replace(content=memoryview(b"")))
+
+        last: dict[tuple[str, str, int], _Record] = {}
+        for pair, outcome in zip(pairs, _in_threads(judge, pairs, size)):
+            if isinstance(outcome.found, Comparison):
+                judged.comparisons.append(outcome.found)
+            elif isinstance(outcome.found, Skipped):
+                judged.skipped.append(outcome.found)
+            elif outcome.found is not None:
+                judged.unreadable.append(outcome.found)
+            if outcome.record is not None:
+                self._keep(pair.saved, outcome.record.layout, outcome.norm)
+                if keeps_records:
+                    last[pair.saved.worker, pair.saved.tensor, pair.saved.global_step] = outcome.record
+        for record in self._last.values():
+            self._storage.recycle(record.content)
+        self._last = last
         return judged
 
-    def _read(self, pair: Pair) -> _ReadablePair | Skipped | None:
-        """Return the elements of a pair, why they are not compared, or None where there is no reference."""
+    def _judge(self, pair: Pair) -> _Judged:
+        """Return what is found of a pair. Runs in several threads, each with pairs of its own."""
         saved, reference = pair.saved, pair.reference
         if pair.uncertain:
-            raise _UnreadableRecordError(saved, UNCERTAIN)
-        if reference is None:
-            layout, _ = _elements(self._storage, saved, None)  # so that an unreadable record is reported
-            return None
-        kept = self._kept.get((saved.worker, saved.tensor), {}).get(reference.global_step)
-        before = self._last.get((saved.worker, saved.tensor, reference.global_step))
-        if kept is not None and before is not None:
-            layout_before = kept.layout
-        else:
-            layout_before, before = _elements(self._storage, reference, kept and kept.layout)
-        layout, after = _elements(self._storage, saved, layout_before)
-        reason = _why_skipped(layout_before, layout)
+            return _Judged(_unreadable(saved, UNCERTAIN))
+        try:
+            if reference is None:
+                return _Judged(None, self._read(saved, None))  # read, so that an unreadable record is reported
+            kept = self._kept.get((saved.worker, saved.tensor), {}).get(reference.global_step)
+            before = self._last.pop((saved.worker, saved.tensor, reference.global_step), None)
+            if before is None:
+                before = self._read(reference, kept and kept.layout)
+            after = self._read(saved, before.layout)
+        except _UnreadableRecordError as error:
+            return _Judged(error.record)
+        reason = _why_skipped(before.layout, after.layout)
         if reason:
-            return Skipped(saved.tensor, saved.worker, saved.mode, saved.step, saved.global_step, reason)
-        return _ReadablePair(saved, reference, layout, before, after, None if kept is None else kept.norm)
+            skipped = Skipped(saved.tensor, saved.worker, saved.mode, saved.step, saved.global_step, reason)
+            return _Judged(skipped, after)
+        weight = kept.norm if kept is not None and kept.norm is not None else weight_norm(before.elements)
+        update, norm = update_norms(before.elements, after.elements)
+        self._storage.recycle(before.content)
+        return _Judged(_comparison(saved, reference, update, weight, self._parameters), after, norm)
 
-    def _compare_readable(self, readable: list[_ReadablePair], judged: JudgedStep) -> None:
-        """Add the comparisons of pairs that could be read, and empty the list."""
-        for pair, (update, weight, norm) in zip(readable, _norms(readable)):
-            judged.comparisons.append(_comparison(pair.saved, pair.reference, update, weight, self._parameters))
-            self._keep(pair.saved, pair.layout, norm)
-        readable.clear()
+    def _read(self, saved: SavedTensor, like: TensorLayout | None) -> _Record:
+        """Return a tensor's record; ``like`` is the layout of another record of this tensor."""
+        try:
+            if saved.start == NO_RANGE:
+                raise UnreadableError("names no range of bytes for it")
+            if saved.length > LONGEST_RECORD:  # before as much memory is asked for
+                raise UnreadableError(f"has {saved.length} bytes, more than a record can have ({LONGEST_RECORD})")
+            content = self._storage.span(saved.file, saved.start, saved.length)
+            return _Record(content, tensor_layout(content, saved.tensor, saved.global_step, like))
+        except UnreadableError as error:
+            raise _UnreadableRecordError(_unreadable(saved, str(error))) from None
 
-    def _keep(self, saved: SavedTensor, layout: TensorLayout, norm: float) -> None:
+    def _keep(self, saved: SavedTensor, layout: TensorLayout, norm: float | None) -> None:
         """Keep what the next references need, and release what is too old to be one."""
         window = self._kept.setdefault((saved.worker, saved.tensor), {})
         if len(window) >= (self._parameters.num_steps or 1):
@@ -164,43 +182,40 @@ class Comparer:
 
 
 class _UnreadableRecordError(Exception):
-    def __init__(self, saved: SavedTensor, reason: str) -> None:
-        super().__init__(reason)
-        self.record = Unreadable(saved.file, saved.tensor, saved.worker, saved.global_step, reason)
+    def __init__(self, record: Unreadable) -> None:
+        super().__init__(record)
+        self.record = record
 
 
-def _norms(readable: list[_ReadablePair]) -> Iterable[tuple[float, float, float]]:
-    """Return the norms of each pair, by several threads where a step is large."""
+def _unreadable(saved: SavedTensor, reason: str) -> Unreadable:
+    return Unreadable(saved.file, saved.tensor, saved.worker, saved.global_step, reason)
+
+
+def _in_threads(judge: Callable[[Pair], _Judged], pairs: list[Pair], size: int) -> Iterable[_Judged]:
+    """Return what ``judge`` gives for each pair, by several threads where a step is large: ``size`` in bytes."""
     cores = os.cpu_count() or 1
-    if cores == 1 or len(readable) == 1 or sum(pair.after.nbytes for pair in readable) < THREADED_BYTES:
-        return map(_norms_of_pair, readable)
-    norms: list[tuple[float, float, float]] = [(0.0, 0.0, 0.0)] * len(readable)
+    if cores == 1 or len(pairs) == 1 or size < THREADED_BYTES:
+        return map(judge, pairs)
+    outcomes: list[_Judged] = [_Judged(None)] * len(pairs)
 
     def judge_share(share: list[int]) -> None:
         for position in share:
-            norms[position] = _norms_of_pair(readable[position])
+            outcomes[position] = judge(pairs[position])
 
     with ThreadPoolExecutor(cores) as threads:
-        list(threads.map(judge_share, _shares(readable, cores)))
-    return norms
+        list(threads.map(judge_share, _shares(pairs, cores)))
+    return outcomes
 
 
-def _shares(readable: list[_ReadablePair], cores: int) -> list[list[int]]:
-    """Return positions in ``readable`` for each thread, of about as many bytes: the largest first, to the idlest."""
+def _shares(pairs: list[Pair], cores: int) -> list[list[int]]:
+    """Return positions in ``pairs`` for each thread, of about as many bytes: the largest first, to the idlest."""
     shares: list[list[int]] = [[] for _ in range(cores)]
     loads = [0] * cores
-    for position in sorted(range(len(readable)), key=lambda position: -readable[position].after.nbytes):
+    for position in sorted(range(len(pairs)), key=lambda position: -pairs[position].saved.length):
         idlest = loads.index(min(loads))
         shares[idlest].append(position)
-        loads[idlest] += readable[position].after.nbytes
+        loads[idlest] += pairs[position].saved.length
     return shares
-
-
-def _norms_of_pair(pair: _ReadablePair) -> tuple[float, float, float]:
-    """Return the norms of the update, of the reference and of the judged tensor."""
-    before = weight_norm(pair.before) if pair.reference_norm is None else pair.reference_norm
-    update, after = update_norms(pair.before, pair.after)
-    return update, before, after
 
 
 def _comparison(
@@ -220,20 +235,6 @@ def _comparison(
         ratio,
         verdict,
     )
-
-
-def _elements(
-    storage: Storage, saved: SavedTensor, like: TensorLayout | None
-) -> tuple[TensorLayout, np.ndarray[Any, Any]]:
-    """Return the tensor's layout and its elements as a view of the storage's bytes: shape (n,)."""
-    try:
-        if saved.start == NO_RANGE:
-            raise UnreadableError("names no range of bytes for it")
-        record = storage.span(saved.file, saved.start, saved.length)
-        layout = tensor_layout(record, saved.tensor, saved.global_step, like)
-        return layout, tensor_array(record, layout)
-    except UnreadableError as error:
-        raise _UnreadableRecordError(saved, str(error)) from None
 
 
 def _why_skipped(before: TensorLayout, after: TensorLayout) -> str:

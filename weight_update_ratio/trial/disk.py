@@ -1,25 +1,32 @@
 """A trial folder on disk.
 
 Nothing outside of the folder is opened, whether a name leads there by ``..``, by being absolute or by a symbolic link.
+
+Records are read into memory that is used again. A mapped file would save the copy, and end the process where the file
+shrinks while it is looked at.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
+import threading
 from collections import OrderedDict
-from typing import Iterable
+from typing import Any, Iterable
+
+import numpy as np
 
 from ..errors import TrialError, UnreadableError
 from .storage import SMALL_FILE, Storage
 
-MAPPED_FILES = 32  # each mapping holds a file descriptor, and many processes may have only 1024
+OPEN_FILES = 32  # many processes may have only 1024
+PAGE = 4096  # records of one tensor differ by some bytes, and are read into memory of one size
+SPARE_BYTES = 256 << 20  # of memory that records were read into, and that is not used at the moment
 CHECKED_FOLDERS = 64  # folders that are known to be inside; an index has a folder for each 1000 steps
 
 
 class DiskStorage(Storage):
-    """A trial folder on a local disk. Files are mapped, so that no tensor is copied."""
+    """A trial folder on a local disk. ``span`` and ``recycle`` may be called by several threads at once."""
 
     steps_ahead = 0
     index_ahead = 0
@@ -35,7 +42,10 @@ class DiskStorage(Storage):
                 "Pass the folder that the training job's hook wrote to: the one that holds 'collections' and 'index'.",
             )
         self._root = os.path.realpath(path)
-        self._mapped: OrderedDict[str, memoryview] = OrderedDict()
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._spare: dict[int, list[Any]] = {}  # number of bytes -> arrays of so many
+        self._spare_bytes = 0
+        self._lock = threading.Lock()
         self._checked: dict[str, tuple[str, tuple[int, int]]] = {}  # folder -> its real path, (device, inode)
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
@@ -87,20 +97,46 @@ class DiskStorage(Storage):
             raise UnreadableError(_os_error_reason(error)) from None
 
     def span(self, name: str, start: int, length: int) -> memoryview:
-        """Return a view of ``length`` bytes from ``start`` of a file, without a copy.
+        """Return ``length`` bytes from ``start`` of a file.
 
         Raises:
-            UnreadableError: The file is absent, outside of the folder or shorter than the range.
+            UnreadableError: The file is absent, outside of the folder or shorter than the range, or there is not so
+                much memory.
         """
-        content = self._mapped.get(name)
-        if content is None:
-            content = self._map(name)
-        else:
-            self._mapped.move_to_end(name)
         end = start + length
-        if end > len(content):
-            raise UnreadableError(f"has {len(content)} bytes, while the index names bytes {start} to {end}")
-        return content[start:end]
+        room = -(-length // PAGE) * PAGE
+        try:
+            with self._lock:
+                file = self._open.get(name) or self._opened(name)
+                spare = self._spare.get(room)
+                memory: Any = spare.pop() if spare else None
+                if memory is not None:
+                    self._spare_bytes -= room
+            if memory is None:
+                size = os.fstat(file.descriptor).st_size
+                if end > size:  # before as much memory is asked for
+                    raise UnreadableError(f"has {size} bytes, while the index names bytes {start} to {end}")
+                memory = np.empty(room, np.uint8)
+            record = memoryview(memory)[:length]
+            done = os.preadv(file.descriptor, [record], start)
+            while done < length:  # it ends there, or a call reads no more than 2 GiB
+                more = os.preadv(file.descriptor, [record[done:]], start + done)
+                if not more:
+                    raise UnreadableError(f"has {start + done} bytes, while the index names bytes {start} to {end}")
+                done += more
+        except MemoryError:
+            raise UnreadableError(f"needs {length} bytes of memory, more than there are") from None
+        except (OSError, OverflowError) as error:
+            raise UnreadableError(_os_error_reason(error)) from None
+        return record
+
+    def recycle(self, record: memoryview) -> None:
+        """Take back bytes that ``span`` gave and that nobody needs any more; the next record is read into them."""
+        with self._lock:
+            memory: Any = record.obj
+            if self._spare_bytes + memory.nbytes <= SPARE_BYTES:
+                self._spare_bytes += memory.nbytes
+                self._spare.setdefault(memory.nbytes, []).append(memory)
 
     def prefetch_small(self, names: Iterable[str]) -> None:
         """Do nothing: a file on disk is at hand."""
@@ -110,25 +146,20 @@ class DiskStorage(Storage):
         return True
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Keep the files of the judged step and its references mapped, and release the others."""
-        for name in [name for name in self._mapped if name not in files]:
-            del self._mapped[name]  # the mapping closes with its last view
+        """Keep the files of the judged step and its references open, and close the others."""
+        for name in [name for name in self._open if name not in files]:
+            del self._open[name]
 
     def discard(self, name: str) -> None:
         """Read a file anew when it is next asked for: a resumed job writes its last step again."""
-        self._mapped.pop(name, None)
+        self._open.pop(name, None)
 
-    def _map(self, name: str) -> memoryview:
-        try:
-            path, size = self._file(name)
-            with open(path, "rb") as file:
-                content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-        except (OSError, ValueError) as error:  # ValueError: it is empty since its size was asked for
-            raise UnreadableError(_os_error_reason(error)) from None
-        self._mapped[name] = content
-        if len(self._mapped) > MAPPED_FILES:
-            self._mapped.popitem(last=False)  # the mapping closes with its last view
-        return content
+    def _opened(self, name: str) -> _OpenFile:
+        path, _ = self._file(name)
+        file = self._open[name] = _OpenFile(os.open(path, os.O_RDONLY))
+        if len(self._open) > OPEN_FILES:
+            self._open.popitem(last=False)
+        return file
 
     def _file(self, name: str) -> tuple[str, int]:
         """Return the path and the size of a regular file inside of the folder.
@@ -171,6 +202,16 @@ class DiskStorage(Storage):
         if not inside or os.path.isabs(name):
             raise UnreadableError("leads out of the trial folder, and is not opened")
         return path
+
+
+class _OpenFile:
+    """A file that closes when nobody reads it any more."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
 
 def _os_error_reason(error: Exception) -> str:

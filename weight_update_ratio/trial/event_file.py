@@ -153,8 +153,6 @@ def _check_frame(record: memoryview) -> int:
         if length_crc != masked_crc32c(struct.pack("<Q", length)):
             raise UnreadableError("is corrupt: the checksum of its length does not hold")
         raise UnreadableError(f"has {length + HEADER + FOOTER} bytes, while the index says {size}")
-    if size > LONGEST_RECORD:
-        raise UnreadableError(f"has {size} bytes, more than a record can have ({LONGEST_RECORD})")
     payload_end = size - FOOTER
     (payload_crc,) = struct.unpack_from("<I", record, payload_end)
     if payload_crc != UNCHECKED and payload_crc != masked_crc32c(record[HEADER:payload_end]):

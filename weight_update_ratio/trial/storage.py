@@ -46,11 +46,14 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def span(self, name: str, start: int, length: int) -> memoryview:
-        """Return ``length`` bytes from ``start`` of a file.
+        """Return ``length`` bytes from ``start`` of a file. Several threads may ask at once.
 
         Raises:
             UnreadableError: The file is absent, outside of the folder or shorter than the range, or reading fails.
         """
+
+    def recycle(self, record: memoryview) -> None:  # noqa: B027  (where memory is not used again, it does nothing)
+        """Take back bytes that ``span`` gave and that nobody needs any more; their memory may be used again."""
 
     @abc.abstractmethod
     def prefetch_small(self, names: Iterable[str]) -> None:
