@@ -645,7 +645,7 @@ def corrupt_weights(trial: Path) -> None:
 
 
 UNREAD = (
-    "nothing could be read to compare; the first of 20: the record of tensor 'a/weight' at global step 0 in "
+    "nothing could be read to compare; the first of 24: the record of tensor 'a/weight' at global step 0 in "
     "'events/000000000000/000000000000_worker_0.tfevents' {}"
 )
 

@@ -85,9 +85,10 @@ class _Record(NamedTuple):
 class _Judged(NamedTuple):
     """What was found of one pair, and the record of its saved tensor where that could be read."""
 
-    found: Comparison | Skipped | Unreadable | None
+    found: Comparison | Skipped | None = None
     record: _Record | None = None
     norm: float | None = None
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 class Comparer:
@@ -124,8 +125,7 @@ class Comparer:
                 judged.comparisons.append(outcome.found)
             elif isinstance(outcome.found, Skipped):
                 judged.skipped.append(outcome.found)
-            elif outcome.found is not None:
-                judged.unreadable.append(outcome.found)
+            judged.unreadable.extend(outcome.unreadable)
             if outcome.record is not None:
                 self._keep(pair.saved, outcome.record.layout, outcome.norm)
                 if keeps_records:
@@ -139,17 +139,17 @@ class Comparer:
         """Return what is found of a pair. Runs in several threads, each with pairs of its own."""
         saved, reference = pair.saved, pair.reference
         if pair.uncertain:
-            return _Judged(_unreadable(saved, UNCERTAIN))
-        try:
-            if reference is None:
-                return _Judged(None, self._read(saved, None))  # read, so that an unreadable record is reported
+            return _Judged(unreadable=(_unreadable(saved, UNCERTAIN),))
+        kept = before = None
+        unreadable: list[Unreadable] = []
+        if reference is not None:
             kept = self._kept.get((saved.worker, saved.tensor), {}).get(reference.global_step)
             before = self._last.pop((saved.worker, saved.tensor, reference.global_step), None)
             if before is None:
-                before = self._read(reference, kept and kept.layout)
-            after = self._read(saved, before.layout)
-        except _UnreadableRecordError as error:
-            return _Judged(error.record)
+                before = self._read(reference, kept and kept.layout, unreadable)
+        after = self._read(saved, before and before.layout, unreadable)  # also alone, so that a bad one is reported
+        if reference is None or before is None or after is None:
+            return _Judged(None, after, unreadable=tuple(unreadable))
         reason = _why_skipped(before.layout, after.layout)
         if reason:
             skipped = Skipped(saved.tensor, saved.worker, saved.mode, saved.step, saved.global_step, reason)
@@ -159,8 +159,8 @@ class Comparer:
         self._storage.recycle(before.content)
         return _Judged(_comparison(saved, reference, update, weight, self._parameters), after, norm)
 
-    def _read(self, saved: SavedTensor, like: TensorLayout | None) -> _Record:
-        """Return a tensor's record; ``like`` is the layout of another record of this tensor."""
+    def _read(self, saved: SavedTensor, like: TensorLayout | None, unreadable: list[Unreadable]) -> _Record | None:
+        """Return a tensor's record, or None and why in ``unreadable``; ``like`` is the layout of another one of it."""
         try:
             if saved.start == NO_RANGE:
                 raise UnreadableError("names no range of bytes for it")
@@ -169,7 +169,8 @@ class Comparer:
             content = self._storage.span(saved.file, saved.start, saved.length)
             return _Record(content, tensor_layout(content, saved.tensor, saved.global_step, like))
         except UnreadableError as error:
-            raise _UnreadableRecordError(_unreadable(saved, str(error))) from None
+            unreadable.append(_unreadable(saved, str(error)))
+            return None
 
     def _keep(self, saved: SavedTensor, layout: TensorLayout, norm: float | None) -> None:
         """Keep what the next references need, and release what is too old to be one."""
@@ -181,12 +182,6 @@ class Comparer:
         window[saved.global_step] = _KeptTensor(saved.step, layout, norm)
 
 
-class _UnreadableRecordError(Exception):
-    def __init__(self, record: Unreadable) -> None:
-        super().__init__(record)
-        self.record = record
-
-
 def _unreadable(saved: SavedTensor, reason: str) -> Unreadable:
     return Unreadable(saved.file, saved.tensor, saved.worker, saved.global_step, reason)
 
@@ -196,7 +191,7 @@ def _in_threads(judge: Callable[[Pair], _Judged], pairs: list[Pair], size: int) 
     cores = os.cpu_count() or 1
     if cores == 1 or len(pairs) == 1 or size < THREADED_BYTES:
         return map(judge, pairs)
-    outcomes: list[_Judged] = [_Judged(None)] * len(pairs)
+    outcomes = [_Judged()] * len(pairs)
 
     def judge_share(share: list[int]) -> None:
         for position in share:

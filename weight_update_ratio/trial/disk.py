@@ -113,16 +113,15 @@ class DiskStorage(Storage):
                 if memory is not None:
                     self._spare_bytes -= room
             if memory is None:
-                size = os.fstat(file.descriptor).st_size
-                if end > size:  # before as much memory is asked for
-                    raise UnreadableError(f"has {size} bytes, while the index names bytes {start} to {end}")
+                if end > file.size():  # before as much memory is asked for
+                    raise UnreadableError(f"has {file.size()} bytes, while the index names bytes {start} to {end}")
                 memory = np.empty(room, np.uint8)
             record = memoryview(memory)[:length]
             done = os.preadv(file.descriptor, [record], start)
             while done < length:  # it ends there, or a call reads no more than 2 GiB
                 more = os.preadv(file.descriptor, [record[done:]], start + done)
                 if not more:
-                    raise UnreadableError(f"has {start + done} bytes, while the index names bytes {start} to {end}")
+                    raise UnreadableError(f"has {file.size()} bytes, while the index names bytes {start} to {end}")
                 done += more
         except MemoryError:
             raise UnreadableError(f"needs {length} bytes of memory, more than there are") from None
@@ -209,6 +208,10 @@ class _OpenFile:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+
+    def size(self) -> int:
+        """Return how many bytes it has now."""
+        return os.fstat(self.descriptor).st_size
 
     def __del__(self) -> None:
         os.close(self.descriptor)
