@@ -7,7 +7,7 @@ from typing import Any, Iterable
 
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.trial.folder import TrialFolder
-from weight_update_ratio.trial.storage import Storage
+from weight_update_ratio.trial.storage import FileStamp, Storage
 
 
 class MemoryStorage(Storage):
@@ -25,6 +25,9 @@ class MemoryStorage(Storage):
 
     def exists(self, name: str) -> bool:
         return name in self.files
+
+    def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
+        return {name: FileStamp(len(self.files[name]), self.files[name]) for name in names if name in self.files}
 
     def read(self, name: str) -> bytes:
         return self.files[name]

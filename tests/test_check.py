@@ -459,7 +459,7 @@ class TestDamagedTrials:
         """A string among the weights is unreadable, and says what it is."""
         report = check_trial(write_trial({"w": lambda step: np.array(["a", "b"]), "v": random_walk()}, steps=2).path)
         assert ["v"] == [row.tensor for row in report]
-        assert ["w"] == [entry.tensor for entry in report.unreadable]
+        assert ["w", "w"] == [entry.tensor for entry in report.unreadable]
         assert "holds no numbers" in report.unreadable[0].reason
 
 

@@ -173,7 +173,7 @@ class _LiveSteps:
             self.mode = judged_mode(self._folder, self._folder.ended)
             if self.mode is not None:
                 return True
-            if self._wait(self._folder.index_files):
+            if self._wait(self._folder.changes):
                 self._folder.refresh()
             else:
                 self._ended = True  # EVAL steps alone are not training, also where nothing more comes
@@ -190,7 +190,7 @@ class _LiveSteps:
                 last = step
             if self._folder.ended or self._wait.timed_out or self._wait.interrupted() or complete >= self._end - 1:
                 self._ended = True
-            elif self._wait(self._folder.index_files):
+            elif self._wait(self._folder.changes):
                 self._folder.refresh(last + 1)
 
     def _last_complete(self) -> int:
@@ -199,7 +199,7 @@ class _LiveSteps:
         return steps[-1] if steps and self._wait.timed_out else self._folder.last_complete
 
     def _is_awaited(self, step: int) -> bool:
-        return not self._wait.timed_out and self._folder.awaits_event_files(step)
+        return not self._wait.timed_out and self._folder.awaits_files(step)
 
 
 def _await_trial(
@@ -215,7 +215,7 @@ def _await_trial(
             missing = error
         if folder is not None and missing is None:
             described = len(folder.collections.workers)
-            if folder.ended or described >= folder.collections.num_workers or not wait(folder.index_files):
+            if folder.ended or described >= folder.collections.num_workers or not wait(folder.changes):
                 return folder
         elif missing is not None and ((folder is not None and folder.ended) or not wait(0)):
             raise missing

@@ -264,7 +264,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _await_event_files(self, step: int) -> None:
         """Wait for event files that a live job's index names and that are not there yet, while that may help."""
         for _ in range(EVENT_FILE_LOOKS):
-            if not self._folder.awaits_event_files(step):
+            if not self._folder.awaits_files(step):
                 return
             time.sleep(POLL_SECONDS)
             self._folder.refresh(step)

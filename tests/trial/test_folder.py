@@ -321,8 +321,10 @@ class TestIncompleteSteps:
 
     def test_event_files_of_a_live_job(self, folder: Path) -> None:
         """They are awaited until those of the newest step are there."""
-        assert opened(folder).awaits_event_files(1)
+        assert opened(folder).awaits_files(1)
         newest = folder / "events" / "000000000002" / "000000000002_worker_0.tfevents"
         newest.parent.mkdir(parents=True)
         newest.touch()
-        assert not opened(folder).awaits_event_files(1)
+        assert opened(folder).awaits_files(1)  # shorter than its index says
+        newest.write_bytes(bytes(1000))
+        assert not opened(folder).awaits_files(1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterable, NamedTuple
 
 import numpy as np
 
 from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
+from ..trial.daemon_threads import DaemonThreads, awaited
 from ..trial.event_file import LONGEST_RECORD, TensorLayout, tensor_array, tensor_layout
 from ..trial.folder import spans_by_file
 from ..trial.storage import Storage
@@ -197,8 +197,9 @@ def _in_threads(judge: Callable[[Pair], _Judged], pairs: list[Pair], size: int) 
         for position in share:
             outcomes[position] = judge(pairs[position])
 
-    with ThreadPoolExecutor(cores) as threads:
-        list(threads.map(judge_share, _shares(pairs, cores)))
+    threads = DaemonThreads(cores)
+    for done in [threads.submit(judge_share, share) for share in _shares(pairs, cores)]:
+        awaited(done)
     return outcomes
 
 

@@ -27,13 +27,11 @@ class Collections(NamedTuple):
     workers: set[str]  # as their files name them, readable or not
 
 
-def read_collections(storage: Storage) -> Collections:
-    """Return the collections of all workers; a tensor is in one where any worker's file says so."""
+def read_collections(storage: Storage, names: list[str]) -> Collections:
+    """Return the collections of all workers' files; a tensor is in one where any of them says so."""
     found = Collections({}, {}, 1, [], set())
     num_workers = []
-    for name in storage.names(COLLECTIONS_FOLDER):
-        if not name.endswith(COLLECTIONS_ENDING):
-            continue
+    for name in names:
         found.workers.add(name[len(COLLECTIONS_FOLDER) + 1 : -len(COLLECTIONS_ENDING)])
         try:
             content = parse_json(storage.read(name))

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any, Callable, TypeVar
 
 Result = TypeVar("Result")
@@ -77,11 +77,12 @@ def awaited(future: Future[Result], seconds: float = math.inf) -> Result:
     end = time.monotonic() + seconds
     handler = signal.getsignal(signal.SIGINT)
     in_main_thread = threading.current_thread() is threading.main_thread()
-    while not future.done():
-        left = end - time.monotonic()
-        if left <= 0:
-            raise OSError(f"it did not come within {seconds:g} s")
-        wait([future], min(left, LOOK_SECONDS))
+    pending = threading.Lock()  # Ctrl-C at the end of a Condition's wait, as Future.result has one, raises RuntimeError
+    pending.acquire()
+    future.add_done_callback(lambda done: pending.release())
+    while not pending.acquire(timeout=max(0, min(end - time.monotonic(), LOOK_SECONDS))):
         if in_main_thread and signal.getsignal(signal.SIGINT) is not handler:
             raise InterruptedWait
+        if time.monotonic() >= end:
+            raise OSError(f"no whole answer within {seconds:g} s")
     return future.result()

@@ -8,6 +8,7 @@ shrinks while it is looked at.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -17,7 +18,7 @@ from typing import Any, Iterable
 import numpy as np
 
 from ..errors import TrialError, UnreadableError
-from .storage import SMALL_FILE, Storage
+from .storage import SMALL_FILE, FileStamp, Storage
 
 OPEN_FILES = 32  # many processes may have only 1024
 PAGE = 4096  # records of one tensor differ by some bytes, and are read into memory of one size
@@ -81,6 +82,15 @@ class DiskStorage(Storage):
         """Return whether there is a file of this name."""
         return os.path.exists(os.path.join(self._root, name))
 
+    def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
+        """Return the stamps of those files that are there."""
+        found = {}
+        for name in names:
+            with contextlib.suppress(OSError, UnreadableError):
+                _, status = self._file(name)
+                found[name] = FileStamp(status.st_size, (status.st_ino, status.st_mtime_ns))
+        return found
+
     def read(self, name: str) -> bytes:
         """Return the content of a small file, for example of an index file.
 
@@ -88,9 +98,11 @@ class DiskStorage(Storage):
             UnreadableError: The file is absent, not regular, larger than ``SMALL_FILE`` or outside of the folder.
         """
         try:
-            path, size = self._file(name)
-            if size > SMALL_FILE:
-                raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
+            path, status = self._file(name)
+            if status.st_size > SMALL_FILE:
+                raise UnreadableError(
+                    f"has {status.st_size} bytes, more than a file of its kind can have ({SMALL_FILE})"
+                )
             with open(path, "rb", buffering=0) as file:
                 return file.read()
         except OSError as error:
@@ -160,8 +172,8 @@ class DiskStorage(Storage):
             self._open.popitem(last=False)
         return file
 
-    def _file(self, name: str) -> tuple[str, int]:
-        """Return the path and the size of a regular file inside of the folder.
+    def _file(self, name: str) -> tuple[str, os.stat_result]:
+        """Return the path and the status of a regular file inside of the folder.
 
         ``os.path.realpath`` looks at every folder on the way, and an index has thousands of files in one folder. So it
         checks the folder once, and each file is only looked at itself.
@@ -175,7 +187,7 @@ class DiskStorage(Storage):
             status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
             raise UnreadableError("is not a regular file")
-        return path, status.st_size
+        return path, status
 
     def _checked_folder(self, folder: str) -> str:
         """Return the real path of a folder inside of the trial folder."""

@@ -5,34 +5,31 @@
     events/{step:012d}/{step:012d}_{worker}.tfevents      the records that the index names
     training_job_end.ts                                   the job has ended
 
-The index is believed, as smdebug believes it. Each index file is read once; a live job's are read again while they may
-still change.
+The index is believed, as smdebug believes it. Each index file is read once, and again where a live job writes it again.
 
 Source: smdebug 1.0.34, ``core/locations.py``, ``core/index_reader.py``.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
-from typing import Iterable, Iterator, NamedTuple
+from typing import Iterable, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
-from .collections import COLLECTIONS_ENDING, COLLECTIONS_FOLDER, read_collections
+from .collections import COLLECTIONS_ENDING, COLLECTIONS_FOLDER, Collections, read_collections
 from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payload
+from .listing import IndexListing
 from .selection import Selection
-from .storage import Storage
+from .storage import FileStamp, Storage
 from .timeline import NO_RANGE, SavedTensor, Timeline, WorkerStep
 
 END_OF_JOB = "training_job_end.ts"
 GLOBAL = "GLOBAL"
 POLL_SECONDS = 1.0  # between two looks at a live job
+LATE_STEPS = 100  # saved steps, the last ones, at which each look finds what came late or was written again
 MOST_INCOMPLETE = 1000  # steps that wait for workers, as smdebug's INCOMPLETE_STEP_WAIT_WINDOW
 PAYLOADS_KEPT = 1000  # distinct index payloads that are parsed once each; a trial of one save interval has a few
-
-_INDEX_FILE = re.compile(r"(?:.*/)?([0-9]{1,18})_([^/]+)\.json$", re.DOTALL)
-_EVENT_FILE = re.compile(r"(?:.*/)?([0-9]{1,18})_([^/]+)\.tfevents$", re.DOTALL)
 
 
 class SavedStep(NamedTuple):
@@ -53,6 +50,8 @@ class TrialFolder:
         collections: The collections of all workers.
         selection: The tensors that are compared.
         steps: The known global steps, ascending.
+        late: Global steps that were listed only after a later one.
+        changes: How many looks found something new.
         ended: Whether the job had ended when the steps were last listed, so that no more will come.
         modes: The modes of which a step is known.
         broken: {worker: global steps whose index file is lost or broken, ascending}.
@@ -65,86 +64,95 @@ class TrialFolder:
         self.parameters = parameters
         self.range_steps = range_steps
         first, end = range_steps or (None, None)
-        self._range = (first or 0, LARGEST_STEP if end is None else end)
+        self._listing = IndexListing(storage, first or 0, LARGEST_STEP if end is None else end)
         self.steps: list[int] = []
+        self.late: set[int] = set()
+        self.changes = 0
         self.ended = False
         self.modes: set[str] = set()
         self.broken: dict[str, list[int]] = {}
-        self._files: dict[int, dict[str, str]] = {}  # global step -> worker as files name it -> index file
-        self._last: dict[str, int] = {}  # worker as files name it -> its last global step that has an index file
+        self._collection_stamps: dict[str, FileStamp] = {}
         self._saved: dict[int, SavedStep] = {}
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._payloads: dict[bytes, Records] = {}
-        self.collections = read_collections(storage)
+        self.collections = Collections({}, {}, 1, [], set())
         self.selection = Selection(self.collections, parameters)
-        self.refresh()
+        self.refresh(0)
 
-    def refresh(self, from_step: int = 0) -> None:
-        """List and read the index files from ``from_step`` on: a live job may add to them, and write some again."""
+    def refresh(self, from_step: int = LARGEST_STEP) -> None:
+        """List and read what is new or was written again since the last look.
+
+        Looks at the steps from ``from_step`` on and at the last ``LATE_STEPS``; at all of them once the job has ended.
+        """
         if self.ended:
             return
-        self._discard(from_step)
         ended = self.storage.exists(END_OF_JOB)  # asked before listing: what comes before the end is listed too
-        within = f"/{from_step // 1000:09d}/{from_step:012d}" if from_step else ""
-        for step, worker, name in self._listed("index", within, _INDEX_FILE):
-            self._files.setdefault(step, {})[worker] = name
-            self._last[worker] = max(step, self._last.get(worker, 0))
-        lost = self._lost_index_files(from_step, ended)
-        new = sorted({*lost, *(step for step in self._files if step >= from_step)})
-        self._read_index(new, lost)
-        self.steps[bisect_left(self.steps, from_step) :] = new
+        from_step = 0 if ended else min([from_step, *self.steps[-LATE_STEPS:]])
+        if self._refresh_collections():
+            from_step = 0
+        changed = self._listing.look(from_step, ended)
+        self._read_index(changed)
         self.ended = ended
+        if changed:
+            self.changes += 1
+            self._put_in_order(min(changed))
 
-    def _discard(self, from_step: int) -> None:
-        """Remove what is known of the steps from ``from_step`` on, so that their files are read anew."""
-        for global_step in self.steps[bisect_left(self.steps, from_step) :]:
-            for step in self._saved.pop(global_step).workers:
-                self.storage.discard(step.event_file)
-            for name in self._files.get(global_step, {}).values():
-                self.storage.discard(name)
+    def _refresh_collections(self) -> bool:
+        """Read the collections where they changed; return whether what is selected may have."""
+        names = [name for name in self.storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
+        stamps = self.storage.stamps(names)
+        if stamps == self._collection_stamps:
+            return False
+        self._collection_stamps = stamps
+        for name in names:
+            self.storage.discard(name)
+        before, self.collections = self.collections, read_collections(self.storage, names)
+        if before == self.collections:
+            return False
+        self.selection = Selection(self.collections, self.parameters)
+        self._payloads.clear()
+        self._listing.forget()  # of what is known only the selected tensors were kept
+        return True
+
+    def _put_in_order(self, first: int) -> None:
+        """Put the steps from ``first`` on, of which some are new or changed, in the order of global steps."""
+        before = self.steps
+        self.steps = before[: bisect_left(before, first)] + sorted(step for step in self._saved if step >= first)
+        if before:
+            self.late |= {step for step in self.steps if step < before[-1]} - set(before)
         for timeline in self._timelines.values():
-            timeline.cut(from_step)
-        self.broken = {worker: [step for step in steps if step < from_step] for worker, steps in self.broken.items()}
+            timeline.cut(first)
+        self.broken = {worker: [step for step in steps if step < first] for worker, steps in self.broken.items()}
+        for global_step in self.steps[bisect_left(self.steps, first) :]:
+            for step in self._saved[global_step].workers:
+                self._append(step)
+            for entry in self._saved[global_step].unreadable:
+                self.broken.setdefault(entry.worker or "", []).append(global_step)
 
-    def _listed(self, kind: str, within: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-        first, end = self._range
-        for name in self.storage.names(kind, f"{kind}{within}" if within else ""):
-            match = pattern.match(name)
-            if match is not None and first <= int(match.group(1)) < end:
-                yield int(match.group(1)), match.group(2), name
-
-    def _lost_index_files(self, from_step: int, ended: bool) -> dict[int, dict[str, str]]:
-        """Return {global step: {worker: event file}} of event files whose index file is lost.
-
-        While the job goes on, it may still be about to write the index file of its last one.
-        """
-        lost: dict[int, dict[str, str]] = {}
-        for step, worker, name in self._listed("events", f"/{from_step:012d}" if from_step else "", _EVENT_FILE):
-            indexed = worker in self._files.get(step, ())
-            if not indexed and (ended or step < self._last.get(worker, 0)):
-                lost.setdefault(step, {})[worker] = name
-        return lost
-
-    def _read_index(self, steps: list[int], lost: dict[int, dict[str, str]]) -> None:
-        names = [name for step in steps for _, name in sorted(self._files.get(step, {}).items())]
+    def _read_index(self, steps: list[int]) -> None:
+        names = [name for step in steps for _, name in sorted(self._listing.files.get(step, {}).items())]
         done = 0
         for global_step in steps:
+            known = self._saved.pop(global_step, None)
+            for step in known.workers if known else ():
+                self.storage.discard(step.event_file)
+                self.storage.discard(step.index_file)
+            files, lost = self._listing.files.get(global_step, {}), self._listing.lost.get(global_step, {})
+            if not files and not lost:
+                continue
             saved = self._saved[global_step] = SavedStep(global_step, [], [])
-            for worker_in_name, event_file in sorted(lost.get(global_step, {}).items()):
+            for worker_in_name, event_file in sorted(lost.items()):
                 name = f"index/{global_step // 1000:09d}/{global_step:012d}_{worker_in_name}.json"
                 reason = f"does not exist, while its event file '{event_file}' does"
-                self._add_broken(saved, name, worker_name(worker_in_name), reason)
-            for worker_in_name, name in sorted(self._files.get(global_step, {}).items()):
+                saved.unreadable.append(Unreadable(name, None, worker_name(worker_in_name), global_step, reason))
+            for worker_in_name, name in sorted(files.items()):
                 self.storage.prefetch_small(names[done : done + self.storage.index_ahead])
                 done += 1
                 worker = worker_name(worker_in_name)
                 try:
-                    step = self._read_step(worker, global_step, name)
+                    saved.workers.append(self._read_step(worker, global_step, name))
                 except UnreadableError as error:
-                    self._add_broken(saved, name, worker, str(error))
-                else:
-                    saved.workers.append(step)
-                    self._append(step)
+                    saved.unreadable.append(Unreadable(name, None, worker, global_step, str(error)))
 
     def _read_step(self, worker: str, global_step: int, index_file: str) -> WorkerStep:
         content = self.storage.read(index_file)
@@ -165,10 +173,6 @@ class TrialFolder:
                 self._payloads.clear()
             self._payloads[payload] = records
         return records
-
-    def _add_broken(self, saved: SavedStep, index_file: str, worker: str, reason: str) -> None:
-        saved.unreadable.append(Unreadable(index_file, None, worker, saved.global_step, reason))
-        self.broken.setdefault(worker, []).append(saved.global_step)
 
     def _append(self, step: WorkerStep) -> None:
         self.modes.add(step.mode)
@@ -195,8 +199,8 @@ class TrialFolder:
         found = [*self.collections.unreadable, *self.selection.unreadable]
         found += [Unreadable(name, None, None, -1, why) for name, why in self.storage.unlisted.items()]
         described = self.collections.workers
-        missing = sorted(worker for worker in self._last if worker not in described)
-        if missing and len(described) < max(self.collections.num_workers, len(self._last)):
+        missing = sorted(worker for worker in self._listing.last_steps if worker not in described)
+        if missing and len(described) < max(self.collections.num_workers, len(self._listing.last_steps)):
             for worker in missing:  # TensorFlow may name a device in one place and the worker in the other
                 file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
                 reason = "does not exist, while its worker saved steps"
@@ -205,7 +209,7 @@ class TrialFolder:
 
     def workers_at(self, global_step: int) -> int:
         """Return how many workers are known to have saved at a step."""
-        return len(self._files.get(global_step, ()))
+        return len(self._listing.files.get(global_step, ()))
 
     @property
     def last_complete(self) -> int:
@@ -220,24 +224,26 @@ class TrialFolder:
         whole = (step for step in reversed(waiting) if self.workers_at(step) >= self.collections.num_workers)
         return next(whole, given_up)
 
-    def awaits_event_files(self, global_step: int) -> bool:
-        """Return whether a live job may be about to write event files that its index names at a step.
+    def awaits_files(self, global_step: int) -> bool:
+        """Return whether a live job may be about to write files of a step, or be in the midst of one.
 
-        It is not where the files of its newest step are there.
+        It is not where the files of its newest step are whole.
         """
         newest = self.steps[-1] if self.steps else -1
-        if self.ended or self._has_event_files(global_step):
+        if self.ended or self._is_whole(global_step):
             return False
-        return newest <= global_step or not self._has_event_files(newest)
+        return newest <= global_step or not self._is_whole(newest)
 
-    def _has_event_files(self, global_step: int) -> bool:
-        files = {step.event_file for step in self.saved(global_step).workers if step.records}
-        return all(self.storage.exists(file) for file in files)
-
-    @property
-    def index_files(self) -> int:
-        """How many index files are known."""
-        return sum(map(len, self._files.values()))
+    def _is_whole(self, global_step: int) -> bool:
+        """Return whether a step's index files can be read, and its event files are as long as these say."""
+        saved = self.saved(global_step)
+        ends: dict[str, int] = {}
+        for step in saved.workers:
+            if step.records:
+                places = [place for place in step.records.values() if place is not None]
+                ends[step.event_file] = max((start + length for start, length in places), default=0)
+        stamps = self.storage.stamps(ends)
+        return not saved.unreadable and all(file in stamps and stamps[file].size >= end for file, end in ends.items())
 
     def step_after(self, global_step: int) -> int | None:
         """Return the saved global step after ``global_step``, or None."""

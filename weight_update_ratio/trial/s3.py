@@ -16,7 +16,7 @@ from ..errors import UnreadableError
 from .daemon_threads import DaemonThreads, awaited, within
 from .disk import DiskStorage
 from .s3_client import REQUESTS_AT_ONCE, S3Client
-from .storage import Storage
+from .storage import FileStamp, Storage
 
 HELD_BYTES = 256 << 20
 GAP = 1 << 20  # an unwanted stretch that is longer is not fetched
@@ -43,6 +43,7 @@ class S3Storage(Storage):
         self._sizes: dict[str, int] = {}
         self._small: dict[str, Future[bytes]] = {}
         self._needed: set[str] = set()
+        self._stamps: dict[str, FileStamp] = {}
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
         """Return the names of the objects below ``folder`` that sort after ``start_after``, sorted."""
@@ -53,8 +54,14 @@ class S3Storage(Storage):
         """Return whether there is an object of this name."""
         return self._prefix + name in self._keys(self._prefix + name, "")
 
-    def _keys(self, prefix: str, start_after: str) -> list[str]:
-        return within(math.inf, self._client.keys, prefix, start_after)
+    def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
+        """Return the stamps of those objects that the last listings had."""
+        return {name: self._stamps[name] for name in names if name in self._stamps}
+
+    def _keys(self, prefix: str, start_after: str) -> Iterable[str]:
+        keys = within(math.inf, self._client.keys, prefix, start_after)
+        self._stamps.update((key[len(self._prefix) :], stamp) for key, stamp in keys.items())
+        return keys
 
     def read(self, name: str) -> bytes:
         """Return the content of a small object, for example of an index file.
@@ -106,12 +113,13 @@ class S3Storage(Storage):
         segments = awaited(self._objects[name])
         view = _segment_view(segments, start, length)
         if view is None:  # not prefetched, or beyond the object's end
-            segments.append((start, within(math.inf, self._get, name, (start, start + length))))
-            self._sizes[name] += len(segments[-1][1])
-            view = _segment_view(segments[-1:], start, length)
-        if view is None:
-            reached = start + len(segments.pop()[1])
-            raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
+            content = within(math.inf, self._get, name, (start, start + length))
+            view = _segment_view([(start, content)], start, length)
+            if view is None:
+                reached = start + len(content)
+                raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
+            segments.append((start, content))
+            self._sizes[name] += len(content)
         return view
 
     def _release(self, coming: int) -> None:

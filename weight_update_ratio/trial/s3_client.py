@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterator
 
 from ..errors import TrialError, UnreadableError
 from .daemon_threads import Result, within
-from .storage import SMALL_FILE
+from .storage import SMALL_FILE, FileStamp
 
 REQUESTS_AT_ONCE = 16
 PAGE_KEYS = 1000  # of a LIST; S3 gives no more
@@ -39,8 +39,8 @@ class S3Client:
         self._bucket = bucket
         self._client = _s3_client(location)
 
-    def keys(self, prefix: str, start_after: str) -> list[str]:
-        """Return the keys that begin with ``prefix`` and sort after ``start_after``, sorted.
+    def keys(self, prefix: str, start_after: str) -> dict[str, FileStamp]:
+        """Return the keys that begin with ``prefix`` and sort after ``start_after``, sorted, with their stamps.
 
         Raises:
             TrialError: S3 does not list them.
@@ -48,11 +48,12 @@ class S3Client:
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "MaxKeys": PAGE_KEYS}
         if start_after:
             arguments["StartAfter"] = start_after
-        keys: list[str] = []
+        keys: dict[str, FileStamp] = {}
         with trial_errors(self._location, self._bucket):
             while True:
                 page = _tried(self._page, arguments)
-                keys.extend(entry["Key"] for entry in page.get("Contents", ()))
+                for entry in page.get("Contents", ()):
+                    keys[entry["Key"]] = FileStamp(entry["Size"], (entry.get("ETag"), entry.get("LastModified")))
                 if not page["IsTruncated"]:
                     return keys
                 arguments["ContinuationToken"] = page["NextContinuationToken"]

@@ -6,9 +6,16 @@ The folder is on disk or on S3. Both have the same methods, so that no caller as
 from __future__ import annotations
 
 import abc
-from typing import Iterable
+from typing import Any, Iterable, NamedTuple
 
 SMALL_FILE = 1 << 25  # 32 MiB, some 350,000 tensors; a larger index or collections file is refused
+
+
+class FileStamp(NamedTuple):
+    """A file's size in bytes, and what differs once it is written again."""
+
+    size: int
+    version: Any
 
 
 class Storage(abc.ABC):
@@ -35,6 +42,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name."""
+
+    @abc.abstractmethod
+    def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
+        """Return the stamps of those files that are there; on S3 as the last listings had them."""
 
     @abc.abstractmethod
     def read(self, name: str) -> bytes:
