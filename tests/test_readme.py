@@ -66,7 +66,7 @@ def all_parameters() -> list[Any]:
         for name, command in commands.items()
         for parameter in command.get_params(click.Context(command, parent=context))  # type: ignore[arg-type,union-attr]
         if isinstance(parameter, click.Option)
-        for option in parameter.opts
+        for option in sorted(parameter.opts)
     ]
 
 

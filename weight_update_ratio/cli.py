@@ -15,14 +15,14 @@ import click
 
 from .render.terminal import (
     CommandError,
+    keyboard_interrupts,
+    note_ending,
     print_error,
     print_text,
-    require_bokeh,
-    save_history,
-    save_summary,
-    save_tensorboard,
+    require,
+    require_memory,
     save_text,
-    tidy_termination,
+    writing,
 )
 from .version import __version__
 
@@ -46,26 +46,19 @@ RULE_OPTIONS = (  # one for each parameter of the rule; values stay strings, for
 
 
 class _Command(click.Group):
-    """The group of commands. Where one ends early, the exit code is never that of a rule that fired."""
+    """The group of commands. Click ends with 1 where it is interrupted, which would say that the rule fired."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and turn an error into a message and exit code 2."""
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command, and end with its exit code; an error that has words becomes a message and exit code 2."""
         try:
-            with tidy_termination():
-                return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+            sys.exit(super().main(*args, **{**options, "standalone_mode": False}))
+        except click.ClickException as error:
+            error.show()
+        except click.Abort:
+            print_error(CommandError("interrupted before the trial was judged", "Run the command again."))
         except CommandError as error:
-            problem = error
-        except KeyboardInterrupt:
-            problem = CommandError("interrupted before the trial was judged", "Run the command again.")
-        except Exception as error:
-            problem = CommandError(
-                f"a defect of this command: {type(error).__name__}: {error}",
-                "Please report it; weight_update_ratio.check_trial(TRIAL) in Python shows where it happens.",
-            )
-        print_error(problem)
-        ctx.exit(2)
+            print_error(error)
+        sys.exit(2)
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -109,7 +102,6 @@ output_option = file_option("--output", help="Write it to FILE, not to stdout.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
     metavar="S",
     help="Seconds without a new step after which --follow ends [600].",
 )
@@ -125,61 +117,69 @@ def check(
     html: str | None,
     tensorboard: str | None,
     follow: bool,
-    timeout: float,
+    timeout: float | None,
     quiet: bool,
     **parameters: Any,
-) -> None:
+) -> int:
     """Judge the recorded trial folder TRIAL.
 
     Exit code: 0 everything was compared and nothing fired; 1 the rule fired; 2 it could not be judged. With --follow,
     Ctrl-C prints what was found so far.
     """
+    require_memory()
     from .check import check_trial
     from .errors import TrialError
     from .follow import follow_trial
-    from .render.history_files import HISTORY_ENDINGS
+    from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.progress import optional_bar
 
     if follow and dask is not None:
         raise CommandError("'--follow' and '--dask' exclude each other", "Follow a job without workers.")
+    if timeout is not None and not follow:
+        raise CommandError("'--timeout' needs '--follow'", "Add --follow, or leave --timeout out.")
     if history is not None and not history.endswith(HISTORY_ENDINGS):
         raise CommandError(
             f"'--history' must end in {', '.join(HISTORY_ENDINGS)} (got {history!r})",
             "The ending says which format is written.",
         )
+    if history is not None and history.endswith(".parquet"):
+        require("pyarrow", "--history", "parquet")
     if html is not None:
-        require_bokeh()
+        require("bokeh", "--html", "report")
     try:
         with _dask_executor(dask) as executor, optional_bar(quiet) as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
             if follow:
-                judge = functools.partial(follow_trial, timeout=timeout)
-            report = judge(trial, **parameters, start_step=start_step, end_step=end_step, progress=progress)
+                judge = follow_trial if timeout is None else functools.partial(follow_trial, timeout=timeout)
+            with keyboard_interrupts() if follow else contextlib.nullcontext():
+                report = judge(trial, **parameters, start_step=start_step, end_step=end_step, progress=progress)
     except ValueError as error:
         raise CommandError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:
-        if style in ("junit", "github", "markdown"):  # a CI job reads them, whatever happened
-            _print_report(_unjudged_report(trial, error), style, output, quiet)
+        if style != "text":  # programs read the others, whatever happened
+            _print_report(_unjudged_report(trial, parameters, error), style, output, quiet)
         raise CommandError(str(error), error.remedy) from None
     if history is not None:
-        save_history(report.history, history)
+        with writing(history):
+            write_history(report.history, history)
     if html is not None:
         save_text(report.to_html(), html)
     if tensorboard is not None:
-        save_tensorboard(report.history, tensorboard)
+        with writing(tensorboard, "Name a folder that may be made and written to."):
+            report.to_tensorboard(tensorboard)
     _print_report(report, style, output, quiet)
     if report.problem is not None:
-        print_error(report.problem)
-    sys.exit(report.exit_code)
+        print_error(report.problem, known=style == "text" and output is None and not quiet and not report.fired)
+    return report.exit_code
 
 
-def _unjudged_report(trial: str, problem: TrialError) -> Report:
+def _unjudged_report(trial: str, parameters: dict[str, Any], problem: TrialError) -> Report:
     """Return the report of a trial that cannot even be opened."""
     from .judge.history import History
-    from .parameters import Parameters
+    from .parameters import parse_parameters
     from .report import Report
 
-    history = History(trial, Parameters())
+    history = History(trial, parse_parameters(**parameters))
     history.problem = problem
     return Report(history)
 
@@ -187,10 +187,15 @@ def _unjudged_report(trial: str, problem: TrialError) -> Report:
 def _print_report(report: Report, style: str, output: str | None, quiet: bool) -> None:
     if output is not None:
         save_text(_rendered(report, style, color=False), output)
+        if style == "text" and not quiet:
+            note_ending(output)
     elif not quiet:
         print_text(_rendered(report, style, color=sys.stdout.isatty()), end="\n" if style == "json" else "")
     if style == "github":
-        save_summary(report.history)
+        from .render.github import SUMMARY, append_summary
+
+        with writing(os.environ.get(SUMMARY), f"{SUMMARY} must name a file that may be written to."):
+            append_summary(report.history)
 
 
 @main.command("rule-source")

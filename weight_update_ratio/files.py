@@ -7,6 +7,8 @@ import os
 import stat
 from typing import IO, Any, Iterator
 
+UNFINISHED: set[str] = set()  # temporary names in use, for a handler of signals that ends the process
+
 
 @contextlib.contextmanager
 def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
@@ -36,6 +38,7 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
     # The name is known before the file is made, so that a signal at any moment leaves no file. ``tempfile`` cannot
     # promise that. "x" fails where there is a file or a link of this name.
     temporary = os.path.join(os.path.dirname(target), f".writing.{os.urandom(8).hex()}")
+    UNFINISHED.add(temporary)
     try:
         with open(temporary, mode.replace("w", "x"), opener=create, **text) as file:
             yield file
@@ -46,6 +49,8 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    finally:
+        UNFINISHED.discard(temporary)
 
 
 def _permissions(path: str) -> int | None:

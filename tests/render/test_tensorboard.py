@@ -103,9 +103,34 @@ def test_checksums_side_by_side_are_those_one_by_one() -> None:
     assert masked_crcs(payloads).tolist() == [masked_crc32c(row.tobytes()) for row in payloads]
 
 
-def test_run_names_are_never_the_same() -> None:
-    names = ["a/b", "a:b", "c"]
-    assert [run_name(names, number) for number in range(3)] == ["a-b_0", "a-b_1", "c"]
+@pytest.mark.parametrize(
+    ("workers", "runs"),
+    [
+        (["worker_0", "worker_1"], ["worker_0", "worker_1"]),
+        (["a/b", "a:b", "c"], ["a-b.0", "a-b.1", "c"]),
+        (["a/b", "a:b", "a-b_1", "a-b_0", "a-b.1"], ["a-b.0", "a-b.1", "a-b_1", "a-b_0", "a-b-1"]),
+        (["a.1", "a-1", "a_1"], ["a-1.0", "a-1.1", "a_1"]),
+        (["Worker", "worker", "WORKER_2"], ["Worker.0", "worker.1", "WORKER_2"]),
+        (["..", "/", ""], ["worker.0", "worker.1", "worker.2"]),
+        (["x" * 300, "x" * 301], ["x" * 200 + ".0", "x" * 200 + ".1"]),
+    ],
+)
+def test_run_names_are_never_the_same(workers: list[str], runs: list[str]) -> None:
+    assert [run_name(workers, number) for number in range(len(workers))] == runs
+    assert len({run.lower() for run in runs}) == len(workers)
+
+
+def test_tensorboard_keeps_such_runs_and_tags_apart(tmp_path: Path) -> None:
+    multiplexers = pytest.importorskip("tensorboard.backend.event_processing.event_multiplexer")
+    workers = ("a/b", "a:b", "a-b_1", "A-B")
+    tensors = {"w/1": [1e-3], "w:1": [1e-2], "W/1": [1e-1], "w_1": [1.0]}
+    report = made_report(tensors, workers=workers)
+    write_tensorboard(report.history, str(tmp_path))
+    multiplexer = multiplexers.EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
+    multiplexer.Reload()
+    tags = sorted(f"{name}/{tensor}" for name in SCALARS for tensor in tensors)
+    assert {"a-b.0", "a-b.1", "a-b_1", "A-B.3"} == set(multiplexer.Runs())
+    assert all(tags == sorted(run["scalars"]) for run in multiplexer.Runs().values())
 
 
 class TestCommand:

@@ -8,7 +8,6 @@ Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``Actio
 
 from __future__ import annotations
 
-import html
 import re
 
 MOST_NAME = 200  # characters of a name
@@ -33,7 +32,9 @@ def html_text(name: str) -> str:
     >>> html_text("<b>\x1b")
     '&lt;b&gt;\\x1b'
     """
-    return html.escape(printable(name))
+    from html import escape  # its table of entities is large, and the command imports this module at its start
+
+    return escape(printable(name))
 
 
 def markdown_code(name: str) -> str:

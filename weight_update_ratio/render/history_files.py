@@ -11,19 +11,19 @@ from ..judge.history import History
 from .json import finite_numbers
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
-
-
-class MissingParquetError(ImportError):
-    """The library that writes Parquet is not installed.
-
-    Attributes:
-        remedy: How to install it.
-    """
-
-    remedy = "pip install 'weight-update-ratio[parquet]'"
-
-    def __str__(self) -> str:
-        return "writing Parquet needs pyarrow, which is not installed"
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)  # the last four are wide = + - @
 
 
 def write_history(report: History, path: str) -> None:
@@ -31,13 +31,9 @@ def write_history(report: History, path: str) -> None:
 
     Raises:
         OSError: The file cannot be written.
-        MissingParquetError: The file is Parquet, and pyarrow is not installed.
+        ImportError: The file is Parquet, and pyarrow is not installed.
     """
     if path.endswith(".parquet"):
-        try:
-            import pyarrow  # noqa: F401  (pandas would name other libraries as well)
-        except ImportError:
-            raise MissingParquetError from None
         with whole_file(path, "wb") as file:
             report.comparisons().to_parquet(file, index=False)
         return
@@ -53,9 +49,15 @@ def write_json_lines(report: History, file: IO[str]) -> None:
 
 
 def write_csv(report: History, file: IO[str]) -> None:
-    """Write every comparison as a row of CSV with a header; floats keep their last digit."""
+    """Write every comparison as a row of CSV with a header; floats keep their last digit.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Source: OWASP's "CSV Injection" for the characters that a formula begins with.
+    """
     from ..judge.comparison import Comparison
 
     writer = csv.writer(file)
     writer.writerow(Comparison._fields)
-    writer.writerows(report)
+    for row in report:
+        writer.writerow("'" + cell if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row)

@@ -26,6 +26,7 @@ from ..trial.wire_format import encoded_varint
 
 Array = Any  # a NumPy array; Python 3.8 cannot subscript its type
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
+LONGEST_NAME = 200  # characters of a folder's name; file systems take 255
 SCALARS = ("log10_ratio", "update_norm", "weight_norm")
 
 
@@ -48,13 +49,16 @@ def write_tensorboard(report: History, folder: str) -> None:
 
 
 def run_name(workers: list[str], number: int) -> str:
-    """Return the name of the folder for a worker's run; it has a number where another worker's name would be the same.
+    """Return the name of the folder for a worker's run, which no other worker's run has, in capitals or not.
 
-    >>> run_name(["/job:worker/task:0", "..", "/job:worker.task:0"], 2)
-    'job-worker-task-0_2'
+    Where it would be the same, a dot and the worker's number follow. No name has a dot otherwise.
+
+    >>> run_name(["/job:worker/task:0", "..", "/Job:worker.task:0"], 2)
+    'Job-worker-task-0.2'
     """
-    names = [re.sub(r"[^A-Za-z0-9_]+", "-", worker).strip("-") or "worker" for worker in workers]
-    return names[number] if names.count(names[number]) == 1 else f"{names[number]}_{number}"
+    names = [re.sub(r"[^A-Za-z0-9_]+", "-", worker).strip("-")[:LONGEST_NAME] or "worker" for worker in workers]
+    alone = [name.lower() for name in names].count(names[number].lower()) == 1
+    return names[number] if alone else f"{names[number]}.{number}"
 
 
 def _write_events(report: History, rows: Array, file: IO[bytes]) -> None:

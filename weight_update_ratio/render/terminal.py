@@ -1,25 +1,22 @@
-"""What the command prints and saves, and how it ends.
-
-An error is one message and one remedy, stdout may fail, and a signal leaves no temporary file.
-"""
+"""What the command prints and saves: an error is one message and one remedy."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import mmap
 import os
 import signal
 import sys
-import threading
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import Iterator
 
 from ..errors import TrialError
 from ..files import whole_file
-
-if TYPE_CHECKING:
-    from ..judge.history import History
-
+from .escapes import printable
 
 FILE_REMEDY = "Name a file in a folder that exists and may be written to."
+OTHER_FORMATS = {".json": "--format json", ".xml": "--format junit", ".md": "--format markdown", ".html": "--html FILE"}
+LEAST_MEMORY = 96 << 20  # bytes of address space that NumPy takes; OpenBLAS never ends to ask for what it does not get
 
 
 class CommandError(Exception):
@@ -34,20 +31,17 @@ class CommandError(Exception):
         self.remedy = remedy
 
 
-def print_error(error: CommandError | TrialError) -> None:
-    """Print one message, an empty line and one remedy to stderr."""
-    from .escapes import printable
-
-    print(f"Error: {printable(str(error))}\n\n{printable(error.remedy)}", file=sys.stderr, flush=True)
+def print_error(error: CommandError | TrialError, known: bool = False) -> None:
+    """Print one message, an empty line and one remedy to stderr; without the message where it is known."""
+    message = "" if known else f"Error: {printable(str(error))}\n"
+    print(f"{message}\n{printable(error.remedy)}", file=sys.stderr, flush=True)
 
 
 def print_text(text: str, end: str) -> None:
     """Print to stdout, with escapes for what its encoding cannot say.
 
-    A reader that went away does not change the exit code.
-
     Raises:
-        CommandError: Another error keeps the text from being written.
+        CommandError: The text cannot be written.
     """
     encoding = sys.stdout.encoding or "utf-8"
     try:
@@ -58,33 +52,28 @@ def print_text(text: str, end: str) -> None:
         sys.stdout.write(text + end)
         sys.stdout.flush()
     except OSError as error:
-        # Python writes the rest of its buffer when it ends. That would fail again and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise CommandError(
-                f"the report cannot be written to stdout: {error.strerror}", "Write it elsewhere with --output."
-            ) from None
+        raise CommandError(
+            f"the report cannot be written to stdout: {error.strerror}", "Write it elsewhere with --output."
+        ) from None
 
 
 @contextlib.contextmanager
-def tidy_termination() -> Iterator[None]:
-    """Make SIGTERM an exception, so that no temporary file stays; the exit code is 143."""
-
-    def end(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only
+def keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt where the process of the command would end at once."""
+    before = signal.getsignal(signal.SIGINT)
+    change = callable(before) and before is not signal.default_int_handler
+    if change:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
         yield
-    else:
-        before = signal.signal(signal.SIGTERM, end)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    finally:
+        if change:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
-def _write_errors(path: str, remedy: str) -> Iterator[None]:
+def writing(path: str | None, remedy: str = FILE_REMEDY) -> Iterator[None]:
+    """Turn an error of writing a file into CommandError."""
     try:
         yield
     except OSError as error:
@@ -93,47 +82,31 @@ def _write_errors(path: str, remedy: str) -> Iterator[None]:
 
 def save_text(text: str, path: str) -> None:
     """Write a text file whole, or raise CommandError."""
-    with _write_errors(path, FILE_REMEDY), whole_file(path) as file:
+    with writing(path), whole_file(path) as file:
         file.write(text)
 
 
-def save_history(history: History, path: str) -> None:
-    """Write every comparison in the format of the file's ending, or raise CommandError."""
-    from .history_files import MissingParquetError, write_history
-
-    try:
-        with _write_errors(path, FILE_REMEDY):
-            write_history(history, path)
-    except MissingParquetError as error:
-        raise CommandError(str(error), error.remedy) from None
+def note_ending(path: str) -> None:
+    """Say on stderr that a file of text has the ending of another format."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending in OTHER_FORMATS:
+        note = f"Note: {path!r} holds text; '{OTHER_FORMATS[ending]}' writes {ending[1:].upper()}."
+        print(note, file=sys.stderr, flush=True)
 
 
-def save_tensorboard(history: History, folder: str) -> None:
-    """Write TensorBoard's event files, or raise CommandError."""
-    from .tensorboard import write_tensorboard
-
-    with _write_errors(folder, "Name a folder that may be made and written to."):
-        write_tensorboard(history, folder)
-
-
-def save_summary(history: History) -> None:
-    """Append the report to the summary of GitHub's job, or raise CommandError."""
-    from .github import SUMMARY, append_summary
-
-    try:
-        append_summary(history)
-    except OSError as error:
+def require(package: str, option: str, extra: str) -> None:
+    """Raise CommandError where a package that an option needs is not installed."""
+    if importlib.util.find_spec(package) is None:
         raise CommandError(
-            f"the summary {os.environ.get(SUMMARY)!r} cannot be written: {error.strerror}",
-            f"{SUMMARY} must name a file that may be written to; GitHub's runner sets it.",
-        ) from None
+            f"{option!r} needs {package}, which is not installed", f"pip install 'weight-update-ratio[{extra}]'"
+        )
 
 
-def require_bokeh() -> None:
-    """Raise CommandError where bokeh, which draws the page, is not installed."""
-    from .page import chart
-
+def require_memory() -> None:
+    """Raise CommandError where NumPy cannot be loaded for want of memory."""
     try:
-        chart.require_bokeh()
-    except chart.MissingExtraError as error:
-        raise CommandError(f"'--html' needs {error.name}, which is not installed", error.remedy) from None
+        mmap.mmap(-1, LEAST_MEMORY).close()
+    except OSError:
+        raise CommandError(
+            f"NumPy needs {LEAST_MEMORY >> 20} MiB of memory, and there is less", "Raise the limit ('ulimit -v')."
+        ) from None

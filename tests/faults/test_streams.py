@@ -1,0 +1,296 @@
+"""The command's process: closed streams, signals, no memory. Exit code 1 is the rule's and nothing else's."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from tests.conftest import RECORDED, REPOSITORY
+from weight_update_ratio import __main__ as entry
+from weight_update_ratio import cli, files
+
+HEALTHY, FROZEN = RECORDED["pytorch_healthy"], RECORDED["pytorch_frozen"]
+COMMAND = [sys.executable, "-m", "weight_update_ratio"]
+# The letter comes before the package's first line; what a signal does earlier is Python's own.
+BEGUN = """
+import sys
+sys.stdout.write("x")
+sys.stdout.flush()
+from weight_update_ratio.__main__ import main
+sys.exit(main())
+"""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+
+def shell(line: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which CHECK is the command's check."""
+    line = line.replace("CHECK", " ".join(COMMAND) + " check")
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, encoding="utf-8", env=ENVIRONMENT, timeout=120, **options
+    )
+
+
+class TestStreams:
+    @pytest.mark.parametrize(("trial", "code"), [(HEALTHY, 0), (FROZEN, 1), (RECORDED["xgboost"], 2), ("nosuch", 2)])
+    @pytest.mark.parametrize(
+        "redirection", ["2>&1 | head -n 1", "2>&1 | true", "2> >(true)", "2>/dev/full", "2>&- | true"]
+    )
+    def test_nobody_reads(self, trial: Path | str, code: int, redirection: str) -> None:
+        """The exit code is what it would have been."""
+        done = shell(f"CHECK {trial} {redirection}; exit ${{PIPESTATUS[0]}}")
+        assert code == done.returncode
+        assert "Traceback" not in done.stdout + done.stderr
+
+    @pytest.mark.parametrize("redirection", ["| true", "2>&1 | true", ">&-", "2>&-"])
+    def test_nobody_reads_the_help(self, redirection: str) -> None:
+        """Click's own code for that is 1."""
+        assert 0 == shell(f"CHECK --help {redirection}; exit ${{PIPESTATUS[0]}}").returncode
+        assert 2 == shell(f"CHECK --nosuch {redirection}; exit ${{PIPESTATUS[0]}}").returncode
+
+    @pytest.mark.parametrize("closed", list(itertools.product(("", "<&-"), ("", ">&-"), ("", "2>&-"))))
+    def test_closed_streams(self, tmp_path: Path, closed: tuple[str, ...]) -> None:
+        """Every file is written and holds what it should, and the exit code is right."""
+        options = "--output r.json --format json --history h.csv --html p.html --tensorboard logs"
+        for trial, code in ((HEALTHY, 0), (FROZEN, 1)):
+            done = shell(f"CHECK {trial} {options} {' '.join(closed)}", cwd=tmp_path)
+            assert (code, "", "") == (done.returncode, done.stdout, done.stderr)
+            assert (code == 1) == json.loads((tmp_path / "r.json").read_text())["fired"]
+            assert 77 == len((tmp_path / "h.csv").read_text().splitlines())
+            assert (tmp_path / "p.html").read_text().rstrip().endswith("</html>")
+            assert [] == [path.name for path in tmp_path.rglob(".writing*")]
+        plain = shell(f"CHECK {FROZEN} {' '.join(closed)}", cwd=tmp_path)
+        assert (1, "", bool(closed[1])) == (plain.returncode, plain.stderr, plain.stdout == "")
+        lost = shell(f"CHECK nosuch {' '.join(closed)}", cwd=tmp_path)
+        assert (2, "", bool(closed[2])) == (lost.returncode, lost.stdout, lost.stderr == "")
+
+    @pytest.mark.parametrize("arguments", [["check", HEALTHY], ["--help"]])
+    def test_a_full_disk(self, arguments: list[Any]) -> None:
+        """What was asked for was not written: 2, and one message."""
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*COMMAND, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60
+            )
+        assert (2, 1) == (done.returncode, done.stderr.count(b"Error: "))
+        assert b"No space left on device" in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+class TestMemory:
+    def test_limits(self) -> None:
+        """From the least in which Python imports the package to enough: 0 or 2, at once, with one message at most."""
+
+        def limited(kibibytes: float, program: str) -> subprocess.CompletedProcess[str]:
+            return shell(f"ulimit -v {kibibytes:.0f}; timeout -k 1 30 {sys.executable} -c '{program}' check {HEALTHY}")
+
+        load = "from weight_update_ratio.__main__ import main"
+        least = next(size for size in range(8000, 10**6, 250) if not limited(size, load).returncode)
+        codes = []
+        for factor in (1, 1.1, 1.2, 1.4, 1.7, 2.2, 3, 4, 6, 8, 12, 40):
+            done = limited(least * factor, f"{load}; main()")
+            codes.append(done.returncode)
+            assert (done.returncode == 2) == (1 == done.stderr.count("Error: ")), done.stderr
+            assert "Traceback" not in done.stderr
+        print(f"from {least} KiB on", codes)
+        assert codes == sorted(codes, reverse=True)
+        assert {0, 2} == set(codes)
+        assert 0 == codes[-1]
+
+
+@pytest.mark.slow
+class TestSignals:
+    def interrupted(self, moment: float, numbers: list[signal.Signals], folder: Path) -> tuple[int, str]:
+        """Return the exit code and the errors of a check that gets signals so long after the package's first line."""
+        arguments = ["check", HEALTHY, "--history", folder / "h.csv", "--output", folder / "r"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", BEGUN, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+        )
+        assert process.stdout is not None
+        assert b"x" == process.stdout.read(1)
+        time.sleep(moment)
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.0005)
+        errors = process.communicate(timeout=60)[1].decode()
+        return process.returncode, errors
+
+    @pytest.mark.parametrize(
+        ("numbers", "codes", "count"),
+        [
+            ([signal.SIGINT], {2, -signal.SIGINT}, 100),
+            ([signal.SIGINT] * 3, {2, -signal.SIGINT}, 30),
+            ([signal.SIGTERM], {143, -signal.SIGTERM}, 30),
+        ],
+        ids=["Ctrl-C", "three times", "SIGTERM"],
+    )
+    def test_at_any_moment(self, tmp_path: Path, numbers: list[signal.Signals], codes: set[int], count: int) -> None:
+        """From the first line to the last: never 1, no traceback, and no half file. 0 where it had ended."""
+        began = time.monotonic()
+        assert (0, "") == self.interrupted(0, [], tmp_path)
+        whole = time.monotonic() - began
+        moments = [random.Random(count).uniform(0, 1.5 * whole) for _ in range(count)]
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda moment: self.interrupted(moment, numbers, tmp_path), moments))
+        counts = {code: sum(code == each for each, _ in found) for code, _ in found}
+        assert set(counts) <= {0, *codes}, (counts, found)
+        print(f"{whole:.2f} s a check", counts)
+        assert sum(counts.get(code, 0) for code in codes) > count / 3, counts
+        assert [] == [errors for _, errors in found if "Traceback" in errors or "Exception ignored" in errors]
+        assert {"h.csv", "r"} >= set(os.listdir(tmp_path))
+
+    def test_an_ignored_signal(self, tmp_path: Path) -> None:
+        """A shell ignores Ctrl-C for what it runs in the background, and it stays so."""
+        fifo = tmp_path / "h.csv"
+        os.mkfifo(fifo)
+        check = f"{' '.join(COMMAND)} check {HEALTHY} --quiet --history {fifo}"
+        line = f"trap '' INT; {check} & sleep 1; kill -INT $!; cat {fifo}; wait $!"
+        done = shell(line)
+        assert (0, 77) == (done.returncode, len(done.stdout.splitlines()))
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Run the entry here: give back the streams, the handlers and the environment that it changes."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    yield monkeypatch
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+class TestTheEntry:
+    def run(self, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Any:
+        monkeypatch.setattr(sys, "argv", ["weight-update-ratio", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            entry.main()
+        return caught.value.code
+
+    def test_is_the_console_script(self) -> None:
+        """That is what pip makes a script of."""
+        project = (REPOSITORY / "pyproject.toml").read_text()
+        assert 'weight-update-ratio = "weight_update_ratio.__main__:main"' in project
+
+    @pytest.mark.parametrize(("arguments", "code"), [(["check", FROZEN, "--quiet"], 1), (["--version"], 0), (["x"], 2)])
+    def test_codes(self, in_this_process: pytest.MonkeyPatch, arguments: list[Any], code: int) -> None:
+        """Those of the command."""
+        assert code == self.run(in_this_process, *arguments)
+
+    @pytest.mark.parametrize(
+        "error",
+        [MemoryError(), ImportError("failed to map segment"), RecursionError(), SystemError("x"), KeyError("a\x1b")],
+    )
+    def test_whatever_is_raised(
+        self, in_this_process: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: BaseException
+    ) -> None:
+        """One message, one remedy, 2."""
+
+        def fail(**options: Any) -> None:
+            raise error
+
+        in_this_process.setattr(cli, "main", fail)
+        assert 2 == self.run(in_this_process, "check", HEALTHY)
+        message, empty, remedy, end = capfd.readouterr().err.split("\n")
+        assert re.fullmatch(rf"Error: [a-z ]+: {re.escape(repr(error))}", message)
+        assert ("", "", True) == (empty, end, remedy.endswith("."))
+        assert ("memory" in remedy) == isinstance(error, (MemoryError, ImportError))
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 2), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+    def test_signals(
+        self, in_this_process: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals, code: int
+    ) -> None:
+        """The files that are being written go, and the process ends."""
+        ended: list[int] = []
+
+        def send(**options: Any) -> None:
+            with files.whole_file(str(tmp_path / "file")):
+                files.UNFINISHED.add(str(tmp_path / "gone"))
+                assert 1 == len(os.listdir(tmp_path))
+                os.kill(os.getpid(), number)
+                assert [] == os.listdir(tmp_path)
+                raise MemoryError
+
+        in_this_process.setattr(cli, "main", send)
+        in_this_process.setattr(os, "_exit", ended.append)
+        in_this_process.setattr(os, "isatty", lambda descriptor: descriptor == 2)
+        with contextlib.suppress(OSError):
+            self.run(in_this_process, "check", HEALTHY)
+        files.UNFINISHED.clear()
+        assert [code] == ended
+
+    def test_ignored_signals_stay_ignored(self, in_this_process: pytest.MonkeyPatch) -> None:
+        """As nohup asks for."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert 0 == self.run(in_this_process, "check", HEALTHY, "--quiet")
+        assert signal.SIG_IGN == signal.getsignal(signal.SIGHUP)
+
+    def test_following_takes_ctrl_c(self, in_this_process: pytest.MonkeyPatch) -> None:
+        """What was found so far is judged; the handlers are the entry's again."""
+        found: list[Any] = []
+
+        def follow(*arguments: Any, **options: Any) -> None:
+            found.append(signal.getsignal(signal.SIGINT))
+            raise ValueError("enough")
+
+        in_this_process.setattr("weight_update_ratio.follow.follow_trial", follow)
+        assert 2 == self.run(in_this_process, "check", HEALTHY, "--follow")
+        assert [signal.default_int_handler] == found
+        assert "end" == signal.getsignal(signal.SIGINT).__name__  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("name", ["stdout", "stderr"])
+    def test_streams_that_were_closed(self, in_this_process: pytest.MonkeyPatch, name: str) -> None:
+        """Their number is the null device's."""
+        number = {"stdout": 1, "stderr": 2}[name]
+        kept = os.dup(number)
+        os.close(number)
+        in_this_process.setattr(sys, name, None)
+        try:
+            entry.open_streams()
+            assert os.stat(os.devnull).st_rdev == os.fstat(number).st_rdev
+            assert (number, "utf-8") == (getattr(sys, name).fileno(), getattr(sys, name).encoding)
+        finally:
+            os.dup2(kept, number)
+            os.close(kept)
+
+    def test_a_stream_fails_once(self) -> None:
+        """Stdout says once that the disk is full, and never that nobody reads; stderr says nothing."""
+        full = os.open("/dev/full", os.O_WRONLY)
+        kept = os.dup(1)
+        os.dup2(full, 1)
+        try:
+            stdout = entry.Stream(1, "w", closefd=False)
+            with pytest.raises(OSError, match="No space left"):
+                stdout.write(b"abc")
+            assert 3 == stdout.write(b"abc")
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+        assert [3, 3] == [entry.Stream(full, "w", closefd=False).write(b"abc") for _ in range(2)]
+        os.close(full)
+
+
+def test_too_little_memory_for_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before NumPy is loaded, where OpenBLAS would try to get it for ever."""
+    from click.testing import CliRunner
+
+    monkeypatch.setattr("weight_update_ratio.render.terminal.LEAST_MEMORY", 1 << 60)
+    done = CliRunner().invoke(cli.main, ["check", str(HEALTHY)])
+    assert (2, True) == (done.exit_code, "NumPy needs 1099511627776 MiB of memory" in done.output)
