@@ -7,6 +7,7 @@ import csv
 import fcntl
 import io
 import json
+import math
 import os
 import pty
 import re
@@ -20,7 +21,7 @@ import termios
 import threading
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 from click.testing import CliRunner
@@ -36,8 +37,11 @@ from tests.conftest import (
     recorded_truth,
     run_command,
 )
+from tests.reports import made_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.cli import main
+from weight_update_ratio.render.history_files import write_csv
+from weight_update_ratio.render.tensorboard import FILE_NAME
 
 F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
 HEALTHY, FROZEN = RECORDED["pytorch_healthy"], RECORDED["pytorch_frozen"]
@@ -494,6 +498,7 @@ class TestInThisProcess:
             (["check", HEALTHY, "--num-steps", "0"], 2),
             (["check", "/no/such/trial"], 2),
             (["check", HEALTHY, "--history", "x"], 2),
+            (["check", HEALTHY, "--timeout", "5"], 2),
             (["check", RECORDED["xgboost"]], 2),
         ],
     )
@@ -611,3 +616,93 @@ class TestEndings:
     def test_note_in_this_process(self, tmp_path: Path) -> None:
         """The same."""
         assert "holds text; '--format json'" in run_here("check", FROZEN, "--output", tmp_path / "r.json").output
+
+
+def write_report_of_the_rule(path: Path) -> None:
+    from smdebug.trials import create_trial
+
+    rule = weight_update_ratio.WeightUpdateRatio(create_trial(str(FROZEN)), report_dir=str(path.parent))
+    assert rule.invoke_at_step(1)
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "report.txt": lambda path: run_here("check", FROZEN, "--quiet", "--output", path),
+    "rows.csv": lambda path: run_here("check", FROZEN, "--quiet", "--history", path),
+    "rows.jsonl": lambda path: run_here("check", FROZEN, "--quiet", "--history", path),
+    "rows.parquet": lambda path: run_here("check", FROZEN, "--quiet", "--history", path),
+    "page.html": lambda path: run_here("check", FROZEN, "--quiet", "--html", path),
+    "rule.py": lambda path: run_here("rule-source", "--output", path),
+    FILE_NAME: lambda path: run_here("check", FROZEN, "--quiet", "--tensorboard", path.parent),
+    "WeightUpdateRatio.json": write_report_of_the_rule,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+class TestEveryFile:
+    @pytest.fixture
+    def umask(self) -> Iterator[None]:
+        """Let new files be the owner's to write, the group's to read, and nobody else's."""
+        before = os.umask(0o027)
+        yield
+        os.umask(before)
+
+    @pytest.mark.usefixtures("umask")
+    def test_its_permissions(self, tmp_path: Path, name: str) -> None:
+        """What the umask leaves; those that it had where it is replaced."""
+        path = tmp_path / name
+        for permissions in (0o640, 0o604):
+            WRITERS[name](path)
+            assert path.stat().st_size > 100
+            assert [name] == os.listdir(tmp_path)
+            assert permissions == stat.S_IMODE(path.stat().st_mode)
+            path.write_text("")
+            path.chmod(0o604)
+
+    def test_its_temporary_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """Nobody can foretell its 64 bits; a link that has it nevertheless is not followed."""
+        asked: list[int] = []
+
+        def foretold(count: int) -> bytes:
+            asked.append(count)
+            return bytes(count)
+
+        (tmp_path / "victim").write_text("safe")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / f".writing.{bytes(8).hex()}").symlink_to(tmp_path / "victim")
+        monkeypatch.setattr("weight_update_ratio.files.os.urandom", foretold)
+        done = WRITERS[name](tmp_path / "folder" / name)
+        monkeypatch.undo()
+        assert 8 in asked
+        assert "safe" == (tmp_path / "victim").read_text()
+        assert not (tmp_path / "folder" / name).exists()
+        assert done is None or (2, True) == (done.exit_code, "cannot be written: File exists" in done.output)
+
+
+def test_the_summary_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its permissions, its place behind a link, and what other steps wrote; the report comes after it."""
+    (tmp_path / "summary").write_text("before\n")
+    (tmp_path / "summary").chmod(0o604)
+    (tmp_path / "link").symlink_to("summary")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "link"))
+    assert 1 == run_here("check", FROZEN, "--format", "github").exit_code
+    assert re.match(r"before\n.*FIRED", (tmp_path / "summary").read_text(), re.DOTALL)
+    assert (0o604, ["link", "summary"]) == (
+        stat.S_IMODE((tmp_path / "summary").stat().st_mode),
+        sorted(os.listdir(tmp_path)),
+    )
+
+
+def test_csv_without_formulas(tmp_path: Path) -> None:
+    """A name that a spreadsheet would run gets an apostrophe; numbers, and other names, stay as they are."""
+    names = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "a=1", "'b"]
+    report = made_report({name: [1e-3, math.inf] for name in names}, workers=("=w", "w"))
+    report.history.columns["step"][0] = -1  # as smdebug's hooks write it
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        write_csv(report.history, file)
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {*(f"'{name}" for name in names[:7]), *names[7:]} == {row["tensor"] for row in rows}
+    assert {"'=w", "w"} == {row["worker"] for row in rows}
+    for row, expected in zip(rows, report):
+        assert (expected.step, expected.ratio) == (int(row["step"]), float(row["ratio"]))
+    assert "-1" == rows[0]["step"]

@@ -15,7 +15,6 @@ import click
 
 from .render.terminal import (
     CommandError,
-    keyboard_interrupts,
     note_ending,
     print_error,
     print_text,
@@ -151,8 +150,7 @@ def check(
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
             if follow:
                 judge = follow_trial if timeout is None else functools.partial(follow_trial, timeout=timeout)
-            with keyboard_interrupts() if follow else contextlib.nullcontext():
-                report = judge(trial, **parameters, start_step=start_step, end_step=end_step, progress=progress)
+            report = judge(trial, **parameters, start_step=start_step, end_step=end_step, progress=progress)
     except ValueError as error:
         raise CommandError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:

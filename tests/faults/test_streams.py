@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -213,11 +212,18 @@ class TestTheEntry:
         assert ("", "", True) == (empty, end, remedy.endswith("."))
         assert ("memory" in remedy) == isinstance(error, (MemoryError, ImportError))
 
+    @pytest.mark.parametrize("terminal", [False, True])
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 2), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_signals(
-        self, in_this_process: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals, code: int
+        self,
+        in_this_process: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        tmp_path: Path,
+        number: signal.Signals,
+        code: int,
+        terminal: bool,
     ) -> None:
-        """The files that are being written go, and the process ends."""
+        """The files that are being written go, a terminal's cursor is shown again, and the process ends."""
         ended: list[int] = []
 
         def send(**options: Any) -> None:
@@ -230,30 +236,18 @@ class TestTheEntry:
 
         in_this_process.setattr(cli, "main", send)
         in_this_process.setattr(os, "_exit", ended.append)
-        in_this_process.setattr(os, "isatty", lambda descriptor: descriptor == 2)
-        with contextlib.suppress(OSError):
-            self.run(in_this_process, "check", HEALTHY)
+        in_this_process.setattr(os, "isatty", lambda descriptor: terminal and descriptor == 2)
+        self.run(in_this_process, "check", HEALTHY)
         files.UNFINISHED.clear()
-        assert [code] == ended
+        errors = capfd.readouterr().err
+        assert ([code], terminal) == (ended, errors.startswith("\r\x1b[2K\x1b[?25h"))
+        assert (number == signal.SIGINT) == ("Error: interrupted before the trial was judged\n\nRun" in errors)
 
     def test_ignored_signals_stay_ignored(self, in_this_process: pytest.MonkeyPatch) -> None:
         """As nohup asks for."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         assert 0 == self.run(in_this_process, "check", HEALTHY, "--quiet")
         assert signal.SIG_IGN == signal.getsignal(signal.SIGHUP)
-
-    def test_following_takes_ctrl_c(self, in_this_process: pytest.MonkeyPatch) -> None:
-        """What was found so far is judged; the handlers are the entry's again."""
-        found: list[Any] = []
-
-        def follow(*arguments: Any, **options: Any) -> None:
-            found.append(signal.getsignal(signal.SIGINT))
-            raise ValueError("enough")
-
-        in_this_process.setattr("weight_update_ratio.follow.follow_trial", follow)
-        assert 2 == self.run(in_this_process, "check", HEALTHY, "--follow")
-        assert [signal.default_int_handler] == found
-        assert "end" == signal.getsignal(signal.SIGINT).__name__  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("name", ["stdout", "stderr"])
     def test_streams_that_were_closed(self, in_this_process: pytest.MonkeyPatch, name: str) -> None:

@@ -11,19 +11,7 @@ from ..judge.history import History
 from .json import finite_numbers
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
-FORMULA = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-    "\n",
-    "\uff1d",
-    "\uff0b",
-    "\uff0d",
-    "\uff20",
-)  # the last four are wide = + - @
+FORMULA = tuple("=+-@\t\r\n")  # what a cell begins with that a spreadsheet runs
 
 
 def write_history(report: History, path: str) -> None:
@@ -53,7 +41,7 @@ def write_csv(report: History, file: IO[str]) -> None:
 
     A name that a spreadsheet would take for a formula gets an apostrophe before it.
 
-    Source: OWASP's "CSV Injection" for the characters that a formula begins with.
+    Source: OWASP's "CSV Injection", for the characters and the apostrophe.
     """
     from ..judge.comparison import Comparison
 

@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import mmap
 import os
-import signal
 import sys
 from typing import Iterator
 
@@ -55,20 +54,6 @@ def print_text(text: str, end: str) -> None:
         raise CommandError(
             f"the report cannot be written to stdout: {error.strerror}", "Write it elsewhere with --output."
         ) from None
-
-
-@contextlib.contextmanager
-def keyboard_interrupts() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt where the process of the command would end at once."""
-    before = signal.getsignal(signal.SIGINT)
-    change = callable(before) and before is not signal.default_int_handler
-    if change:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        if change:
-            signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
