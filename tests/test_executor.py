@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -204,6 +206,54 @@ class TestDask:
         result = CliRunner().invoke(main, ["check", str(RECORDED["pytorch_frozen"]), "--dask", "tcp://127.0.0.1:1"])
         assert result.exit_code == 2
         assert "Error: there is no Dask scheduler at 'tcp://127.0.0.1:1'" in result.output
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (None, "(no whole answer within 2 s)"),
+            (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "(its answer is not Dask's)"),
+            (b"", "ConnectionResetError: [Errno 104] Connection reset by peer)"),
+        ],
+    )
+    def test_something_else_at_the_address(self, answer: bytes | None, reason: str) -> None:
+        """What says nothing, talks otherwise or hangs up is one message soon, and Dask's log is not seen."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve() -> None:
+                connection = server.accept()[0]
+                connection.recv(1)
+                if answer is None:
+                    ended.wait(30)
+                else:
+                    connection.sendall(answer)
+                connection.close()
+
+            ended = threading.Event()
+            thread = threading.Thread(target=serve)
+            thread.start()
+            address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+            result = self.run_with_dask(address)
+            ended.set()
+            thread.join()
+        assert 2 == result.returncode
+        assert result.stderr.startswith(f"Error: there is no Dask scheduler at '{address}' (")
+        assert result.stderr.endswith(f"{reason}\n\nGive the address that 'dask scheduler' printed.\n")
+
+    @pytest.mark.parametrize(
+        "address", ["foo://127.0.0.1:8786", "", "nonsense", "tcp://127.0.0.1:1", "tls://127.0.0.1:1"]
+    )
+    def test_an_address_that_cannot_be_reached(self, address: str) -> None:
+        """Another scheme, no port, or nobody there: the message ends with the reason that Dask gives."""
+        result = self.run_with_dask(address)
+        assert (2, "") == (result.returncode, result.stdout)
+        assert result.stderr.startswith(f"Error: there is no Dask scheduler at '{address}' (")
+        assert result.stderr.endswith(")\n\nGive the address that 'dask scheduler' printed.\n")
+
+    def run_with_dask(self, address: str) -> subprocess.CompletedProcess[str]:
+        """Run the command in a process of its own that waits for a scheduler for a second, not for ten."""
+        code = "from weight_update_ratio import cli; cli.DASK_SECONDS = 1; cli.main()"
+        command = [sys.executable, "-c", code, "check", str(RECORDED["pytorch_frozen"]), "--dask", address]
+        return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=15)
 
     def test_dask_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without Dask, the message names the extra."""

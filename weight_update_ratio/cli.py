@@ -280,11 +280,14 @@ def _dask_executor(address: str | None) -> Iterator[Executor | None]:
         raise CommandError(
             "'--dask' needs Dask, which is not installed", "pip install 'weight-update-ratio[dask]'"
         ) from None
-    try:
-        client = Client(address, timeout=DASK_SECONDS)
-    except (OSError, ValueError) as error:
+    from .trial.daemon_threads import within
+
+    try:  # Client waits without end for what accepts and says nothing, and takes any bytes for Dask's
+        client = within(DASK_SECONDS + 1, lambda: Client(address, timeout=DASK_SECONDS))
+    except Exception as error:
+        reason = error if isinstance(error, (OSError, TypeError, ValueError)) else "its answer is not Dask's"
         raise CommandError(
-            f"there is no Dask scheduler at {address!r} ({error})", "Give the address that 'dask scheduler' printed."
+            f"there is no Dask scheduler at {address!r} ({reason})", "Give the address that 'dask scheduler' printed."
         ) from None
     with client:
         yield client.get_executor(pure=False)
