@@ -77,6 +77,52 @@ class TestRows:
         assert max(fetched.values()) == 2  # the fifth step's, as a reference of the tenth's
 
 
+class TestKeys:
+    def test_empty_folder_objects_change_nothing(self, s3: S3Server) -> None:
+        """The console and EMR make objects of zero bytes for folders."""
+        uri = s3.upload(RECORDED["pytorch_healthy"], "folders")
+        folders = ["", "index", "index/000000000", "collections/000000000", "events", "events/000000000001"]
+        for folder in folders:
+            for key in (f"folders/{folder}/" if folder else "folders/", f"folders/{folder}_$folder$"):
+                s3.client.put_object(Bucket=s3.bucket, Key=key, Body=b"")
+        report = check_trial(uri)
+        assert list(check_trial(RECORDED["pytorch_healthy"])) == list(report)
+        assert ([], 0) == (report.unreadable, report.exit_code)
+
+    @pytest.mark.parametrize(
+        ("place", "name"),
+        [
+            ("slash", "pytorch_frozen"),
+            ("slash/", "pytorch_frozen"),
+            ("/slash", "pytorch_healthy"),
+            ("/slash/", "pytorch_healthy"),
+            ("/", "pytorch_killed"),
+            ("slash//middle", "pytorch_killed"),
+            ("slash//middle/", "pytorch_killed"),
+            ("end//", "pytorch_frozen"),
+        ],
+    )
+    def test_each_slash_is_part_of_the_keys(self, s3: S3Server, place: str, name: str) -> None:
+        """But for one at the end, which may be left out: the keys are PLACE/index/..., whatever else is there."""
+        for trial, prefix in [
+            ("pytorch_frozen", "slash"),
+            ("pytorch_healthy", "/slash"),
+            ("pytorch_killed", ""),  # the keys begin with /
+            ("pytorch_killed", "slash//middle"),
+            ("pytorch_healthy", "slash/middle"),
+            ("pytorch_frozen", "end/"),
+        ]:
+            s3.upload(RECORDED[trial], prefix)
+        assert list(check_trial(RECORDED[name])) == list(check_trial(f"s3://{s3.bucket}/{place}"))
+
+    @pytest.mark.parametrize("place", ["end", "/end", "slash//", "/slash//middle"])
+    def test_no_other_slashes_are_tried(self, s3: S3Server, place: str) -> None:
+        """Where nothing is at the exact key, the place is not a trial."""
+        s3.upload(RECORDED["pytorch_frozen"], "end/")
+        with pytest.raises(TrialError, match="is not a trial"):
+            check_trial(f"s3://{s3.bucket}/{place}")
+
+
 class TestRequests:
     def test_check_asks_once_for_each_file(self, s3: S3Server) -> None:
         """A check takes one GET an index file, one an event file, and a handful of LISTs."""
