@@ -1,7 +1,8 @@
 """A job that is still writing, judged step by step: each step once, when it is complete.
 
 A step is complete when every worker has its index file, when a later step is complete, for then smdebug passes over
-it as well, or when the job has ended.
+it as well, or when the job has ended. One that comes late is judged when it comes. What a resumed job writes again, and
+what could not be read, is judged again at the end: the report is that of a check afterwards.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import signal
 import threading
 import time
-from bisect import bisect_right
 from typing import Any, Callable, Iterator
 
 from .check import range_steps, step_range, trial_location
@@ -78,14 +78,19 @@ def follow_trial(
         wait = _Wait(timeout, poll, interrupted)
         folder = _await_trial(history.trial, parameters, range_steps(trial), wait)
         live = _LiveSteps(folder, first, end, wait)
+        judge = None
         while live.await_mode():
             history = History(history.trial, parameters)
             history.mode = live.mode
-            judge = Judge(folder, history)
+            judge = Judge(folder, history, live=not folder.ended)
             for done, global_step in enumerate(live, 1):
                 judge.judge_step(global_step, folder.last_complete + 1)
                 if progress is not None:
                     progress(done, len(folder.steps))
+        if judge is not None and not interrupted():
+            folder.refresh(0)
+            judge.judge_again(folder.steps_between(first, end))
+            history = judge.history
     if interrupted():
         history.problem = TrialError(
             "interrupted before the job ended",
@@ -152,7 +157,9 @@ class _Wait:
 
 
 class _LiveSteps:
-    """The complete steps of a job that is still writing, in order and each once; iterating waits for them.
+    """The complete steps of a job that is still writing, each once; iterating waits for them.
+
+    They come in order, but for those that are listed only after a later one.
 
     Attributes:
         mode: The mode that is judged, where it is known. Where the job's first steps were of no mode and then it began
@@ -180,18 +187,20 @@ class _LiveSteps:
         return False
 
     def __iter__(self) -> Iterator[int]:
-        last = self._first - 1
+        done: set[int] = set()
         while not self._ended and judged_mode(self._folder, self._folder.ended) == self.mode:
             complete = self._last_complete()
-            for step in self._folder.steps[bisect_right(self._folder.steps, last) :]:
-                if step > complete or step >= self._end or self._wait.interrupted() or self._is_awaited(step):
+            for step in self._folder.steps_between(self._first, min(complete + 1, self._end)):
+                if step in done:
+                    continue
+                if self._wait.interrupted() or self._is_awaited(step):
                     break
                 yield step
-                last = step
+                done.add(step)
             if self._folder.ended or self._wait.timed_out or self._wait.interrupted() or complete >= self._end - 1:
                 self._ended = True
             elif self._wait(self._folder.changes):
-                self._folder.refresh(last + 1)
+                self._folder.refresh()
 
     def _last_complete(self) -> int:
         """Return the last global step to judge now: every step of a job that seems dead, as a check does afterwards."""

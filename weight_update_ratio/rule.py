@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules.rule import Rule
 
+from .errors import Unreadable
 from .files import whole_file
-from .judge.comparison import Comparison, JudgedStep
+from .judge.comparison import JudgedStep
 from .judge.diagnosis import missing_trial, nothing_compared
 from .judge.history import History
 from .judge.loop import Judge, end_trial
 from .judge.mode import TRAIN, judged_mode
-from .judge.ratio import LARGE, NOT_FINITE, SMALL
 from .judge.references import step_pairs
 from .parameters import parse_parameters, parse_report_dir
 from .render.json import render_json
+from .render.wording import firing_line
 from .sagemaker.actions import ActionText, parse_actions
 from .trial.folder import POLL_SECONDS, TrialFolder
 from .trial.s3 import open_storage
@@ -92,7 +93,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._judge: Judge | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
-        self._logged = 0  # entries of what is unreadable
+        self._logged: set[Unreadable] = set()
         self._report_failed = False
         self._listed = time.monotonic()
         self.report["RuleParameters"] = "\n".join(f"{k}:{v}" for k, v in self._parameters.as_dict().items())
@@ -109,7 +110,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         try:
             super().invoke(step)
         except NoMoreData:
-            self._folder.refresh(min([step, *self._folder.steps[-1:]]))
+            self._folder.refresh(step)
             if self._waiting:  # a job of EVAL steps alone: now it is known that they are what is judged
                 waited = self._waiting.pop()
                 if self.invoke_at_step(waited):
@@ -117,9 +118,12 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
                     raise RuleEvaluationConditionMet(self.rule_name, waited) from None
             if self._judge is None and self._folder.ended:
                 self._begin(judged_mode(self._folder) or TRAIN)
-            self._finish()
+            late = self._finish()
             if self._folder.ended and self._fired and not len(self._history):
                 self._raise_insufficient(self._history)
+            if late:
+                self._actions.invoke()
+                raise RuleEvaluationConditionMet(self.rule_name, late[0]) from None
             raise
 
     def invoke_at_step(self, step: int) -> bool:
@@ -160,15 +164,15 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         known = folder.workers_at(step) >= folder.collections.num_workers or folder.last_complete > step
         if known and (self._history.mode is not None or time.monotonic() - self._listed < POLL_SECONDS):
             return
-        folder.refresh(min([step, *folder.steps[-1:]]))
+        folder.refresh(step)
         self._listed = time.monotonic()
 
     def _begin(self, mode: str) -> None:
         """Begin to judge ``mode``; what was judged as GLOBAL before the first TRAIN step does not count."""
         self._history = History(self.base_trial.path, self._parameters)
         self._history.mode = mode
-        self._judge = Judge(self._folder, self._history)
-        self._fired, self._logged = {}, 0
+        self._judge = Judge(self._folder, self._history, live=not self._folder.ended)
+        self._fired = {}
         if self._folder.ended:
             self._require_a_comparison(mode)
 
@@ -198,10 +202,10 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._log_unreadable()
         fired = self._fired[step] = bool(judged.violations)
         if fired:
-            self.logger.warning(self._warning(judged))
+            self.logger.warning(firing_line(self.rule_name, judged))
         self._update_report()
         if self._folder.ended and self._folder.step_after(step) is None:
-            self._finish()
+            fired = bool(self._finish()) or fired
             if not len(self._history) and set(self._folder.steps) <= set(self._fired):
                 self._raise_insufficient(self._history)
         elif fired:
@@ -210,21 +214,42 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     def _log_unreadable(self) -> None:
         """Log what was found to be unreadable since the last call."""
-        unreadable = self._history.unreadable
-        for entry in unreadable[self._logged :]:
+        for entry in self._history.unreadable:
+            if entry in self._logged:
+                continue
+            self._logged.add(entry)
             tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
             step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
             self.logger.error(f"the record{tensor}{step} in {entry.file!r} {entry.reason}")
-        self._logged = len(unreadable)
 
-    def _finish(self) -> None:
-        """Add what concerns the trial as a whole, now that no more steps come, and write the report."""
+    def _finish(self) -> list[int]:
+        """Add what concerns the trial as a whole, now that no more steps come, and write the report.
+
+        Returns:
+            The steps that fire now: a live job wrote them late or again, or they could not be read before.
+        """
+        late = self._judge_again() if self._judge is not None and self._fired else []
         for step in self._folder.steps:  # smdebug passes over steps that lack a worker's index file
             self._history.add_unreadable(self._folder.saved(step).unreadable)
         end_trial(self._history, self._folder)
         self._log_unreadable()
         self._update_report()
         self._write_report(self._history)
+        return late
+
+    def _judge_again(self) -> list[int]:
+        """Judge what changed since it was judged, or came late; return the steps that fire and did not before."""
+        assert self._judge is not None  # noqa: S101  (its caller knows)
+        first, last = min(self._fired), max(self._fired)
+        steps = self._folder.steps_between(first, last + 1)
+        counting = [step for step in steps if step in self._fired or step in self._folder.late]
+        found = self._judge.judge_again(counting)
+        self._history = self._judge.history
+        new = [step for step, judged in found.items() if judged.violations and not self._fired.get(step)]
+        for step in new:
+            self._fired[step] = True
+            self.logger.warning(firing_line(self.rule_name, found[step]))
+        return new
 
     def _write_report(self, history: History) -> None:
         """Write the report whole or not at all; a disk that refuses it must not stop the judging."""
@@ -251,16 +276,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
                     f"begin with {prefix!r}, and it needs exactly one"
                 )
 
-    def _warning(self, judged: JudgedStep) -> str:
-        """Return the line that is logged where a step fires; whole, for smdebug drops what repeats a format string."""
-        worst = max(judged.violations, key=_severity)
-        return (
-            f"{self.rule_name} fired at step {worst.global_step} ({worst.mode} step {worst.step}): "
-            f"{len(judged.violations)} of {len(judged.comparisons)} ratios; the worst is {worst.verdict}: "
-            f"tensor {worst.tensor!r} of {worst.worker}, ratio {worst.ratio:.6g} = "
-            f"{worst.update_norm:.6g} / {worst.weight_norm:.6g} against step {worst.reference_step}"
-        )
-
     def _await_event_files(self, step: int) -> None:
         """Wait for event files that a live job's index names and that are not there yet, while that may help."""
         for _ in range(EVENT_FILE_LOOKS):
@@ -281,11 +296,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             "unreadable": counts["unreadable"],
             "violations": [group.as_dict() for group in self._history.violations],
         }
-
-
-def _severity(violation: Comparison) -> tuple[int, float]:
-    order = (SMALL, LARGE, NOT_FINITE).index(violation.verdict)
-    return order, {SMALL: -violation.ratio, LARGE: violation.ratio}.get(violation.verdict, 0.0)
 
 
 def _open_trial(path: str) -> Any:

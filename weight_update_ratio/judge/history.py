@@ -53,6 +53,7 @@ class History:
         parameters: What is judged, and how.
         mode: The mode that is judged, where it is known.
         problem: Why nothing could be compared, or a job not be followed to its end; else None.
+        job_ended: Whether the job wrote its end-of-job file.
         judged_steps: The global steps that hold a selected tensor in that mode.
     """
 
@@ -61,12 +62,13 @@ class History:
         self.parameters = parameters
         self.problem: TrialError | None = None
         self.mode: str | None = None
+        self.job_ended = False
         self.tensors: dict[str, int] = {}
         self.workers: dict[str, int] = {}
         self.columns: dict[str, array[Any]] = {name: array(kind) for name, kind in COLUMN_TYPES}
         self.judged_steps: set[int] = set()
         self._violations: dict[tuple[str, str, str], ViolationGroup] = {}
-        self._skipped: dict[tuple[str, str | None, str], SkippedGroup] = {}
+        self._skipped: dict[tuple[str, str, str], tuple[array[Any], array[Any]]] = {}  # steps, global steps
         self._reduced: dict[str, str] = {}
         self._saved_again: list[SkippedGroup] = []
         self._unreadable: dict[Unreadable, None] = {}
@@ -107,15 +109,28 @@ class History:
             group = self._violations[row.tensor, row.worker, row.verdict] = ViolationGroup(row)
         group.add(row)
 
-    def drop(self, is_dropped: Callable[[Comparison], bool]) -> None:
-        """Remove comparisons: rows that a later global step replaced while the job went on."""
-        kept = np.array([not is_dropped(row) for row in self], bool)
-        if kept.all():
-            return
-        for name, kind in COLUMN_TYPES:
-            self.columns[name] = array(kind, np.array(self.columns[name])[kept].tobytes())
-        self._violations.clear()
-        self._add_violations(0)
+    def emptied(self) -> History:
+        """Return an empty history of the same trial and mode."""
+        history = History(self.trial, self.parameters)
+        history.mode, history.problem = self.mode, self.problem
+        return history
+
+    def found_at(self) -> Callable[[int], JudgedStep]:
+        """Return a function that gives the comparisons and what was skipped at a global step."""
+        global_steps = np.array(self.columns["global_step"], np.int64)
+        order = np.argsort(global_steps, kind="stable")
+        ascending = global_steps[order]
+        skipped: dict[int, list[Skipped]] = {}
+        for (tensor, worker, reason), (steps, at) in self._skipped.items():
+            for step, global_step in zip(steps, at):
+                entry = Skipped(tensor, worker, self.mode or "", step, global_step, reason)
+                skipped.setdefault(global_step, []).append(entry)
+
+        def found(global_step: int) -> JudgedStep:
+            first, end = np.searchsorted(ascending, [global_step, global_step + 1])
+            return JudgedStep(list(self._rows(order[first:end])), skipped.get(global_step, []), [])
+
+        return found
 
     def _add_violations(self, first: int) -> None:
         """Group the violations among the comparisons from position ``first`` on."""
@@ -126,9 +141,11 @@ class History:
 
     def add_skipped(self, skipped: Skipped) -> None:
         """Add a tensor that has no ratio at a step."""
-        key = (skipped.tensor, skipped.worker, skipped.reason)
-        group = self._skipped.get(key, SkippedGroup(*key, skipped.step, skipped.step, 0))
-        self._skipped[key] = group._replace(last_step=skipped.step, count=group.count + 1)
+        steps, global_steps = self._skipped.setdefault(
+            (skipped.tensor, skipped.worker, skipped.reason), (array("q"), array("q"))
+        )
+        steps.append(skipped.step)
+        global_steps.append(skipped.global_step)
 
     def set_saved_again(self, numbers: dict[str, list[int]]) -> None:
         """Say which numbers each worker saved twice: {worker: numbers in the judged mode, ascending}."""
@@ -160,10 +177,10 @@ class History:
             else:
                 mine.extend(theirs)
         self._add_violations(len(self) - len(later))
-        for skip_key, skipped in later._skipped.items():
-            first = self._skipped.get(skip_key, skipped._replace(count=0))
-            count = first.count + skipped.count
-            self._skipped[skip_key] = first._replace(last_step=skipped.last_step, count=count)
+        for key, (steps, global_steps) in later._skipped.items():
+            own_steps, own_global_steps = self._skipped.setdefault(key, (array("q"), array("q")))
+            own_steps.extend(steps)
+            own_global_steps.extend(global_steps)
         self._unreadable.update(later._unreadable)
 
     def __iter__(self) -> Iterator[Comparison]:
@@ -174,7 +191,7 @@ class History:
         tensors, workers, mode = list(self.tensors), list(self.workers), self.mode or ""
         columns: Any = self.columns.values()
         if positions is not None:
-            columns = [np.array(column)[positions].tolist() for column in columns]
+            columns = [np.asarray(column)[positions].tolist() for column in columns]
         for tensor, worker, step, reference, global_step, update, weight, ratio, verdict in zip(*columns):
             yield Comparison(
                 tensors[tensor],
@@ -201,7 +218,8 @@ class History:
             SkippedGroup(tensor, None, f"saved only as a reduction ({reduction})", None, None, 1)
             for tensor, reduction in only_reduced(self._reduced, self.tensors).items()
         ]
-        return [*self._skipped.values(), *self._saved_again, *reduced]
+        steps = [SkippedGroup(*key, at[0], at[-1], len(at)) for key, (at, _) in self._skipped.items()]
+        return [*steps, *self._saved_again, *reduced]
 
     @property
     def unreadable(self) -> list[Unreadable]:

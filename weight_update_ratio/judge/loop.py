@@ -8,7 +8,8 @@ from __future__ import annotations
 from ..errors import Unreadable
 from ..trial.folder import TrialFolder
 from ..trial.index_file import LARGEST_STEP
-from .comparison import Comparer, Comparison, JudgedStep
+from ..trial.storage import FileStamp
+from .comparison import Comparer, JudgedStep
 from .diagnosis import nothing_compared
 from .history import History
 from .mode import TRAIN
@@ -22,11 +23,14 @@ class Judge:
         history: What was found so far.
     """
 
-    def __init__(self, folder: TrialFolder, history: History) -> None:
+    def __init__(self, folder: TrialFolder, history: History, live: bool = False) -> None:
         self.history = history
         self._folder = folder
         self._mode = history.mode or TRAIN
         self._comparer = Comparer(folder.storage, folder.parameters)
+        self._is_live = live
+        self._stamps: dict[str, FileStamp] = {}  # of files when they were first read: the Comparer keeps what it read
+        self._bases: dict[int, int | None] = {}  # of a live job: global step -> what tells what it was judged from
 
     def judge_step(self, global_step: int, end: int = LARGEST_STEP) -> JudgedStep:
         """Return what is found at a saved global step, and add it to the history.
@@ -34,12 +38,70 @@ class Judge:
         Steps after it and before ``end`` are fetched ahead of their turn, where that takes time.
         """
         self._folder.prefetch(global_step, end, self._mode)
-        return judge_pairs(self._comparer, self.history, *self.found(global_step))
+        pairs, unreadable = self.found(global_step)
+        basis = self._basis(pairs, self._stamps) if self._is_live else None
+        judged = judge_pairs(self._comparer, self.history, pairs, unreadable)
+        if pairs or unreadable:
+            self._bases[global_step] = None if judged.unreadable or unreadable else basis
+        return judged
 
     def found(self, global_step: int) -> tuple[list[Pair], list[Unreadable]]:
         """Return what the index says of a step: the pairs to compare, and the index files that could not be read."""
         pairs = step_pairs(self._folder, self._mode, global_step)
         return pairs, self._folder.saved(global_step).unreadable
+
+    def judge_again(self, steps: list[int]) -> dict[int, JudgedStep]:
+        """Judge anew what changed or came late since a live job's steps were judged, or could not be read then.
+
+        The history is then that of a check of these steps.
+
+        Args:
+            steps: All global steps that count, ascending.
+
+        Returns:
+            What is found at those steps that were judged anew.
+        """
+        if not self._is_live:
+            return {}
+        new: dict[int, JudgedStep] = {}
+        changed = {step for step in steps if self._has_changed(step)}
+        if not changed and self._bases.keys() <= set(steps):
+            return new
+        self._stamps = {}
+        before = self.history.found_at()
+        history = self.history.emptied()
+        self._comparer = Comparer(self._folder.storage, self._folder.parameters)
+        for step in steps:
+            pairs, unreadable = self.found(step)
+            if step in changed:
+                for file in _files(pairs):
+                    self._folder.storage.discard(file)
+                self._folder.prefetch(step, step + 1, self._mode)
+                basis = self._basis(pairs, self._stamps)
+                new[step] = judge_pairs(self._comparer, history, pairs, unreadable)
+                self._bases[step] = None if new[step].unreadable or unreadable else basis
+            else:
+                history.add(pairs, before(step))
+        self.history = history
+        return new
+
+    def _has_changed(self, step: int) -> bool:
+        pairs, unreadable = self.found(step)
+        basis = self._bases.get(step, self._basis([], {}))
+        return bool(unreadable) or basis is None or basis != self._basis(pairs, {})
+
+    def _basis(self, pairs: list[Pair], known: dict[str, FileStamp]) -> int:
+        """Return a number that differs where other pairs are compared, or one of their files was written again.
+
+        ``known`` are stamps that count in place of the present ones; those of new files are added.
+        """
+        files = _files(pairs)
+        known.update(self._folder.storage.stamps(files - known.keys()))
+        return hash((tuple(pairs), frozenset((file, known[file]) for file in files if file in known)))
+
+
+def _files(pairs: list[Pair]) -> set[str]:
+    return {saved.file for pair in pairs for saved in (pair.saved, pair.reference) if saved is not None}
 
 
 def judge_pairs(comparer: Comparer, history: History, pairs: list[Pair], unreadable: list[Unreadable]) -> JudgedStep:
@@ -58,17 +120,9 @@ def end_trial(history: History, folder: TrialFolder) -> None:
         numbers = sorted({timeline.numbers[position] for position, _ in timeline.saved_again()})
         if numbers:
             again[timeline.steps[0].worker] = numbers
-    if again:
-        history.drop(lambda row: _is_saved_again(folder, row))
-        history.judged_steps = {step for step in history.judged_steps if step_pairs(folder, mode, step)}
     history.set_saved_again(again)
+    history.job_ended = folder.ended
     history.add_unreadable(folder.unreadable)
     history.add_reduced(folder.selection.reduced)
     if not len(history) and history.problem is None:
         history.problem = nothing_compared(history, folder)
-
-
-def _is_saved_again(folder: TrialFolder, row: Comparison) -> bool:
-    timeline = folder.timeline(row.worker, row.mode)
-    position = timeline.position(row.global_step)
-    return position is not None and timeline.is_saved_again(position, row.tensor)

@@ -11,6 +11,7 @@ from typing import Iterable, NamedTuple
 import numpy as np
 
 from ..errors import Unreadable
+from ..judge.comparison import Comparison, JudgedStep
 from ..judge.history import History, SkippedGroup
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
 from ..judge.violations import ViolationGroup
@@ -164,3 +165,19 @@ def count_line(report: History) -> str:
         *(f"{counts[name]:,} {name}" for name in ("skipped", "unreadable")),
     ]
     return ", ".join(parts)
+
+
+def firing_line(rule: str, judged: JudgedStep) -> str:
+    """Return the line that the rule logs where a step fires; it names the worst tensor."""
+    worst = max(judged.violations, key=_severity)
+    return (
+        f"{rule} fired at step {worst.global_step} ({worst.mode} step {worst.step}): "
+        f"{len(judged.violations)} of {len(judged.comparisons)} ratios; the worst is {worst.verdict}: "
+        f"tensor {worst.tensor!r} of {worst.worker}, ratio {worst.ratio:.6g} = "
+        f"{worst.update_norm:.6g} / {worst.weight_norm:.6g} against step {worst.reference_step}"
+    )
+
+
+def _severity(violation: Comparison) -> tuple[int, float]:
+    order = (SMALL, LARGE, NOT_FINITE).index(violation.verdict)
+    return order, {SMALL: -violation.ratio, LARGE: violation.ratio}.get(violation.verdict, 0.0)

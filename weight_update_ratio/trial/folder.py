@@ -87,7 +87,7 @@ class TrialFolder:
         if self.ended:
             return
         ended = self.storage.exists(END_OF_JOB)  # asked before listing: what comes before the end is listed too
-        from_step = 0 if ended else min([from_step, *self.steps[-LATE_STEPS:]])
+        from_step = 0 if ended or not self.steps else min([from_step, *self.steps[-LATE_STEPS:]])
         if self._refresh_collections():
             from_step = 0
         changed = self._listing.look(from_step, ended)
