@@ -92,6 +92,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._history = History(self.base_trial.path, self._parameters)
         self._judge: Judge | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
+        self._asked: set[int] = set()  # global steps that smdebug asked for, also where it then passed over them
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
         self._logged: set[Unreadable] = set()
         self._report_failed = False
@@ -107,6 +108,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             NoMoreData: The job has ended before this step.
             InsufficientInformationForRuleInvocation: The job has ended, and nothing of its trial can be compared.
         """
+        self._asked.add(step)
         try:
             super().invoke(step)
         except NoMoreData:
@@ -228,7 +230,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         Returns:
             The steps that fire now: a live job wrote them late or again, or they could not be read before.
         """
-        late = self._judge_again() if self._judge is not None and self._fired else []
+        late = self._judge_again() if self._judge is not None else []
         for step in self._folder.steps:  # smdebug passes over steps that lack a worker's index file
             self._history.add_unreadable(self._folder.saved(step).unreadable)
         end_trial(self._history, self._folder)
@@ -240,10 +242,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _judge_again(self) -> list[int]:
         """Judge what changed since it was judged, or came late; return the steps that fire and did not before."""
         assert self._judge is not None  # noqa: S101  (its caller knows)
-        first, last = min(self._fired), max(self._fired)
-        steps = self._folder.steps_between(first, last + 1)
-        counting = [step for step in steps if step in self._fired or step in self._folder.late]
-        found = self._judge.judge_again(counting)
+        steps = [step for step in self._folder.steps if step in self._fired or step in self._asked]
+        found = self._judge.judge_again(steps)
         self._history = self._judge.history
         new = [step for step, judged in found.items() if judged.violations and not self._fired.get(step)]
         for step in new:

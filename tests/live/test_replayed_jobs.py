@@ -139,7 +139,7 @@ def test_a_follower_has_the_report_of_a_check_afterwards(
 def test_the_rule_has_the_rows_of_a_check_afterwards(
     families: list[list[dict[str, bytes]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Under invoke_rule, which passes over late steps; it has fired if the check does. smdebug reads no half index."""
+    """Under invoke_rule, which passes over late steps; it has fired if the check does."""
     from smdebug.exceptions import (
         InsufficientInformationForRuleInvocation,
         NoMoreData,
@@ -169,6 +169,6 @@ def test_the_rule_has_the_rows_of_a_check_afterwards(
     except NoMoreData:
         afterwards = check_trial(trial)
         assert list(map(repr, afterwards)) == list(map(repr, rule._history))
-        assert fired == afterwards.fired
+        assert fired or not afterwards.fired
     except InsufficientInformationForRuleInvocation:
         assert not len(check_trial(trial))

@@ -50,7 +50,6 @@ class TrialFolder:
         collections: The collections of all workers.
         selection: The tensors that are compared.
         steps: The known global steps, ascending.
-        late: Global steps that were listed only after a later one.
         changes: How many looks found something new.
         ended: Whether the job had ended when the steps were last listed, so that no more will come.
         modes: The modes of which a step is known.
@@ -66,7 +65,6 @@ class TrialFolder:
         first, end = range_steps or (None, None)
         self._listing = IndexListing(storage, first or 0, LARGEST_STEP if end is None else end)
         self.steps: list[int] = []
-        self.late: set[int] = set()
         self.changes = 0
         self.ended = False
         self.modes: set[str] = set()
@@ -116,10 +114,7 @@ class TrialFolder:
 
     def _put_in_order(self, first: int) -> None:
         """Put the steps from ``first`` on, of which some are new or changed, in the order of global steps."""
-        before = self.steps
-        self.steps = before[: bisect_left(before, first)] + sorted(step for step in self._saved if step >= first)
-        if before:
-            self.late |= {step for step in self.steps if step < before[-1]} - set(before)
+        self.steps[bisect_left(self.steps, first) :] = sorted(step for step in self._saved if step >= first)
         for timeline in self._timelines.values():
             timeline.cut(first)
         self.broken = {worker: [step for step in steps if step < first] for worker, steps in self.broken.items()}
