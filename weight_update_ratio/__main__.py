@@ -6,11 +6,13 @@ imports too, happens within ``main``, which knows of closed streams, of signals 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # typing's own would be imported before main, where a failure ends with 1
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Stream(io.FileIO):
@@ -59,8 +61,10 @@ def main() -> None:
         """End at once. An exception could be swallowed, or become another one, in the code that it passes through."""
         try:
             for name in list(unfinished):
-                with contextlib.suppress(OSError):
+                try:  # noqa: SIM105  (a signal may come before contextlib is there)
                     os.unlink(name)
+                except OSError:
+                    pass
             signal.signal(number, signal.SIG_DFL)  # a second one does not wait until stderr takes the message
             if os.isatty(2):
                 os.write(2, b"\r\x1b[2K\x1b[?25h")  # clears the progress bar, and shows the cursor that it hides
@@ -93,8 +97,10 @@ def main() -> None:
         )
         if isinstance(error, (ImportError, MemoryError)):
             what, remedy = "the command cannot be loaded or run", "Give it more memory, or install it again."
-        with contextlib.suppress(BaseException):  # what cannot be said does not change the exit code
+        try:  # noqa: SIM105  (contextlib may be what could not be imported)
             print(f"Error: {what}: {error!r}\n\n{remedy}", file=sys.stderr, flush=True)
+        except BaseException:  # noqa: S110  (what cannot be said does not change the exit code)
+            pass
     sys.exit(code)
 
 
