@@ -223,12 +223,12 @@ class TestTheEntry:
     ) -> None:
         """Where the memory does not suffice for the message either: 2, without one."""
 
-        class Unsayable(Exception):
+        class UnsayableError(Exception):
             def __repr__(self) -> str:
                 raise MemoryError
 
         def fail(**options: Any) -> None:
-            raise Unsayable
+            raise UnsayableError
 
         in_this_process.setattr(cli, "main", fail)
         assert 2 == self.run(in_this_process, "check", HEALTHY)
