@@ -26,6 +26,9 @@ class MemoryStorage(Storage):
     def exists(self, name: str) -> bool:
         return name in self.files
 
+    def trials_near(self) -> list[str]:
+        return []
+
     def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
         return {name: FileStamp(len(self.files[name]), self.files[name]) for name in names if name in self.files}
 

@@ -35,6 +35,7 @@ def made_report(
     parameters = parameters or Parameters()
     history = History("made/trial", parameters)
     history.mode = "TRAIN"
+    history.job_ended = True
     history.tensors = {tensor: number for number, tensor in enumerate(ratios)}
     history.workers = {worker: number for number, worker in enumerate(workers)}
     steps = max(map(len, ratios.values()))
@@ -63,6 +64,7 @@ def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False)
     """
     history = History("large/trial", Parameters())
     history.mode = "TRAIN"
+    history.job_ended = True
     history.tensors = {f"encoder.layers.{i // 6}.block.{i % 6}.weight": i for i in range(tensors)}
     history.workers = {"worker_0": 0}
     history.judged_steps = set(range(steps + 1))

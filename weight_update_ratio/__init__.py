@@ -7,11 +7,12 @@ seconds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from .version import __version__ as __version__
 
+TYPE_CHECKING = False  # typing takes milliseconds, in which Ctrl-C would show a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from .check import check_trial as check_trial
     from .errors import TrialError as TrialError
     from .follow import follow_trial as follow_trial

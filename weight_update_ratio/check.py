@@ -18,7 +18,7 @@ from .parameters import Parameters, parse_parameters
 from .report import Report
 from .trial.folder import TrialFolder
 from .trial.index_file import LARGEST_STEP
-from .trial.s3 import open_storage
+from .trial.location import open_storage, trial_location
 
 Progress = Callable[[int, int], None]
 
@@ -95,12 +95,6 @@ def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextMan
 
         return progress_bar()
     return contextlib.nullcontext(progress or (lambda done, total: None))
-
-
-def trial_location(trial: Any) -> str:
-    """Return the path or URI of a trial's folder: of smdebug's Trial, or as it was passed."""
-    location: str = os.fspath(getattr(trial, "path", trial) if not isinstance(trial, os.PathLike) else trial)
-    return location
 
 
 def range_steps(trial: Any) -> tuple[int | None, int | None] | None:

@@ -8,12 +8,13 @@ what could not be read, is judged again at the end: the report is that of a chec
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
 from typing import Any, Callable, Iterator
 
-from .check import range_steps, step_range, trial_location
+from .check import range_steps, step_range
 from .errors import TrialError
 from .judge.diagnosis import missing_trial
 from .judge.history import History
@@ -21,8 +22,9 @@ from .judge.loop import Judge, end_trial
 from .judge.mode import judged_mode
 from .parameters import Parameters, parse_parameters
 from .report import Report
+from .trial.daemon_threads import InterruptedWait
 from .trial.folder import POLL_SECONDS, TrialFolder
-from .trial.s3 import open_storage
+from .trial.location import open_storage, trial_location
 
 
 def follow_trial(
@@ -78,19 +80,20 @@ def follow_trial(
         wait = _Wait(timeout, poll, interrupted)
         folder = _await_trial(history.trial, parameters, range_steps(trial), wait)
         live = _LiveSteps(folder, first, end, wait)
-        judge = None
-        while live.await_mode():
-            history = History(history.trial, parameters)
-            history.mode = live.mode
-            judge = Judge(folder, history, live=not folder.ended)
-            for done, global_step in enumerate(live, 1):
-                judge.judge_step(global_step, folder.last_complete + 1)
-                if progress is not None:
-                    progress(done, len(folder.steps))
-        if judge is not None and not interrupted():
-            folder.refresh(0)
-            judge.judge_again(folder.steps_between(first, end))
-            history = judge.history
+        judge = Judge(folder, history)
+        with contextlib.suppress(InterruptedWait):
+            while live.await_mode():
+                history = History(history.trial, parameters)
+                history.mode = live.mode
+                judge = Judge(folder, history, live=not folder.ended)
+                for done, global_step in enumerate(live, 1):
+                    judge.judge_step(global_step, folder.last_complete + 1)
+                    if progress is not None:
+                        progress(done, len(folder.steps))
+            if not interrupted():
+                folder.refresh(0)
+                judge.judge_again(folder.steps_between(first, end))
+                history = judge.history
     if interrupted():
         history.problem = TrialError(
             "interrupted before the job ended",
@@ -153,7 +156,7 @@ class _Wait:
         if self.timed_out or self.interrupted():
             return False
         time.sleep(min(self._poll, self._deadline - now))
-        return True
+        return not self.interrupted()
 
 
 class _LiveSteps:
@@ -216,7 +219,7 @@ def _await_trial(
 ) -> TrialFolder:
     """Return the folder once the collections of all its workers are there; what is there when the time is up."""
     while True:
-        folder = missing = None
+        folder: TrialFolder | None = None
         try:
             folder = TrialFolder(open_storage(location), parameters, kept)
             missing = missing_trial(folder)
@@ -226,5 +229,12 @@ def _await_trial(
             described = len(folder.collections.workers)
             if folder.ended or described >= folder.collections.num_workers or not wait(folder.changes):
                 return folder
-        elif missing is not None and ((folder is not None and folder.ended) or not wait(0)):
+        elif missing is not None and (_stays_missing(location, folder) or not wait(0)):
             raise missing
+
+
+def _stays_missing(location: str, folder: TrialFolder | None) -> bool:
+    """Return whether no trial will come where none is: in a file, beside a trial, or where the job has ended."""
+    if folder is None:
+        return os.path.exists(os.path.expanduser(location))
+    return folder.ended or folder.storage.trials_near() not in ([], [location])

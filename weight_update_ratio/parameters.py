@@ -99,7 +99,7 @@ def parse_report_dir(report_dir: Any) -> str:
     path = os.fspath(report_dir) if isinstance(report_dir, (str, os.PathLike)) else b""
     if not isinstance(path, str) or "://" in path or "\0" in path:
         raise ValueError(f"'report_dir' must be the path of a folder on this machine (got {report_dir!r})")
-    return path
+    return path.strip()
 
 
 def _is_unset(value: Any) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterable
 
+from smdebug.core.logger import get_logger
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules.rule import Rule
 
@@ -21,12 +22,12 @@ from .judge.history import History
 from .judge.loop import Judge, end_trial
 from .judge.mode import TRAIN, judged_mode
 from .judge.references import step_pairs
-from .parameters import parse_parameters, parse_report_dir
+from .parameters import Parameters, parse_parameters, parse_report_dir
 from .render.json import render_json
 from .render.wording import firing_line
-from .sagemaker.actions import ActionText, parse_actions
+from .sagemaker.actions import ActionText, idle_actions, parse_actions
 from .trial.folder import POLL_SECONDS, TrialFolder
-from .trial.s3 import open_storage
+from .trial.location import open_storage, trial_location
 
 if TYPE_CHECKING:
     import pandas
@@ -84,17 +85,18 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         actions = parse_actions(action_str, action_json)
         self._report_dir = parse_report_dir(report_dir)
         if isinstance(base_trial, (str, os.PathLike)):
-            base_trial = _open_trial(os.fspath(base_trial))
+            base_trial = _open_trial(trial_location(base_trial), self._parameters)
         # By keyword: smdebug <= 1.0.4 has these in another order.
         super().__init__(base_trial=base_trial, action_str=ActionText(actions), other_trials=None)
-        self._warn_of_idle_actions()
+        for warning in idle_actions(self._actions):
+            self.logger.warning(warning)
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
         self._history = History(self.base_trial.path, self._parameters)
         self._judge: Judge | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
-        self._asked: set[int] = set()  # global steps that smdebug asked for, also where it then passed over them
+        self._asked: set[int] = set()  # smdebug asks for every global step, and passes over some
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
-        self._logged: set[Unreadable] = set()
+        self._logged: set[str] = set()
         self._report_failed = False
         self._listed = time.monotonic()
         self.report["RuleParameters"] = "\n".join(f"{k}:{v}" for k, v in self._parameters.as_dict().items())
@@ -201,28 +203,33 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._await_event_files(step)
         assert self._judge is not None  # noqa: S101  (a mode is known)
         judged = self._judge.judge_step(step)
-        self._log_unreadable()
+        self._log_errors([*judged.unreadable, *self._folder.saved(step).unreadable])
         fired = self._fired[step] = bool(judged.violations)
         if fired:
             self.logger.warning(firing_line(self.rule_name, judged))
         self._update_report()
         if self._folder.ended and self._folder.step_after(step) is None:
             fired = bool(self._finish()) or fired
-            if not len(self._history) and set(self._folder.steps) <= set(self._fired):
+            if not len(self._history) and self._fired.keys() >= set(self._folder.steps):
                 self._raise_insufficient(self._history)
         elif fired:
             self._write_report(self._history)
         return fired
 
-    def _log_unreadable(self) -> None:
-        """Log what was found to be unreadable since the last call."""
-        for entry in self._history.unreadable:
-            if entry in self._logged:
-                continue
-            self._logged.add(entry)
+    def _log_errors(self, unreadable: Iterable[Unreadable]) -> None:
+        """Log each entry once, and what was asked for and is not in a trial that is judged to its end."""
+        errors = []
+        for entry in unreadable:
             tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
             step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
-            self.logger.error(f"the record{tensor}{step} in {entry.file!r} {entry.reason}")
+            errors.append(f"the record{tensor}{step} in {entry.file!r} {entry.reason}")
+        problem = self._history.problem
+        if problem is not None and len(self._history):  # else the rule raises
+            errors.append(f"{problem}; {problem.remedy}")
+        for error in errors:
+            if error not in self._logged:
+                self._logged.add(error)
+                self.logger.error(error)
 
     def _finish(self) -> list[int]:
         """Add what concerns the trial as a whole, now that no more steps come, and write the report.
@@ -230,26 +237,22 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         Returns:
             The steps that fire now: a live job wrote them late or again, or they could not be read before.
         """
-        late = self._judge_again() if self._judge is not None else []
+        late = []
+        if self._judge is not None:
+            steps = [step for step in self._folder.steps if step in self._fired or step in self._asked]
+            again = self._judge.judge_again(steps)
+            self._history = self._judge.history
+            late = [step for step, judged in again.items() if judged.violations and not self._fired.get(step)]
+            for step in late:
+                self._fired[step] = True
+                self.logger.warning(firing_line(self.rule_name, again[step]))
         for step in self._folder.steps:  # smdebug passes over steps that lack a worker's index file
             self._history.add_unreadable(self._folder.saved(step).unreadable)
         end_trial(self._history, self._folder)
-        self._log_unreadable()
+        self._log_errors(self._history.unreadable)
         self._update_report()
         self._write_report(self._history)
         return late
-
-    def _judge_again(self) -> list[int]:
-        """Judge what changed since it was judged, or came late; return the steps that fire and did not before."""
-        assert self._judge is not None  # noqa: S101  (its caller knows)
-        steps = [step for step in self._folder.steps if step in self._fired or step in self._asked]
-        found = self._judge.judge_again(steps)
-        self._history = self._judge.history
-        new = [step for step, judged in found.items() if judged.violations and not self._fired.get(step)]
-        for step in new:
-            self._fired[step] = True
-            self.logger.warning(firing_line(self.rule_name, found[step]))
-        return new
 
     def _write_report(self, history: History) -> None:
         """Write the report whole or not at all; a disk that refuses it must not stop the judging."""
@@ -264,17 +267,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             if not self._report_failed:  # a disk stays full for many steps
                 self.logger.error(f"the report {path!r} cannot be written: {error.strerror}")
             self._report_failed = True
-
-    def _warn_of_idle_actions(self) -> None:
-        """Log where smdebug will stop no job: it looks for them once, now, and acts only on exactly one."""
-        for action in getattr(self._actions, "_actions", ()):
-            jobs = getattr(action, "_found_jobs", None)
-            if jobs is not None and len(jobs) != 1:
-                prefix = getattr(action, "_training_job_prefix", None)
-                self.logger.warning(
-                    f"the action stoptraining will stop nothing: the names of {len(jobs)} training jobs in progress "
-                    f"begin with {prefix!r}, and it needs exactly one"
-                )
 
     def _await_event_files(self, step: int) -> None:
         """Wait for event files that a live job's index names and that are not there yet, while that may help."""
@@ -298,9 +290,11 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         }
 
 
-def _open_trial(path: str) -> Any:
-    """Return smdebug's Trial of a folder that is there; smdebug alone would wait for ever for one that is not."""
-    open_storage(path)
+def _open_trial(path: str, parameters: Parameters) -> Any:
+    """Return smdebug's Trial of a folder that is there; it waits for the collections, and this says so once."""
+    missing = missing_trial(TrialFolder(open_storage(path), parameters))
+    if missing is not None:
+        get_logger().warning(f"waiting, for {missing}; {missing.remedy}")
     from smdebug.trials import create_trial
 
     return create_trial(path)

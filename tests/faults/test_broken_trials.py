@@ -615,7 +615,7 @@ class TestCollections:
         shutil.rmtree(trial / "events")
         result = invoke_command("check", str(trial))
         assert 2 == result.exit_code
-        assert "has no saved steps" in result.stderr
+        assert "has no saved steps" in result.stdout
         assert "bfloat16" in result.stderr
 
     def test_events_alone(self, trial: Path) -> None:

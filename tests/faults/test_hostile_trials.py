@@ -35,7 +35,6 @@ from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.trial.checksum import masked_crc32c
 from weight_update_ratio.trial.collections import Collections
-from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.event_file import LONGEST_RECORD, tensor_layout
 from weight_update_ratio.trial.selection import LONGEST_PATTERN, MOST_PATTERNS, Selection
 from weight_update_ratio.trial.storage import SMALL_FILE

@@ -423,7 +423,7 @@ class TestTheEndOfPatience:
         result = invoke_command("check", str(live.path), "--follow", "--timeout", "0.1")
         assert result.exit_code == 2
         assert "4 comparisons" in result.stdout
-        assert "Error: the job wrote no new step for 0.1 s" in result.stderr
+        assert "the job wrote no new step for 0.1 s" in result.stdout
 
     def test_an_ended_trial(self) -> None:
         """It is judged at once."""

@@ -52,6 +52,7 @@ class TestDocument:
                 "unreadable": 0,
             },
             "problem": None,
+            "job_ended": True,
             "violations": [FROZEN_LAYER],
             "skipped": [],
             "unreadable": [],

@@ -15,6 +15,7 @@ from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
+from weight_update_ratio.judge.history import SkippedGroup
 from weight_update_ratio.render.escapes import xml_text
 from weight_update_ratio.render.junit import render_junit
 
@@ -89,7 +90,7 @@ class TestRenderJunit:
 
     def test_an_entry_of_a_whole_worker_is_a_case_of_its_own(self) -> None:
         report = made_report({"a": [1e-3]})
-        report.history.set_saved_again({"worker_0": [5, 6, 7]})
+        report.history.skipped_workers = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
         document = report.to_junit()
         assert _results(document) == {"a": [], "the whole trial": ["Skipped"]}
         assert 'message="worker_0: saved again later: steps 5-7"' in document

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, made_report
 from weight_update_ratio import check_trial
+from weight_update_ratio.judge.history import SkippedGroup
 from weight_update_ratio.judge.ratio import LARGE, NOT_FINITE, SMALL
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.wording import UNCHANGED, ZERO_START, Advice, advise, skipped_line
@@ -70,7 +71,7 @@ class TestAdvise:
 def test_what_was_skipped_of_a_whole_worker_begins_with_the_worker(rendering: str) -> None:
     """The entry has no tensor, and its reason names the steps."""
     report = made_report({"a": [1e-3]})
-    report.history.set_saved_again({"worker_0": [5, 6, 7]})
+    report.history.skipped_workers = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
     assert [skipped_line(group) for group in report.skipped] == ["worker_0: saved again later: steps 5-7"]
     shown = getattr(report, f"to_{rendering}")().replace("\\_", "_")
     assert "worker_0: saved again later: steps 5-7" in shown

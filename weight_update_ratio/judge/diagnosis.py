@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Iterable
 
 from ..errors import TrialError
+from ..parameters import Parameters, glob_hint
 from ..trial.folder import TrialFolder
+from ..trial.selection import Selection
 from .history import History
 
 
@@ -20,6 +23,18 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
         return TrialError(
             f"the trial {where} cannot be judged: {what}",
             "Restore the collections files from the training job's output: they say which tensors are weights.",
+        )
+    near = folder.storage.trials_near()
+    if near == [folder.storage.location]:
+        return TrialError(
+            f"the trial {where} is empty: its folders 'collections' and 'index' hold no files",
+            "Look in the training job's log for what its hook saved; --follow waits for a job that has just begun.",
+        )
+    if near:
+        what = f"but {_listed(near)} {'is' if len(near) == 1 else 'are'}"
+        return TrialError(
+            f"the folder {where} is not a trial, {what}",
+            f"Pass {near[0]!r}." if len(near) == 1 else "Pass one of them.",
         )
     return TrialError(
         f"the folder {where} is not a trial: it has neither 'collections' nor 'index'",
@@ -70,17 +85,38 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
             "Save more steps (save_interval=1), or widen num_steps, start_step and end_step.",
         )
     found = f"saved were {_listed(folder.saved_collections()) or 'tensors of no collection'}"
-    patterns = folder.parameters.tensor_regex
-    if patterns and any(folder.collections.tensor_names.get(name) for name in folder.parameters.collection_names):
-        return TrialError(
-            f"no saved tensor of {chosen} matches tensor_regex {','.join(patterns)!r}; the collections' tensors are "
-            f"{_listed(sorted(selection.members & selection.seen())) or 'not saved'}",
-            "Give tensor_regex a pattern that is found in the names of the weights.",
+    if selection.seen_members:
+        return unmatched_choice(folder) or TrialError(
+            f"exclude_regex leaves out every saved tensor of {chosen}: {_listed(sorted(selection.seen_members))}",
+            "Give exclude_regex patterns that leave some of them.",
         )
     return TrialError(
         f"no tensor of the collection {chosen} was saved; {found}",
         "Save the weights (the hook's include_collections=['weights']), or name others by collection_names.",
     )
+
+
+def unmatched_choice(folder: TrialFolder) -> TrialError | None:
+    """Return what is wrong where a chosen collection or a pattern matches no saved tensor, else None."""
+    parameters, selection = folder.parameters, folder.selection
+    names = _listed(sorted(selection.seen_members))
+    for collection in parameters.collection_names:
+        alone = Selection(folder.collections, Parameters(collection_names=(collection,)))
+        if not any(name in alone for name in selection.seen()) and not alone.seen_members:
+            return TrialError(
+                f"no tensor of the collection {collection!r} was saved; "
+                f"saved were {_listed(folder.saved_collections()) or 'tensors of no collection'}",
+                "Name by collection_names only collections that the hook saves.",
+            )
+    for option, patterns in (("tensor_regex", parameters.tensor_regex), ("exclude_regex", parameters.exclude_regex)):
+        for pattern in patterns:
+            if not any(re.search(pattern, name) for name in selection.seen_members):
+                return TrialError(
+                    f"no saved tensor of {_listed(parameters.collection_names)} matches {option} "
+                    f"{pattern!r}{glob_hint(pattern)}; the collections' tensors are {names}",
+                    f"Give {option} patterns that are found in the names of the weights.",
+                )
+    return None
 
 
 def _listed(names: Iterable[str], most: int = 5) -> str:

@@ -53,6 +53,7 @@ class History:
         parameters: What is judged, and how.
         mode: The mode that is judged, where it is known.
         problem: Why nothing could be compared, or a job not be followed to its end; else None.
+        skipped_workers: What is said of a worker as a whole; there is no tensor in it.
         job_ended: Whether the job wrote its end-of-job file.
         judged_steps: The global steps that hold a selected tensor in that mode.
     """
@@ -63,6 +64,7 @@ class History:
         self.problem: TrialError | None = None
         self.mode: str | None = None
         self.job_ended = False
+        self.skipped_workers: list[SkippedGroup] = []
         self.tensors: dict[str, int] = {}
         self.workers: dict[str, int] = {}
         self.columns: dict[str, array[Any]] = {name: array(kind) for name, kind in COLUMN_TYPES}
@@ -70,7 +72,6 @@ class History:
         self._violations: dict[tuple[str, str, str], ViolationGroup] = {}
         self._skipped: dict[tuple[str, str, str], tuple[array[Any], array[Any]]] = {}  # steps, global steps
         self._reduced: dict[str, str] = {}
-        self._saved_again: list[SkippedGroup] = []
         self._unreadable: dict[Unreadable, None] = {}
 
     def __len__(self) -> int:
@@ -147,14 +148,6 @@ class History:
         steps.append(skipped.step)
         global_steps.append(skipped.global_step)
 
-    def set_saved_again(self, numbers: dict[str, list[int]]) -> None:
-        """Say which numbers each worker saved twice: {worker: numbers in the judged mode, ascending}."""
-        self._saved_again = [
-            SkippedGroup(None, worker, f"saved again later: {_step_ranges(again)}", again[0], again[-1], len(again))
-            for worker, again in numbers.items()
-            if again
-        ]
-
     def add_reduced(self, reduced: dict[str, str]) -> None:
         """Add the tensors that were saved only as reductions, {tensor: reduction}."""
         self._reduced.update(reduced)
@@ -219,7 +212,7 @@ class History:
             for tensor, reduction in only_reduced(self._reduced, self.tensors).items()
         ]
         steps = [SkippedGroup(*key, at[0], at[-1], len(at)) for key, (at, _) in self._skipped.items()]
-        return [*steps, *self._saved_again, *reduced]
+        return [*steps, *self.skipped_workers, *reduced]
 
     @property
     def unreadable(self) -> list[Unreadable]:
@@ -261,19 +254,3 @@ class History:
             frame[name] = np.array([*values, ""], dtype=object)[frame[name].to_numpy()]
         frame.insert(2, "mode", self.mode or "")
         return frame
-
-
-def _step_ranges(numbers: list[int]) -> str:
-    """Return ascending numbers as a person writes them.
-
-    >>> _step_ranges([5, 6, 7, 12])
-    'steps 5-7, 12'
-    """
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges]
-    return f"step{'s' * (len(numbers) > 1)} {', '.join(texts)}"

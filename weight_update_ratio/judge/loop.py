@@ -10,10 +10,11 @@ from ..trial.folder import TrialFolder
 from ..trial.index_file import LARGEST_STEP
 from ..trial.storage import FileStamp
 from .comparison import Comparer, JudgedStep
-from .diagnosis import nothing_compared
+from .diagnosis import nothing_compared, unmatched_choice
 from .history import History
 from .mode import TRAIN
 from .references import Pair, step_pairs
+from .workers import skipped_of_workers
 
 
 class Judge:
@@ -115,14 +116,9 @@ def judge_pairs(comparer: Comparer, history: History, pairs: list[Pair], unreada
 def end_trial(history: History, folder: TrialFolder) -> None:
     """Add to a history what concerns the trial as a whole, once all steps that are asked for are judged."""
     mode = history.mode or TRAIN
-    again = {}
-    for timeline in folder.timelines(mode):
-        numbers = sorted({timeline.numbers[position] for position, _ in timeline.saved_again()})
-        if numbers:
-            again[timeline.steps[0].worker] = numbers
-    history.set_saved_again(again)
+    history.skipped_workers = skipped_of_workers(folder, mode)
     history.job_ended = folder.ended
     history.add_unreadable(folder.unreadable)
     history.add_reduced(folder.selection.reduced)
-    if not len(history) and history.problem is None:
-        history.problem = nothing_compared(history, folder)
+    if history.problem is None:
+        history.problem = unmatched_choice(folder) if len(history) else nothing_compared(history, folder)

@@ -30,6 +30,7 @@ def report_document(history: History) -> dict[str, Any]:
         "parameters": history.parameters.as_dict(),
         "counts": history.counts,
         "problem": None if problem is None else {"text": str(problem), "remedy": problem.remedy},
+        "job_ended": history.job_ended,
         "violations": [group.as_dict() for group in history.violations],
         "skipped": [group._asdict() for group in history.skipped],
         "unreadable": [entry._asdict() for entry in history.unreadable],

@@ -70,6 +70,8 @@ def _cases(report: History) -> dict[tuple[str, str], Any]:
     for tensor in report.tensors:
         if tensor not in seen:
             _add(case(None, tensor), "skipped", NO_REFERENCE)
+    if len(report) and not report.job_ended:
+        _add(case(None, None), "skipped", "the job has not ended")
     if report.problem is not None:
         _add(case(None, None), "error", f"{report.problem}\n{report.problem.remedy}", "not judged")
     return found

@@ -154,7 +154,7 @@ def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
 
 
 def count_line(report: History) -> str:
-    """Return how much was judged and found, in one line."""
+    """Return how much was judged and found, in one line, and whether more may come."""
     counts = report.counts
     parts = [
         f"{counts['steps']:,} {report.mode or 'saved'} step{'s' * (counts['steps'] != 1)}",
@@ -164,7 +164,7 @@ def count_line(report: History) -> str:
         ),
         *(f"{counts[name]:,} {name}" for name in ("skipped", "unreadable")),
     ]
-    return ", ".join(parts)
+    return ", ".join(parts) + ("; the job has not ended" if len(report) and not report.job_ended else "")
 
 
 def firing_line(rule: str, judged: JudgedStep) -> str:

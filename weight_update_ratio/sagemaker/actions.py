@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Iterator
 
 ACTION_KEYS = {"stoptraining": "training_job_prefix", "sms": "endpoint", "email": "endpoint"}
 
@@ -55,6 +55,18 @@ def _parse_action_json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return json.loads(text.replace('\\"', '"'))
+
+
+def idle_actions(actions: Any) -> Iterator[str]:
+    """Yield why smdebug will stop no job: it looks for them once, when ``actions`` is made, and acts on exactly one."""
+    for action in getattr(actions, "_actions", ()):
+        jobs = getattr(action, "_found_jobs", None)
+        if jobs is not None and len(jobs) != 1:
+            prefix = getattr(action, "_training_job_prefix", None)
+            yield (
+                f"the action stoptraining will stop nothing: the names of {len(jobs)} training jobs in progress "
+                f"begin with {prefix!r}, and it needs exactly one"
+            )
 
 
 class ActionText(str):

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from .index_file import excerpt, parse_json, whole_number
-from .storage import Storage
+from .storage import COLLECTIONS_FOLDER, Storage
 
-COLLECTIONS_FOLDER = "collections/000000000"
 COLLECTIONS_ENDING = "_collections.json"
 
 

@@ -20,6 +20,9 @@ import numpy as np
 from ..errors import TrialError, UnreadableError
 from .storage import SMALL_FILE, FileStamp, Storage
 
+TRIAL_REMEDY = "Pass the folder that the training job's hook wrote to: the one that holds 'collections' and 'index'."
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz")
+FOLDERS_BELOW = 1000  # that are looked at where a folder is not a trial
 OPEN_FILES = 32  # many processes may have only 1024
 PAGE = 4096  # records of one tensor differ by some bytes, and are read into memory of one size
 SPARE_BYTES = 256 << 20  # of memory that records were read into, and that is not used at the moment
@@ -38,10 +41,11 @@ class DiskStorage(Storage):
         path = os.path.expanduser(location)
         if not os.path.isdir(path):
             what = "is a file, not a trial folder" if os.path.exists(path) else "does not exist"
-            raise TrialError(
-                f"the trial folder {location!r} {what}",
-                "Pass the folder that the training job's hook wrote to: the one that holds 'collections' and 'index'.",
-            )
+            near = _trials_above(path) if os.path.exists(path) else []
+            remedy = f"Pass {near[0]!r}." if near else TRIAL_REMEDY
+            if path.endswith(ARCHIVES) and os.path.exists(path):
+                what, remedy = "is an archive", "Extract it first, and pass the folder."
+            raise TrialError(f"the trial folder {location!r} {what}", remedy)
         self._root = os.path.realpath(path)
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         self._spare: dict[int, list[Any]] = {}  # number of bytes -> arrays of so many
@@ -81,6 +85,22 @@ class DiskStorage(Storage):
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name."""
         return os.path.exists(os.path.join(self._root, name))
+
+    def trials_near(self) -> list[str]:
+        """Return the paths of trials above and below this folder."""
+        path = os.path.expanduser(self.location)
+        found = _trials_above(path)
+        folders = [path]
+        for _ in range(FOLDERS_BELOW):
+            if found or not folders:
+                break
+            folder = folders.pop(0)
+            if _is_trial(folder):
+                found.append(folder)
+            with contextlib.suppress(OSError):
+                inner = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+                folders += inner
+        return found
 
     def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
         """Return the stamps of those files that are there."""
@@ -227,6 +247,20 @@ class _OpenFile:
 
     def __del__(self) -> None:
         os.close(self.descriptor)
+
+
+def _is_trial(path: str) -> bool:
+    return all(os.path.isdir(os.path.join(path, folder)) for folder in ("collections", "index"))
+
+
+def _trials_above(path: str) -> list[str]:
+    """Return the trial whose part a path is, if it is one."""
+    above = os.path.abspath(path)
+    for _ in range(3):
+        above = os.path.dirname(above)
+        if _is_trial(above):
+            return [above if os.path.isabs(path) else os.path.relpath(above)]
+    return []
 
 
 def _os_error_reason(error: Exception) -> str:

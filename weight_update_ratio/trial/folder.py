@@ -17,11 +17,11 @@ from typing import Iterable, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
-from .collections import COLLECTIONS_ENDING, COLLECTIONS_FOLDER, Collections, read_collections
+from .collections import COLLECTIONS_ENDING, Collections, read_collections
 from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payload
 from .listing import IndexListing
 from .selection import Selection
-from .storage import FileStamp, Storage
+from .storage import COLLECTIONS_FOLDER, FileStamp, Storage
 from .timeline import NO_RANGE, SavedTensor, Timeline, WorkerStep
 
 END_OF_JOB = "training_job_end.ts"
@@ -69,7 +69,7 @@ class TrialFolder:
         self.ended = False
         self.modes: set[str] = set()
         self.broken: dict[str, list[int]] = {}
-        self._collection_stamps: dict[str, FileStamp] = {}
+        self._collections_seen: tuple[list[str], dict[str, FileStamp]] | None = None
         self._saved: dict[int, SavedStep] = {}
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._payloads: dict[bytes, Records] = {}
@@ -98,10 +98,10 @@ class TrialFolder:
     def _refresh_collections(self) -> bool:
         """Read the collections where they changed; return whether what is selected may have."""
         names = [name for name in self.storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
-        stamps = self.storage.stamps(names)
-        if stamps == self._collection_stamps:
+        seen = names, self.storage.stamps(names)
+        if seen == self._collections_seen:
             return False
-        self._collection_stamps = stamps
+        self._collections_seen = seen
         for name in names:
             self.storage.discard(name)
         before, self.collections = self.collections, read_collections(self.storage, names)
@@ -194,6 +194,13 @@ class TrialFolder:
         found = [*self.collections.unreadable, *self.selection.unreadable]
         found += [Unreadable(name, None, None, -1, why) for name, why in self.storage.unlisted.items()]
         described = self.collections.workers
+        announced = self.collections.num_workers
+        absent = announced - len(described | self._listing.last_steps.keys())
+        if described and absent > 0:
+            reason = (
+                f'{absent} of {announced} workers left no files; the hook\'s include_workers="one" records one alone'
+            )
+            found.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
         missing = sorted(worker for worker in self._listing.last_steps if worker not in described)
         if missing and len(described) < max(self.collections.num_workers, len(self._listing.last_steps)):
             for worker in missing:  # TensorFlow may name a device in one place and the worker in the other

@@ -14,9 +14,8 @@ from typing import Any, Iterable
 
 from ..errors import UnreadableError
 from .daemon_threads import DaemonThreads, awaited, within
-from .disk import DiskStorage
 from .s3_client import REQUESTS_AT_ONCE, S3Client
-from .storage import FileStamp, Storage
+from .storage import COLLECTIONS_FOLDER, FOLDERS, FileStamp, Storage
 
 HELD_BYTES = 256 << 20
 GAP = 1 << 20  # an unwanted stretch that is longer is not fetched
@@ -62,6 +61,16 @@ class S3Storage(Storage):
         keys = within(math.inf, self._client.keys, prefix, start_after)
         self._stamps.update((key[len(self._prefix) :], stamp) for key, stamp in keys.items())
         return keys
+
+    def trials_near(self) -> list[str]:
+        """Return the locations of trials above and below this one; below, as far as one LIST sees."""
+        parts = f"s3://{self._client.bucket}/{self._prefix}".rstrip("/").split("/")
+        above = "/".join(parts[: next((at for at in range(4, len(parts)) if parts[at] in FOLDERS), 0)])
+        if above and S3Storage(above).names(COLLECTIONS_FOLDER):
+            return [above]
+        keys = within(math.inf, self._client.keys, self._prefix, "", 1)
+        found = (key.partition(f"/{COLLECTIONS_FOLDER}/") for key in keys)
+        return [f"s3://{self._client.bucket}/{name}" for name in dict.fromkeys(name for name, sep, _ in found if sep)]
 
     def read(self, name: str) -> bytes:
         """Return the content of a small object, for example of an index file.
@@ -170,12 +179,3 @@ def _segments_cover(held: Future[Any], spans: list[tuple[int, int]]) -> bool:
     if held.exception() is not None:
         return True  # S3 did not give it, and is not asked again
     return all(_segment_view(held.result(), *span) is not None for span in spans)
-
-
-def open_storage(location: str) -> Storage:
-    """Return the storage of a trial folder: a path on disk, or s3://bucket/prefix.
-
-    Raises:
-        TrialError: The folder does not exist, or S3 does not let it be read.
-    """
-    return S3Storage(location) if location.startswith("s3://") else DiskStorage(location)

@@ -11,6 +11,7 @@ An object takes at most ``ATTEMPTS * (2 * REQUEST_SECONDS + bytes / LEAST_RATE)`
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -36,25 +37,27 @@ class S3Client:
 
     def __init__(self, location: str, bucket: str) -> None:
         self._location = location
-        self._bucket = bucket
+        self.bucket = bucket
         self._client = _s3_client(location)
 
-    def keys(self, prefix: str, start_after: str) -> dict[str, FileStamp]:
+    def keys(self, prefix: str, start_after: str, most_pages: float = math.inf) -> dict[str, FileStamp]:
         """Return the keys that begin with ``prefix`` and sort after ``start_after``, sorted, with their stamps.
 
         Raises:
             TrialError: S3 does not list them.
         """
-        arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix, "MaxKeys": PAGE_KEYS}
+        arguments: dict[str, Any] = {"Bucket": self.bucket, "Prefix": prefix, "MaxKeys": PAGE_KEYS}
         if start_after:
             arguments["StartAfter"] = start_after
         keys: dict[str, FileStamp] = {}
-        with trial_errors(self._location, self._bucket):
+        pages = 0
+        with trial_errors(self._location, self.bucket):
             while True:
                 page = _tried(self._page, arguments)
                 for entry in page.get("Contents", ()):
                     keys[entry["Key"]] = FileStamp(entry["Size"], (entry.get("ETag"), entry.get("LastModified")))
-                if not page["IsTruncated"]:
+                pages += 1
+                if not page["IsTruncated"] or pages >= most_pages:
                     return keys
                 arguments["ContinuationToken"] = page["NextContinuationToken"]
 
@@ -72,7 +75,7 @@ class S3Client:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        arguments = {"Bucket": self._bucket, "Key": key}
+        arguments = {"Bucket": self.bucket, "Key": key}
         if span is not None:
             arguments["Range"] = f"bytes={span[0]}-{span[1] - 1}"
         try:

@@ -14,7 +14,8 @@ from typing import Any, Iterable
 
 from ..errors import Unreadable
 from ..parameters import Parameters
-from .collections import COLLECTIONS_FOLDER, Collections
+from .collections import Collections
+from .storage import COLLECTIONS_FOLDER
 
 try:
     from re import _parser as regex_parser  # type: ignore[attr-defined]  # Python 3.11 and newer
@@ -32,12 +33,14 @@ class Selection:
 
     Attributes:
         members: The names that the chosen collections list.
+        seen_members: The names of the chosen collections that were asked for, whole or reduced, whatever the patterns.
         reduced: Tensors of the selection that were seen as reductions: {name without ``:0``: reduction}.
         unreadable: Patterns of the collections that are refused.
     """
 
     def __init__(self, collections: Collections, parameters: Parameters) -> None:
         self.members: set[str] = set()
+        self.seen_members: set[str] = set()
         self.reduced: dict[str, str] = {}
         self.unreadable: list[Unreadable] = []
         self._known: dict[str, bool] = {}
@@ -67,7 +70,10 @@ class Selection:
         reduction, name = reduction_and_name(tensor)
         is_member = name in (self._bare_members if reduction else self.members)
         is_member = is_member or any(pattern.search(name) for pattern in self._patterns)
-        if not is_member or (self._wanted and not any(pattern.search(name) for pattern in self._wanted)):
+        if not is_member:
+            return False
+        self.seen_members.add(name)
+        if self._wanted and not any(pattern.search(name) for pattern in self._wanted):
             return False
         if any(pattern.search(name) for pattern in self._excluded):
             return False

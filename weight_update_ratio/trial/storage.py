@@ -8,6 +8,8 @@ from __future__ import annotations
 import abc
 from typing import Any, Iterable, NamedTuple
 
+COLLECTIONS_FOLDER = "collections/000000000"
+FOLDERS = ("collections", "index", "events")  # of a trial
 SMALL_FILE = 1 << 25  # 32 MiB, some 350,000 tensors; a larger index or collections file is refused
 
 
@@ -42,6 +44,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name."""
+
+    @abc.abstractmethod
+    def trials_near(self) -> list[str]:
+        """Return the locations of trials above and below this folder, for a message where it is not one."""
 
     @abc.abstractmethod
     def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
