@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,30 @@ class TestIntegers:
             tensors.append(np.array(data.draw(st.lists(values, min_size=3, max_size=3)), dtype))
         before, after = tensors
         assert (close(exact_norm(after, before)), close(exact_norm(after))) == update_norms(before, after)
+
+    @pytest.mark.parametrize("swapped", [False, True])
+    @pytest.mark.parametrize("real", ["float32", "float64"])
+    @pytest.mark.parametrize("whole", ["int64", "uint64"])
+    @settings(max_examples=100, deadline=None)
+    @given(data=st.data())
+    def test_a_whole_number_and_a_float(self, whole: str, real: str, swapped: bool, data: Any) -> None:
+        """Their difference is the true one, beyond 2**53 and near 0."""
+        limits = np.iinfo(whole)
+        integer = data.draw(st.one_of(st.integers(int(limits.min), int(limits.max)), st.integers(0, 2)))
+        near = st.integers(-3, 3).map(lambda steps: float(np.dtype(real).type(integer)) * (1 + steps * 2.0**-52))
+        width = 8 * np.dtype(real).itemsize
+        number = data.draw(st.one_of(near, st.floats(-(2.0**66), 2.0**66, width=width), st.floats(-1, 1, width=width)))
+        tensors = [np.array([integer], whole), np.array([number], real)]
+        before, after = tensors[::-1] if swapped else tensors
+        expected = abs(Fraction(int(integer)) - Fraction(float(tensors[1][0])))
+        assert close(float(expected)) == update_norms(before, after)[0]
+
+    @pytest.mark.parametrize(
+        ("number", "expected"), [(math.inf, math.inf), (-math.inf, math.inf), (math.nan, math.nan)]
+    )
+    def test_a_whole_number_and_what_is_not_finite(self, number: float, expected: float) -> None:
+        """It is infinitely far from it, or not a number."""
+        assert close(expected) == update_norms(np.array([2**60]), np.array([number]))[0]
 
     @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint8", "uint16", "uint32"])
     def test_extremes_do_not_wrap(self, dtype: str) -> None:

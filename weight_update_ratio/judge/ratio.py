@@ -62,12 +62,8 @@ def update_norms(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> t
     before, after = _real(before), _real(after)
     wide = np.float64 in (before.dtype, after.dtype)
     with np.errstate(all="ignore"):
-        if (
-            before.dtype.itemsize == after.dtype.itemsize == 8
-            and before.dtype.kind in "iu"
-            and after.dtype.kind in "iu"
-        ):
-            return _norm(lambda: _integer_differences(before, after), False), weight_norm(after)
+        if _needs_halves(before.dtype, after.dtype):
+            return _norm(lambda: _exact_differences(before, after), wide), weight_norm(after)
         squared_update = squared_weights = 0.0
         buffer = np.empty(min(after.size, BLOCK))
         for start in range(0, after.size, BLOCK):
@@ -166,10 +162,26 @@ def _differences(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> I
         yield after[start : start + BLOCK].astype(np.float64) - before[start : start + BLOCK]
 
 
-def _integer_differences(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield differences of 64-bit integers, which float64 does not hold: high and low halves apart are exact."""
+def _needs_halves(*dtypes: np.dtype[Any]) -> bool:
+    """Return whether a difference is of 64-bit integers, and of what is as large: float64 does not hold them."""
+    return any(dtype.kind in "iu" and dtype.itemsize == 8 for dtype in dtypes) and all(
+        dtype.itemsize == 8 or dtype == np.float32 for dtype in dtypes
+    )
+
+
+def _exact_differences(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield differences of 64-bit integers, or of one and a float: high and low halves apart are exact."""
     for start in range(0, after.size, BLOCK):
-        old, new = before[start : start + BLOCK], after[start : start + BLOCK]
-        high = (new >> 32).astype(np.float64) - (old >> 32).astype(np.float64)
-        low = (new & 0xFFFFFFFF).astype(np.float64) - (old & 0xFFFFFFFF).astype(np.float64)
-        yield high * 2.0**32 + low
+        old_high, old_low = _halves(before[start : start + BLOCK])
+        new_high, new_low = _halves(after[start : start + BLOCK])
+        yield (new_high - old_high) * 2.0**32 + (new_low - old_low)
+
+
+def _halves(block: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return (high, low) as float64, block = high * 2**32 + low exactly, of one sign; low is 0 beside infinity."""
+    if block.dtype.kind == "f":
+        high = np.trunc(block.astype(np.float64) / 2.0**32)
+        return high, np.where(np.isfinite(high), block - high * 2.0**32, 0.0)
+    high, low = (block >> 32).astype(np.float64), (block & 0xFFFFFFFF).astype(np.float64)
+    differ = (high < 0) & (low > 0)
+    return high + differ, low - differ * 2.0**32
