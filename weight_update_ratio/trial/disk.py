@@ -90,16 +90,13 @@ class DiskStorage(Storage):
         """Return the paths of trials above and below this folder."""
         path = os.path.expanduser(self.location)
         found = _trials_above(path)
-        folders = [path]
-        for _ in range(FOLDERS_BELOW):
-            if found or not folders:
-                break
-            folder = folders.pop(0)
+        folders = [] if found else [path]
+        for folder in folders:  # which grows
             if _is_trial(folder):
                 found.append(folder)
-            with contextlib.suppress(OSError):
-                inner = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
-                folders += inner
+            elif len(folders) < FOLDERS_BELOW:
+                with contextlib.suppress(OSError):
+                    folders += sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
         return found
 
     def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
