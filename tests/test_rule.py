@@ -9,6 +9,8 @@ import math
 import random
 import re
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -431,3 +433,25 @@ def test_collections_written_by_several_workers_are_joined(write_trial: Any) -> 
     rule = WeightUpdateRatio(str(trial.path))
     rule.invoke_at_step(1)
     assert 4 == rule.report["Datapoints"]
+
+
+class TestAFolderThatIsNotATrial:
+    def test_what_it_waits_for_is_said_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """It goes on waiting, for a job may be about to write there; the trial below is named."""
+        shutil.copytree(RECORDED["pytorch_healthy"], tmp_path / "job" / "debug-output")
+        made: list[WeightUpdateRatio] = []
+        path = f" {tmp_path / 'job'}\n"
+        thread = threading.Thread(target=lambda: made.append(WeightUpdateRatio(path)), daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        assert thread.is_alive()
+        shutil.copytree(RECORDED["pytorch_healthy"], tmp_path / "job", dirs_exist_ok=True)
+        thread.join(30)
+        assert ["TRAIN"] == [check_trial(rule.base_trial.path).mode for rule in made]
+        said = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
+        below = str(tmp_path / "job" / "debug-output")
+        where = f"the folder {str(tmp_path / 'job')!r} is not a trial, but {below!r} is"
+        assert [f"waiting, for {where}; Pass {below!r}."] == said

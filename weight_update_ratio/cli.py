@@ -120,7 +120,7 @@ def check(
     quiet: bool,
     **parameters: Any,
 ) -> int:
-    """Judge the recorded trial folder TRIAL: a path, or an S3 URI such as s3://my-bucket/my-job/debug-output.
+    """Judge the recorded trial folder TRIAL: a path, or an S3 URI such as s3://bucket/job/trial.
 
     Exit code: 0 everything was compared and nothing fired; 1 the rule fired; 2 it could not be judged. With --follow,
     Ctrl-C prints what was found so far.

@@ -60,6 +60,76 @@ class TestNothingCompared:
         assert "saved were tensors of no collection" in str(report.problem)
 
 
+NAMES = "'TinyNet_bn1.weight', 'TinyNet_conv1.weight', 'TinyNet_fc1.weight', 'TinyNet_fc2.weight'"
+
+
+class TestWhatMatchesNothing:
+    @pytest.mark.parametrize(
+        ("parameters", "rows", "said"),
+        [
+            ({"tensor_regex": "conv,convv"}, 19, "matches tensor_regex 'convv'; "),
+            ({"tensor_regex": "xx,conv,zz"}, 19, "matches tensor_regex 'xx', 'zz'; "),
+            ({"exclude_regex": "bias"}, 76, "matches exclude_regex 'bias'; "),
+            ({"exclude_regex": "fc,bias"}, 38, "matches exclude_regex 'bias'; "),
+        ],
+    )
+    def test_a_pattern(self, parameters: Any, rows: int, said: str) -> None:
+        """What matches is judged; the names that are there are listed, and the exit code is 2."""
+        report = check_trial(RECORDED["pytorch_healthy"], **parameters)
+        assert (rows, 2, False) == (len(report), report.exit_code, report.complete)
+        assert f"no saved tensor of 'weights' {said}the collections' tensors are {NAMES}" == str(report.problem)
+
+    def test_a_pattern_where_the_rule_fires(self) -> None:
+        """The exit code is that of firing, and the problem is said."""
+        report = check_trial(RECORDED["pytorch_frozen"], tensor_regex="conv,nowhere")
+        assert (1, 19) == (report.exit_code, report.counts["violations"])
+        assert "matches tensor_regex 'nowhere'" in str(report.problem)
+
+    def test_a_single_pattern_that_is_a_glob(self) -> None:
+        """The message says what a regular expression is."""
+        report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="Tiny*weight")
+        hint = "it is a regular expression, and as such 'Tiny*weight' is written 'Tiny.*weight'"
+        assert f"matches tensor_regex 'Tiny*weight'; {hint}; the collections" in str(report.problem)
+        assert 2 == report.exit_code
+
+    @pytest.mark.parametrize("names", ["weights,nowhere", "nowhere,weights", "weights,losses,metrics"])
+    def test_a_collection(self, names: str) -> None:
+        """What the others hold is judged; the collections that were saved are listed, and the exit code is 2."""
+        report = check_trial(RECORDED["pytorch_healthy"], collection_names=names)
+        missing = "metrics" if "metrics" in names else "nowhere"
+        assert f"no tensor of the collection '{missing}' was saved; saved were " in str(report.problem)
+        assert "'weights'" in str(report.problem)
+        assert (2, True) == (report.exit_code, len(report) >= 76)
+
+    def test_all_is_excluded(self) -> None:
+        """The message says what left them out."""
+        report = check_trial(RECORDED["pytorch_healthy"], exclude_regex="Tiny")
+        assert f"exclude_regex leaves out every saved tensor of 'weights': {NAMES}" == str(report.problem)
+        assert 2 == report.exit_code
+
+    def test_a_pattern_of_reduced_tensors(self) -> None:
+        """They are there, though not to compare: the message is that of reductions."""
+        problem = check_trial(RECORDED["pytorch_reductions_only"], tensor_regex="conv").problem
+        assert "nothing can be compared: 'TinyNet_conv1.weight' of 'weights' was saved only as" in str(problem)
+
+    def test_the_rule_says_it_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        """As an error, when the trial has ended; it judges what matches, and fires as without."""
+        from smdebug.exceptions import NoMoreData
+        from smdebug.rules import invoke_rule
+
+        from weight_update_ratio import WeightUpdateRatio
+
+        rule = WeightUpdateRatio(str(RECORDED["pytorch_healthy"]), tensor_regex="conv,nowhere", exclude_regex="None")
+        with pytest.raises(NoMoreData):
+            invoke_rule(rule)
+        with pytest.raises(NoMoreData):
+            invoke_rule(rule)
+        errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert 1 == len(errors)
+        assert "matches tensor_regex 'nowhere'; the collections' tensors are" in errors[0]
+        assert 19 == rule.report["Datapoints"]
+
+
 class TestNoTrial:
     def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
         """The error names the folder."""

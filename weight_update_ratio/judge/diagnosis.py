@@ -109,13 +109,14 @@ def unmatched_choice(folder: TrialFolder) -> TrialError | None:
                 "Name by collection_names only collections that the hook saves.",
             )
     for option, patterns in (("tensor_regex", parameters.tensor_regex), ("exclude_regex", parameters.exclude_regex)):
-        for pattern in patterns:
-            if not any(re.search(pattern, name) for name in selection.seen_members):
-                return TrialError(
-                    f"no saved tensor of {_listed(parameters.collection_names)} matches {option} "
-                    f"{pattern!r}{glob_hint(pattern)}; the collections' tensors are {names}",
-                    f"Give {option} patterns that are found in the names of the weights.",
-                )
+        idle = [pattern for pattern in patterns if not any(re.search(pattern, name) for name in selection.seen_members)]
+        if idle:
+            hint = next((hint for hint in map(glob_hint, idle) if hint), "")
+            return TrialError(
+                f"no saved tensor of {_listed(parameters.collection_names)} matches {option} {_listed(idle)}{hint}; "
+                f"the collections' tensors are {names}",
+                f"Give {option} patterns that are found in the names of the weights.",
+            )
     return None
 
 
