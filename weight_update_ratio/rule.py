@@ -94,7 +94,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._history = History(self.base_trial.path, self._parameters)
         self._judge: Judge | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
-        self._asked: set[int] = set()  # smdebug asks for every global step, and passes over some
+        self._asked: list[range] = []  # by smdebug, which passes over some steps
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
         self._logged: set[str] = set()
         self._report_failed = False
@@ -110,7 +110,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             NoMoreData: The job has ended before this step.
             InsufficientInformationForRuleInvocation: The job has ended, and nothing of its trial can be compared.
         """
-        self._asked.add(step)
+        first = self._asked.pop().start if self._asked and self._asked[-1].stop == step else step
+        self._asked.append(range(first, step + 1))
         try:
             super().invoke(step)
         except NoMoreData:
@@ -145,8 +146,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             return False
         if self._judge is None or mode != self._history.mode:
             self._begin(mode)
-        steps = [*self._waiting, step]
-        self._waiting = []
+        steps, self._waiting = [*self._waiting, step], []
         fired = [self._judge_step(waited) for waited in steps]
         return any(fired)
 
@@ -239,7 +239,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         """
         late = []
         if self._judge is not None:
-            steps = [step for step in self._folder.steps if step in self._fired or step in self._asked]
+            steps = [step for step in self._folder.steps if any(step in some for some in (self._fired, *self._asked))]
             again = self._judge.judge_again(steps)
             self._history = self._judge.history
             late = [step for step, judged in again.items() if judged.violations and not self._fired.get(step)]

@@ -170,6 +170,17 @@ class TestSignals:
         assert ["history.csv"] == os.listdir(tmp_path)
         assert "before" == file.read_text()
 
+    def test_a_pattern_that_takes_for_ever(self, tmp_path: Path) -> None:
+        """A user's own pattern is searched as it is, and Ctrl-C ends it."""
+        trial = write_whole_trial(tmp_path / "trial", {"a" * 60 + "!": lambda step: np.ones(3)}, steps=2).path
+        process = self.start("check", trial, "--tensor-regex", "(a+)+$")
+        time.sleep(2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=3)
+        assert (2, "") == (process.returncode, output)
+        assert errors.startswith("Error: interrupted before the trial was judged\n\n")
+
     def test_a_job_that_is_followed(self, large: Path, tmp_path: Path) -> None:
         """SIGTERM ends that too, and nothing is printed."""
         process = self.start("check", tmp_path / "none", "--follow")
