@@ -134,11 +134,14 @@ class TestNames:
             ("(ab)*", ""),
             (r"\w*", ""),
             ("*", ".*"),
+            ("**/weight", ".*/weight"),
+            ("conv[*]", ""),
+            ("*.(", ""),
         ],
     )
     def test_a_glob_gets_a_hint(self, glob: str, written: str) -> None:
         """It says what a regular expression writes in its place; what may be meant as one gets none."""
-        hint = f"; it is a regular expression, and as such {glob!r} is written {written!r}" if written else ""
+        hint = f"; patterns are regular expressions, in which {glob!r} is written {written!r}" if written else ""
         assert hint == glob_hint(glob)
 
     def test_in_a_rule_configurations_form(self) -> None:

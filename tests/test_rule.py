@@ -454,4 +454,4 @@ class TestAFolderThatIsNotATrial:
         said = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
         below = str(tmp_path / "job" / "debug-output")
         where = f"the folder {str(tmp_path / 'job')!r} is not a trial, but {below!r} is"
-        assert [f"waiting, for {where}; Pass {below!r}."] == said
+        assert [f"waiting for the trial: {where}; Pass {below!r}."] == said

@@ -1,7 +1,7 @@
 """The process of the command, which ``weight-update-ratio`` and ``python -m weight_update_ratio`` start.
 
 Exit code 1 means that the rule fired, but Python ends with 1 for whatever goes wrong. So all that may go wrong, the
-imports too, happens within ``main``, which knows of closed streams, of signals and of a lack of memory.
+imports too, happens within ``main``, which handles closed streams, signals and a lack of memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Stream(io.FileIO):
-    """The file of stdout or stderr. A reader that went away changes nothing; stdout raises any other error once.
+    """The file of stdout or stderr. A closed pipe is ignored. Any other error on stdout is raised once.
 
     Python writes what is left in a buffer when it ends. Where that fails, it changes the exit code to 120.
     """
@@ -37,7 +37,7 @@ class Stream(io.FileIO):
 def open_streams() -> None:
     """Replace stdout and stderr by ones that may fail; where a caller closed one, or stdin, it is the null device.
 
-    Without that the next file that is opened would get its number, and what others write to it.
+    Otherwise the next file that is opened would get the closed stream's number and its output.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:

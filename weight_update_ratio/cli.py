@@ -19,6 +19,7 @@ from .render.terminal import (
     print_error,
     print_text,
     require,
+    require_folder,
     require_memory,
     save_text,
     writing,
@@ -131,20 +132,23 @@ def check(
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.progress import optional_bar
+    from .render.wording import incomplete
 
     if follow and dask is not None:
-        raise CommandError("'--follow' and '--dask' exclude each other", "Follow a job without workers.")
+        raise CommandError("'--follow' and '--dask' exclude each other", "Leave one of them out.")
     if timeout is not None and not follow:
         raise CommandError("'--timeout' needs '--follow'", "Add --follow, or leave --timeout out.")
     if history is not None and not history.endswith(HISTORY_ENDINGS):
         raise CommandError(
             f"'--history' must end in {', '.join(HISTORY_ENDINGS)} (got {history!r})",
-            "The ending says which format is written.",
+            f"Name a file that ends in {', '.join(HISTORY_ENDINGS)}.",
         )
     if history is not None and history.endswith(".parquet"):
         require("pyarrow", "--history", "parquet")
     if html is not None:
         require("bokeh", "--html", "report")
+    for path in (output, history, html):
+        require_folder(path)
     try:
         with _dask_executor(dask) as executor, optional_bar(quiet) as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
@@ -167,7 +171,9 @@ def check(
             report.to_tensorboard(tensorboard)
     _print_report(report, style, output, quiet)
     if report.problem is not None:
-        print_error(report.problem, known=style == "text" and output is None and not quiet and not report.fired)
+        print_error(report.problem)
+    elif report.exit_code == 2 and (quiet or output is not None):
+        print_error(incomplete(report.history))
     return report.exit_code
 
 
@@ -184,11 +190,11 @@ def _unjudged_report(trial: str, parameters: dict[str, Any], problem: TrialError
 
 def _print_report(report: Report, style: str, output: str | None, quiet: bool) -> None:
     if output is not None:
-        save_text(_rendered(report, style, color=False), output)
+        save_text(_rendered(report, style, to_stdout=False), output)
         if style == "text" and not quiet:
             note_ending(output)
     elif not quiet:
-        print_text(_rendered(report, style, color=sys.stdout.isatty()), end="\n" if style == "json" else "")
+        print_text(_rendered(report, style, to_stdout=True), end="\n" if style == "json" else "")
     if style == "github":
         from .render.github import SUMMARY, append_summary
 
@@ -220,10 +226,10 @@ def print_rule_source(output: str | None) -> None:
 @click.option(
     "--report-dir",
     metavar="DIR",
-    help="Folder there for the rule's report; the service uploads /opt/ml/processing/output/rule.",
+    help="The evaluator's folder for the rule's report; the service uploads /opt/ml/processing/output/rule.",
 )
 @click.option(
-    "--stop-training", metavar="PREFIX", help="Stop the training job whose name begins so when the rule fires."
+    "--stop-training", metavar="PREFIX", help="Stop the training job whose name begins with PREFIX when the rule fires."
 )
 @click.option("--email", metavar="ADDRESS", help="Send a message there when the rule fires.")
 @click.option("--sms", metavar="NUMBER", help="Send a message to this telephone (+, country's code, digits).")
@@ -243,9 +249,8 @@ def print_rule_configuration(output: str | None, **options: Any) -> None:
             warnings.simplefilter("always")
             configuration = rule_configuration(**options)
     except ValueError as error:
-        raise CommandError(
-            str(error), "'weight-update-ratio rule-config --help' lists what each option takes."
-        ) from None
+        remedy = "'weight-update-ratio rule-config --help' lists what each option takes."
+        raise CommandError(str(error), remedy) from None
     for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
     _print_or_save(json.dumps(configuration, indent=2) + "\n", output)
@@ -258,14 +263,16 @@ def _print_or_save(text: str, output: str | None) -> None:
         save_text(text, output)
 
 
-def _rendered(report: Report, style: str, color: bool) -> str:
+def _rendered(report: Report, style: str, to_stdout: bool) -> str:
+    """Return the report in a format; as text on stdout without the problem, which stderr gets."""
     if style != "text":
         rendered: str = getattr(report, f"to_{style}")()
         return rendered
     from .render.text import render_text
 
+    color = to_stdout and sys.stdout.isatty()
     width = os.get_terminal_size(sys.stdout.fileno()).columns if color else None
-    return render_text(report.history, width, color and "NO_COLOR" not in os.environ)
+    return render_text(report.history, width, color and "NO_COLOR" not in os.environ, problem=not to_stdout)
 
 
 @contextlib.contextmanager
@@ -282,7 +289,7 @@ def _dask_executor(address: str | None) -> Iterator[Executor | None]:
         ) from None
     from .trial.daemon_threads import within
 
-    try:  # Client waits without end for what accepts and says nothing, and takes any bytes for Dask's
+    try:  # Client has no deadline for a server that accepts and says nothing, and takes any bytes for Dask's
         client = within(DASK_SECONDS, lambda: Client(address, timeout=DASK_SECONDS))
     except Exception as error:
         reason = error if isinstance(error, (OSError, TypeError, ValueError)) else "its answer is not Dask's"

@@ -15,6 +15,7 @@ class TrialError(Exception):
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message, remedy)  # both, so that the error survives pickling between processes
         self.remedy = remedy
+        self.__notes__ = [f"\n{remedy}"]  # a traceback shows it, from Python 3.11 on
 
     def __str__(self) -> str:
         return str(self.args[0])

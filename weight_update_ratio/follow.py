@@ -1,8 +1,8 @@
 """A job that is still writing, judged step by step: each step once, when it is complete.
 
-A step is complete when every worker has its index file, when a later step is complete, for then smdebug passes over
-it as well, or when the job has ended. One that comes late is judged when it comes. What a resumed job writes again, and
-what could not be read, is judged again at the end: the report is that of a check afterwards.
+A step is complete when every worker has written its index file, when a later step is complete (smdebug then passes over
+it too), or when the job has ended. A step that comes later is judged then. What a resumed job writes again, and what
+could not be read, is judged again at the end: the report is that of a check afterwards.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def follow_trial(
 
     Args:
         trial: Path of the trial folder, which need not be there yet, or an smdebug Trial.
-        num_steps: As for ``check_trial``, like all that follow.
+        num_steps: As for ``check_trial``, and so are the next eight.
         large_threshold: A ratio above it is a violation.
         small_threshold: A ratio below it is a violation.
         epsilon: Added to the norm of the weights, in their unit; > 0.
@@ -63,7 +63,7 @@ def follow_trial(
 
     Returns:
         The report, whose ``problem`` says so where the job was not followed to its end: no new step came for
-        ``timeout`` seconds, or the user interrupted with Ctrl-C. What was found stands in it.
+        ``timeout`` seconds, or the user interrupted with Ctrl-C. It holds what was found until then.
 
     Raises:
         ValueError: A parameter is not valid.
@@ -73,8 +73,9 @@ def follow_trial(
         num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
     )
     first, end = step_range(start_step, end_step)
-    if not timeout > 0 or not poll > 0:
-        raise ValueError(f"'timeout' and 'poll' must be numbers > 0 (got {timeout!r} and {poll!r})")
+    for name, seconds in (("timeout", timeout), ("poll", poll)):
+        if isinstance(seconds, (str, bytes)) or not seconds > 0:
+            raise ValueError(f"'{name}' must be a number of seconds > 0 (got {seconds!r})")
     history = History(trial_location(trial), parameters)
     with _noted_interrupt() as interrupted:
         wait = _Wait(timeout, poll, interrupted)

@@ -98,7 +98,9 @@ def parse_report_dir(report_dir: Any) -> str:
         return ""
     path = os.fspath(report_dir) if isinstance(report_dir, (str, os.PathLike)) else b""
     if not isinstance(path, str) or "://" in path or "\0" in path:
-        raise ValueError(f"'report_dir' must be the path of a folder on this machine (got {report_dir!r})")
+        raise ValueError(
+            f"'report_dir' must be the path of a folder on the machine where the rule runs (got {report_dir!r})"
+        )
     return path.strip()
 
 
@@ -162,12 +164,16 @@ def glob_hint(pattern: str) -> str:
     """Return what to write in place of a pattern that looks like a shell's, or an empty string.
 
     >>> glob_hint("*.weight")
-    "; it is a regular expression, and as such '*.weight' is written '.*[.]weight'"
+    "; patterns are regular expressions, in which '*.weight' is written '.*[.]weight'"
     >>> glob_hint("conv.*weight")
     ''
     """
-    star = r"(^|(?<!\\)[^.)\]\\])\*"  # after anything but what a regular expression repeats
+    star = r"(^|(?<!\\)[^.)\]\\\[])\*+"  # after anything but what a regular expression repeats
     if not re.search(star, pattern):
         return ""
     written = re.sub(star, r"\1.*", re.sub(r"\\?\.(?!\*)", "[.]", pattern))
-    return f"; it is a regular expression, and as such {pattern!r} is written {written!r}"
+    try:
+        re.compile(written)
+    except re.error:
+        return ""
+    return f"; patterns are regular expressions, in which {pattern!r} is written {written!r}"

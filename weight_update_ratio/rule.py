@@ -59,6 +59,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     Raises:
         ValueError: A parameter is not valid.
+        TrialError: There is nothing at the path that is given as ``base_trial``, or it has another form.
 
     Attributes:
         report: The framework's dictionary: RuleTriggered (steps that fired), Violations and Datapoints (comparisons),
@@ -141,14 +142,13 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             return self._fired[step]
         self._look_for(step)
         mode = judged_mode(self._folder, self._folder.ended)
+        self._waiting.append(step)
         if mode is None:
-            self._waiting.append(step)
             return False
         if self._judge is None or mode != self._history.mode:
             self._begin(mode)
-        steps, self._waiting = [*self._waiting, step], []
-        fired = [self._judge_step(waited) for waited in steps]
-        return any(fired)
+        steps, self._waiting = self._waiting, []
+        return max(list(map(self._judge_step, steps)))  # all are judged
 
     def comparisons(self) -> pandas.DataFrame:
         """Return the history so far: a row a comparison, with tensor, worker, mode, steps, norms, ratio and verdict."""
@@ -237,15 +237,14 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         Returns:
             The steps that fire now: a live job wrote them late or again, or they could not be read before.
         """
-        late = []
-        if self._judge is not None:
-            steps = [step for step in self._folder.steps if any(step in some for some in (self._fired, *self._asked))]
-            again = self._judge.judge_again(steps)
-            self._history = self._judge.history
-            late = [step for step, judged in again.items() if judged.violations and not self._fired.get(step)]
-            for step in late:
-                self._fired[step] = True
-                self.logger.warning(firing_line(self.rule_name, again[step]))
+        judge = self._judge or Judge(self._folder, self._history)
+        steps = [step for step in self._folder.steps if any(step in some for some in (self._fired, *self._asked))]
+        again = judge.judge_again(steps)
+        self._history = judge.history
+        late = [step for step, judged in again.items() if judged.violations and not self._fired.get(step)]
+        for step in late:
+            self._fired[step] = True
+            self.logger.warning(firing_line(self.rule_name, again[step]))
         for step in self._folder.steps:  # smdebug passes over steps that lack a worker's index file
             self._history.add_unreadable(self._folder.saved(step).unreadable)
         end_trial(self._history, self._folder)
@@ -294,7 +293,7 @@ def _open_trial(path: str, parameters: Parameters) -> Any:
     """Return smdebug's Trial of a folder that is there; it waits for the collections, and this says so once."""
     missing = missing_trial(TrialFolder(open_storage(path), parameters))
     if missing is not None:
-        get_logger().warning(f"waiting, for {missing}; {missing.remedy}")
+        get_logger().warning(f"waiting for the trial: {missing}; {missing.remedy}")
     from smdebug.trials import create_trial
 
     return create_trial(path)

@@ -615,7 +615,7 @@ class TestCollections:
         shutil.rmtree(trial / "events")
         result = invoke_command("check", str(trial))
         assert 2 == result.exit_code
-        assert "has no saved steps" in result.stdout
+        assert "has no saved steps" in result.stderr
         assert "bfloat16" in result.stderr
 
     def test_events_alone(self, trial: Path) -> None:
@@ -657,7 +657,7 @@ class TestNothingToJudge:
         ("spoil", "message"),
         [
             (lose_event_files, UNREAD.format("does not exist")),
-            (lose_steps, "has no saved steps: it holds collections, and no index files"),
+            (lose_steps, "has no saved steps: it holds collections, but no index files"),
             (corrupt_weights, UNREAD.format("is corrupt: the checksum of its content does not hold")),
         ],
         ids=["no event files", "collections and end-of-job file alone", "all weights unreadable"],

@@ -88,7 +88,7 @@ class TestWhatMatchesNothing:
     def test_a_single_pattern_that_is_a_glob(self) -> None:
         """The message says what a regular expression is."""
         report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="Tiny*weight")
-        hint = "it is a regular expression, and as such 'Tiny*weight' is written 'Tiny.*weight'"
+        hint = "patterns are regular expressions, in which 'Tiny*weight' is written 'Tiny.*weight'"
         assert f"matches tensor_regex 'Tiny*weight'; {hint}; the collections" in str(report.problem)
         assert 2 == report.exit_code
 
@@ -104,7 +104,8 @@ class TestWhatMatchesNothing:
     def test_all_is_excluded(self) -> None:
         """The message says what left them out."""
         report = check_trial(RECORDED["pytorch_healthy"], exclude_regex="Tiny")
-        assert f"exclude_regex leaves out every saved tensor of 'weights': {NAMES}" == str(report.problem)
+        what = "exclude_regex leaves out every saved tensor of 'weights' that tensor_regex chooses"
+        assert f"{what}; the collections' tensors are {NAMES}" == str(report.problem)
         assert 2 == report.exit_code
 
     def test_a_pattern_of_reduced_tensors(self) -> None:

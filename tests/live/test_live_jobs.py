@@ -410,11 +410,12 @@ class TestTheEndOfPatience:
         live.end()
         assert 1 == follow(live).exit_code == check_trial(live.path).exit_code
 
-    @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1}, {"poll": 0}, {"timeout": float("nan")}])
-    def test_times(self, live: TrialWriter, options: Any) -> None:
+    @pytest.mark.parametrize("name", ["timeout", "poll"])
+    @pytest.mark.parametrize("value", [0, -1, float("nan"), "5"])
+    def test_times(self, live: TrialWriter, name: str, value: Any) -> None:
         """Both are seconds."""
-        with pytest.raises(ValueError, match="'timeout' and 'poll' must be numbers > 0"):
-            follow(live, **options)
+        with pytest.raises(ValueError, match=rf"^'{name}' must be a number of seconds > 0 \(got "):
+            follow(live, **{name: value})
 
     def test_the_command(self, live: TrialWriter) -> None:
         """What was found is printed, and why it ended."""
@@ -423,7 +424,7 @@ class TestTheEndOfPatience:
         result = invoke_command("check", str(live.path), "--follow", "--timeout", "0.1")
         assert result.exit_code == 2
         assert "4 comparisons" in result.stdout
-        assert "the job wrote no new step for 0.1 s" in result.stdout
+        assert "Error: the job wrote no new step for 0.1 s" in result.stderr
 
     def test_an_ended_trial(self) -> None:
         """It is judged at once."""

@@ -192,7 +192,7 @@ class TestRuleConfiguration:
         ("options", "message"),
         [
             ({"region": "eu-central-2"}, r"'region' must be one whose evaluator is known, .* \(got 'eu-central-2'\); "),
-            ({"region": None}, r"'region' must be one whose evaluator is known, .* \(got None\)"),
+            ({"region": None}, r"'region' or 'image_uri' must be given"),
             (
                 {"region": "us-east-1", "image_uri": IMAGE},
                 rf"'region' must be 'eu-west-1', the region of 'image_uri' '{IMAGE}' \(got 'us-east-1'\)",
@@ -303,7 +303,7 @@ class TestCommand:
             (["--region", REGION, "--end-step", "0"], "Error: 'end_step' must be a whole number > 'start_step' 0"),
             (["--region", REGION, "--source", "rule.py"], "Error: 'source' must be an S3 URI"),
             (["--region", REGION, "--num-steps", "0"], "Error: 'num_steps' must be a whole number >= 1"),
-            ([], "Error: 'region' must be one whose"),
+            ([], "Error: 'region' or 'image_uri' must be given"),
         ],
     )
     def test_errors_are_a_message_and_a_remedy(

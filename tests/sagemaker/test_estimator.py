@@ -83,6 +83,16 @@ class TestCustomRule:
             custom_rule(tmp_path / "rule.py", region=REGION, rule_parameters=given, num_steps=4)
         assert os.listdir(tmp_path) == []
 
+    @pytest.mark.parametrize("given", [[1], "large_threshold=5", 3])
+    def test_rule_parameters_of_another_type(self, given: Any) -> None:
+        with pytest.raises(ValueError, match=r"^'rule_parameters' must be a dictionary \(got "):
+            custom_rule(region=REGION, rule_parameters=given)
+
+    @pytest.mark.parametrize("name", ["large_treshold", "output_path"])
+    def test_a_keyword_that_is_not_known(self, name: str) -> None:
+        with pytest.raises(TypeError, match=rf"^custom_rule\(\) got an unexpected keyword argument '{name}'$"):
+            custom_rule(region=REGION, **{name: "5"})
+
     def test_a_keyword_that_is_none_is_not_given(self) -> None:
         rule = custom_rule(SOURCE, region=REGION, rule_parameters={"num_steps": "3"}, num_steps=None)
         assert rule.rule_parameters["num_steps"] == "3"

@@ -328,3 +328,12 @@ class TestIncompleteSteps:
         assert opened(folder).awaits_files(1)  # shorter than its index says
         newest.write_bytes(bytes(1000))
         assert not opened(folder).awaits_files(1)
+
+
+class TestFilesThatVanish:
+    def test_a_step_of_which_nothing_is_left(self, folder: Path) -> None:
+        """A live job may delete old steps; the others are as they were."""
+        live = opened(folder)
+        index_file(folder, 0).unlink()
+        live.refresh(0)
+        assert ([1, 2], []) == (live.steps, live.saved(0).workers)

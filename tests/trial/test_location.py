@@ -14,6 +14,7 @@ from tests.conftest import RECORDED
 from tests.reports import invoke_command
 from tests.s3_server import S3Server
 from weight_update_ratio import TrialError, check_trial, follow_trial
+from weight_update_ratio.trial import disk
 from weight_update_ratio.trial.location import right_form, trial_location
 
 HEALTHY = RECORDED["pytorch_healthy"]
@@ -57,6 +58,7 @@ class TestForms:
             ("file:///data/a%20trial", "/data/a trial"),
             ("file://localhost/data/trial", "/data/trial"),
             ("FILE:/data/trial", "/data/trial"),
+            ("s3:///bucket/job", "s3://bucket/job"),
         ],
     )
     def test_another_form_of_a_path_or_uri(self, written: str, right: str) -> None:
@@ -65,7 +67,12 @@ class TestForms:
         assert expected == refusal(written)
 
     @pytest.mark.parametrize(
-        "written", ["https://example.com/trial", "arn:aws:sagemaker:eu-west-1:123456789012:training-job/my-job"]
+        "written",
+        [
+            "https://example.com/trial",
+            "gs://bucket/job",
+            "arn:aws:sagemaker:eu-west-1:123456789012:training-job/my-job",
+        ],
     )
     def test_a_form_that_names_no_bucket(self, written: str) -> None:
         """The message says which forms there are."""
@@ -154,6 +161,11 @@ class TestFoldersNearATrial:
             f"the folder {str(tmp_path)!r} is not a trial: it has neither 'collections' nor 'index'"
             == refusal(tmp_path)[0]
         )
+
+    def test_not_everything_is_looked_at(self, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A disk may have millions of folders."""
+        monkeypatch.setattr(disk, "FOLDERS_BELOW", 1)
+        assert "neither 'collections' nor 'index'" in refusal(job.parent)[0]
 
     def test_what_cannot_be_listed_is_passed_over(self, job: Path) -> None:
         """A folder without permissions hides nothing else."""

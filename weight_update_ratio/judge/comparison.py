@@ -160,7 +160,7 @@ class Comparer:
         return _Judged(_comparison(saved, reference, update, weight, self._parameters), after, norm)
 
     def _read(self, saved: SavedTensor, like: TensorLayout | None, unreadable: list[Unreadable]) -> _Record | None:
-        """Return a tensor's record, or None and why in ``unreadable``; ``like`` is the layout of another one of it."""
+        """Return a tensor's record, or None and why in ``unreadable``; ``like`` is its layout at another step."""
         try:
             if saved.start == NO_RANGE:
                 raise UnreadableError("names no range of bytes for it")

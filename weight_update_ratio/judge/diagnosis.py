@@ -19,7 +19,7 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
         return None
     unreadable = [entry for entry in folder.unreadable if entry.file.startswith("collections")]
     if unreadable or folder.steps:
-        what = f"'{unreadable[0].file}' {unreadable[0].reason}" if unreadable else "it has steps, and no collections"
+        what = f"'{unreadable[0].file}' {unreadable[0].reason}" if unreadable else "it has steps, but no collections"
         return TrialError(
             f"the trial {where} cannot be judged: {what}",
             "Restore the collections files from the training job's output: they say which tensors are weights.",
@@ -48,7 +48,7 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
     selection = folder.selection
     if not folder.steps:
         return TrialError(
-            f"the trial {folder.storage.location!r} has no saved steps: it holds collections, and no index files",
+            f"the trial {folder.storage.location!r} has no saved steps: it holds collections, but no index files",
             "Look for the hook's error in the training job's log: it cannot save bfloat16, for one.",
         )
     if history.unreadable:
@@ -71,11 +71,12 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
         first_skip = skipped[0]
         return TrialError(
             f"every comparison was skipped; the first: tensor {first_skip.tensor!r}: {first_skip.reason}",
-            "Name a collection whose tensors have elements and keep their shape by collection_names.",
+            "Set collection_names to collections whose tensors have elements and keep their shape.",
         )
     if not history.judged_steps and any(name in selection for name in selection.seen()):
         return TrialError(
-            f"there is nothing to compare: no step of mode {history.mode} is between start_step and end_step",
+            f"there is nothing to compare: no step of mode {history.mode} is between start_step and end_step, while "
+            f"global steps {folder.steps[0]} to {folder.steps[-1]} were saved",
             "Widen start_step and end_step; they are global steps, which count the steps of all modes.",
         )
     if history.tensors:
@@ -87,12 +88,13 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
     found = f"saved were {_listed(folder.saved_collections()) or 'tensors of no collection'}"
     if selection.seen_members:
         return unmatched_choice(folder) or TrialError(
-            f"exclude_regex leaves out every saved tensor of {chosen}: {_listed(sorted(selection.seen_members))}",
+            f"exclude_regex leaves out every saved tensor of {chosen} that tensor_regex chooses; the collections' "
+            f"tensors are {_listed(sorted(selection.seen_members))}",
             "Give exclude_regex patterns that leave some of them.",
         )
     return TrialError(
         f"no tensor of the collection {chosen} was saved; {found}",
-        "Save the weights (the hook's include_collections=['weights']), or name others by collection_names.",
+        "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was saved.",
     )
 
 
@@ -106,7 +108,7 @@ def unmatched_choice(folder: TrialFolder) -> TrialError | None:
             return TrialError(
                 f"no tensor of the collection {collection!r} was saved; "
                 f"saved were {_listed(folder.saved_collections()) or 'tensors of no collection'}",
-                "Name by collection_names only collections that the hook saves.",
+                "Set collection_names to collections that were saved.",
             )
     for option, patterns in (("tensor_regex", parameters.tensor_regex), ("exclude_regex", parameters.exclude_regex)):
         idle = [pattern for pattern in patterns if not any(re.search(pattern, name) for name in selection.seen_members)]

@@ -53,7 +53,7 @@ class History:
         parameters: What is judged, and how.
         mode: The mode that is judged, where it is known.
         problem: Why nothing could be compared, or a job not be followed to its end; else None.
-        skipped_workers: What is said of a worker as a whole; there is no tensor in it.
+        skipped_workers: Entries about a worker as a whole; their tensor is None.
         job_ended: Whether the job wrote its end-of-job file.
         judged_steps: The global steps that hold a selected tensor in that mode.
     """

@@ -31,7 +31,7 @@ class Judge:
         self._comparer = Comparer(folder.storage, folder.parameters)
         self._is_live = live
         self._stamps: dict[str, FileStamp] = {}  # of files when they were first read: the Comparer keeps what it read
-        self._bases: dict[int, int | None] = {}  # of a live job: global step -> what tells what it was judged from
+        self._fingerprints: dict[int, int | None] = {}  # of a live job: by global step
 
     def judge_step(self, global_step: int, end: int = LARGEST_STEP) -> JudgedStep:
         """Return what is found at a saved global step, and add it to the history.
@@ -40,10 +40,10 @@ class Judge:
         """
         self._folder.prefetch(global_step, end, self._mode)
         pairs, unreadable = self.found(global_step)
-        basis = self._basis(pairs, self._stamps) if self._is_live else None
+        fingerprint = self._fingerprint(pairs, self._stamps) if self._is_live else None
         judged = judge_pairs(self._comparer, self.history, pairs, unreadable)
         if pairs or unreadable:
-            self._bases[global_step] = None if judged.unreadable or unreadable else basis
+            self._fingerprints[global_step] = None if judged.unreadable or unreadable else fingerprint
         return judged
 
     def found(self, global_step: int) -> tuple[list[Pair], list[Unreadable]]:
@@ -52,7 +52,7 @@ class Judge:
         return pairs, self._folder.saved(global_step).unreadable
 
     def judge_again(self, steps: list[int]) -> dict[int, JudgedStep]:
-        """Judge anew what changed or came late since a live job's steps were judged, or could not be read then.
+        """Judge again the steps of a live job that changed, came late or could not be read.
 
         The history is then that of a check of these steps.
 
@@ -66,7 +66,7 @@ class Judge:
             return {}
         new: dict[int, JudgedStep] = {}
         changed = {step for step in steps if self._has_changed(step)}
-        if not changed and self._bases.keys() <= set(steps):
+        if not changed and self._fingerprints.keys() <= set(steps):
             return new
         self._stamps = {}
         before = self.history.found_at()
@@ -78,9 +78,9 @@ class Judge:
                 for file in _files(pairs):
                     self._folder.storage.discard(file)
                 self._folder.prefetch(step, step + 1, self._mode)
-                basis = self._basis(pairs, self._stamps)
+                fingerprint = self._fingerprint(pairs, self._stamps)
                 new[step] = judge_pairs(self._comparer, history, pairs, unreadable)
-                self._bases[step] = None if new[step].unreadable or unreadable else basis
+                self._fingerprints[step] = None if new[step].unreadable or unreadable else fingerprint
             else:
                 history.add(pairs, before(step))
         self.history = history
@@ -88,11 +88,11 @@ class Judge:
 
     def _has_changed(self, step: int) -> bool:
         pairs, unreadable = self.found(step)
-        basis = self._bases.get(step, self._basis([], {}))
-        return bool(unreadable) or basis is None or basis != self._basis(pairs, {})
+        fingerprint = self._fingerprints.get(step, self._fingerprint([], {}))
+        return bool(unreadable) or fingerprint is None or fingerprint != self._fingerprint(pairs, {})
 
-    def _basis(self, pairs: list[Pair], known: dict[str, FileStamp]) -> int:
-        """Return a number that differs where other pairs are compared, or one of their files was written again.
+    def _fingerprint(self, pairs: list[Pair], known: dict[str, FileStamp]) -> int:
+        """Return a hash of a step's pairs and of their files' stamps.
 
         ``known`` are stamps that count in place of the present ones; those of new files are added.
         """

@@ -163,7 +163,7 @@ def _differences(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> I
 
 
 def _needs_halves(*dtypes: np.dtype[Any]) -> bool:
-    """Return whether a difference is of 64-bit integers, and of what is as large: float64 does not hold them."""
+    """Return whether float64 cannot hold the operands: one is a 64-bit integer, the other as large, or float32."""
     return any(dtype.kind in "iu" and dtype.itemsize == 8 for dtype in dtypes) and all(
         dtype.itemsize == 8 or dtype == np.float32 for dtype in dtypes
     )
@@ -178,7 +178,7 @@ def _exact_differences(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]
 
 
 def _halves(block: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return (high, low) as float64, block = high * 2**32 + low exactly, of one sign; low is 0 beside infinity."""
+    """Return (high, low) as float64, block = high * 2**32 + low exactly, both of one sign; low is 0 beside infinity."""
     if block.dtype.kind == "f":
         high = np.trunc(block.astype(np.float64) / 2.0**32)
         return high, np.where(np.isfinite(high), block - high * 2.0**32, 0.0)

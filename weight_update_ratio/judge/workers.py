@@ -1,4 +1,4 @@
-"""What is said of a worker as a whole: the numbers that it saved again, and that it stopped before the others."""
+"""Entries about a worker as a whole: the numbers that it saved again, and that it stopped before the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .history import SkippedGroup
 
 
 def skipped_of_workers(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
-    """Return what each worker's saved steps of the judged mode say of the worker; there is no tensor in it."""
+    """Return the entries about each worker as a whole, by its saved steps of the judged mode; their tensor is None."""
     timelines = folder.timelines(mode)
     notes = [_saved_again(timeline) for timeline in timelines]
     return [note for note in [*notes, *_stopped_early(timelines, folder.ended)] if note is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import mmap
 import os
@@ -15,7 +16,7 @@ from .escapes import printable
 
 FILE_REMEDY = "Name a file in a folder that exists and may be written to."
 OTHER_FORMATS = {".json": "--format json", ".xml": "--format junit", ".md": "--format markdown", ".html": "--html FILE"}
-LEAST_MEMORY = 96 << 20  # bytes of address space that NumPy takes; OpenBLAS never ends to ask for what it does not get
+LEAST_MEMORY = 96 << 20  # bytes of address space that NumPy takes; with less, OpenBLAS asks for it again for ever
 
 
 class CommandError(Exception):
@@ -30,10 +31,9 @@ class CommandError(Exception):
         self.remedy = remedy
 
 
-def print_error(error: CommandError | TrialError, known: bool = False) -> None:
-    """Print one message, an empty line and one remedy to stderr; without the message where it is known."""
-    message = "" if known else f"Error: {printable(str(error))}\n"
-    print(f"{message}\n{printable(error.remedy)}", file=sys.stderr, flush=True)
+def print_error(error: CommandError | TrialError) -> None:
+    """Print one message, an empty line and one remedy to stderr."""
+    print(f"Error: {printable(str(error))}\n\n{printable(error.remedy)}", file=sys.stderr, flush=True)
 
 
 def print_text(text: str, end: str) -> None:
@@ -71,6 +71,13 @@ def save_text(text: str, path: str) -> None:
         file.write(text)
 
 
+def require_folder(path: str | None) -> None:
+    """Raise CommandError where a file's folder does not exist, before the trial is judged."""
+    folder = os.path.dirname(os.path.abspath(path or "file"))
+    if not os.path.isdir(folder):
+        raise CommandError(f"{path!r} cannot be written: {os.strerror(errno.ENOENT)}", FILE_REMEDY)
+
+
 def note_ending(path: str) -> None:
     """Say on stderr that a file of text has the ending of another format."""
     ending = os.path.splitext(path)[1].lower()
@@ -88,7 +95,7 @@ def require(package: str, option: str, extra: str) -> None:
 
 
 def require_memory() -> None:
-    """Raise CommandError where NumPy cannot be loaded for want of memory."""
+    """Raise CommandError where there is too little memory to load NumPy."""
     try:
         mmap.mmap(-1, LEAST_MEMORY).close()
     except OSError:

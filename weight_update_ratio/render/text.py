@@ -19,8 +19,11 @@ LEAST_FOLDED = 20  # columns that a name is folded to at least; a terminal too n
 MOST_LINES = 20  # of what was skipped, and of what was unreadable; JSON has them all
 
 
-def render_text(report: History, width: int | None = None, color: bool = False) -> str:
-    """Return the report as text: ``width`` columns at most (160), with colour codes where asked for."""
+def render_text(report: History, width: int | None = None, color: bool = False, problem: bool = True) -> str:
+    """Return the report as text: ``width`` columns at most (160), with colour codes where asked for.
+
+    Without ``problem`` it does not say why nothing was judged, for a reader who gets that as an error.
+    """
     file = io.StringIO()
     console = Console(
         file=file,
@@ -32,7 +35,7 @@ def render_text(report: History, width: int | None = None, color: bool = False) 
         markup=False,
         legacy_windows=False,
     )
-    console.print(_verdict(report), soft_wrap=True)
+    console.print(_verdict(report, problem), soft_wrap=True)
     if report.violations:
         table = _violations(report)
         console.width = max(console.width, _least_width(table))
@@ -46,12 +49,13 @@ def render_text(report: History, width: int | None = None, color: bool = False) 
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def _verdict(report: History) -> Text:
+def _verdict(report: History, problem: bool) -> Text:
     word = verdict_word(report)
     style = {"FIRED": "bold red", "OK": "bold green"}.get(word, "bold yellow")
-    return Text.assemble(
-        (word, style), "  ", (printable(report.trial), "bold"), ": ", printable(verdict_sentence(report))
-    )
+    line = Text.assemble((word, style), "  ", (printable(report.trial), "bold"))
+    if problem or report.problem is None or report.fired:
+        line.append(f": {printable(verdict_sentence(report))}")
+    return line
 
 
 def _violations(report: History) -> Table:

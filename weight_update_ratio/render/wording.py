@@ -10,7 +10,7 @@ from typing import Iterable, NamedTuple
 
 import numpy as np
 
-from ..errors import Unreadable
+from ..errors import TrialError, Unreadable
 from ..judge.comparison import Comparison, JudgedStep
 from ..judge.history import History, SkippedGroup
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
@@ -122,6 +122,15 @@ def verdict_sentence(report: History) -> str:
         )
     lost = counts["unreadable"]
     return sentence + (f"; {lost:,} record{'s' * (lost != 1)} could not be read" if lost else "")
+
+
+def incomplete(report: History) -> TrialError:
+    """Return what to say where something could not be read and nothing fired."""
+    first = next(iter(unreadable_lines(report.unreadable)))
+    return TrialError(
+        f"{verdict_sentence(report)}; the first: {first}",
+        "Restore the trial's files from where the training job wrote them, and check it again.",
+    )
 
 
 def verdict_word(report: History) -> str:

@@ -1,7 +1,8 @@
-"""The rule for an Estimator of the SageMaker Python SDK, version 2; it says what ``rule_configuration`` says."""
+"""The rule for an Estimator of the SageMaker Python SDK, version 2, with the parameters of ``rule_configuration``."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 from typing import Any, Mapping
@@ -32,10 +33,12 @@ def custom_rule(
         sms: As ``rule_configuration``.
         rule_parameters: The rule's parameters, as ``Rule.sagemaker`` takes them for the built-in rule; each may be a
             keyword instead.
-        options: What else ``rule_configuration`` takes, but ``output_path``, which the Estimator sets.
+        options: Other parameters of ``rule_configuration``, except ``output_path``, which the Estimator sets.
 
     Raises:
         ValueError: A value is not valid, or not one that the service takes.
+        TypeError: A keyword is not known.
+        OSError: The source file cannot be written.
         ImportError: The SageMaker Python SDK is not installed, or is not version 2.
     """
     try:
@@ -46,7 +49,12 @@ def custom_rule(
             "custom_rule needs the SageMaker Python SDK, version 2 (pip install 'weight-update-ratio[sagemaker]'); "
             "with version 3 pass the dictionary of rule_configuration to create_training_job"
         ) from error
+    if not isinstance(rule_parameters, (Mapping, type(None))):
+        raise ValueError(f"'rule_parameters' must be a dictionary (got {rule_parameters!r})")
     given = dict(rule_parameters or {})
+    unknown = options.keys() - (inspect.signature(rule_configuration).parameters.keys() - {"output_path"})
+    if unknown:
+        raise TypeError(f"custom_rule() got an unexpected keyword argument {min(unknown)!r}")
     _check_rule_parameters(given, options)
     configuration = rule_configuration(
         "s3://uploaded/by-the-estimator", "s3://of-the-estimator", **{**options, **given}

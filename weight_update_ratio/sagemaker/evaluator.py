@@ -35,17 +35,24 @@ EVALUATOR_ACCOUNTS = {
 def evaluator_image(region: str | None) -> str:
     """Return the URI of the image that runs custom rules in a region.
 
+    Raises:
+        ValueError: The region is not one of ``EVALUATOR_ACCOUNTS``.
+
     >>> evaluator_image("eu-west-1")
     '606966180310.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-debugger-rule-evaluator:latest'
     """
-    account = EVALUATOR_ACCOUNTS.get(region or "")
+    if region is None:
+        raise ValueError(
+            "'region' or 'image_uri' must be given (--region, --image-uri): they tell the evaluator's image"
+        )
+    account = EVALUATOR_ACCOUNTS.get(region)
     if account is None:
         raise ValueError(
             f"'region' must be one whose evaluator is known, such as {_nearest(region, EVALUATOR_ACCOUNTS)} "
             f"(got {region!r}); for another, pass its evaluator's image as 'image_uri' (--image-uri): AWS lists them "
             "as 'image URIs for custom rule evaluators'"
         )
-    suffix = ".cn" if str(region).startswith("cn-") else ""
+    suffix = ".cn" if region.startswith("cn-") else ""
     return f"{account}.dkr.ecr.{region}.amazonaws.com{suffix}/sagemaker-debugger-rule-evaluator:latest"
 
 
@@ -77,4 +84,4 @@ def check_instance_type(instance_type: Any) -> None:
 
 def _nearest(value: Any, known: Collection[str]) -> str:
     """Return the names that are most like a value, or else a few of them."""
-    return ", ".join(difflib.get_close_matches(str(value), known) or list(known)[:3])
+    return ", ".join(difflib.get_close_matches(str(value).lower(), known) or list(known)[:3])

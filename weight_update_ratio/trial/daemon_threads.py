@@ -67,8 +67,8 @@ def within(seconds: float, function: Callable[..., Result], *arguments: Any) -> 
 def awaited(future: Future[Result], seconds: float = math.inf) -> Result:
     """Return a future's result.
 
-    Python goes on with a wait when a signal's handler returns. The handler of ``follow_trial`` returns, and restores
-    the one before: so in the main thread another handler for SIGINT shows that Ctrl-C came.
+    A wait goes on when a signal's handler returns. The handler of ``follow_trial`` notes Ctrl-C and restores the
+    handler before it. So in the main thread a changed handler means that Ctrl-C came.
 
     Raises:
         OSError: It took longer than ``seconds``.

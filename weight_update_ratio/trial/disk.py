@@ -2,8 +2,8 @@
 
 Nothing outside of the folder is opened, whether a name leads there by ``..``, by being absolute or by a symbolic link.
 
-Records are read into memory that is used again. A mapped file would save the copy, and end the process where the file
-shrinks while it is looked at.
+Records are read into memory that is used again. Mapping them would save a copy, but a file that shrinks would end the
+process (SIGBUS).
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ def _is_trial(path: str) -> bool:
 
 
 def _trials_above(path: str) -> list[str]:
-    """Return the trial whose part a path is, if it is one."""
+    """Return a list with the trial that a path is within, or an empty one."""
     above = os.path.abspath(path)
     for _ in range(3):
         above = os.path.dirname(above)

@@ -227,10 +227,7 @@ class TrialFolder:
         return next(whole, given_up)
 
     def awaits_files(self, global_step: int) -> bool:
-        """Return whether a live job may be about to write files of a step, or be in the midst of one.
-
-        It is not where the files of its newest step are whole.
-        """
+        """Return whether a live job may still write files of a step; False once its newest step's files are whole."""
         newest = self.steps[-1] if self.steps else -1
         if self.ended or self._is_whole(global_step):
             return False

@@ -12,10 +12,10 @@ from .disk import DiskStorage
 from .s3 import S3Storage
 from .storage import Storage
 
-_OTHER_FORM = re.compile(r"(?:s3[an]?|arn|https?|file):", re.IGNORECASE)
+_OTHER_FORM = re.compile(r"(?:s3[an]?|arn|file):|s3:///|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # What is written in place of an S3 URI, with the bucket and the key.
 _OTHER_FORMS = (
-    r"s3[an]?:/{0,2}(?P<bucket>[^/]+)/?(?P<key>.*)",
+    r"s3[an]?:/{0,3}(?P<bucket>[^/]+)/?(?P<key>.*)",
     r"arn:aws[a-z-]*:s3:::(?P<bucket>[^/]+)/?(?P<key>.*)",
     r"https?://[^/]*console\.[^/]*/s3/(?:buckets|object)/(?P<bucket>[^/?]+)(?:[^#]*[?&]prefix=(?P<key>[^&#]*))?.*",
     r"https?://s3[.-][^/]*amazonaws\.com[^/]*/(?P<bucket>[^/?]+)/?(?P<key>[^?]*).*",
@@ -34,7 +34,8 @@ def trial_location(trial: Any) -> str:
     if not isinstance(location, str):
         raise ValueError(f"'trial' must be a path, an S3 URI or smdebug's Trial (got {trial!r})")
     location = location.strip()
-    if not location.startswith("s3://") and _OTHER_FORM.match(location) and not os.path.exists(location):
+    is_uri = location.startswith("s3://") and not location.startswith("s3:///")
+    if not is_uri and _OTHER_FORM.match(location) and not os.path.exists(location):
         right = right_form(location)
         raise TrialError(
             f"the trial {location!r} is neither a path nor an S3 URI",

@@ -5,7 +5,7 @@ deadline; it ends with the server's answer, or when that pauses for ``READ_SECON
 again: it knows no deadline, and hands bodies over unread.
 
 An object takes at most ``ATTEMPTS * (2 * REQUEST_SECONDS + bytes / LEAST_RATE)`` and the pauses between attempts
-(7.5 s): ten minutes for a small one. A page of a LIST takes half of that.
+(7.5 s): three and a half minutes for a small one. A page of a LIST takes half of that.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PAGE_KEYS = 1000  # of a LIST; S3 gives no more
 ATTEMPTS = 5  # of a request with its body
 RETRY_SECONDS = 0.5  # before the second attempt; twice as long before each further one
 CONNECT_SECONDS = 10
-READ_SECONDS = 30  # without a byte
-REQUEST_SECONDS = 60  # until a response's head is there, or a page of a LIST; a body has as long, and its bytes' time
+READ_SECONDS = 20  # without a byte
+REQUEST_SECONDS = 20  # for a response's head and for a LIST's page; a body gets them and its size / LEAST_RATE
 LEAST_RATE = 32 << 10  # bytes a second of a body: sixteen requests at once on a line of 4 Mbit/s
 PASSING_STATUS = (429, 500, 502, 503, 504)
 
@@ -160,7 +160,7 @@ def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
 
     missing = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)
     if isinstance(error, (*missing, exceptions.CredentialRetrievalError, exceptions.ProfileNotFound)):
-        remedy = "Give AWS credentials, by AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role."
+        remedy = "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role."
         return str(error), remedy
     if isinstance(error, exceptions.ClientError):
         code = _s3_error_code(error)

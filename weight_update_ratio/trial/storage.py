@@ -70,7 +70,7 @@ class Storage(abc.ABC):
         """
 
     def recycle(self, record: memoryview) -> None:  # noqa: B027  (where memory is not used again, it does nothing)
-        """Take back bytes that ``span`` gave and that nobody needs any more; their memory may be used again."""
+        """Take back bytes that ``span`` gave; nobody may look at them any more, for their memory is used again."""
 
     @abc.abstractmethod
     def prefetch_small(self, names: Iterable[str]) -> None:
