@@ -435,8 +435,21 @@ def test_collections_written_by_several_workers_are_joined(write_trial: Any) -> 
     assert 4 == rule.report["Datapoints"]
 
 
+class TestWhatMatchesNothing:
+    def test_it_is_said_once(self, log: Any) -> None:
+        """As an error, when the trial has ended; the rule judges what matches, and fires as without."""
+        rule = WeightUpdateRatio(str(RECORDED["pytorch_healthy"]), tensor_regex="conv,nowhere")
+        for _ in range(2):
+            with pytest.raises(NoMoreData):
+                invoke_rule(rule)
+        errors = [record.getMessage() for record in log if record.levelno == logging.ERROR]
+        assert 1 == len(errors)
+        assert "matches tensor_regex 'nowhere'; the collections' tensors are" in errors[0]
+        assert 19 == rule.report["Datapoints"]
+
+
 class TestAFolderThatIsNotATrial:
-    def test_what_it_waits_for_is_said_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_what_it_waits_for_is_said_once(self, tmp_path: Path, log: Any) -> None:
         """It goes on waiting, for a job may be about to write there; the trial below is named."""
         shutil.copytree(RECORDED["pytorch_healthy"], tmp_path / "job" / "debug-output")
         made: list[WeightUpdateRatio] = []
@@ -444,14 +457,14 @@ class TestAFolderThatIsNotATrial:
         thread = threading.Thread(target=lambda: made.append(WeightUpdateRatio(path)), daemon=True)
         thread.start()
         deadline = time.monotonic() + 30
-        while not caplog.records and time.monotonic() < deadline:
+        while not log and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.5)
         assert thread.is_alive()
         shutil.copytree(RECORDED["pytorch_healthy"], tmp_path / "job", dirs_exist_ok=True)
         thread.join(30)
         assert ["TRAIN"] == [check_trial(rule.base_trial.path).mode for rule in made]
-        said = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
+        said = [record.getMessage() for record in log if "waiting" in record.getMessage()]
         below = str(tmp_path / "job" / "debug-output")
         where = f"the folder {str(tmp_path / 'job')!r} is not a trial, but {below!r} is"
         assert [f"waiting for the trial: {where}; Pass {below!r}."] == said

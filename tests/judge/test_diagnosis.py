@@ -113,23 +113,6 @@ class TestWhatMatchesNothing:
         problem = check_trial(RECORDED["pytorch_reductions_only"], tensor_regex="conv").problem
         assert "nothing can be compared: 'TinyNet_conv1.weight' of 'weights' was saved only as" in str(problem)
 
-    def test_the_rule_says_it_once(self, caplog: pytest.LogCaptureFixture) -> None:
-        """As an error, when the trial has ended; it judges what matches, and fires as without."""
-        from smdebug.exceptions import NoMoreData
-        from smdebug.rules import invoke_rule
-
-        from weight_update_ratio import WeightUpdateRatio
-
-        rule = WeightUpdateRatio(str(RECORDED["pytorch_healthy"]), tensor_regex="conv,nowhere", exclude_regex="None")
-        with pytest.raises(NoMoreData):
-            invoke_rule(rule)
-        with pytest.raises(NoMoreData):
-            invoke_rule(rule)
-        errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-        assert 1 == len(errors)
-        assert "matches tensor_regex 'nowhere'; the collections' tensors are" in errors[0]
-        assert 19 == rule.report["Datapoints"]
-
 
 class TestNoTrial:
     def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
