@@ -44,7 +44,8 @@ def follow_trial(
 ) -> Report:
     """Return the report of a job that is followed to its end, to ``end_step``, or until it seems dead.
 
-    Its rows are those of ``check_trial`` afterwards. While only EVAL or PREDICT steps are known, nothing is judged.
+    It is that of ``check_trial`` afterwards; with ``end_step``, that of a check when that step was complete. While only
+    EVAL or PREDICT steps are known, nothing is judged.
 
     Args:
         trial: Path of the trial folder, which need not be there yet, or an smdebug Trial.
@@ -92,7 +93,8 @@ def follow_trial(
                     if progress is not None:
                         progress(done, len(folder.steps))
             if not interrupted():
-                folder.refresh(0)
+                if judge.is_live:
+                    _look_once_more(folder, poll)
                 judge.judge_again(folder.steps_between(first, end))
                 history = judge.history
     if interrupted():
@@ -100,7 +102,7 @@ def follow_trial(
             "interrupted before the job ended",
             "What was judged is in the report; follow the job again for the rest.",
         )
-    elif wait.timed_out:
+    elif wait.timed_out and not folder.ended:
         history.problem = TrialError(
             f"the job wrote no new step for {timeout:g} s, and no end-of-job file",
             "See whether the training job still runs; --timeout waits longer.",
@@ -219,10 +221,13 @@ def _await_trial(
     location: str, parameters: Parameters, kept: tuple[int | None, int | None] | None, wait: _Wait
 ) -> TrialFolder:
     """Return the folder once the collections of all its workers are there; what is there when the time is up."""
+    folder: TrialFolder | None = None
     while True:
-        folder: TrialFolder | None = None
         try:
-            folder = TrialFolder(open_storage(location), parameters, kept)
+            if folder is None:
+                folder = TrialFolder(open_storage(location), parameters, kept)
+            else:
+                folder.refresh()
             missing = missing_trial(folder)
         except TrialError as error:
             missing = error
@@ -232,6 +237,17 @@ def _await_trial(
                 return folder
         elif missing is not None and (_stays_missing(location, folder) or not wait(0)):
             raise missing
+
+
+def _look_once_more(folder: TrialFolder, poll: float) -> None:
+    """Look at the whole trial for the last time; where the job has ended, workers may write their last step after that.
+
+    smdebug waits as well (SMDEBUG_TRAINING_END_DELAY_REFRESH, a second).
+    """
+    if folder.ended:
+        time.sleep(poll)
+        folder.ended = False
+    folder.refresh(0)
 
 
 def _stays_missing(location: str, folder: TrialFolder | None) -> bool:

@@ -15,7 +15,6 @@ from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreD
 from smdebug.rules.rule import Rule
 
 from .errors import Unreadable
-from .files import whole_file
 from .judge.comparison import JudgedStep
 from .judge.diagnosis import missing_trial, nothing_compared
 from .judge.history import History
@@ -23,7 +22,7 @@ from .judge.loop import Judge, end_trial
 from .judge.mode import TRAIN, judged_mode
 from .judge.references import step_pairs
 from .parameters import Parameters, parse_parameters, parse_report_dir
-from .render.json import render_json
+from .render.report_file import ReportFile
 from .render.wording import firing_line
 from .sagemaker.actions import ActionText, idle_actions, parse_actions
 from .trial.folder import POLL_SECONDS, TrialFolder
@@ -32,7 +31,6 @@ from .trial.location import open_storage, trial_location
 if TYPE_CHECKING:
     import pandas
 
-REPORT_FILE = "WeightUpdateRatio.json"
 EVENT_FILE_LOOKS = 60  # for an event file that a live job is yet to write; smdebug looks for as long, every 2 seconds
 
 
@@ -84,7 +82,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
         )
         actions = parse_actions(action_str, action_json)
-        self._report_dir = parse_report_dir(report_dir)
+        folder = parse_report_dir(report_dir)
         if isinstance(base_trial, (str, os.PathLike)):
             base_trial = _open_trial(trial_location(base_trial), self._parameters)
         # By keyword: smdebug <= 1.0.4 has these in another order.
@@ -93,12 +91,12 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             self.logger.warning(warning)
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
         self._history = History(self.base_trial.path, self._parameters)
+        self._report_file = ReportFile(folder, self.logger.error)
         self._judge: Judge | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
         self._asked: list[range] = []  # by smdebug, which passes over some steps
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
         self._logged: set[str] = set()
-        self._report_failed = False
         self._listed = time.monotonic()
         self.report["RuleParameters"] = "\n".join(f"{k}:{v}" for k, v in self._parameters.as_dict().items())
         self._update_report()
@@ -190,7 +188,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
                 return
             found.add(pairs, JudgedStep([], [], self._folder.saved(step).unreadable))
         end_trial(found, self._folder)
-        self._write_report(found)
+        self._report_file.write(found, at_once=True)
         self._history, self._judge = found, None  # asked again, it raises again
         self._raise_insufficient(found)
 
@@ -202,18 +200,25 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _judge_step(self, step: int) -> bool:
         self._await_event_files(step)
         assert self._judge is not None  # noqa: S101  (a mode is known)
+        if not self._folder.ended and not self._folder.workers_at(step):
+            return False  # it may come yet
+        self._history.problem = None
         judged = self._judge.judge_step(step)
         self._log_errors([*judged.unreadable, *self._folder.saved(step).unreadable])
         fired = self._fired[step] = bool(judged.violations)
         if fired:
             self.logger.warning(firing_line(self.rule_name, judged))
         self._update_report()
-        if self._folder.ended and self._folder.step_after(step) is None:
+        steps = self._folder.steps
+        all_judged = len(self._fired) >= len(steps) and self._fired.keys() >= set(steps)
+        if self._folder.ended and (all_judged or self._folder.step_after(step) is None):
             fired = bool(self._finish()) or fired
-            if not len(self._history) and self._fired.keys() >= set(self._folder.steps):
+            if not len(self._history) and all_judged:
                 self._raise_insufficient(self._history)
         elif fired:
-            self._write_report(self._history)
+            self._report_file.write(self._history)
+        else:
+            self._report_file.note(self._history)
         return fired
 
     def _log_errors(self, unreadable: Iterable[Unreadable]) -> None:
@@ -245,27 +250,14 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         for step in late:
             self._fired[step] = True
             self.logger.warning(firing_line(self.rule_name, again[step]))
-        for step in self._folder.steps:  # smdebug passes over steps that lack a worker's index file
+        # smdebug passes over steps that lack a worker's index file.
+        for step in self._folder.steps_between(steps[0], steps[-1] + 1) if steps else ():
             self._history.add_unreadable(self._folder.saved(step).unreadable)
         end_trial(self._history, self._folder)
         self._log_errors(self._history.unreadable)
         self._update_report()
-        self._write_report(self._history)
+        self._report_file.write(self._history, at_once=True)
         return late
-
-    def _write_report(self, history: History) -> None:
-        """Write the report whole or not at all; a disk that refuses it must not stop the judging."""
-        if not self._report_dir:
-            return
-        path = os.path.join(self._report_dir, REPORT_FILE)
-        try:
-            os.makedirs(self._report_dir, exist_ok=True)
-            with whole_file(path) as file:
-                file.write(render_json(history))
-        except OSError as error:
-            if not self._report_failed:  # a disk stays full for many steps
-                self.logger.error(f"the report {path!r} cannot be written: {error.strerror}")
-            self._report_failed = True
 
     def _await_event_files(self, step: int) -> None:
         """Wait for event files that a live job's index names and that are not there yet, while that may help."""

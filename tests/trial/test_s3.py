@@ -235,7 +235,7 @@ class TestRefusals:
         [
             ("s3://trials/nothing/here", {}, "is not a trial: it has neither 'collections' nor 'index'"),
             ("s3://no-such-bucket/x", {}, "there is no bucket 'no-such-bucket'"),
-            ("s3:///x", {}, "'' is not a bucket's name"),
+            ("s3://", {}, "'' is not a bucket's name"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect to the endpoint URL"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "nonsense"}, "Invalid endpoint: nonsense"),
             ("s3://trials/x", {"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
@@ -261,7 +261,7 @@ class TestRefusals:
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
         with pytest.raises(TrialError, match="Unable to locate credentials") as caught:
             check_trial("s3://trials/x")
-        assert caught.value.remedy.startswith("Give AWS credentials")
+        assert caught.value.remedy.startswith("Set AWS_PROFILE")
 
 
 class TestStorage:
@@ -321,7 +321,7 @@ class TestStorage:
         ("location", "environment", "message"),
         [
             ("s3://no-such-bucket/x", {}, "there is no bucket 'no-such-bucket'"),
-            ("s3:///x", {}, "'' is not a bucket's name"),
+            ("s3://", {}, "'' is not a bucket's name"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect to the endpoint URL"),
             ("s3://trials/x", {"AWS_ENDPOINT_URL": "nonsense"}, "Invalid endpoint: nonsense"),
         ],

@@ -18,6 +18,7 @@ from .ratio import OK, ratio_verdict, update_norms, update_ratio, weight_norm
 from .references import Pair
 
 THREADED_BYTES = 8 << 20  # a step of fewer is done before threads would have begun
+BYTES_AT_ONCE = 512 << 20  # of records that are compared at the same time; of one larger pair, its own
 KEPT_BYTES = 256 << 20  # of a step's elements; those of a larger step are read again at the next one
 
 UNCERTAIN = "has no certain reference: the index file of a step before it is lost or broken"
@@ -188,8 +189,9 @@ def _unreadable(saved: SavedTensor, reason: str) -> Unreadable:
 
 def _in_threads(judge: Callable[[Pair], _Judged], pairs: list[Pair], size: int) -> Iterable[_Judged]:
     """Return what ``judge`` gives for each pair, by several threads where a step is large: ``size`` in bytes."""
-    cores = os.cpu_count() or 1
-    if cores == 1 or len(pairs) == 1 or size < THREADED_BYTES:
+    largest = max((pair.saved.length for pair in pairs), default=0)
+    threads = min(os.cpu_count() or 1, len(pairs), BYTES_AT_ONCE // (2 * largest or 1))  # each holds two records
+    if threads < 2 or size < THREADED_BYTES:
         return map(judge, pairs)
     outcomes = [_Judged()] * len(pairs)
 
@@ -197,16 +199,16 @@ def _in_threads(judge: Callable[[Pair], _Judged], pairs: list[Pair], size: int) 
         for position in share:
             outcomes[position] = judge(pairs[position])
 
-    threads = DaemonThreads(cores)
-    for done in [threads.submit(judge_share, share) for share in _shares(pairs, cores)]:
+    pool = DaemonThreads(threads)
+    for done in [pool.submit(judge_share, share) for share in _shares(pairs, threads)]:
         awaited(done)
     return outcomes
 
 
-def _shares(pairs: list[Pair], cores: int) -> list[list[int]]:
+def _shares(pairs: list[Pair], threads: int) -> list[list[int]]:
     """Return positions in ``pairs`` for each thread, of about as many bytes: the largest first, to the idlest."""
-    shares: list[list[int]] = [[] for _ in range(cores)]
-    loads = [0] * cores
+    shares: list[list[int]] = [[] for _ in range(threads)]
+    loads = [0] * threads
     for position in sorted(range(len(pairs)), key=lambda position: -pairs[position].saved.length):
         idlest = loads.index(min(loads))
         shares[idlest].append(position)

@@ -51,11 +51,12 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
             f"the trial {folder.storage.location!r} has no saved steps: it holds collections, but no index files",
             "Look for the hook's error in the training job's log: it cannot save bfloat16, for one.",
         )
-    if history.unreadable:
-        first = history.unreadable[0]
+    unreadable = [entry for entry in history.unreadable if entry.global_step >= 0]  # of steps, not of the folder
+    if unreadable:
+        first = unreadable[0]
         tensor = f" of tensor {first.tensor!r}" if first.tensor else ""
         return TrialError(
-            f"nothing could be read to compare; the first of {len(history.unreadable)}: "
+            f"nothing could be read to compare; the first of {len(unreadable)}: "
             f"the record{tensor} at global step {first.global_step} in '{first.file}' {first.reason}",
             "Restore the trial's files from where the training job wrote them, and check it again.",
         )
@@ -75,8 +76,8 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
         )
     if not history.judged_steps and any(name in selection for name in selection.seen()):
         return TrialError(
-            f"there is nothing to compare: no step of mode {history.mode} is between start_step and end_step, while "
-            f"global steps {folder.steps[0]} to {folder.steps[-1]} were saved",
+            f"there is nothing to compare: no step of mode {history.mode} that holds a chosen tensor is between "
+            f"start_step and end_step, while global steps {folder.steps[0]} to {folder.steps[-1]} were saved",
             "Widen start_step and end_step; they are global steps, which count the steps of all modes.",
         )
     if history.tensors:

@@ -22,6 +22,7 @@ class Judge:
 
     Attributes:
         history: What was found so far.
+        is_live: Whether the job goes on, so that what a step was judged from is noted.
     """
 
     def __init__(self, folder: TrialFolder, history: History, live: bool = False) -> None:
@@ -29,7 +30,9 @@ class Judge:
         self._folder = folder
         self._mode = history.mode or TRAIN
         self._comparer = Comparer(folder.storage, folder.parameters)
-        self._is_live = live
+        self.is_live = live
+        self._last_judged = -1
+        self._is_in_order = True  # so that the rows are
         self._stamps: dict[str, FileStamp] = {}  # of files when they were first read: the Comparer keeps what it read
         self._fingerprints: dict[int, int | None] = {}  # of a live job: by global step
 
@@ -38,9 +41,11 @@ class Judge:
 
         Steps after it and before ``end`` are fetched ahead of their turn, where that takes time.
         """
+        self._is_in_order = self._is_in_order and global_step > self._last_judged
+        self._last_judged = global_step
         self._folder.prefetch(global_step, end, self._mode)
         pairs, unreadable = self.found(global_step)
-        fingerprint = self._fingerprint(pairs, self._stamps) if self._is_live else None
+        fingerprint = self._fingerprint(pairs, self._stamps) if self.is_live else None
         judged = judge_pairs(self._comparer, self.history, pairs, unreadable)
         if pairs or unreadable:
             self._fingerprints[global_step] = None if judged.unreadable or unreadable else fingerprint
@@ -62,11 +67,11 @@ class Judge:
         Returns:
             What is found at those steps that were judged anew.
         """
-        if not self._is_live:
+        if not self.is_live:
             return {}
         new: dict[int, JudgedStep] = {}
         changed = {step for step in steps if self._has_changed(step)}
-        if not changed and self._fingerprints.keys() <= set(steps):
+        if not changed and self._is_in_order and self._fingerprints.keys() <= set(steps):
             return new
         self._stamps = {}
         before = self.history.found_at()

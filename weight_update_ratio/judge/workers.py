@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from ..trial.folder import TrialFolder
 from ..trial.timeline import Timeline, WorkerStep
 from .history import SkippedGroup
@@ -26,22 +28,22 @@ def _saved_again(timeline: Timeline) -> SkippedGroup | None:
 
 def _stopped_early(timelines: list[Timeline], ended: bool) -> list[SkippedGroup]:
     """Return the workers that have missed a step by their own interval, or two where the job goes on."""
-    saved = [steps for steps in (_last_two(timeline) for timeline in timelines) if steps]
+    saved = [steps for steps in (_last_steps(timeline) for timeline in timelines) if steps]
     last = max((steps[-1] for steps in saved), key=lambda step: step.global_step, default=None)
     notes = []
     for steps in saved:
         own = steps[-1]
-        interval = own.global_step - steps[0].global_step or 1
-        if last is not None and own.global_step + interval * (1 if ended else 2) <= last.global_step:
+        interval = max([1, *(later.step - earlier.step for earlier, later in zip(steps, steps[1:]))])
+        if last is not None and own.step + interval * (1 if ended else 2) <= last.step:
             reason = f"stopped early: its last step is {own.step}, that of the others {last.step}"
             notes.append(SkippedGroup(None, own.worker, reason, own.step, last.step, 1))
     return notes
 
 
-def _last_two(timeline: Timeline) -> list[WorkerStep]:
-    """Return the last two steps, or the last one, that hold a selected tensor, in their order."""
+def _last_steps(timeline: Timeline, most: int = 10) -> list[WorkerStep]:
+    """Return the last few steps that hold a selected tensor, in their order: they show the worker's save interval."""
     holding = (step for step in reversed(timeline.steps) if step.records)
-    return [step for step, _ in zip(holding, range(2))][::-1]
+    return list(itertools.islice(holding, most))[::-1]
 
 
 def _step_ranges(numbers: list[int]) -> str:

@@ -13,6 +13,7 @@ Source: smdebug 1.0.34, ``core/locations.py``, ``core/index_reader.py``.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from typing import Iterable, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
@@ -52,7 +53,6 @@ class TrialFolder:
         steps: The known global steps, ascending.
         changes: How many looks found something new.
         ended: Whether the job had ended when the steps were last listed, so that no more will come.
-        modes: The modes of which a step is known.
         broken: {worker: global steps whose index file is lost or broken, ascending}.
     """
 
@@ -67,7 +67,6 @@ class TrialFolder:
         self.steps: list[int] = []
         self.changes = 0
         self.ended = False
-        self.modes: set[str] = set()
         self.broken: dict[str, list[int]] = {}
         self._collections_seen: tuple[list[str], dict[str, FileStamp]] | None = None
         self._saved: dict[int, SavedStep] = {}
@@ -86,7 +85,8 @@ class TrialFolder:
             return
         ended = self.storage.exists(END_OF_JOB)  # asked before listing: what comes before the end is listed too
         from_step = 0 if ended or not self.steps else min([from_step, *self.steps[-LATE_STEPS:]])
-        if self._refresh_collections():
+        if self._refresh_collections() or (self._listing.is_rewritten and not from_step):
+            self._forget_selection()
             from_step = 0
         changed = self._listing.look(from_step, ended)
         self._read_index(changed)
@@ -96,7 +96,7 @@ class TrialFolder:
             self._put_in_order(min(changed))
 
     def _refresh_collections(self) -> bool:
-        """Read the collections where they changed; return whether what is selected may have."""
+        """Read the collections where their files changed; return whether they did."""
         names = [name for name in self.storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
         seen = names, self.storage.stamps(names)
         if seen == self._collections_seen:
@@ -105,12 +105,14 @@ class TrialFolder:
         for name in names:
             self.storage.discard(name)
         before, self.collections = self.collections, read_collections(self.storage, names)
-        if before == self.collections:
-            return False
+        self.changes += before != self.collections
+        return before != self.collections
+
+    def _forget_selection(self) -> None:
+        """Select anew, which needs all index files again: only the selected tensors of each were kept."""
         self.selection = Selection(self.collections, self.parameters)
         self._payloads.clear()
-        self._listing.forget()  # of what is known only the selected tensors were kept
-        return True
+        self._listing.forget()
 
     def _put_in_order(self, first: int) -> None:
         """Put the steps from ``first`` on, of which some are new or changed, in the order of global steps."""
@@ -170,11 +172,19 @@ class TrialFolder:
         return records
 
     def _append(self, step: WorkerStep) -> None:
-        self.modes.add(step.mode)
         if step.mode != GLOBAL:
             self._timelines.setdefault((step.worker, step.mode), Timeline()).append(step)
         everything = self._timelines.setdefault((step.worker, GLOBAL), Timeline())
         everything.append(step._replace(mode=GLOBAL, step=step.global_step))
+
+    @property
+    def modes(self) -> set[str]:
+        """The modes of which a step is known."""
+        saved: Counter[str] = Counter()
+        for (_, mode), timeline in self._timelines.items():
+            saved[mode] += len(timeline.steps)
+        saved[GLOBAL] -= sum(count for mode, count in saved.items() if mode != GLOBAL)  # its timelines hold every step
+        return set(+saved)
 
     def timelines(self, mode: str) -> list[Timeline]:
         """Return the timeline of each worker that saved in a mode; every saved step is one of the mode GLOBAL."""

@@ -51,7 +51,7 @@ class Selection:
             patterns += given[:MOST_PATTERNS]
             if len(given) > MOST_PATTERNS:
                 self._refuse(f"has {len(given)} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
-        self._bare_members = {without_output_number(name) for name in self.members}
+        self._bare_members = {without_output_number(name): name for name in self.members}
         self._patterns = [re.compile(pattern) for pattern in patterns if self._is_sound(pattern)]
         self._wanted = [re.compile(pattern) for pattern in parameters.tensor_regex]
         self._excluded = [re.compile(pattern) for pattern in parameters.exclude_regex]
@@ -68,7 +68,8 @@ class Selection:
 
     def _decide(self, tensor: str) -> bool:
         reduction, name = reduction_and_name(tensor)
-        is_member = name in (self._bare_members if reduction else self.members)
+        name = self._bare_members.get(name, name) if reduction else name
+        is_member = name in self.members
         is_member = is_member or any(pattern.search(name) for pattern in self._patterns)
         if not is_member:
             return False

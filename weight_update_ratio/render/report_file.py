@@ -1,0 +1,58 @@
+"""The rule's report as a file, which the service uploads when the evaluator ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from typing import Any, Callable
+
+from ..files import whole_file
+from ..judge.history import History
+from .json import render_json
+
+REPORT_FILE = "WeightUpdateRatio.json"
+MOST_OF_THE_TIME = 0.1  # that writing may take, but for the last report
+
+
+class ReportFile:
+    """Writes reports to ``WeightUpdateRatio.json`` in a folder, each whole or not at all; in none for "".
+
+    A disk that refuses it does not stop the judging: that is logged once, for a disk stays full for many steps.
+    """
+
+    def __init__(self, folder: str, log_error: Callable[[str], Any]) -> None:
+        self._folder = folder
+        self._log_error = log_error
+        self._failed = False
+        self._pending: History | None = None
+        self._next = 0.0
+        if folder:
+            atexit.register(self.close)
+
+    def write(self, history: History, at_once: bool = False) -> None:
+        """Write a report, or where the last one took long leave that to a later one or to ``close``."""
+        self._pending = history
+        if at_once or time.monotonic() >= self._next:
+            self.close()
+
+    def note(self, history: History) -> None:
+        """Note a report that ``close`` writes where no later one is written: an evaluator may end before the trial."""
+        self._pending = history
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if not self._folder or self._pending is None:
+            return
+        path = os.path.join(self._folder, REPORT_FILE)
+        history, self._pending = self._pending, None
+        began = time.monotonic()
+        try:
+            os.makedirs(self._folder, exist_ok=True)
+            with whole_file(path) as file:
+                file.write(render_json(history))
+        except OSError as error:
+            if not self._failed:
+                self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
+            self._failed = True
+        self._next = time.monotonic() + (time.monotonic() - began) / MOST_OF_THE_TIME
