@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import logging
@@ -9,6 +10,8 @@ import math
 import random
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,6 +26,7 @@ from smdebug.trials import create_trial
 from tests.conftest import (
     FROZEN_LAYER,
     RECORDED,
+    REPOSITORY,
     assert_same_comparisons,
     change_json,
     event_file,
@@ -33,6 +37,7 @@ from tests.conftest import (
     recorded_truth,
 )
 from weight_update_ratio import TrialError, WeightUpdateRatio, check_trial
+from weight_update_ratio.render.json import render_json
 from weight_update_ratio.sagemaker.actions import parse_actions
 
 JUDGED = sorted(set(RECORDED) - {"pytorch_reductions_only", "xgboost"})
@@ -433,6 +438,91 @@ def test_collections_written_by_several_workers_are_joined(write_trial: Any) -> 
     rule = WeightUpdateRatio(str(trial.path))
     rule.invoke_at_step(1)
     assert 4 == rule.report["Datapoints"]
+
+
+class TestTheReportFile:
+    def report_of(self, rule: WeightUpdateRatio, folder: Path) -> dict[str, Any]:
+        rule._report_file.close()  # as at the end of the process
+        report: dict[str, Any] = json.loads((folder / "WeightUpdateRatio.json").read_text())
+        return report
+
+    @pytest.mark.parametrize("order", [(5, 4, 3, 2, 1, 0, 5), (5, 3, 1, 0, 2, 4, 4, 3), (0, 1, 2, 3, 4, 5)])
+    def test_in_any_order(self, write_trial: Any, tmp_path: Path, order: tuple[int, ...]) -> None:
+        """Once all steps are judged it is that of a check; the last step, which holds no rows, may come first."""
+        modes = ["TRAIN"] * 5 + ["EVAL"]
+        trial = write_trial({"w": random_walk()}, steps=6, modes=modes).path
+        rule = WeightUpdateRatio(create_trial(str(trial)), report_dir=str(tmp_path / "out"))
+        for step in order:
+            rule.invoke_at_step(step)
+        found, expected = self.report_of(rule, tmp_path / "out"), json.loads(check_trial(trial).to_json())
+        for report in (found, expected):
+            report.pop("violations")
+        assert expected == found
+        assert (4, None) == (rule.report["Datapoints"], rule._history.problem)
+
+    @pytest.mark.parametrize("options", [{"start_step": 4}, {"end_step": 5}, {"start_step": 2, "end_step": 6}])
+    def test_a_range_of_steps(self, write_trial: Any, tmp_path: Path, options: dict[str, int]) -> None:
+        """It is that of a check of these steps, whatever is missing before them."""
+        trial = write_trial({"w": random_walk()}, steps=8).path
+        index_file(trial, 1).unlink()
+        event_file(trial, 1).unlink()
+        rule = WeightUpdateRatio(create_trial(str(trial)), report_dir=str(tmp_path / "out"))
+        with contextlib.suppress(NoMoreData):
+            invoke_rule(rule, **options)
+        found, expected = self.report_of(rule, tmp_path / "out"), json.loads(check_trial(trial, **options).to_json())
+        assert expected["counts"] == found["counts"]
+        assert expected["complete"] == found["complete"]
+
+    def test_broken_index_files_before_the_first_step(self, write_trial: Any, tmp_path: Path) -> None:
+        """They concern no step that is judged."""
+        trial = write_trial({"w": random_walk()}, steps=8).path
+        opened = create_trial(str(trial))
+        index_file(trial, 1).unlink()
+        rule = WeightUpdateRatio(opened, report_dir=str(tmp_path / "out"))
+        with pytest.raises(NoMoreData):
+            invoke_rule(rule, start_step=4)
+        found, expected = self.report_of(rule, tmp_path / "out"), json.loads(check_trial(trial, start_step=4).to_json())
+        assert (expected["counts"], True) == (found["counts"], found["complete"])
+
+    def test_the_end_of_the_process(self, tmp_path: Path) -> None:
+        """A rule of some steps, none of which fires, leaves its report as well."""
+        program = (
+            "import sys; from smdebug.rules import invoke_rule; from smdebug.trials import create_trial; "
+            "from weight_update_ratio import WeightUpdateRatio; "
+            "invoke_rule(WeightUpdateRatio(create_trial(sys.argv[1]), report_dir=sys.argv[2]), end_step=5)"
+        )
+        command = [sys.executable, "-c", program, RECORDED["pytorch_healthy"], tmp_path / "out"]
+        subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY, timeout=60)
+        report = json.loads((tmp_path / "out" / "WeightUpdateRatio.json").read_text())
+        assert (False, 16) == (report["fired"], report["counts"]["comparisons"])
+
+    def test_a_slow_disk(self, write_trial: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Reports of firing steps take a tenth of the time at most; the last one is written."""
+        trial = write_trial({"w": random_walk()}, steps=30).path
+        written: list[int] = []
+
+        def slow(history: Any) -> str:
+            time.sleep(0.05)
+            written.append(len(history))
+            return render_json(history)
+
+        monkeypatch.setattr("weight_update_ratio.render.report_file.render_json", slow)
+        rule = WeightUpdateRatio(create_trial(str(trial)), large_threshold=1e-6, report_dir=str(tmp_path / "out"))
+        for step in range(30):
+            rule.invoke_at_step(step)
+        assert len(written) < 5
+        assert 29 == written[-1]
+
+
+class TestStepsThatAreNotThereYet:
+    def test_are_judged_when_they_come(self, write_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A live job may be asked for a step too early: that says nothing."""
+        monkeypatch.setattr("weight_update_ratio.rule.POLL_SECONDS", 0.0)
+        trial = write_trial({"w": lambda step: np.ones(3) * (1 + step / 100)}, steps=2, ended=False)
+        rule = WeightUpdateRatio(create_trial(str(trial.path)))
+        assert [False] * 3 == [rule.invoke_at_step(step) for step in (0, 1, 2)]
+        trial.save(2, {"w": np.ones(3) * 1.01})
+        assert (True, True) == (rule.invoke_at_step(2), check_trial(trial.path).fired)
 
 
 class TestWhatMatchesNothing:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.conftest import exact_norm, random_walk
+from weight_update_ratio import check_trial
 from weight_update_ratio.judge import comparison
 from weight_update_ratio.judge.comparison import Comparer, Comparison, Skipped
 from weight_update_ratio.judge.references import step_pairs
 from weight_update_ratio.parameters import Parameters, parse_parameters
+from weight_update_ratio.trial.daemon_threads import DaemonThreads
 from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.folder import TrialFolder
 from weight_update_ratio.trial.timeline import NO_RANGE
@@ -126,3 +129,26 @@ class TestSteps:
         for step in folder.steps:
             pairs = step_pairs(folder, "TRAIN", step)
             assert comparer.compare(pairs) == Comparer(folder.storage, folder.parameters).compare(pairs)
+
+
+class TestThreads:
+    @pytest.mark.parametrize(("at_once", "threads"), [(1 << 40, 3), (4 * 700, 2), (1, 1)])
+    def test_records_that_are_compared_at_once_are_bounded(
+        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, at_once: int, threads: int
+    ) -> None:
+        """Each thread holds two records; a pair that is larger than the bound is compared alone."""
+        trial = write_trial({name: random_walk((10, 15), seed=seed) for seed, name in enumerate("abcdefg")}, steps=4)
+        alone = list(check_trial(trial.path))
+        pools: list[int] = []
+
+        class Noted(DaemonThreads):
+            def __init__(self, size: int) -> None:
+                pools.append(size)
+                super().__init__(size)
+
+        monkeypatch.setattr(comparison, "DaemonThreads", Noted)
+        monkeypatch.setattr(comparison, "THREADED_BYTES", 0)
+        monkeypatch.setattr(comparison, "BYTES_AT_ONCE", at_once)
+        monkeypatch.setattr(os, "cpu_count", lambda: 3)
+        assert alone == list(check_trial(trial.path))
+        assert pools == ([] if threads == 1 else [threads] * 4)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import RECORDED, index_file
+from tests.conftest import RECORDED, change_json, index_file, random_walk
 from weight_update_ratio import TrialError, check_trial
 
 
@@ -112,6 +112,38 @@ class TestWhatMatchesNothing:
         """They are there, though not to compare: the message is that of reductions."""
         problem = check_trial(RECORDED["pytorch_reductions_only"], tensor_regex="conv").problem
         assert "nothing can be compared: 'TinyNet_conv1.weight' of 'weights' was saved only as" in str(problem)
+
+    def test_tensors_whose_reductions_lack_the_output_number(self, write_trial: Any) -> None:
+        """A pattern of the tensor's own name matches them."""
+        weights = {"smdebug/reductions/mean/d/k": random_walk((1,)), "e/k:0": random_walk()}
+        trial = write_trial(weights, steps=3, collections={"weights": ["d/k:0", "e/k:0"]}).path
+        for options, rows in (({}, 2), ({"tensor_regex": "d/k:0,e/k"}, 2), ({"exclude_regex": "d/k:0"}, 2)):
+            report = check_trial(trial, **options)
+            assert (rows, None) == (len(report), report.problem)
+        assert "saved only as" in str(check_trial(trial, tensor_regex="d/k:0$").problem)
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"tensor_regex": "nope"}, "no saved tensor of 'weights' matches tensor_regex 'nope'"),
+            ({"collection_names": "nope"}, "no tensor of the collection 'nope' was saved"),
+            ({"exclude_regex": "."}, "exclude_regex leaves out every saved tensor"),
+            (
+                {"start_step": 100},
+                "no step of mode TRAIN that holds a chosen tensor is between start_step and end_step",
+            ),
+        ],
+    )
+    def test_absent_workers_hide_no_other_cause(self, write_trial: Any, options: Any, said: str) -> None:
+        """They are listed as unreadable, and are not why nothing is compared."""
+        trial = write_trial({"w": random_walk()}, steps=3).path
+        change_json(
+            trial / "collections" / "000000000" / "worker_0_collections.json",
+            lambda content: content["_meta"].update(num_workers=4),
+        )
+        report = check_trial(trial, **options)
+        assert said in str(report.problem)
+        assert (2, 1) == (report.exit_code, len(report.unreadable))
 
 
 class TestNoTrial:

@@ -94,6 +94,25 @@ class TestStoppedWorkers:
         """A worker that has saved its last turn has not stopped."""
         assert [] == self.skipped(self.trial({"u": range(0, 20), "v": range(0, 20, interval)}))
 
+    def test_eval_steps_in_between_do_not_count(self) -> None:
+        """The interval is one of the judged mode's steps."""
+        trial = MemoryTrial(num_workers=2)
+        train = [*range(10), *range(20, 22)]
+        for number, step in enumerate(train):
+            trial.save(step, "a", "TRAIN", number, "u")
+            if number % 3 == 0:
+                trial.save(step, "b", "TRAIN", number, "v")
+        for step in range(10, 20):
+            trial.save(step, "a", "EVAL", step - 10, "u")
+        trial.end()
+        assert [] == self.skipped(trial)
+
+    def test_steps_saved_in_pairs(self) -> None:
+        """The longest of the last intervals counts."""
+        pairs = [step for step in range(12) if step % 5 < 2]
+        assert [] == self.skipped(self.trial({"u": range(14), "v": pairs}))
+        assert 1 == len(self.skipped(self.trial({"u": range(17), "v": pairs})))
+
     def test_a_worker_of_one_step(self) -> None:
         """Its interval is not known."""
         assert ["v: stopped early: its last step is 0, that of the others 3"] == self.skipped(

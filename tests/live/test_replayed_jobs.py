@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import pytest
 
 import weight_update_ratio.follow as follow_module
-from tests.conftest import RECORDED, REPOSITORY, needs_writing, write_whole_trial
-from weight_update_ratio import check_trial, follow_trial
+from tests.conftest import RECORDED, REPOSITORY, TrialWriter, index_file, needs_writing, write_whole_trial
+from weight_update_ratio import Report, check_trial, follow_trial
 
 pytestmark = pytest.mark.slow
 
@@ -172,3 +174,119 @@ def test_the_rule_has_the_rows_of_a_check_afterwards(
         assert fired or not afterwards.fired
     except InsufficientInformationForRuleInvocation:
         assert not len(check_trial(trial))
+
+
+@needs_writing
+class TestOneJobOfAKind:
+    """Each is a list of what the job does while the follower sleeps; the end-of-job file comes last."""
+
+    ONE = np.ones(4)
+
+    @pytest.fixture
+    def job(self, tmp_path: Path) -> TrialWriter:
+        return TrialWriter(tmp_path / "trial").collections({"weights": ["a", "b"]})
+
+    def save(self, job: TrialWriter, step: int, mode: str = "TRAIN", **tensors: Any) -> None:
+        job.save(step, tensors or {"a": self.ONE * (1 + step / 100)}, mode, step)
+
+    def followed(
+        self, monkeypatch: pytest.MonkeyPatch, trial: Path, *deeds: Callable[[], Any], **options: Any
+    ) -> tuple[Report, Report]:
+        """Return the reports of a follower and of a check afterwards."""
+        writes = iter([*deeds, (trial / END).touch])
+        monkeypatch.setattr(follow_module.time, "sleep", lambda seconds: next(writes, lambda: None)())
+        return follow_trial(trial, **options), check_trial(trial, **options)
+
+    def assert_same(self, reports: tuple[Report, Report]) -> None:
+        followed, checked = reports
+        assert checked.to_json() == followed.to_json()
+        assert list(map(repr, checked)) == list(map(repr, followed))
+
+    def test_a_late_step_that_changes_no_other_one(self, job: TrialWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its row comes where it belongs, and the worst step is the earliest."""
+        self.save(job, 2, a=self.ONE)
+        late = [lambda: self.save(job, 5, a=self.ONE), lambda: self.save(job, 4, a=self.ONE)]
+        reports = self.followed(monkeypatch, job.path, *late, num_steps=3)
+        self.assert_same(reports)
+        assert [4, 5] == [row.step for row in reports[0]]
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_a_job_that_begins_anew(self, job: TrialWriter, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+        """In the emptied folder, with other collections and fewer steps; nothing of the old run is left."""
+        for step in range(6):
+            self.save(job, step)
+
+        def restart() -> None:
+            shutil.rmtree(job.path)
+            again = TrialWriter(job.path).collections({"weights": ["a", "b", "c"]})
+            for step in range(3):
+                self.save(again, step, a=self.ONE * step, b=self.ONE)
+            if lost:
+                index_file(job.path, 2).unlink()
+
+        reports = self.followed(monkeypatch, job.path, lambda: None, restart)
+        self.assert_same(reports)
+        assert reports[0].counts["steps"] == (2 if lost else 3)
+
+    def test_a_mode_that_was_overwritten(self, job: TrialWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of the TRAIN steps none is left, so GLOBAL is judged."""
+        for step in range(3):
+            self.save(job, step)
+        again = lambda: [self.save(job, step, "GLOBAL") for step in range(5)]  # noqa: E731
+        reports = self.followed(monkeypatch, job.path, lambda: None, again)
+        self.assert_same(reports)
+        assert ("GLOBAL", 4) == (reports[0].mode, len(reports[0]))
+
+    def test_a_name_that_was_overwritten(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A pattern that matched only it matches nothing in the end."""
+        job = TrialWriter(tmp_path / "trial").collections({"weights": []}, {"weights": ["."]})
+        for step in range(2):
+            self.save(job, step, a=self.ONE * step, old=self.ONE)
+        again = lambda: [self.save(job, step, a=self.ONE * step, new=self.ONE) for step in range(3)]  # noqa: E731
+        reports = self.followed(monkeypatch, job.path, lambda: None, again, exclude_regex="old")
+        self.assert_same(reports)
+        assert "matches exclude_regex 'old'" in str(reports[0].problem)
+
+    def test_a_worker_that_writes_after_the_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """worker_0 writes the end-of-job file while worker_1 still saves its last step."""
+        job = TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, workers=("worker_0", "worker_1"))
+        for step in range(4):
+            for worker in ("worker_0", "worker_1")[: 1 if step == 3 else 2]:
+                job.save(step, {"a": self.ONE * (1 + step)}, worker=worker)
+        last = lambda: job.save(3, {"a": self.ONE * 4}, worker="worker_1")  # noqa: E731
+        reports = self.followed(monkeypatch, job.path, (job.path / END).touch, last)
+        self.assert_same(reports)
+        assert (6, []) == (len(reports[0]), reports[0].skipped)
+
+    def test_the_end_comes_while_the_rest_is_judged(self, tmp_path: Path) -> None:
+        """The job seemed dead, and was not."""
+        job = TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, workers=("worker_0", "worker_1"))
+        for step in range(4):
+            job.save(step, {"a": self.ONE * (1 + step)})
+
+        def write_the_rest(done: int, total: int) -> None:
+            if not (job.path / END).exists():
+                for step in range(4):
+                    job.save(step, {"a": self.ONE * (1 + step)}, worker="worker_1")
+                job.end()
+
+        report = follow_trial(job.path, timeout=0.2, poll=0.02, progress=write_the_rest)
+        self.assert_same((report, check_trial(job.path)))
+        assert (None, 6) == (report.problem, len(report))
+
+    def test_a_collections_file_that_never_comes(self, tmp_path: Path) -> None:
+        """The job is not dead while it writes."""
+        job = TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, num_workers=2)
+
+        def write() -> None:
+            for step in range(30):
+                self.save(job, step)
+                time.sleep(0.03)
+            job.end()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        report = follow_trial(job.path, timeout=0.5, poll=0.02)
+        thread.join()
+        self.assert_same((report, check_trial(job.path)))
+        assert 29 == len(report)
