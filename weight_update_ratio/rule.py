@@ -253,6 +253,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         # smdebug passes over steps that lack a worker's index file.
         for step in self._folder.steps_between(steps[0], steps[-1] + 1) if steps else ():
             self._history.add_unreadable(self._folder.saved(step).unreadable)
+        self._history.problem = None
         end_trial(self._history, self._folder)
         self._log_errors(self._history.unreadable)
         self._update_report()
