@@ -167,6 +167,23 @@ class TestExitCodes:
             assert str(problem) not in done.stdout
 
 
+@pytest.mark.parametrize("name", ["pytorch_killed", "pytorch_healthy"])
+def test_a_job_that_has_not_ended(name: str) -> None:
+    """Every format says so, and the exit code is as it would be; of a job that has ended none does."""
+    killed = name == "pytorch_killed"
+    for style in ("text", "markdown", "junit", "github"):
+        done = run_command("check", RECORDED[name], "--format", style)
+        assert (0, killed) == (done.returncode, "the job has not ended" in done.stdout), style
+    assert killed != json.loads(run_command("check", RECORDED[name], "--format", "json").stdout)["job_ended"]
+    assert killed == ("the job has not ended" in check_trial(RECORDED[name])._repr_html_())
+
+
+def test_exclude_regex() -> None:
+    """As an option."""
+    done = run_command("check", RECORDED["pytorch_frozen"], "--exclude-regex", "conv,bn", "--format", "json")
+    assert (0, 38) == (done.returncode, json.loads(done.stdout)["counts"]["comparisons"])
+
+
 @pytest.mark.parametrize("more", [["--quiet"], ["--output", "r"], []])
 def test_records_that_cannot_be_read(tmp_path: Path, more: list[str]) -> None:
     """Where the report is not on stdout, stderr says how many they are, and which is the first."""
@@ -375,6 +392,7 @@ class TestOptions:
         """Both commands explain themselves."""
         assert "check Judge the recorded trial folder TRIAL: a path," in " ".join(run_here(option).output.split())
         assert "--large-threshold X" in run_here("check", option).output
+        assert "an S3 URI such as s3://bucket/job/trial." in " ".join(run_here("check", option).output.split())
 
 
 class TestTerminal:

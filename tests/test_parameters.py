@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from weight_update_ratio.check import check_trial
-from weight_update_ratio.parameters import Parameters, glob_hint, parse_parameters
+from weight_update_ratio.parameters import Parameters, glob_hint, parse_parameters, parse_report_dir
 from weight_update_ratio.rule import WeightUpdateRatio
 
 
@@ -157,3 +158,18 @@ class TestNames:
         }
         parsed = parse_parameters("3", "2", collection_names="a,b", tensor_regex=["c", "d"], exclude_regex="e")
         assert expected == parsed.as_dict()
+
+
+class TestReportDir:
+    @pytest.mark.parametrize(
+        ("value", "expected"), [(None, ""), ("None", ""), (" /out/rule\n", "/out/rule"), (Path("/out"), "/out")]
+    )
+    def test_a_path(self, value: Any, expected: str) -> None:
+        """Without outer blanks; unset: none is written."""
+        assert expected == parse_report_dir(value)
+
+    @pytest.mark.parametrize("value", ["s3://bucket", 3, b"x", "a\0b"])
+    def test_refusals(self, value: Any) -> None:
+        """Another form is refused, and said."""
+        with pytest.raises(ValueError, match="'report_dir' must be the path of a folder on the machine where the rule"):
+            parse_report_dir(value)

@@ -440,6 +440,13 @@ def test_collections_written_by_several_workers_are_joined(write_trial: Any) -> 
     assert 4 == rule.report["Datapoints"]
 
 
+def test_exclude_regex_as_a_string() -> None:
+    """As the service passes it: what it matches is not judged, so that the frozen layer does not fire."""
+    rule = WeightUpdateRatio(str(RECORDED["pytorch_frozen"]), exclude_regex="conv,bn")
+    assert [] == fired_steps(rule)
+    assert {"TinyNet_fc1.weight", "TinyNet_fc2.weight"} == set(rule.comparisons().tensor)
+
+
 class TestTheReportFile:
     def report_of(self, rule: WeightUpdateRatio, folder: Path) -> dict[str, Any]:
         rule._report_file.close()  # as at the end of the process
