@@ -38,7 +38,7 @@ from tests.conftest import (
     recorded_truth,
     run_command,
 )
-from tests.reports import made_report
+from tests.reports import invoke_command, made_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.cli import main
 from weight_update_ratio.render.history_files import write_csv
@@ -178,6 +178,14 @@ def test_a_job_that_has_not_ended(name: str) -> None:
     assert killed == ("the job has not ended" in check_trial(RECORDED[name])._repr_html_())
 
 
+def test_a_folder_that_is_not_there_is_found_before_the_trial_is_judged() -> None:
+    """A job is not followed for hours to find that."""
+    for option in ("--output", "--history", "--html"):
+        done = invoke_command("check", "nowhere", option, "/no/such/folder/file.csv", "--follow")
+        assert 2 == done.exit_code
+        assert "Error: '/no/such/folder/file.csv' cannot be written: No such file or directory\n\n" in done.stderr
+
+
 def test_exclude_regex() -> None:
     """As an option."""
     done = run_command("check", RECORDED["pytorch_frozen"], "--exclude-regex", "conv,bn", "--format", "json")
@@ -185,13 +193,14 @@ def test_exclude_regex() -> None:
 
 
 @pytest.mark.parametrize("more", [["--quiet"], ["--output", "r"], []])
-def test_records_that_cannot_be_read(tmp_path: Path, more: list[str]) -> None:
+def test_records_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]) -> None:
     """Where the report is not on stdout, stderr says how many they are, and which is the first."""
     trial = Path(shutil.copytree(RECORDED["pytorch_healthy"], tmp_path / "trial"))
     file = event_file(trial, 3)
     os.truncate(file, 100)
-    done = run_command("check", trial, *more, cwd=tmp_path)
-    assert 2 == done.returncode
+    monkeypatch.chdir(tmp_path)
+    done = invoke_command("check", str(trial), *more)
+    assert 2 == done.exit_code
     message = (
         "Error: all 68 update-to-weight ratios are within 1e-08 to 10; 4 records could not be read; the first: tensor"
     )

@@ -171,5 +171,5 @@ class TestReportDir:
     @pytest.mark.parametrize("value", ["s3://bucket", 3, b"x", "a\0b"])
     def test_refusals(self, value: Any) -> None:
         """Another form is refused, and said."""
-        with pytest.raises(ValueError, match="'report_dir' must be the path of a folder on the machine where the rule"):
+        with pytest.raises(ValueError, match="'report_dir' must be the path of a folder on this machine"):
             parse_report_dir(value)

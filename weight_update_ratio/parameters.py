@@ -98,9 +98,7 @@ def parse_report_dir(report_dir: Any) -> str:
         return ""
     path = os.fspath(report_dir) if isinstance(report_dir, (str, os.PathLike)) else b""
     if not isinstance(path, str) or "://" in path or "\0" in path:
-        raise ValueError(
-            f"'report_dir' must be the path of a folder on the machine where the rule runs (got {report_dir!r})"
-        )
+        raise ValueError(f"'report_dir' must be the path of a folder on this machine (got {report_dir!r})")
     return path.strip()
 
 

@@ -90,7 +90,7 @@ class TestStreams:
 @pytest.mark.slow
 class TestMemory:
     def test_limits(self) -> None:
-        """From the least in which Python imports the package to enough: 0 or 2, at once, with one message at most."""
+        """From a little more than Python needs to import the package to enough: 0 or 2, with one message at most."""
 
         def limited(kibibytes: float, program: str) -> subprocess.CompletedProcess[str]:
             return shell(f"ulimit -v {kibibytes:.0f}; timeout -k 1 30 {sys.executable} -c '{program}' check {HEALTHY}")
@@ -98,7 +98,7 @@ class TestMemory:
         load = "from weight_update_ratio.__main__ import main"
         least = next(size for size in range(8000, 10**6, 250) if not limited(size, load).returncode)
         codes = []
-        for factor in (1, 1.1, 1.2, 1.4, 1.7, 2.2, 3, 4, 6, 8, 12, 40):
+        for factor in (1.1, 1.15, 1.2, 1.4, 1.7, 2.2, 3, 4, 6, 8, 12, 40):
             done = limited(least * factor, f"{load}; main()")
             codes.append(done.returncode)
             assert (done.returncode == 2) == (1 == done.stderr.count("Error: ")), done.stderr

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import RECORDED, REPOSITORY, TrialWriter, run_command
 from tests.sagemaker.server import REGION, running_server
-from weight_update_ratio.rule import REPORT_FILE
+from weight_update_ratio.render.report_file import REPORT_FILE
 from weight_update_ratio.sagemaker.actions import parse_actions
 
 STOP = {"training_job_prefix": "My-Job", "name": "stoptraining"}

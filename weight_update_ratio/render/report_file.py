@@ -12,7 +12,8 @@ from ..judge.history import History
 from .json import render_json
 
 REPORT_FILE = "WeightUpdateRatio.json"
-MOST_OF_THE_TIME = 0.1  # that writing may take, but for the last report
+FREE_SECONDS = 5.0  # that writing may take in all; then a report is not written at each step that fires,
+MOST_OF_THE_TIME = 0.1  # but so that writing takes no more of the time, for a long job's report is large
 
 
 class ReportFile:
@@ -26,14 +27,15 @@ class ReportFile:
         self._log_error = log_error
         self._failed = False
         self._pending: History | None = None
+        self._spent = 0.0
         self._next = 0.0
         if folder:
             atexit.register(self.close)
 
     def write(self, history: History, at_once: bool = False) -> None:
-        """Write a report, or where the last one took long leave that to a later one or to ``close``."""
+        """Write a report, or where writing has taken long leave that to a later one or to ``close``."""
         self._pending = history
-        if at_once or time.monotonic() >= self._next:
+        if at_once or self._spent < FREE_SECONDS or time.monotonic() >= self._next:
             self.close()
 
     def note(self, history: History) -> None:
@@ -55,4 +57,6 @@ class ReportFile:
             if not self._failed:
                 self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
             self._failed = True
-        self._next = time.monotonic() + (time.monotonic() - began) / MOST_OF_THE_TIME
+        now = time.monotonic()
+        self._spent += now - began
+        self._next = now + (now - began) / MOST_OF_THE_TIME
