@@ -86,11 +86,28 @@ class S3Client:
             raise UnreadableError(f"cannot be read: {error}") from None
 
     def _content(self, arguments: dict[str, Any]) -> bytes:
-        response = within(REQUEST_SECONDS, lambda: self._client.get_object(**arguments))
+        abandoned = threading.Event()
+
+        def ask() -> Any:
+            response = self._client.get_object(**arguments)
+            if abandoned.is_set():  # pragma: no cover  (the tests' servers may end before such a head is whole)
+                response["Body"].close()
+            return response
+
+        def read() -> bytes:
+            with contextlib.closing(body):
+                return bytes(body.read())  # botocore compares it with its length
+
+        try:
+            response = within(REQUEST_SECONDS, ask)
+        except BaseException:
+            abandoned.set()
+            raise
         size, body = response["ContentLength"], response["Body"]
         if "Range" not in arguments and size > SMALL_FILE:
+            body.close()
             raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
-        return bytes(within(REQUEST_SECONDS + size / LEAST_RATE, body.read))  # botocore compares it with its length
+        return within(REQUEST_SECONDS + size / LEAST_RATE, read)
 
 
 def _tried(ask: Callable[..., Result], *arguments: Any) -> Result:
