@@ -94,7 +94,7 @@ def wait_until(true: Any, seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def interrupted(number: signal.Signals, hangs: Any, folder: Path, *arguments: str) -> None:
+def assert_interrupted(number: signal.Signals, hangs: Any, folder: Path, *arguments: str) -> None:
     """Run the command, send it a signal when ``hangs()``, and assert that it ends soon and leaves nothing."""
     file = folder / "history.csv"
     file.write_text("before")
@@ -161,7 +161,7 @@ class TestSignals:
         def hangs() -> bool:
             return any(proxy.attempts[path] >= attempts for path in list(proxy.attempts) if PLACES[place] in path)
 
-        interrupted(number, hangs, tmp_path, uploaded, *follow)
+        assert_interrupted(number, hangs, tmp_path, uploaded, *follow)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_end_a_connect_that_hangs(
@@ -182,7 +182,7 @@ class TestSignals:
             time.sleep(0.2)
             before = connecting()
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-            interrupted(number, lambda: connecting() > before, tmp_path, "s3://trials/x")
+            assert_interrupted(number, lambda: connecting() > before, tmp_path, "s3://trials/x")
             for filler in fillers:
                 filler.close()
 
