@@ -1,0 +1,258 @@
+"""Small nets that train well, each with its data, optimiser and schedule: the set-ups of the benchmark.
+
+Every net ends in a linear layer named ``head``; faults rely on it. Inputs are rows of features, standardised by
+constants, and each net gives them the shape that it needs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Callable
+
+import torch
+from sklearn import datasets
+from torch import Tensor, nn
+from torch.nn import functional
+
+PIXEL_MEAN, PIXEL_SCALE = 5.0, 6.0  # digits: 64 pixels, each a whole number of 0..16
+SHADES = 5  # of a pixel, where pixels are words
+
+
+class Mlp(nn.Module):
+    """Linear layers, each followed by a LayerNorm (or nothing) and an activation."""
+
+    def __init__(self, features: int, width: int, depth: int, classes: int, norm: bool, activation: nn.Module) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for number in range(depth):
+            layers.append(nn.Linear(width if number else features, width))
+            layers += [nn.LayerNorm(width)] if norm else []
+            layers.append(activation)
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.body(inputs))
+
+
+class Cnn(nn.Module):
+    """Two convolutions with BatchNorm over 8x8 pixels; they keep their biases, which BatchNorm makes useless."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 12, 3, padding=1),
+            nn.BatchNorm2d(12),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(12, 24, 3, padding=1),
+            nn.BatchNorm2d(24),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(96, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.body(inputs.view(-1, 1, 8, 8)))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions whose sum with their input begins as that input: the last BatchNorm's gain begins at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.second_norm.weight)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        inner = functional.relu(self.first_norm(self.first(inputs)))
+        return functional.relu(inputs + self.second_norm(self.second(inner)))
+
+
+class ResNet(nn.Module):
+    """A stem and two residual blocks over 8x8 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 16, 3, padding=1, stride=2, bias=False)
+        self.stem_norm = nn.BatchNorm2d(16)
+        self.blocks = nn.Sequential(ResidualBlock(16), ResidualBlock(16))
+        self.head = nn.Linear(16 * 4 * 4, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        images = inputs.view(-1, 1, 8, 8)
+        return self.head(self.blocks(functional.relu(self.stem_norm(self.stem(images)))).flatten(1))
+
+
+class Recurrent(nn.Module):
+    """A GRU or LSTM that reads an image row by row; its last output is classified."""
+
+    def __init__(self, cell: type[nn.GRU] | type[nn.LSTM]) -> None:
+        super().__init__()
+        self.cell = cell(8, 40, batch_first=True)
+        self.head = nn.Linear(40, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs, _ = self.cell(inputs.view(-1, 8, 8))
+        return self.head(outputs[:, -1])
+
+
+class TransformerBlock(nn.Module):
+    """Attention and a feed-forward layer, each normalised before and, if asked for, with zero-initialised outputs."""
+
+    def __init__(self, width: int, heads: int, zero: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.forward_norm = nn.LayerNorm(width)
+        self.forward_in = nn.Linear(width, 2 * width)
+        self.forward_out = nn.Linear(2 * width, width)
+        if zero:
+            for layer in (self.attention_out, self.forward_out):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        batch, length, width = inputs.shape
+        joint = self.queries_keys_values(self.attention_norm(inputs))
+        queries, keys, values = joint.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(queries, keys, values)
+        inputs = inputs + self.attention_out(attended.transpose(1, 2).reshape(batch, length, width))
+        return inputs + self.forward_out(functional.gelu(self.forward_in(self.forward_norm(inputs))))
+
+
+class Transformer(nn.Module):
+    """Two blocks over the 8 rows of an image, whose outputs are averaged."""
+
+    def __init__(self, zero: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(8, 24)
+        self.positions = nn.Parameter(torch.randn(8, 24) * 0.02)
+        self.blocks = nn.Sequential(TransformerBlock(24, 2, zero), TransformerBlock(24, 2, zero))
+        self.norm = nn.LayerNorm(24)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        rows = self.embedding(inputs.view(-1, 8, 8)) + self.positions
+        return self.head(self.norm(self.blocks(rows)).mean(dim=1))
+
+
+class Embedding(nn.Module):
+    """Pixels as words, one for each place and shade: of the table's rows, a batch moves only those that it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.EmbeddingBag(64 * SHADES, 24, mode="mean")
+        self.hidden = nn.Linear(24, 32)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shades = ((inputs * PIXEL_SCALE + PIXEL_MEAN) / 4).round().clamp(0, SHADES - 1).long()
+        places = torch.arange(64) * SHADES
+        return self.head(functional.relu(self.hidden(self.table(places + shades))))
+
+
+@lru_cache(maxsize=None)
+def digits() -> tuple[Tensor, Tensor]:
+    """Return 1797 images of 64 pixels and their classes, 10."""
+    images, labels = datasets.load_digits(return_X_y=True)
+    return torch.tensor((images - PIXEL_MEAN) / PIXEL_SCALE, dtype=torch.float32), torch.tensor(labels)
+
+
+@lru_cache(maxsize=None)
+def tumours() -> tuple[Tensor, Tensor]:
+    """Return 569 tumours of 30 features, standardised, and their classes, 2."""
+    features, labels = datasets.load_breast_cancer(return_X_y=True)
+    return torch.tensor((features - features.mean(0)) / features.std(0), dtype=torch.float32), torch.tensor(labels)
+
+
+def constant(progress: float) -> float:
+    """Return the factor of the learning rate where it stays; ``progress`` is 0 at the first step and 1 at the end."""
+    return 1.0
+
+
+def cosine(progress: float) -> float:
+    """Return the factor of a cosine that falls from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def linear(progress: float) -> float:
+    """Return the factor of a line that falls from 1 to 0.05."""
+    return 1 - 0.95 * progress
+
+
+def stairs(progress: float) -> float:
+    """Return the factor that falls to a tenth at half of the run, and to a hundredth at four fifths."""
+    return 1.0 if progress < 0.5 else 0.1 if progress < 0.8 else 0.01
+
+
+Optimizer = torch.optim.Optimizer
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A net, its data and how it is trained well.
+
+    Attributes:
+        name: Architecture and optimiser, as the tables show it.
+        net: Makes the net; torch's generator initialises it.
+        optimizer: Makes the optimiser of some parameters.
+        learning_rate: Its highest learning rate.
+        data: Returns all inputs and labels.
+        schedule: The factor of the learning rate by progress, 0..1.
+        warm_up: The share of the steps in which the learning rate rises from 0.
+        clip: The highest norm of the gradients, or None.
+        batch: Rows of a batch.
+    """
+
+    name: str
+    net: Callable[[], nn.Module]
+    optimizer: Callable[..., Optimizer]
+    learning_rate: float
+    data: Callable[[], tuple[Tensor, Tensor]] = digits
+    schedule: Callable[[float], float] = constant
+    warm_up: float = 0.0
+    clip: float | None = None
+    batch: int = 64
+
+
+NORMED = partial(Mlp, 64, 48, 3, 10, True, nn.ReLU())
+PLAIN = partial(Mlp, 64, 48, 4, 10, False, nn.ReLU())
+SMOOTH = partial(Mlp, 30, 32, 2, 2, False, nn.Tanh())
+MOMENTUM = partial(torch.optim.SGD, momentum=0.9)
+DECAYED = partial(torch.optim.AdamW, weight_decay=0.05)
+
+SETUPS = {
+    setup.name: setup
+    for setup in (
+        Setup("MLP LayerNorm, Adam", NORMED, torch.optim.Adam, 2e-3),
+        Setup("MLP LayerNorm, SGD cosine", NORMED, MOMENTUM, 0.05, schedule=cosine),
+        Setup("MLP plain, Adam linear", PLAIN, torch.optim.Adam, 2e-3, schedule=linear),
+        Setup("MLP tanh on tumours, RMSprop", SMOOTH, torch.optim.RMSprop, 1e-3, data=tumours, batch=32),
+        Setup("CNN BatchNorm, SGD", Cnn, partial(MOMENTUM, weight_decay=5e-4), 0.05),
+        Setup("CNN BatchNorm, AdamW warm-up cosine", Cnn, DECAYED, 5e-3, schedule=cosine, warm_up=0.1),
+        Setup("CNN BatchNorm, RMSprop", Cnn, torch.optim.RMSprop, 1e-3),
+        Setup("ResNet, SGD Nesterov stairs", ResNet, partial(MOMENTUM, nesterov=True), 0.05, schedule=stairs),
+        Setup("GRU, Adam clipped", partial(Recurrent, nn.GRU), torch.optim.Adam, 5e-3, clip=1.0),
+        Setup("GRU, RMSprop linear", partial(Recurrent, nn.GRU), torch.optim.RMSprop, 4e-3, schedule=linear),
+        Setup("LSTM, SGD clipped", partial(Recurrent, nn.LSTM), MOMENTUM, 0.5, clip=1.0, schedule=cosine),
+        Setup(
+            "Transformer zero-init, AdamW warm-up cosine",
+            partial(Transformer, True),
+            DECAYED,
+            1e-2,
+            schedule=cosine,
+            warm_up=0.1,
+        ),
+        Setup("Transformer, Adam", partial(Transformer, False), torch.optim.Adam, 2e-3),
+        Setup("Embedding, Adam", Embedding, torch.optim.Adam, 2e-2),
+    )
+}
