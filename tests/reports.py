@@ -10,6 +10,8 @@ import numpy as np
 from click.testing import CliRunner
 
 from weight_update_ratio.cli import main
+from weight_update_ratio.judge.baseline import Baseline
+from weight_update_ratio.judge.bounds import Bounds
 from weight_update_ratio.judge.comparison import Comparison, JudgedStep
 from weight_update_ratio.judge.history import History
 from weight_update_ratio.judge.ratio import ratio_verdict
@@ -30,10 +32,12 @@ def made_report(
     parameters: Parameters | None = None,
     workers: Sequence[str] = ("worker_0",),
     weight_norm: float = 2.0,
+    baseline: Baseline | None = None,
 ) -> Report:
     """Return a report of these ratios, the first at step 1, each against the step before; None: not compared."""
     parameters = parameters or Parameters()
-    history = History("made/trial", parameters)
+    history = History("made/trial", parameters, Bounds(parameters, baseline))
+    in_a_row: dict[tuple[str, str], int] = {}
     history.mode = "TRAIN"
     history.job_ended = True
     history.tensors = {tensor: number for number, tensor in enumerate(ratios)}
@@ -46,14 +50,15 @@ def made_report(
             for tensor, values in ratios.items():
                 ratio = values[step] if step < len(values) else None
                 if ratio is not None:
-                    verdict = ratio_verdict(ratio, parameters.large_threshold, parameters.small_threshold)
+                    lower, upper = history.bounds.of(tensor, step + 1, step)
+                    verdict = ratio_verdict(ratio, lower, upper)
                     steps = (step + 1, step, step + 1)
-                    rows.append(
-                        Comparison(
-                            tensor, worker, "TRAIN", *steps, ratio * (weight_norm or 1e-9), weight_norm, ratio, verdict
-                        )
-                    )
+                    norms = (ratio * (weight_norm or 1e-9), weight_norm)
+                    rows.append(Comparison(tensor, worker, "TRAIN", *steps, *norms, ratio, lower, upper, verdict))
+                    in_a_row[tensor, worker] = 0 if verdict == "ok" else in_a_row.get((tensor, worker), 0) + 1
         history.add([], JudgedStep(rows, [], []))
+        lasting = [row for row in rows if in_a_row[row.tensor, row.worker] >= parameters.violations_to_fire]
+        history.add_firing(lasting + [row for row in rows if row.verdict == "not_finite"])
     return Report(history)
 
 
@@ -88,6 +93,8 @@ def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False)
         "update_norm": ratio * weight,
         "weight_norm": weight,
         "ratio": ratio,
+        "lower": np.full(count, 1e-8),
+        "upper": np.full(count, 10.0),
         "verdict": verdict,
     }
     for name, column in history.columns.items():

@@ -25,10 +25,11 @@ def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:
     history.mode = "TRAIN"
     for step, ratio, verdict, *norm in rows:
         saved = SavedTensor("w", "worker_0", "TRAIN", step, step, "file", 0, 0)
-        row = Comparison(
-            "w", "worker_0", "TRAIN", step, step - 1, step, ratio, norm[0] if norm else 1.0, ratio, verdict
-        )
-        history.add([Pair(saved, saved, False)], JudgedStep([row], [], []))
+        norms = (ratio, norm[0] if norm else 1.0)
+        row = Comparison("w", "worker_0", "TRAIN", step, step - 1, step, *norms, ratio, 1e-8, 10.0, verdict)
+        judged = JudgedStep([row], [], [])
+        history.add([Pair(saved, saved, False)], judged)
+        history.add_firing(judged.violations)
     for each in skipped:
         history.add_skipped(each)
     history.add_unreadable(list(unreadable))

@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 import os
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from .errors import TrialError, Unreadable
+from .judge.bounds import Bounds
 from .judge.comparison import Comparer
 from .judge.diagnosis import missing_trial
+from .judge.good_runs import open_bounds
 from .judge.history import History
-from .judge.loop import Judge, end_trial, judge_pairs
+from .judge.loop import Judge, judge_pairs
 from .judge.mode import judged_mode
 from .judge.references import Pair
-from .parameters import Parameters, parse_parameters
+from .parameters import parse_parameters
 from .report import Report
+from .trial.daemon_threads import within
 from .trial.folder import TrialFolder
 from .trial.index_file import LARGEST_STEP
 from .trial.location import open_storage, trial_location
 
 Progress = Callable[[int, int], None]
 
+DASK_SECONDS = 7  # to reach the scheduler; the command ends within 10, which its imports are part of
 MOST_RANGES = 64  # that an executor gets: enough to keep many workers busy to the end
 LEAST_STEPS = 8  # of a range, for each reads the step before it once more
 
@@ -35,6 +39,9 @@ def check_trial(
     collection_names: Any = "weights",
     tensor_regex: Any = None,
     exclude_regex: Any = None,
+    patience: Any = None,
+    baseline: Any = None,
+    baseline_factor: Any = 3.0,
     start_step: int = 0,
     end_step: int | None = None,
     executor: Executor | None = None,
@@ -51,6 +58,10 @@ def check_trial(
         collection_names: Collections whose tensors are compared, separated by commas.
         tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
         exclude_regex: Patterns separated by commas; tensors that match one are left out.
+        patience: How many violations in a row of a tensor fire; None: 1, with a baseline 3.
+        baseline: What trains well: a trial folder, an S3 URI or a baseline file, or a list of them. Its ratios give the
+            bounds in place of the thresholds, where it has the tensor and the step.
+        baseline_factor: By how much the bounds are wider than the ratios of the baseline; >= 1.
         start_step: First global step that is judged; its reference may be an earlier one.
         end_step: Global step before which judging ends; None: after the last.
         executor: Any concurrent.futures.Executor, such as Dask's ``Client.get_executor()``: it is given ranges of
@@ -59,10 +70,19 @@ def check_trial(
 
     Raises:
         ValueError: A parameter is not valid.
-        TrialError: There is no trial at this place, or the executor broke.
+        TrialError: There is no trial at this place, the baseline cannot be used, or the executor broke.
     """
     parameters = parse_parameters(
-        num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
+        num_steps,
+        large_threshold,
+        small_threshold,
+        epsilon,
+        collection_names,
+        tensor_regex,
+        exclude_regex,
+        patience,
+        baseline,
+        baseline_factor,
     )
     first, end = step_range(start_step, end_step)
     location = trial_location(trial)
@@ -70,15 +90,17 @@ def check_trial(
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
-    history = History(location, parameters)
+    history = History(location, parameters, open_bounds(parameters))
     history.mode = judged_mode(folder)
+    history.bounds.require_alike(history.mode)
+    judge = Judge(folder, history)
     steps = folder.steps_between(first, end)
     with _progress(progress) as step_done:
         if executor is None:
-            _judge_steps(Judge(folder, history), steps, end, step_done)
+            _judge_steps(judge, steps, end, step_done)
         else:
-            _judge_ranges(executor, folder, steps, history, step_done)
-    end_trial(history, folder)
+            _judge_ranges(executor, folder, steps, judge, step_done)
+    judge.end()
     return Report(history)
 
 
@@ -114,12 +136,9 @@ def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
     return start_step, end_step
 
 
-def _judge_ranges(
-    executor: Executor, folder: TrialFolder, steps: list[int], history: History, progress: Progress
-) -> None:
+def _judge_ranges(executor: Executor, folder: TrialFolder, steps: list[int], judge: Judge, progress: Progress) -> None:
     """Add what ranges of the steps give, in the order of the steps, as an executor's workers end with them."""
-    judge = Judge(folder, history)
-    mode = history.mode or ""
+    mode, bounds = judge.history.mode or "", judge.history.bounds
     size = max(LEAST_STEPS, -(-len(steps) // MOST_RANGES))
     ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
     location = folder.storage.location
@@ -128,7 +147,7 @@ def _judge_ranges(
     try:
         for position, part in enumerate(ranges):
             found = [judge.found(global_step) for global_step in part]
-            futures[executor.submit(_judge_range, place, folder.parameters, mode, found)] = position
+            futures[executor.submit(_judge_range, place, bounds, mode, found)] = position
         waiting: dict[int, History] = {}
         merged = done = 0
         for future in as_completed(futures):
@@ -136,7 +155,7 @@ def _judge_ranges(
             waiting[position] = future.result()
             done += len(ranges[position])
             while merged in waiting:
-                history.merge(waiting.pop(merged))
+                judge.merge(waiting.pop(merged))
                 merged += 1
             progress(done, len(steps))
     except BrokenExecutor as error:
@@ -149,13 +168,38 @@ def _judge_ranges(
             future.cancel()
 
 
-def _judge_range(
-    location: str, parameters: Parameters, mode: str, steps: list[tuple[list[Pair], list[Unreadable]]]
-) -> History:
+def _judge_range(location: str, bounds: Bounds, mode: str, steps: list[tuple[list[Pair], list[Unreadable]]]) -> History:
     """Return what comparing the pairs of some steps finds. Runs in a worker and needs nothing from the other ranges."""
-    history = History(location, parameters)
+    history = History(location, bounds.parameters)
     history.mode = mode
-    comparer = Comparer(open_storage(location), parameters)
+    comparer = Comparer(open_storage(location), bounds)
     for pairs, unreadable in steps:
         judge_pairs(comparer, history, pairs, unreadable)
     return history
+
+
+@contextlib.contextmanager
+def dask_executor(address: str | None) -> Iterator[Executor | None]:
+    """Give an executor on the workers of a Dask scheduler, where an address is given.
+
+    Raises:
+        TrialError: Dask is not installed, or there is no scheduler.
+    """
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise TrialError(
+            "'--dask' needs Dask, which is not installed", "pip install 'weight-update-ratio[dask]'"
+        ) from None
+    try:  # Client has no deadline for a server that accepts and says nothing, and takes any bytes for Dask's
+        client = within(DASK_SECONDS + 1, lambda: Client(address, timeout=DASK_SECONDS))
+    except Exception as error:
+        reason = error if isinstance(error, (OSError, TypeError, ValueError)) else "its answer is not Dask's"
+        raise TrialError(
+            f"there is no Dask scheduler at {address!r} ({reason})", "Give the address that 'dask scheduler' printed."
+        ) from None
+    with client:
+        yield client.get_executor(pure=False)

@@ -5,11 +5,10 @@ Heavy imports stand where they are needed, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
@@ -27,12 +26,8 @@ from .render.terminal import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    from .errors import TrialError
     from .report import Report
 
-DASK_SECONDS = 7  # to reach the scheduler; the command ends within 10, which its imports are part of
 FORMATS = ("text", "json", "junit", "github", "markdown")
 RULE_OPTIONS = (  # one for each parameter of the rule; values stay strings, for the rule's own code checks them
     ("--num-steps", "N", "Compare with the oldest saved step at most N steps back [the previous saved step]."),
@@ -42,6 +37,8 @@ RULE_OPTIONS = (  # one for each parameter of the rule; values stay strings, for
     ("--collection-names", "NAMES", "Collections to compare, separated by commas [weights]."),
     ("--tensor-regex", "PATTERNS", "Only tensors that match one of these patterns, separated by commas."),
     ("--exclude-regex", "PATTERNS", "Leave out tensors that match one of these patterns, separated by commas."),
+    ("--patience", "N", "Fire where a tensor has N violations in a row [1; with a baseline 3]."),
+    ("--baseline-factor", "X", "The bounds are X times wider than the ratios of the baseline [3.0]."),
 )
 
 
@@ -93,6 +90,13 @@ output_option = file_option("--output", help="Write it to FILE, not to stdout.")
 @click.option("--format", "style", type=click.Choice(FORMATS), default="text", help="What to print [text].")
 @output_option
 @file_option("--history", help="Write every comparison to FILE: .jsonl, .csv or .parquet.")
+@click.option(
+    "--baseline",
+    metavar="GOOD",
+    multiple=True,
+    help="Judge against a run that trains well: a trial folder, an S3 URI or a baseline file; may be repeated.",
+)
+@file_option("--save-baseline", help="Write the ratios, with those of --baseline, to FILE: a baseline for other runs.")
 @click.option("--dask", metavar="ADDRESS", help="Judge ranges of steps on the workers of this Dask scheduler.")
 @file_option("--html", help="Write a page with charts to FILE.")
 @click.option(
@@ -113,6 +117,7 @@ def check(
     style: str,
     output: str | None,
     history: str | None,
+    save_baseline: str | None,
     dask: str | None,
     html: str | None,
     tensorboard: str | None,
@@ -127,12 +132,13 @@ def check(
     Ctrl-C prints what was found so far.
     """
     require_memory()
-    from .check import check_trial
+    from .check import check_trial, dask_executor
     from .errors import TrialError
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.progress import optional_bar
     from .render.wording import incomplete
+    from .report import unjudged_report
 
     if follow and dask is not None:
         raise CommandError("'--follow' and '--dask' exclude each other", "Leave one of them out.")
@@ -147,10 +153,10 @@ def check(
         require("pyarrow", "--history", "parquet")
     if html is not None:
         require("bokeh", "--html", "report")
-    for path in (output, history, html):
+    for path in (output, history, html, save_baseline):
         require_folder(path)
     try:
-        with _dask_executor(dask) as executor, optional_bar(quiet) as progress:
+        with dask_executor(dask) as executor, optional_bar(quiet) as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
             if follow:
                 judge = follow_trial if timeout is None else functools.partial(follow_trial, timeout=timeout)
@@ -159,7 +165,7 @@ def check(
         raise CommandError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:
         if style != "text":  # programs read the others, whatever happened
-            _print_report(_unjudged_report(trial, parameters, error), style, output, quiet)
+            _print_report(unjudged_report(trial, parameters, error), style, output, quiet)
         raise CommandError(str(error), error.remedy) from None
     if history is not None:
         with writing(history):
@@ -174,18 +180,21 @@ def check(
         print_error(report.problem)
     elif report.exit_code == 2 and (quiet or output is not None):
         print_error(incomplete(report.history))
+    if save_baseline is not None:
+        _save_baseline(report, save_baseline)
     return report.exit_code
 
 
-def _unjudged_report(trial: str, parameters: dict[str, Any], problem: TrialError) -> Report:
-    """Return the report of a trial that cannot even be opened."""
-    from .judge.history import History
-    from .parameters import parse_parameters
-    from .report import Report
+def _save_baseline(report: Report, path: str) -> None:
+    """Save a report that is complete and finite as a baseline; say so where it is not, for the exit code tells more."""
+    from .errors import TrialError
 
-    history = History(trial, parse_parameters(**parameters))
-    history.problem = problem
-    return Report(history)
+    try:
+        text = report.to_baseline()
+    except TrialError as error:
+        print_error(CommandError(f"{path!r} is not written: {error}", error.remedy))
+    else:
+        save_text(text, path)
 
 
 def _print_report(report: Report, style: str, output: str | None, quiet: bool) -> None:
@@ -221,6 +230,7 @@ def print_rule_source(output: str | None) -> None:
 @click.option("--name", default="WeightUpdateRatio", metavar="NAME", help="Name of the rule [WeightUpdateRatio].")
 @click.option("--save-interval", type=int, default=1, metavar="N", help="Save the weights at every N-th step [1].")
 @rule_options
+@click.option("--baseline", metavar="URIS", help="Trial folders or baseline files on S3 that train well, by commas.")
 @click.option("--start-step", metavar="STEP", help="First global step that the rule is asked about [0].")
 @click.option("--end-step", metavar="STEP", help="Global step before which the evaluator ends [with the job].")
 @click.option(
@@ -273,28 +283,3 @@ def _rendered(report: Report, style: str, to_stdout: bool) -> str:
     color = to_stdout and sys.stdout.isatty()
     width = os.get_terminal_size(sys.stdout.fileno()).columns if color else None
     return render_text(report.history, width, color and "NO_COLOR" not in os.environ, problem=not to_stdout)
-
-
-@contextlib.contextmanager
-def _dask_executor(address: str | None) -> Iterator[Executor | None]:
-    """Give an executor on the workers of a Dask scheduler, where an address is given."""
-    if address is None:
-        yield None
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise CommandError(
-            "'--dask' needs Dask, which is not installed", "pip install 'weight-update-ratio[dask]'"
-        ) from None
-    from .trial.daemon_threads import within
-
-    try:  # Client has no deadline for a server that accepts and says nothing, and takes any bytes for Dask's
-        client = within(DASK_SECONDS + 1, lambda: Client(address, timeout=DASK_SECONDS))
-    except Exception as error:
-        reason = error if isinstance(error, (OSError, TypeError, ValueError)) else "its answer is not Dask's"
-        raise CommandError(
-            f"there is no Dask scheduler at {address!r} ({reason})", "Give the address that 'dask scheduler' printed."
-        ) from None
-    with client:
-        yield client.get_executor(pure=False)

@@ -17,8 +17,9 @@ from typing import Any, Callable, Iterator
 from .check import range_steps, step_range
 from .errors import TrialError
 from .judge.diagnosis import missing_trial
+from .judge.good_runs import open_bounds
 from .judge.history import History
-from .judge.loop import Judge, end_trial
+from .judge.loop import Judge
 from .judge.mode import judged_mode
 from .parameters import Parameters, parse_parameters
 from .report import Report
@@ -36,6 +37,9 @@ def follow_trial(
     collection_names: Any = "weights",
     tensor_regex: Any = None,
     exclude_regex: Any = None,
+    patience: Any = None,
+    baseline: Any = None,
+    baseline_factor: Any = 3.0,
     start_step: int = 0,
     end_step: int | None = None,
     timeout: float = 600.0,
@@ -49,13 +53,17 @@ def follow_trial(
 
     Args:
         trial: Path of the trial folder, which need not be there yet, or an smdebug Trial.
-        num_steps: As for ``check_trial``, and so are the next eight.
+        num_steps: As for ``check_trial``, and so are the next eleven.
         large_threshold: A ratio above it is a violation.
         small_threshold: A ratio below it is a violation.
         epsilon: Added to the norm of the weights, in their unit; > 0.
         collection_names: Collections whose tensors are compared, separated by commas.
         tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
         exclude_regex: Patterns separated by commas; tensors that match one are left out.
+        patience: How many violations in a row of a tensor fire; None: 1, with a baseline 3.
+        baseline: What trains well: a trial folder, an S3 URI or a baseline file, or a list of them. Its ratios give the
+            bounds in place of the thresholds, where it has the tensor and the step.
+        baseline_factor: By how much the bounds are wider than the ratios of the baseline; >= 1.
         start_step: First global step that is judged; its reference may be an earlier one.
         end_step: Global step before which judging ends; None: when the job ends.
         timeout: Seconds without a new step, or without a trial, after which the job is taken for dead; > 0.
@@ -68,16 +76,25 @@ def follow_trial(
 
     Raises:
         ValueError: A parameter is not valid.
-        TrialError: There is no trial at this place, and none came within ``timeout``.
+        TrialError: There is no trial at this place, and none came within ``timeout``; or the baseline cannot be used.
     """
     parameters = parse_parameters(
-        num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
+        num_steps,
+        large_threshold,
+        small_threshold,
+        epsilon,
+        collection_names,
+        tensor_regex,
+        exclude_regex,
+        patience,
+        baseline,
+        baseline_factor,
     )
     first, end = step_range(start_step, end_step)
     for name, seconds in (("timeout", timeout), ("poll", poll)):
         if isinstance(seconds, (str, bytes)) or not seconds > 0:
             raise ValueError(f"'{name}' must be a number of seconds > 0 (got {seconds!r})")
-    history = History(trial_location(trial), parameters)
+    history = History(trial_location(trial), parameters, open_bounds(parameters))
     with _noted_interrupt() as interrupted:
         wait = _Wait(timeout, poll, interrupted)
         folder = _await_trial(history.trial, parameters, range_steps(trial), wait)
@@ -85,8 +102,9 @@ def follow_trial(
         judge = Judge(folder, history)
         with contextlib.suppress(InterruptedWait):
             while live.await_mode():
-                history = History(history.trial, parameters)
+                history = history.emptied()
                 history.mode = live.mode
+                history.bounds.require_alike(history.mode)
                 judge = Judge(folder, history, live=not folder.ended)
                 for done, global_step in enumerate(live, 1):
                     judge.judge_step(global_step, folder.last_complete + 1)
@@ -96,7 +114,7 @@ def follow_trial(
                 if judge.is_live:
                     _look_once_more(folder, poll)
                 judge.judge_again(folder.steps_between(first, end))
-                history = judge.history
+    history = judge.history
     if interrupted():
         history.problem = TrialError(
             "interrupted before the job ended",
@@ -107,7 +125,7 @@ def follow_trial(
             f"the job wrote no new step for {timeout:g} s, and no end-of-job file",
             "See whether the training job still runs; --timeout waits longer.",
         )
-    end_trial(history, folder)
+    judge.end()
     return Report(history)
 
 

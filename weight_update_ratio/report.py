@@ -8,7 +8,7 @@ from .errors import TrialError, Unreadable
 from .judge.comparison import Comparison
 from .judge.history import History, SkippedGroup
 from .judge.violations import ViolationGroup
-from .parameters import Parameters
+from .parameters import Parameters, parse_parameters
 
 if TYPE_CHECKING:
     import pandas
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def fired(self) -> bool:
-        """Whether any comparison is a violation."""
+        """Whether the rule fires: a violation lasted, or was not finite."""
         return self.history.fired
 
     @property
@@ -101,6 +101,16 @@ class Report:
         from .render.json import render_json
 
         return render_json(self.history)
+
+    def to_baseline(self) -> str:
+        """Return the run's ratios, with those of the baseline that it was held to, as the text of a baseline file.
+
+        Raises:
+            TrialError: The report is not complete, or a ratio is not finite.
+        """
+        from .judge.baseline_file import saved_baseline
+
+        return saved_baseline(self.history)
 
     def to_text(self, width: int | None = None) -> str:
         """Return the report as a person reads it in a terminal, without colour; ``width`` in characters."""
@@ -162,3 +172,10 @@ class Report:
             f"<Report of {self.trial!r}: {state}, {counts['violations']} violations in "
             f"{counts['comparisons']} comparisons, {counts['skipped']} skipped, {counts['unreadable']} unreadable>"
         )
+
+
+def unjudged_report(trial: str, parameters: dict[str, Any], problem: TrialError) -> Report:
+    """Return the report of a trial that cannot even be opened."""
+    history = History(trial, parse_parameters(**parameters))
+    history.problem = problem
+    return Report(history)

@@ -15,15 +15,15 @@ from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreD
 from smdebug.rules.rule import Rule
 
 from .errors import Unreadable
-from .judge.comparison import JudgedStep
+from .judge.comparison import Comparison
 from .judge.diagnosis import missing_trial, nothing_compared
+from .judge.good_runs import open_bounds
 from .judge.history import History
-from .judge.loop import Judge, end_trial
+from .judge.loop import Judge, refused_trial
 from .judge.mode import TRAIN, judged_mode
-from .judge.references import step_pairs
-from .parameters import Parameters, parse_parameters, parse_report_dir
+from .parameters import Parameters, baseline_list, parse_parameters, parse_report_dir
 from .render.report_file import ReportFile
-from .render.wording import firing_line
+from .render.wording import firing_line, record_line
 from .sagemaker.actions import ActionText, idle_actions, parse_actions
 from .trial.folder import POLL_SECONDS, TrialFolder
 from .trial.location import open_storage, trial_location
@@ -54,10 +54,15 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         report_dir: Folder on this machine that gets ``WeightUpdateRatio.json``, the report as the check command has it,
             after every step that fires and when the trial ends; the service uploads /opt/ml/processing/output/rule.
         exclude_regex: Patterns separated by commas; tensors that match one are left out.
+        patience: How many violations in a row of a tensor fire; None: 1, with a baseline 3.
+        baseline: What trains well: trial folders or baseline files, as paths or S3 URIs separated by commas. Its ratios
+            give the bounds in place of the thresholds, where it has the tensor and the step.
+        baseline_factor: By how much the bounds are wider than the ratios of the baseline; >= 1.
 
     Raises:
         ValueError: A parameter is not valid.
-        TrialError: There is nothing at the path that is given as ``base_trial``, or it has another form.
+        TrialError: There is nothing at the path that is given as ``base_trial``, or it has another form; or a baseline
+            cannot be used.
 
     Attributes:
         report: The framework's dictionary: RuleTriggered (steps that fired), Violations and Datapoints (comparisons),
@@ -77,12 +82,25 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         action_json: Any = "",
         report_dir: Any = "",
         exclude_regex: Any = None,
+        patience: Any = None,
+        baseline: Any = None,
+        baseline_factor: Any = 3.0,
     ) -> None:
         self._parameters = parse_parameters(
-            num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
+            num_steps,
+            large_threshold,
+            small_threshold,
+            epsilon,
+            collection_names,
+            tensor_regex,
+            exclude_regex,
+            patience,
+            baseline_list(baseline),
+            baseline_factor,
         )
         actions = parse_actions(action_str, action_json)
         folder = parse_report_dir(report_dir)
+        bounds = open_bounds(self._parameters)
         if isinstance(base_trial, (str, os.PathLike)):
             base_trial = _open_trial(trial_location(base_trial), self._parameters)
         # By keyword: smdebug <= 1.0.4 has these in another order.
@@ -90,7 +108,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         for warning in idle_actions(self._actions):
             self.logger.warning(warning)
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
-        self._history = History(self.base_trial.path, self._parameters)
+        self._history = History(self.base_trial.path, self._parameters, bounds)
         self._report_file = ReportFile(folder, self.logger.error)
         self._judge: Judge | None = None
         self._fired: dict[int, bool] = {}  # the judged global steps
@@ -105,7 +123,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         """Judge a global step once it is complete, as smdebug does it, and do what is due when the trial ends.
 
         Raises:
-            RuleEvaluationConditionMet: A comparison at this step is a violation.
+            RuleEvaluationConditionMet: The rule fires at this step.
             NoMoreData: The job has ended before this step.
             InsufficientInformationForRuleInvocation: The job has ended, and nothing of its trial can be compared.
         """
@@ -123,7 +141,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             if self._judge is None and self._folder.ended:
                 self._begin(judged_mode(self._folder) or TRAIN)
             late = self._finish()
-            if self._folder.ended and self._fired and not len(self._history):
+            if self._folder.ended and self._fired and not self._history.is_judged and not self._history.fired:
                 self._raise_insufficient(self._history)
             if late:
                 self._actions.invoke()
@@ -131,10 +149,10 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             raise
 
     def invoke_at_step(self, step: int) -> bool:
-        """Return whether a comparison at this global step is a violation.
+        """Return whether the rule fires at this global step, or now at earlier ones that waited for the baseline.
 
         Raises:
-            InsufficientInformationForRuleInvocation: The job has ended, and nothing of its trial can be compared.
+            InsufficientInformationForRuleInvocation: The job has ended, and its trial cannot be judged.
         """
         if step in self._fired:
             return self._fired[step]
@@ -171,26 +189,15 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     def _begin(self, mode: str) -> None:
         """Begin to judge ``mode``; what was judged as GLOBAL before the first TRAIN step does not count."""
-        self._history = History(self.base_trial.path, self._parameters)
-        self._history.mode = mode
+        self._history = self._history.emptied()
+        self._history.mode, self._history.problem = mode, None
         self._judge = Judge(self._folder, self._history, live=not self._folder.ended)
         self._fired = {}
-        if self._folder.ended:
-            self._require_a_comparison(mode)
-
-    def _require_a_comparison(self, mode: str) -> None:
-        """Raise where no step of an ended job has a tensor with a reference."""
-        found = History(self.base_trial.path, self._parameters)
-        found.mode = mode
-        for step in self._folder.steps:
-            pairs = step_pairs(self._folder, mode, step)
-            if any(pair.reference is not None for pair in pairs):
-                return
-            found.add(pairs, JudgedStep([], [], self._folder.saved(step).unreadable))
-        end_trial(found, self._folder)
-        self._report_file.write(found, at_once=True)
-        self._history, self._judge = found, None  # asked again, it raises again
-        self._raise_insufficient(found)
+        refused = refused_trial(self._folder, self._history)
+        if refused is not None:
+            self._report_file.write(refused, at_once=True)
+            self._history, self._judge = refused, None  # asked again, it raises again
+            self._raise_insufficient(refused)
 
     def _raise_insufficient(self, history: History) -> None:
         problem = missing_trial(self._folder) or history.problem or nothing_compared(history, self._folder)
@@ -205,15 +212,14 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._history.problem = None
         judged = self._judge.judge_step(step)
         self._log_errors([*judged.unreadable, *self._folder.saved(step).unreadable])
-        fired = self._fired[step] = bool(judged.violations)
-        if fired:
-            self.logger.warning(firing_line(self.rule_name, judged))
+        self._fired[step] = False
+        fired = bool(self._note_firing(judged.firing))
         self._update_report()
         steps = self._folder.steps
         all_judged = len(self._fired) >= len(steps) and self._fired.keys() >= set(steps)
         if self._folder.ended and (all_judged or self._folder.step_after(step) is None):
             fired = bool(self._finish()) or fired
-            if not len(self._history) and all_judged:
+            if not self._history.is_judged and not self._history.fired and all_judged:
                 self._raise_insufficient(self._history)
         elif fired:
             self._report_file.write(self._history)
@@ -221,13 +227,19 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             self._report_file.note(self._history)
         return fired
 
+    def _note_firing(self, violations: Iterable[Comparison]) -> list[int]:
+        """Note and log which steps fire, by the violations that do; return those steps."""
+        by_step: dict[int, list[Comparison]] = {}
+        for row in violations:
+            by_step.setdefault(row.global_step, []).append(row)
+        for step, rows in by_step.items():
+            self._fired[step] = True
+            self.logger.warning(firing_line(self.rule_name, rows))
+        return sorted(by_step)
+
     def _log_errors(self, unreadable: Iterable[Unreadable]) -> None:
         """Log each entry once, and what was asked for and is not in a trial that is judged to its end."""
-        errors = []
-        for entry in unreadable:
-            tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
-            step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
-            errors.append(f"the record{tensor}{step} in {entry.file!r} {entry.reason}")
+        errors = list(map(record_line, unreadable))
         problem = self._history.problem
         if problem is not None and len(self._history):  # else the rule raises
             errors.append(f"{problem}; {problem.remedy}")
@@ -246,15 +258,11 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         steps = [step for step in self._folder.steps if any(step in some for some in (self._fired, *self._asked))]
         again = judge.judge_again(steps)
         self._history = judge.history
-        late = [step for step, judged in again.items() if judged.violations and not self._fired.get(step)]
-        for step in late:
-            self._fired[step] = True
-            self.logger.warning(firing_line(self.rule_name, again[step]))
         # smdebug passes over steps that lack a worker's index file.
         for step in self._folder.steps_between(steps[0], steps[-1] + 1) if steps else ():
             self._history.add_unreadable(self._folder.saved(step).unreadable)
         self._history.problem = None
-        end_trial(self._history, self._folder)
+        late = self._note_firing([*again, *judge.end()])
         self._log_errors(self._history.unreadable)
         self._update_report()
         self._report_file.write(self._history, at_once=True)

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import exact_norm, random_walk
 from weight_update_ratio import check_trial
 from weight_update_ratio.judge import comparison
+from weight_update_ratio.judge.bounds import Bounds
 from weight_update_ratio.judge.comparison import Comparer, Comparison, Skipped
 from weight_update_ratio.judge.references import step_pairs
 from weight_update_ratio.parameters import Parameters, parse_parameters
@@ -27,7 +28,7 @@ def judged(trial: Any, parameters: Parameters | None = None, uncertain: bool = F
     pairs = [pair._replace(uncertain=uncertain) for pair in step_pairs(folder, "TRAIN", 1)]
     if start is not None:
         pairs[0] = pairs[0]._replace(saved=pairs[0].saved._replace(start=start))
-    return Comparer(folder.storage, folder.parameters).compare(pairs)
+    return Comparer(folder.storage, Bounds(folder.parameters)).compare(pairs)
 
 
 class TestComparison:
@@ -125,10 +126,10 @@ class TestSteps:
         trial = write_trial(tensors, steps=12, intervals={"third": 3}, workers=("a", "b"))
         folder = TrialFolder(DiskStorage(str(trial.path)), Parameters(num_steps=num_steps))
         monkeypatch.setattr(comparison, "KEPT_BYTES", kept_bytes)
-        comparer = Comparer(folder.storage, folder.parameters)
+        comparer = Comparer(folder.storage, Bounds(folder.parameters))
         for step in folder.steps:
             pairs = step_pairs(folder, "TRAIN", step)
-            assert comparer.compare(pairs) == Comparer(folder.storage, folder.parameters).compare(pairs)
+            assert comparer.compare(pairs) == Comparer(folder.storage, Bounds(folder.parameters)).compare(pairs)
 
 
 class TestThreads:

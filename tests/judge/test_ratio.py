@@ -251,8 +251,8 @@ class TestVerdict:
     )
     def test_thresholds_are_strict(self, ratio: float, expected: str) -> None:
         """A ratio at a threshold is within; NaN and inf are neither large nor small."""
-        assert expected == ratio_verdict(ratio, 10.0, 1e-8)
+        assert expected == ratio_verdict(ratio, 1e-8, 10.0)
 
     def test_a_small_threshold_of_zero_fires_never(self) -> None:
         """No ratio is below zero."""
-        assert "ok" == ratio_verdict(0.0, 10.0, 0.0)
+        assert "ok" == ratio_verdict(0.0, 0.0, 10.0)

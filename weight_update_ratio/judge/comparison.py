@@ -8,12 +8,12 @@ from typing import Any, Callable, Iterable, NamedTuple
 import numpy as np
 
 from ..errors import Unreadable, UnreadableError
-from ..parameters import Parameters
 from ..trial.daemon_threads import DaemonThreads, awaited
 from ..trial.event_file import LONGEST_RECORD, TensorLayout, tensor_array, tensor_layout
 from ..trial.folder import spans_by_file
 from ..trial.storage import Storage
 from ..trial.timeline import NO_RANGE, SavedTensor
+from .bounds import Bounds
 from .ratio import OK, ratio_verdict, update_norms, update_ratio, weight_norm
 from .references import Pair
 
@@ -25,7 +25,10 @@ UNCERTAIN = "has no certain reference: the index file of a step before it is los
 
 
 class Comparison(NamedTuple):
-    """A tensor at a saved step against its reference step; steps count in ``mode``, norms are L2 in float64."""
+    """A tensor at a saved step against its reference step; steps count in ``mode``, norms are L2 in float64.
+
+    ``lower`` and ``upper`` are the bounds that its verdict was judged by.
+    """
 
     tensor: str
     worker: str
@@ -36,6 +39,8 @@ class Comparison(NamedTuple):
     update_norm: float
     weight_norm: float
     ratio: float
+    lower: float
+    upper: float
     verdict: str
 
 
@@ -51,11 +56,19 @@ class Skipped(NamedTuple):
 
 
 class JudgedStep(NamedTuple):
-    """All that was found at one global step."""
+    """All that was found at one global step.
+
+    Attributes:
+        comparisons: Those that could be made.
+        skipped: The tensors that have no ratio.
+        unreadable: What could not be read.
+        firing: Violations that fire now that the step is judged; earlier ones too, where they waited for a baseline.
+    """
 
     comparisons: list[Comparison]
     skipped: list[Skipped]
     unreadable: list[Unreadable]
+    firing: tuple[Comparison, ...] = ()
 
     @property
     def violations(self) -> list[Comparison]:
@@ -99,9 +112,10 @@ class Comparer:
     records.
     """
 
-    def __init__(self, storage: Storage, parameters: Parameters) -> None:
+    def __init__(self, storage: Storage, bounds: Bounds) -> None:
         self._storage = storage
-        self._parameters = parameters
+        self._bounds = bounds
+        self._num_steps = bounds.parameters.num_steps
         self._kept: dict[tuple[str, str], dict[int, _KeptTensor]] = {}  # (worker, tensor) -> global step -> what it was
         self._last: dict[tuple[str, str, int], _Record] = {}  # the records of the last step
 
@@ -158,7 +172,7 @@ class Comparer:
         weight = kept.norm if kept is not None and kept.norm is not None else weight_norm(before.elements)
         update, norm = update_norms(before.elements, after.elements)
         self._storage.recycle(before.content)
-        return _Judged(_comparison(saved, reference, update, weight, self._parameters), after, norm)
+        return _Judged(_comparison(saved, reference, update, weight, self._bounds), after, norm)
 
     def _read(self, saved: SavedTensor, like: TensorLayout | None, unreadable: list[Unreadable]) -> _Record | None:
         """Return a tensor's record, or None and why in ``unreadable``; ``like`` is its layout at another step."""
@@ -176,8 +190,8 @@ class Comparer:
     def _keep(self, saved: SavedTensor, layout: TensorLayout, norm: float | None) -> None:
         """Keep what the next references need, and release what is too old to be one."""
         window = self._kept.setdefault((saved.worker, saved.tensor), {})
-        if len(window) >= (self._parameters.num_steps or 1):
-            oldest = saved.step - (self._parameters.num_steps or 0)
+        if len(window) >= (self._num_steps or 1):
+            oldest = saved.step - (self._num_steps or 0)
             for global_step in [known for known, kept in window.items() if not oldest < kept.step < saved.step]:
                 del window[global_step]
         window[saved.global_step] = _KeptTensor(saved.step, layout, norm)
@@ -216,11 +230,9 @@ def _shares(pairs: list[Pair], threads: int) -> list[list[int]]:
     return shares
 
 
-def _comparison(
-    saved: SavedTensor, reference: SavedTensor, update: float, weight: float, parameters: Parameters
-) -> Comparison:
-    ratio = update_ratio(update, weight, parameters.epsilon)
-    verdict = ratio_verdict(ratio, parameters.large_threshold, parameters.small_threshold)
+def _comparison(saved: SavedTensor, reference: SavedTensor, update: float, weight: float, bounds: Bounds) -> Comparison:
+    ratio = update_ratio(update, weight, bounds.parameters.epsilon)
+    lower, upper = bounds.of(saved.tensor, saved.step, reference.step)
     return Comparison(
         saved.tensor,
         saved.worker,
@@ -231,7 +243,9 @@ def _comparison(
         update,
         weight,
         ratio,
-        verdict,
+        lower,
+        upper,
+        ratio_verdict(ratio, lower, upper),
     )
 
 

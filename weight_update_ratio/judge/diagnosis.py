@@ -9,6 +9,7 @@ from ..errors import TrialError
 from ..parameters import Parameters, glob_hint
 from ..trial.folder import TrialFolder
 from ..trial.selection import Selection
+from .baseline import first_step
 from .history import History
 
 
@@ -96,6 +97,31 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
     return TrialError(
         f"no tensor of the collection {chosen} was saved; {found}",
         "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was saved.",
+    )
+
+
+def nothing_held(history: History) -> TrialError:
+    """Return why nothing of a run that was compared can be held against its baseline."""
+    assert history.bounds.baseline is not None  # noqa: S101
+    bands, gaps = history.bounds.baseline.bands, history.gaps()
+    common = [tensor for tensor in gaps if tensor in bands]
+    remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
+    if not common:
+        why = f"it holds {_listed(bands)}" if bands else "it is empty"
+        return TrialError(f"the baseline has none of the run's tensors ({_listed(gaps)}): {why}", remedy)
+    other = [tensor for tensor in common if bands[tensor].gap not in gaps[tensor]]
+    if other:
+        tensor = other[0]
+        return TrialError(
+            f"the run cannot be held against the baseline: the ratios of {tensor!r} reach over "
+            f"{min(gaps[tensor])} steps, and the baseline's over {bands[tensor].gap}",
+            remedy,
+        )
+    first = min(min(bands[tensor].band.extremes) for tensor in common)
+    return TrialError(
+        f"the run cannot be held against the baseline: that has no ratio near the run's steps, and begins at "
+        f"{history.mode} step {first_step(first)}",
+        remedy,
     )
 
 

@@ -1,18 +1,19 @@
 """The comparisons in columns, and what was skipped or unreadable.
 
-``History`` is what a judgement gathers step by step; a comparison costs it 57 bytes.
+``History`` is what a judgement gathers step by step; a comparison costs it 73 bytes.
 """
 
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
 from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
 from ..trial.selection import only_reduced
+from .bounds import Bounds
 from .comparison import Comparison, JudgedStep, Skipped
 from .ratio import OK, VERDICTS
 from .references import Pair
@@ -30,6 +31,8 @@ COLUMN_TYPES = (
     ("update_norm", "d"),
     ("weight_norm", "d"),
     ("ratio", "d"),
+    ("lower", "d"),
+    ("upper", "d"),
     ("verdict", "b"),
 )
 
@@ -53,18 +56,27 @@ class History:
         parameters: What is judged, and how.
         mode: The mode that is judged, where it is known.
         problem: Why nothing could be compared, or a job not be followed to its end; else None.
-        skipped_workers: Entries about a worker as a whole; their tensor is None.
+        bounds: Between which ratios a comparison is sound.
+        fired_steps: The global steps at which the rule fires.
+        uncompared: (tensor, worker, global step) that were judged and have no ratio; kept where violations that follow
+            each other are counted.
+        is_unheld: Whether nothing of the run can be held against the baseline, so that it is not judged.
+        skipped_wholes: Entries about a worker as a whole, whose tensor is None, or about all steps of a tensor.
         job_ended: Whether the job wrote its end-of-job file.
         judged_steps: The global steps that hold a selected tensor in that mode.
     """
 
-    def __init__(self, trial: str, parameters: Parameters) -> None:
+    def __init__(self, trial: str, parameters: Parameters, bounds: Bounds | None = None) -> None:
         self.trial = trial
         self.parameters = parameters
+        self.bounds = bounds or Bounds(parameters)
+        self.fired_steps: set[int] = set()
+        self.uncompared: set[tuple[str, str, int]] = set()
+        self.is_unheld = False
         self.problem: TrialError | None = None
         self.mode: str | None = None
         self.job_ended = False
-        self.skipped_workers: list[SkippedGroup] = []
+        self.skipped_wholes: list[SkippedGroup] = []
         self.tensors: dict[str, int] = {}
         self.workers: dict[str, int] = {}
         self.columns: dict[str, array[Any]] = {name: array(kind) for name, kind in COLUMN_TYPES}
@@ -84,6 +96,10 @@ class History:
             self.judged_steps.add(pair.saved.global_step)
             self.tensors.setdefault(pair.saved.tensor, len(self.tensors))
             self.workers.setdefault(pair.saved.worker, len(self.workers))
+        if len(judged.comparisons) < len(pairs) and self.parameters.violations_to_fire > 1:
+            compared = {(row.tensor, row.worker, row.global_step) for row in judged.comparisons}
+            keys = {(saved.tensor, saved.worker, saved.global_step) for saved, _, _ in pairs}
+            self.uncompared |= keys - compared
         for comparison in judged.comparisons:
             self._append(comparison)
         for skipped in judged.skipped:
@@ -100,6 +116,8 @@ class History:
         columns["update_norm"].append(row.update_norm)
         columns["weight_norm"].append(row.weight_norm)
         columns["ratio"].append(row.ratio)
+        columns["lower"].append(row.lower)
+        columns["upper"].append(row.upper)
         columns["verdict"].append(VERDICTS.index(row.verdict))
         if row.verdict != OK:
             self._add_violation(row)
@@ -110,9 +128,15 @@ class History:
             group = self._violations[row.tensor, row.worker, row.verdict] = ViolationGroup(row)
         group.add(row)
 
+    def add_firing(self, rows: Iterable[Comparison]) -> None:
+        """Add violations that fire, which were added as comparisons before."""
+        for row in rows:
+            self.fired_steps.add(row.global_step)
+            self._violations[row.tensor, row.worker, row.verdict].fires = True
+
     def emptied(self) -> History:
         """Return an empty history of the same trial and mode."""
-        history = History(self.trial, self.parameters)
+        history = History(self.trial, self.parameters, self.bounds)
         history.mode, history.problem = self.mode, self.problem
         return history
 
@@ -133,13 +157,6 @@ class History:
 
         return found
 
-    def _add_violations(self, first: int) -> None:
-        """Group the violations among the comparisons from position ``first`` on."""
-        violating = np.array(self.columns["verdict"]) != VERDICTS.index(OK)
-        violating[:first] = False
-        for row in self._rows(np.flatnonzero(violating)):
-            self._add_violation(row)
-
     def add_skipped(self, skipped: Skipped) -> None:
         """Add a tensor that has no ratio at a step."""
         steps, global_steps = self._skipped.setdefault(
@@ -158,8 +175,11 @@ class History:
         self._unreadable.update((entry, None) for entry in new)
         return new
 
-    def merge(self, later: History) -> None:
-        """Add the findings of the steps that follow, as if they had been found here."""
+    def merge(self, later: History) -> list[Comparison]:
+        """Add the findings of the steps that follow, as if they had been found here, and return the violations.
+
+        Which of these fire is added by ``add_firing``.
+        """
         self.judged_steps |= later.judged_steps
         for name, kind in COLUMN_TYPES:
             mine, theirs = self.columns[name], later.columns[name]
@@ -169,12 +189,18 @@ class History:
                 mine.extend(array(kind, (codes[code] for code in theirs)))
             else:
                 mine.extend(theirs)
-        self._add_violations(len(self) - len(later))
+        violating = np.array(self.columns["verdict"]) != VERDICTS.index(OK)
+        violating[: len(self) - len(later)] = False
+        violations = list(self._rows(np.flatnonzero(violating)))
+        for row in violations:
+            self._add_violation(row)
+        self.uncompared |= later.uncompared
         for key, (steps, global_steps) in later._skipped.items():
             own_steps, own_global_steps = self._skipped.setdefault(key, (array("q"), array("q")))
             own_steps.extend(steps)
             own_global_steps.extend(global_steps)
         self._unreadable.update(later._unreadable)
+        return violations
 
     def __iter__(self) -> Iterator[Comparison]:
         """Yield the comparisons, by global step, worker and the order in the index."""
@@ -185,7 +211,7 @@ class History:
         columns: Any = self.columns.values()
         if positions is not None:
             columns = [np.asarray(column)[positions].tolist() for column in columns]
-        for tensor, worker, step, reference, global_step, update, weight, ratio, verdict in zip(*columns):
+        for tensor, worker, step, reference, global_step, update, weight, ratio, lower, upper, verdict in zip(*columns):
             yield Comparison(
                 tensors[tensor],
                 workers[worker],
@@ -196,6 +222,8 @@ class History:
                 update,
                 weight,
                 ratio,
+                lower,
+                upper,
                 VERDICTS[verdict],
             )
 
@@ -212,7 +240,7 @@ class History:
             for tensor, reduction in only_reduced(self._reduced, self.tensors).items()
         ]
         steps = [SkippedGroup(*key, at[0], at[-1], len(at)) for key, (at, _) in self._skipped.items()]
-        return [*steps, *self.skipped_workers, *reduced]
+        return [*steps, *self.skipped_wholes, *reduced]
 
     @property
     def unreadable(self) -> list[Unreadable]:
@@ -221,12 +249,40 @@ class History:
 
     @property
     def fired(self) -> bool:
-        """Whether any comparison is a violation."""
-        return bool(self._violations)
+        """Whether the rule fires at any step."""
+        return bool(self.fired_steps)
+
+    @property
+    def firing(self) -> list[ViolationGroup]:
+        """The groups of violations of which one fires."""
+        return [group for group in self.violations if group.fires]
+
+    def gaps(self) -> dict[str, set[int]]:
+        """Return from how many steps before the comparisons of each tensor have their reference."""
+        gaps = np.subtract(self.columns["step"], self.columns["reference_step"])
+        found = np.unique(np.stack([np.asarray(self.columns["tensor"], np.int64), gaps]), axis=1)
+        names = list(self.tensors)
+        by_tensor: dict[str, set[int]] = {}
+        for code, gap in found.T.tolist():
+            by_tensor.setdefault(names[code], set()).add(gap)
+        return by_tensor
+
+    @property
+    def held(self) -> dict[str, int]:
+        """How many comparisons of each tensor are held against the baseline; without one none are."""
+        names, columns = list(self.tensors), {name: np.asarray(column) for name, column in self.columns.items()}
+        held = self.bounds.held(names, columns["tensor"], columns["step"], columns["reference_step"])
+        counts = np.bincount(columns["tensor"][held], minlength=len(names)).tolist()
+        return dict(zip(names, counts))
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether something was compared, and something can be held against the baseline where there is one."""
+        return len(self) > 0 and not self.is_unheld
 
     @property
     def complete(self) -> bool:
-        """Whether something was compared, nothing of it could not be read, and the job was followed to its end."""
+        """Whether something was compared, all of it could be read, and no problem came in between."""
         return len(self) > 0 and not self._unreadable and self.problem is None
 
     @property

@@ -5,16 +5,17 @@ The folder gives a step's pairs of saved tensors and references, a Comparer comp
 
 from __future__ import annotations
 
-from ..errors import Unreadable
+from ..errors import TrialError, Unreadable
 from ..trial.folder import TrialFolder
 from ..trial.index_file import LARGEST_STEP
 from ..trial.storage import FileStamp
-from .comparison import Comparer, JudgedStep
-from .diagnosis import nothing_compared, unmatched_choice
+from .comparison import Comparer, Comparison, JudgedStep
+from .diagnosis import nothing_compared, nothing_held, unmatched_choice
+from .firing import Firing, HeldSteps
 from .history import History
 from .mode import TRAIN
 from .references import Pair, step_pairs
-from .workers import skipped_of_workers
+from .skipped import skipped_tensors, skipped_workers
 
 
 class Judge:
@@ -29,7 +30,8 @@ class Judge:
         self.history = history
         self._folder = folder
         self._mode = history.mode or TRAIN
-        self._comparer = Comparer(folder.storage, folder.parameters)
+        self._comparer = Comparer(folder.storage, history.bounds)
+        self._firing = Firing(folder, history)
         self.is_live = live
         self._last_judged = -1
         self._is_in_order = True  # so that the rows are
@@ -49,14 +51,24 @@ class Judge:
         judged = judge_pairs(self._comparer, self.history, pairs, unreadable)
         if pairs or unreadable:
             self._fingerprints[global_step] = None if judged.unreadable or unreadable else fingerprint
-        return judged
+        return judged._replace(firing=tuple(self._fire(judged.violations)))
+
+    def merge(self, later: History) -> None:
+        """Add what was found elsewhere at the steps that follow."""
+        self._fire(self.history.merge(later))
+
+    def _fire(self, violations: list[Comparison]) -> list[Comparison]:
+        """Return what fires now that these violations were added to the history, and add it."""
+        firing = self._firing.add(violations)
+        self.history.add_firing(firing)
+        return firing
 
     def found(self, global_step: int) -> tuple[list[Pair], list[Unreadable]]:
         """Return what the index says of a step: the pairs to compare, and the index files that could not be read."""
         pairs = step_pairs(self._folder, self._mode, global_step)
         return pairs, self._folder.saved(global_step).unreadable
 
-    def judge_again(self, steps: list[int]) -> dict[int, JudgedStep]:
+    def judge_again(self, steps: list[int]) -> list[Comparison]:
         """Judge again the steps of a live job that changed, came late or could not be read.
 
         The history is then that of a check of these steps.
@@ -65,18 +77,19 @@ class Judge:
             steps: All global steps that count, ascending.
 
         Returns:
-            What is found at those steps that were judged anew.
+            The violations that fire at steps that did not fire before.
         """
-        if not self.is_live:
-            return {}
-        new: dict[int, JudgedStep] = {}
-        changed = {step for step in steps if self._has_changed(step)}
-        if not changed and self._is_in_order and self._fingerprints.keys() <= set(steps):
-            return new
+        late: list[Comparison] = []
+        changed = {step for step in steps if self.is_live and self._has_changed(step)}
+        is_sound = self._is_in_order and self._fingerprints.keys() <= set(steps)
+        if not self.is_live or (not changed and is_sound):
+            return late
         self._stamps = {}
+        fired_before = self.history.fired_steps
         before = self.history.found_at()
-        history = self.history.emptied()
-        self._comparer = Comparer(self._folder.storage, self._folder.parameters)
+        self.history = self.history.emptied()
+        self._comparer = Comparer(self._folder.storage, self.history.bounds)
+        self._firing = Firing(self._folder, self.history)
         for step in steps:
             pairs, unreadable = self.found(step)
             if step in changed:
@@ -84,12 +97,22 @@ class Judge:
                     self._folder.storage.discard(file)
                 self._folder.prefetch(step, step + 1, self._mode)
                 fingerprint = self._fingerprint(pairs, self._stamps)
-                new[step] = judge_pairs(self._comparer, history, pairs, unreadable)
-                self._fingerprints[step] = None if new[step].unreadable or unreadable else fingerprint
+                judged = judge_pairs(self._comparer, self.history, pairs, unreadable)
+                self._fingerprints[step] = None if judged.unreadable or unreadable else fingerprint
             else:
-                history.add(pairs, before(step))
-        self.history = history
-        return new
+                judged = before(step)
+                self.history.add(pairs, judged)
+            late += [row for row in self._fire(judged.violations) if row.global_step not in fired_before]
+        return late
+
+    def end(self) -> list[Comparison]:
+        """Add to the history what concerns the trial as a whole, once all steps that are asked for are judged.
+
+        Returns:
+            The violations that fire only now: they waited for a step that can be held against the baseline.
+        """
+        end_trial(self.history, self._folder)
+        return self._fire([])
 
     def _has_changed(self, step: int) -> bool:
         pairs, unreadable = self.found(step)
@@ -119,11 +142,53 @@ def judge_pairs(comparer: Comparer, history: History, pairs: list[Pair], unreada
 
 
 def end_trial(history: History, folder: TrialFolder) -> None:
-    """Add to a history what concerns the trial as a whole, once all steps that are asked for are judged."""
+    """Add to a history what concerns the trial as a whole; ``Judge.end`` does it for the history of a judge."""
     mode = history.mode or TRAIN
-    history.skipped_workers = skipped_of_workers(folder, mode)
     history.job_ended = folder.ended
+    history.skipped_wholes = [*skipped_workers(folder, mode), *skipped_tensors(history, folder)]
     history.add_unreadable(folder.unreadable)
     history.add_reduced(folder.selection.reduced)
+    history.is_unheld = not HeldSteps(folder, mode, history.bounds).any()
     if history.problem is None:
-        history.problem = unmatched_choice(folder) if len(history) else nothing_compared(history, folder)
+        if not len(history):
+            history.problem = nothing_compared(history, folder)
+        elif history.is_unheld:
+            history.problem = nothing_held(history)
+        else:
+            history.problem = unmatched_choice(folder)
+
+
+def refused_trial(folder: TrialFolder, history: History) -> History | None:
+    """Return the history of a trial that cannot be judged, which says why; None where it can be.
+
+    It cannot be where the baseline was not judged alike; and of an ended job, where no tensor has a reference, or
+    nothing can be held against the baseline and all ratios are finite.
+
+    Args:
+        folder: The trial.
+        history: Without comparisons yet; its mode is known.
+    """
+    refused = history.emptied()
+    try:
+        history.bounds.require_alike(history.mode)
+    except TrialError as error:
+        refused.problem = error
+        return refused
+    if not folder.ended:
+        return None
+    mode = history.mode or ""
+    for step in folder.steps:
+        pairs = step_pairs(folder, mode, step)
+        if any(pair.reference is not None for pair in pairs):
+            break
+        refused.add(pairs, JudgedStep([], [], folder.saved(step).unreadable))
+    else:
+        end_trial(refused, folder)
+        return refused
+    if HeldSteps(folder, mode, history.bounds).any():
+        return None
+    judge = Judge(folder, history.emptied())
+    for step in folder.steps:
+        judge.judge_step(step)
+    judge.end()
+    return None if judge.history.fired else judge.history

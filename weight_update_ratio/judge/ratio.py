@@ -104,17 +104,17 @@ def update_ratio(update_norm: float, weight_norm: float, epsilon: float) -> floa
     return update_norm / (weight_norm + epsilon)
 
 
-def ratio_verdict(ratio: float, large_threshold: float, small_threshold: float) -> str:
-    """Return ``large``, ``small``, ``not_finite`` or ``ok``; both thresholds are strict.
+def ratio_verdict(ratio: float, lower: float, upper: float) -> str:
+    """Return ``large``, ``small``, ``not_finite`` or ``ok``; both bounds are strict.
 
-    >>> [ratio_verdict(ratio, 10.0, 1e-8) for ratio in (10.0, 10.1, 0.0, float("nan"))]
+    >>> [ratio_verdict(ratio, 1e-8, 10.0) for ratio in (10.0, 10.1, 0.0, float("nan"))]
     ['ok', 'large', 'small', 'not_finite']
     """
-    if not math.isfinite(ratio):  # first, for NaN compares false with every threshold
+    if not math.isfinite(ratio):  # first, for NaN compares false with every bound
         return NOT_FINITE
-    if ratio > large_threshold:
+    if ratio > upper:
         return LARGE
-    if ratio < small_threshold:
+    if ratio < lower:
         return SMALL
     return OK
 

@@ -12,7 +12,13 @@ ZERO_REFERENCE = "reference weights are all zero"
 
 
 class ViolationGroup:
-    """The violations of one verdict of one tensor and worker; the worst is the ratio furthest from the threshold."""
+    """The violations of one verdict of one tensor and worker; the worst is the ratio furthest from its bound.
+
+    How far is counted in factors: with a baseline the bounds differ from step to step.
+
+    Attributes:
+        fires: Whether one of them fires; others did not last long enough.
+    """
 
     def __init__(self, first: Comparison) -> None:
         self.tensor = first.tensor
@@ -20,6 +26,8 @@ class ViolationGroup:
         self.verdict = first.verdict
         self.first_step = self.last_step = self.worst_step = first.step
         self.worst_ratio = first.ratio
+        self.lower, self.upper = first.lower, first.upper  # at the worst step
+        self.fires = False
         self.count = 0
         self.zero_references = 0
 
@@ -29,15 +37,10 @@ class ViolationGroup:
         self.zero_references += violation.weight_norm == 0
         self.first_step = min(self.first_step, violation.step)
         self.last_step = max(self.last_step, violation.step)
-        if self._is_worse(violation.ratio):
+        distance = _distance(violation.ratio, violation.lower, violation.upper, self.verdict)
+        if distance > _distance(self.worst_ratio, self.lower, self.upper, self.verdict):
             self.worst_ratio, self.worst_step = violation.ratio, violation.step
-
-    def _is_worse(self, ratio: float) -> bool:
-        if self.verdict == LARGE:
-            return ratio > self.worst_ratio
-        if self.verdict == SMALL:
-            return ratio < self.worst_ratio
-        return math.isnan(ratio) and not math.isnan(self.worst_ratio)
+            self.lower, self.upper = violation.lower, violation.upper
 
     @property
     def note(self) -> str:
@@ -57,7 +60,18 @@ class ViolationGroup:
             "count": self.count,
             "worst_ratio": self.worst_ratio,
             "worst_step": self.worst_step,
+            "lower": self.lower,
+            "upper": self.upper,
         }
         if self.note:
             group["note"] = self.note
         return group
+
+
+def _distance(ratio: float, lower: float, upper: float, verdict: str) -> tuple[float, float]:
+    """Return by which factor a ratio is outside of its bounds; of equal ones the more extreme ratio is further."""
+    if verdict == LARGE:
+        return ratio / upper if upper else math.inf, ratio
+    if verdict == SMALL:
+        return lower / ratio if ratio else math.inf, -ratio
+    return float(math.isnan(ratio)), 0.0

@@ -15,7 +15,16 @@ from pathlib import Path
 from ..judge.history import History
 from .escapes import command_message, command_property
 from .markdown import render_markdown
-from .wording import advise, count_line, format_ratio, skipped_line, unreadable_lines, verdict_sentence, verdict_word
+from .wording import (
+    advise,
+    baseline_line,
+    count_line,
+    skipped_line,
+    unreadable_lines,
+    verdict_sentence,
+    verdict_word,
+    violation_text,
+)
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 TITLE = "WeightUpdateRatio"
@@ -25,9 +34,7 @@ MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
 def render_github(report: History) -> str:
     """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
     errors = [
-        f"{group.tensor} of {group.worker}: {group.verdict} at {report.mode} steps {group.first_step}-"
-        f"{group.last_step} ({group.count}), the worst ratio is {format_ratio(group.worst_ratio)} at step "
-        f"{group.worst_step}; {advice.line}"
+        f"{group.tensor} of {group.worker}: {violation_text(report, group)}; {advice.line}"
         for advice in advise(report)
         for group in advice.groups
     ]
@@ -39,7 +46,8 @@ def render_github(report: History) -> str:
         warnings = unreadable + warnings
     else:
         errors += unreadable
-    verdict = f"{verdict_word(report)} {report.trial}: {verdict_sentence(report)} ({count_line(report)})"
+    details = "; ".join(filter(None, [count_line(report), baseline_line(report)]))
+    verdict = f"{verdict_word(report)} {report.trial}: {verdict_sentence(report)} ({details})"
     commands = [command("error", text) for text in _most(errors)]
     commands += [command("warning", text) for text in _most(warnings)]
     return "\n".join([*commands, command("notice", verdict)]) + "\n"

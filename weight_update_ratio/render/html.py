@@ -7,7 +7,16 @@ from typing import Any, Callable
 from ..judge.history import History
 from ..judge.violations import ViolationGroup
 from .escapes import html_text
-from .wording import Advice, advise, count_line, format_ratio, verdict_sentence, verdict_word
+from .wording import (
+    Advice,
+    advise,
+    baseline_line,
+    count_line,
+    format_ratio,
+    group_expected,
+    verdict_sentence,
+    verdict_word,
+)
 
 COLORS = {"FIRED": "#a50026", "OK": "#1a6b2f", "NOT JUDGED": "#8a5a00"}
 MOST_GROUPS = 20  # of one kind, in a notebook; a page shows all
@@ -17,9 +26,15 @@ def report_html(report: History) -> str:
     """Return the verdict, the counts and the grouped violations, for a notebook's cell."""
     if not len(report) and report.problem is None:
         return f"<p>{html_text(report.trial)}: nothing is compared yet</p>"
-    parts = [verdict_html(report), f"<p>{html_text(count_line(report))}</p>"]
+    parts = [verdict_html(report), counts_html(report)]
     parts += [advice_html(report, advice, MOST_GROUPS) for advice in advise(report)]
     return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
+
+
+def counts_html(report: History) -> str:
+    """Return what the run was held against, where it was, and how much was judged."""
+    lines = filter(None, [baseline_line(report), count_line(report)])
+    return "".join(f'<p class="counts">{html_text(line[0].upper() + line[1:])}</p>' for line in lines)
 
 
 def verdict_html(report: History) -> str:
@@ -42,13 +57,15 @@ def advice_html(
     """
     several = len(report.workers) > 1
     noted = any(group.note for group in advice.groups)
-    numbers = [f"{report.mode} steps", "count", "worst ratio", "at step"]
+    expected = report.bounds.baseline is not None
+    numbers = [f"{report.mode} steps", "count", "worst ratio", "at step", *(["expected"] if expected else [])]
     head = ["tensor", *(["worker"] if several else []), *numbers, *(["note"] if noted else [])]
     rows = []
     for group in advice.groups[:most]:
         first, last = group.first_step, group.last_step
         cells: list[Any] = [f"{first}" if first == last else f"{first}\u2013{last}", f"{group.count:,}"]
         cells += [format_ratio(group.worst_ratio), group.worst_step]
+        cells += [group_expected(group)] if expected else []
         name = name_html(group) if name_html else f"<code>{html_text(group.tensor)}</code>"
         row = f'<td style="text-align: left">{name}</td>'
         row += f'<td style="text-align: left">{html_text(group.worker)}</td>' if several else ""

@@ -31,9 +31,23 @@ def report_document(history: History) -> dict[str, Any]:
         "counts": history.counts,
         "problem": None if problem is None else {"text": str(problem), "remedy": problem.remedy},
         "job_ended": history.job_ended,
+        "baseline": _baseline_facts(history),
         "violations": [group.as_dict() for group in history.violations],
         "skipped": [group._asdict() for group in history.skipped],
         "unreadable": [entry._asdict() for entry in history.unreadable],
+    }
+
+
+def _baseline_facts(history: History) -> dict[str, Any] | None:
+    """Return what the run was held against; ``held`` is how many of its comparisons were."""
+    baseline, parameters = history.bounds.baseline, history.parameters
+    if baseline is None:
+        return None
+    return {
+        "runs": baseline.runs,
+        "factor": parameters.baseline_factor,
+        "patience": parameters.violations_to_fire,
+        "held": sum(history.held.values()),
     }
 
 

@@ -12,9 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ..judge.history import History
-from ..judge.violations import ViolationGroup
 from .escapes import printable, xml_text
-from .wording import advise, format_ratio, skipped_line, unreadable_lines
+from .wording import advise, baseline_line, skipped_line, unreadable_lines, violation_text
 
 WHOLE_TRIAL = "the whole trial"
 NO_REFERENCE = "no earlier saved step to compare with"
@@ -27,6 +26,9 @@ def render_junit(report: History) -> str:
     for worker in dict.fromkeys(worker for worker, _ in cases):
         name = f"{_name(report.trial)} {_name(worker)}".strip()
         suite = ElementTree.SubElement(root, "testsuite", name=name)
+        if report.bounds.baseline is not None:
+            properties = ElementTree.SubElement(suite, "properties")
+            ElementTree.SubElement(properties, "property", name="baseline", value=_name(baseline_line(report)))
         suite.extend(case for (owner, _), case in cases.items() if owner == worker)
         _count(suite)
     _count(root)
@@ -53,12 +55,11 @@ def _cases(report: History) -> dict[tuple[str, str], Any]:
         case(worker, tensor)
     advice = {id(group): kind.line for kind in advise(report) for group in kind.groups}
     for group in report.violations:
-        _add(
-            case(group.worker, group.tensor),
-            "failure",
-            _violation_text(report, group, advice[id(group)]),
-            group.verdict,
-        )
+        text = violation_text(report, group)
+        if group.fires:
+            _add(case(group.worker, group.tensor), "failure", f"{text}\n{advice[id(group)]}", group.verdict)
+        else:
+            _add(case(group.worker, group.tensor), "system-out", f"{text}: does not fire")
     for skipped in report.skipped:
         kind = "system-out" if (skipped.worker, skipped.tensor) in compared else "skipped"
         _add(case(skipped.worker, skipped.tensor), kind, skipped_line(skipped))
@@ -83,16 +84,6 @@ def _compared(report: History) -> dict[tuple[str, str], None]:
     keys = np.asarray(report.columns["worker"]).astype(np.int64) * max(len(tensors), 1)
     keys = np.unique(keys + np.asarray(report.columns["tensor"]))
     return {(workers[key // len(tensors)], tensors[key % len(tensors)]): None for key in keys.tolist()}
-
-
-def _violation_text(report: History, group: ViolationGroup, advice: str) -> str:
-    first, last = group.first_step, group.last_step
-    steps = f"step {first}" if first == last else f"steps {first}-{last}"
-    note = f" ({group.note})" if group.note else ""
-    return (
-        f"{group.verdict}: {group.count} at {report.mode} {steps}; "
-        f"the worst ratio is {format_ratio(group.worst_ratio)} at step {group.worst_step}{note}\n{advice}"
-    )
 
 
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:

@@ -7,8 +7,10 @@ from .escapes import markdown_code, markdown_text, shortened
 from .wording import (
     Advice,
     advise,
+    baseline_line,
     count_line,
     format_ratio,
+    group_expected,
     skipped_line,
     unreadable_lines,
     verdict_sentence,
@@ -29,6 +31,7 @@ def render_markdown(report: History) -> str:
         *(_kind(report, advice) for advice in advise(report)),
         *_lines("Skipped", [skipped_line(group) for group in report.skipped]),
         *_lines("Unreadable", list(unreadable_lines(report.unreadable))),
+        *([markdown_text(shortened(baseline_line(report)))] if report.bounds.baseline is not None else []),
         count_line(report),
     ]
     return "\n\n".join(parts) + "\n"
@@ -37,15 +40,16 @@ def render_markdown(report: History) -> str:
 def _kind(report: History, advice: Advice) -> str:
     several = len(report.workers) > 1
     noted = any(group.note for group in advice.groups)
+    expected = report.bounds.baseline is not None
     head = ["tensor", *(["worker"] if several else []), f"{report.mode} steps", "count", "worst ratio", "at step"]
     align = [":--", *([":--"] if several else []), "--:", "--:", "--:", "--:"]
-    rows = [head + ["note"] * noted, align + [":--"] * noted]
+    rows = [head + ["expected"] * expected + ["note"] * noted, align + ["--:"] * expected + [":--"] * noted]
     for group in advice.groups[:MOST_GROUPS]:
         first, last = group.first_step, group.last_step
         cells = [markdown_code(group.tensor), *([markdown_code(group.worker)] if several else [])]
         cells += [f"{first}" if first == last else f"{first}-{last}", f"{group.count}"]
         cells += [format_ratio(group.worst_ratio), f"{group.worst_step}"]
-        rows.append(cells + [group.note] * noted)
+        rows.append(cells + [group_expected(group)] * expected + [group.note] * noted)
     left_out = len(advice.groups) - MOST_GROUPS
     more = f"\n\nand {left_out} more" if left_out > 0 else ""
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

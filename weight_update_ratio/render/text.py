@@ -12,7 +12,17 @@ from rich.text import Text
 
 from ..judge.history import History
 from .escapes import printable
-from .wording import advise, count_line, format_ratio, skipped_line, unreadable_lines, verdict_sentence, verdict_word
+from .wording import (
+    advise,
+    baseline_line,
+    count_line,
+    format_ratio,
+    group_expected,
+    skipped_line,
+    unreadable_lines,
+    verdict_sentence,
+    verdict_word,
+)
 
 PLAIN_WIDTH = 160  # columns where the text does not go to a terminal
 LEAST_FOLDED = 20  # columns that a name is folded to at least; a terminal too narrow for that wraps the lines itself
@@ -36,7 +46,7 @@ def render_text(report: History, width: int | None = None, color: bool = False, 
         legacy_windows=False,
     )
     console.print(_verdict(report, problem), soft_wrap=True)
-    if report.violations:
+    if report.firing:
         table = _violations(report)
         console.width = max(console.width, _least_width(table))
         console.print(table)
@@ -45,6 +55,9 @@ def render_text(report: History, width: int | None = None, color: bool = False, 
         console.print()
     _print_lines(console, "Skipped", [skipped_line(group) for group in report.skipped])
     _print_lines(console, "Unreadable", list(unreadable_lines(report.unreadable)))
+    if report.bounds.baseline is not None:
+        line = baseline_line(report)
+        console.print(Text(printable(line[0].upper() + line[1:])), soft_wrap=True)
     console.print(Text(count_line(report)), soft_wrap=True)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
@@ -61,21 +74,25 @@ def _verdict(report: History, problem: bool) -> Text:
 def _violations(report: History) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     several = len(report.workers) > 1
-    noted = any(group.note for group in report.violations)
+    noted = any(group.note for group in report.firing)
+    expected = report.bounds.baseline is not None
     table.add_column("verdict", no_wrap=True)
     table.add_column("tensor", overflow="fold")
     if several:
         table.add_column("worker", overflow="fold")
     for name in (f"{report.mode} steps", "count", "worst ratio", "at step"):
         table.add_column(name, justify="right", no_wrap=True)
+    if expected:
+        table.add_column("expected", no_wrap=True)
     if noted:
         table.add_column("note")
-    for group in report.violations:
+    for group in report.firing:
         first, last = group.first_step, group.last_step
         cells = [Text(group.verdict, "red"), Text(printable(group.tensor))]
         cells += [Text(printable(group.worker))] if several else []
         cells += [Text(str(first) if first == last else f"{first}-{last}"), Text(str(group.count))]
         cells += [Text(format_ratio(group.worst_ratio)), Text(str(group.worst_step))]
+        cells += [Text(group_expected(group))] if expected else []
         cells += [Text(group.note)] if noted else []
         table.add_row(*cells)
     return table

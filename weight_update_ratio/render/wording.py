@@ -6,12 +6,13 @@ zero has other causes than a tiny one, and weights that began at zero are sound.
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple
+import math
+from typing import Iterable, NamedTuple, Sequence
 
 import numpy as np
 
 from ..errors import TrialError, Unreadable
-from ..judge.comparison import Comparison, JudgedStep
+from ..judge.comparison import Comparison
 from ..judge.history import History, SkippedGroup
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
 from ..judge.violations import ViolationGroup
@@ -37,9 +38,9 @@ class Advice(NamedTuple):
 
 
 def advise(report: History) -> list[Advice]:
-    """Return the violations by kind, the most urgent first, each kind with one line of advice."""
+    """Return the violations that fire by kind, the most urgent first, each kind with one line of advice."""
     kinds: dict[str, list[ViolationGroup]] = {kind: [] for kind in TITLES}
-    for group in report.violations:
+    for group in report.firing:
         kinds[violation_kind(group)].append(group)
     lines = {
         NOT_FINITE: _not_finite_line,
@@ -95,7 +96,7 @@ def _small_line(report: History, groups: list[ViolationGroup]) -> str:
 
 
 def _zero_start_line(report: History, groups: list[ViolationGroup]) -> str:
-    return "zero initialisation makes the first update look huge: let it pass by exclude_regex or start_step."
+    return "zero initialisation makes the first update huge: let it pass by a baseline, exclude_regex or start_step."
 
 
 def format_ratio(ratio: float) -> str:
@@ -111,17 +112,48 @@ def verdict_sentence(report: History) -> str:
     """Return the report's verdict in one sentence."""
     counts = report.counts
     compared = f"{counts['comparisons']:,} update-to-weight ratios"
+    passing = sum(group.count for group in report.violations if not group.fires)
+    in_a_row = f"never {report.parameters.violations_to_fire} in a row"
     if report.fired:
         verb = "is a violation" if counts["violations"] == 1 else "are violations"
         sentence = f"{counts['violations']:,} of {compared} {verb}"
+        if report.is_unheld:
+            sentence += f"; {report.problem}"
+        elif passing:
+            sentence += f", {passing:,} of them {in_a_row}"
     elif report.problem is not None:
         return str(report.problem)
+    elif passing:
+        sentence = f"{passing:,} of {compared} {'is' if passing == 1 else 'are'} out of bounds, {in_a_row}"
+    elif report.bounds.baseline is not None:
+        sentence = f"all {compared} are within their bounds"
     else:
         sentence = (
             f"all {compared} are within {report.parameters.small_threshold:g} to {report.parameters.large_threshold:g}"
         )
     lost = counts["unreadable"]
     return sentence + (f"; {lost:,} record{'s' * (lost != 1)} could not be read" if lost else "")
+
+
+def baseline_name(report: History) -> str:
+    """Return of how many runs the baseline is, and how it is applied; an empty string without one."""
+    baseline, parameters = report.bounds.baseline, report.parameters
+    if baseline is None:
+        return ""
+    return (
+        f"baseline of {baseline.runs:,} run{'s' * (baseline.runs != 1)} (factor {parameters.baseline_factor:g}, "
+        f"patience {parameters.violations_to_fire})"
+    )
+
+
+def baseline_line(report: History) -> str:
+    """Return what the run was held against, and how many of its ratios were; an empty string without a baseline."""
+    if report.bounds.baseline is None:
+        return ""
+    return (
+        f"{baseline_name(report)}, {', '.join(report.parameters.baseline)}: "
+        f"{sum(report.held.values()):,} of {len(report):,} ratios were held against it"
+    )
 
 
 def incomplete(report: History) -> TrialError:
@@ -162,6 +194,13 @@ def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
         yield f"{what}{file}{step}: {reason}{more}"
 
 
+def record_line(entry: Unreadable) -> str:
+    """Return what the rule logs of something that could not be read."""
+    tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
+    step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
+    return f"the record{tensor}{step} in {entry.file!r} {entry.reason}"
+
+
 def count_line(report: History) -> str:
     """Return how much was judged and found, in one line, and whether more may come."""
     counts = report.counts
@@ -176,15 +215,49 @@ def count_line(report: History) -> str:
     return ", ".join(parts) + ("; the job has not ended" if len(report) and not report.job_ended else "")
 
 
-def firing_line(rule: str, judged: JudgedStep) -> str:
-    """Return the line that the rule logs where a step fires; it names the worst tensor."""
-    worst = max(judged.violations, key=_severity)
+def firing_line(rule: str, firing: Sequence[Comparison]) -> str:
+    """Return the line that the rule logs where a step fires, by the violations that do; it names the worst tensor."""
+    worst = max(firing, key=_severity)
+    expected = "" if worst.verdict == NOT_FINITE else f", expected {expected_range(worst.lower, worst.upper)}"
     return (
         f"{rule} fired at step {worst.global_step} ({worst.mode} step {worst.step}): "
-        f"{len(judged.violations)} of {len(judged.comparisons)} ratios; the worst is {worst.verdict}: "
-        f"tensor {worst.tensor!r} of {worst.worker}, ratio {worst.ratio:.6g} = "
-        f"{worst.update_norm:.6g} / {worst.weight_norm:.6g} against step {worst.reference_step}"
+        f"{len(firing):,} ratio{'s' * (len(firing) != 1)}; the worst is {worst.verdict}: "
+        f"tensor {worst.tensor!r} of {worst.worker}, ratio {worst.ratio:.6g} = {worst.update_norm:.6g} / "
+        f"{worst.weight_norm:.6g} against step {worst.reference_step}{expected}"
     )
+
+
+def expected_range(lower: float, upper: float) -> str:
+    """Return the bounds of a comparison as a person reads them.
+
+    >>> expected_range(0.0004, 0.00234), expected_range(0.0, 1e-8)
+    ('4e-04 to 2.3e-03', '0 to 1e-08')
+    """
+    return f"{_short_ratio(lower)} to {_short_ratio(upper)}"
+
+
+def group_expected(group: ViolationGroup) -> str:
+    """Return the bounds that the worst violation of a group left; of one that is not finite an empty string."""
+    return "" if group.verdict == NOT_FINITE else expected_range(group.lower, group.upper)
+
+
+def violation_text(report: History, group: ViolationGroup) -> str:
+    """Return a group of violations as one sentence, without its tensor."""
+    first, last = group.first_step, group.last_step
+    steps = f"step {first}" if first == last else f"steps {first}-{last}"
+    expected = group_expected(group) if report.bounds.baseline is not None else ""
+    return (
+        f"{group.verdict}: {group.count} at {report.mode} {steps}; "
+        f"the worst ratio is {format_ratio(group.worst_ratio)} at step {group.worst_step}{f', expected {expected}' if expected else ''}"
+        f"{f' ({group.note})' if group.note else ''}"
+    )
+
+
+def _short_ratio(ratio: float) -> str:
+    if ratio == 0 or not math.isfinite(ratio) or 0.1 <= ratio < 1000:
+        return f"{ratio:.3g}"
+    mantissa, _, exponent = f"{ratio:.1e}".partition("e")
+    return f"{mantissa[:-2] if mantissa.endswith('.0') else mantissa}e{exponent}"
 
 
 def _severity(violation: Comparison) -> tuple[int, float]:

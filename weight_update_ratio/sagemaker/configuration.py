@@ -14,7 +14,7 @@ import re
 import warnings
 from typing import Any
 
-from ..parameters import Parameters, parse_parameters, parse_report_dir
+from ..parameters import Parameters, baseline_list, parse_parameters, parse_report_dir
 from .evaluator import check_instance_type, chosen_image
 from .single_file import ROOT_NAME, rule_source
 
@@ -48,6 +48,9 @@ def rule_configuration(
     collection_names: Any = None,
     tensor_regex: Any = None,
     exclude_regex: Any = None,
+    patience: Any = None,
+    baseline: Any = None,
+    baseline_factor: Any = None,
     start_step: Any = None,
     end_step: Any = None,
     report_dir: Any = None,
@@ -66,13 +69,16 @@ def rule_configuration(
         volume_size: The size of that instance's disk; GB.
         name: Name of the rule configuration.
         save_interval: Steps from one saved step to the next; the ratio of a training step's update needs 1.
-        num_steps: As the rule's parameter, and so are the next six.
+        num_steps: As the rule's parameter, and so are the next nine.
         large_threshold: A ratio above it fires.
         small_threshold: A ratio below it fires.
         epsilon: Added to the norm of the weights.
         collection_names: Collections that are saved and compared.
         tensor_regex: Patterns of the tensors that are compared; best without backslashes.
         exclude_regex: Patterns of the tensors that are left out.
+        patience: How many violations in a row of a tensor fire.
+        baseline: S3 URIs of trial folders or baseline files of runs that train well; a string is split at commas.
+        baseline_factor: By how much the bounds are wider than the ratios of the baseline.
         start_step: First global step that the evaluator asks the rule about; None: 0.
         end_step: Global step before which the evaluator ends; None: with the job.
         report_dir: Folder in the evaluator's container, such as "/opt/ml/processing/output/rule", which is uploaded.
@@ -93,12 +99,25 @@ def rule_configuration(
     _check_form("name", name, r"(?=.*\S).{1,256}", "one line of at most 256 characters, not blank")
     check_instance_type(instance_type)
     parameters = parse_parameters(
-        num_steps, large_threshold, small_threshold, epsilon, collection_names, tensor_regex, exclude_regex
+        num_steps,
+        large_threshold,
+        small_threshold,
+        epsilon,
+        collection_names,
+        tensor_regex,
+        exclude_regex,
+        patience,
+        baseline_list(baseline),
+        baseline_factor,
     )
     rule_parameters = {"source_s3_uri": source, "rule_to_invoke": ROOT_NAME}
     rule_parameters.update(_changed_parameters(parameters, report_dir))
     rule_parameters.update(_changed_steps(start_step, end_step))
     _check_values(rule_parameters)
+    for location in parameters.baseline:
+        _check_form(
+            "baseline", location, r"s3://[^/]+/.+", "S3 URIs, s3://bucket/key: the evaluator has no other files"
+        )
     actions = service_actions(stop_training, email, sms)
     if actions:
         rule_parameters["action_json"] = "[" + ", ".join(map(_serialized, actions)) + "]"
@@ -128,14 +147,14 @@ def _changed_parameters(parameters: Parameters, report_dir: Any) -> dict[str, st
     defaults = Parameters().as_dict()
     changed = {name: str(value) for name, value in parameters.as_dict().items() if value != defaults[name]}
     try:
-        same = parse_parameters(**changed) == parameters
+        same = parse_parameters(**{**changed, "baseline": baseline_list(changed.get("baseline"))}) == parameters
     except ValueError:  # half a pattern does not compile
         same = False
     if not same:
         raise ValueError(
-            "'collection_names', 'tensor_regex' and 'exclude_regex' must not hold commas or outer spaces within a name "
-            "or pattern: the service passes one string, which is split at commas; in a pattern, write '.' in place of "
-            f"the comma (got {changed!r})"
+            "'collection_names', 'tensor_regex', 'exclude_regex' and 'baseline' must not hold commas or outer spaces "
+            "within a name, pattern or URI: the service passes one string, which is split at commas; in a pattern, "
+            f"write '.' in place of the comma (got {changed!r})"
         )
     folder = parse_report_dir(report_dir)
     if folder:

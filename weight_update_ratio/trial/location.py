@@ -55,6 +55,22 @@ def open_storage(location: str) -> Storage:
     return S3Storage(location) if location.startswith("s3://") else DiskStorage(location)
 
 
+def file_content(location: str) -> bytes | None:
+    """Return the content of a small file on disk or on S3; None where there is no file, but perhaps a folder.
+
+    Raises:
+        UnreadableError: It is larger than ``SMALL_FILE``, or reading fails.
+        TrialError: S3 does not let it be read.
+    """
+    is_remote = location.startswith("s3://")
+    path = location if is_remote else os.path.realpath(os.path.expanduser(location))
+    folder, _, name = path.rpartition("/")
+    if not name or folder == "s3:/" or not (is_remote or os.path.isfile(path)):
+        return None
+    storage = open_storage(folder or "/")
+    return storage.read(name) if storage.exists(name) else None
+
+
 def right_form(location: str) -> str:
     """Return the path or S3 URI that a location in another form means, or an empty string where it has none.
 

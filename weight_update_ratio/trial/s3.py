@@ -51,14 +51,14 @@ class S3Storage(Storage):
 
     def exists(self, name: str) -> bool:
         """Return whether there is an object of this name."""
-        return self._prefix + name in self._keys(self._prefix + name, "")
+        return self._prefix + name in self._keys(self._prefix + name, "", 1)  # of all that begin so it is the first
 
     def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
         """Return the stamps of those objects that the last listings had."""
         return {name: self._stamps[name] for name in names if name in self._stamps}
 
-    def _keys(self, prefix: str, start_after: str) -> Iterable[str]:
-        keys = within(math.inf, self._client.keys, prefix, start_after)
+    def _keys(self, prefix: str, start_after: str, most_pages: float = math.inf) -> Iterable[str]:
+        keys = within(math.inf, self._client.keys, prefix, start_after, most_pages)
         self._stamps.update((key[len(self._prefix) :], stamp) for key, stamp in keys.items())
         return keys
 

@@ -74,13 +74,17 @@ class Selection:
         if not is_member:
             return False
         self.seen_members.add(name)
-        if self._wanted and not any(pattern.search(name) for pattern in self._wanted):
-            return False
-        if any(pattern.search(name) for pattern in self._excluded):
+        if not self.is_wanted(name):
             return False
         if reduction:
             self.reduced[name] = reduction
         return not reduction
+
+    def is_wanted(self, name: str) -> bool:
+        """Return whether the user's patterns choose a name; without patterns they choose all."""
+        if self._wanted and not any(pattern.search(name) for pattern in self._wanted):
+            return False
+        return not any(pattern.search(name) for pattern in self._excluded)
 
     def _is_sound(self, pattern: str) -> bool:
         try:

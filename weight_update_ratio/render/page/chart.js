@@ -144,15 +144,28 @@ function edge_marks(steps, columns, [low, high]) {
   return marks;
 }
 
+// The bounds that are near the ratios: a layer that began at zero has bounds of many decades at its first step.
+function near_bounds(ratio, lower, upper) {
+  const finite = ratio.filter(Number.isFinite);
+  const [low, high] = finite.length ? [Math.min(...finite) - 2, Math.max(...finite) + 2] : [-Infinity, Infinity];
+  return [...lower, ...upper].filter(Number.isFinite).map(log => Math.min(Math.max(log, low), high));
+}
+
 function show(row, point) {
   chosen.tags = [row];
   const own = name => Array.from(points.data[name].slice(rows.data.start[row], rows.data.stop[row]));
   const drawable = values => values.map(log => (Number.isFinite(log) ? log : NaN));
   const [step, reference] = [own("step"), own("reference")];
   const [ratio, update, weight] = [own("ratio"), own("update_norm"), own("weight_norm")];
+  const banded = points.data.lower !== undefined;
+  const [lower, upper] = banded ? [own("lower"), own("upper")] : [[], []];
+  const ratio_ends = whole_decades(ratio, banded ? near_bounds(ratio, lower, upper) : levels);
   lines.data = {
     step,
     ratio: drawable(ratio),
+    lower: step.map((_, i) => (banded ? Math.max(lower[i], ratio_ends[0]) : NaN)),
+    upper: step.map((_, i) => (banded ? Math.min(upper[i], ratio_ends[1]) : NaN)),
+    expected_text: step.map((_, i) => (banded ? `${number(lower[i])} to ${number(upper[i])}` : "")),
     update: drawable(update),
     weight: drawable(weight),
     size: step.map(() => (step.length > 80 ? 2 : 6)),
@@ -161,7 +174,6 @@ function show(row, point) {
     update_text: update.map(number),
     weight_text: weight.map(number),
   };
-  const ratio_ends = whole_decades(ratio, levels);
   const norm_ends = whole_decades([...update, ...weight], []);
   set_range(ratio_range, ratio_ends);
   set_range(norm_range, norm_ends);

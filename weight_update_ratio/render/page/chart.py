@@ -76,7 +76,7 @@ def _layout(report: History, picture: Picture) -> Any:
     data = {
         "rows": rows,
         "runs": ColumnDataSource(runs),
-        "points": ColumnDataSource(_point_columns(picture)),
+        "points": ColumnDataSource(_point_columns(picture, report.bounds.baseline is not None)),
         "names": {"mode": report.mode, "verdicts": list(VERDICTS)},
         "layout": {"row": ROW_PIXELS, "least": LEAST_ROW_PIXELS, "most": MOST_PIXELS, "around": AROUND_PIXELS},
     }
@@ -89,7 +89,7 @@ def _layout(report: History, picture: Picture) -> Any:
     )
     lines = ColumnDataSource({name: [] for name in LINE_COLUMNS}, name="lines")
     edges = [ColumnDataSource({name: [] for name in EDGE_COLUMNS}, name=f"{kind}_edges") for kind in ("ratio", "norm")]
-    ratio = ratio_chart(report.parameters, report.mode, lines, edges[0], heat.x_range)
+    ratio = ratio_chart(report, lines, edges[0], heat.x_range)
     norms = norm_chart(report.mode, lines, edges[1], heat.x_range)
     controls = _controls(rows.data["label"])
     texts = {name: Div(text="", name=name, disable_math=True, render_as_text=True) for name in ("shown", "cell")}
@@ -151,13 +151,14 @@ def _chosen(heat: Any) -> Any:
     return frame
 
 
-def _point_columns(picture: Picture) -> dict[str, Array]:
+def _point_columns(picture: Picture, with_bounds: bool) -> dict[str, Array]:
     points = picture.points
+    bounds = ("lower", "upper") if with_bounds else ()  # thresholds are the same everywhere
     return {
         "step": _whole(points["step"]),
         "reference": _whole(points["reference_step"]),
         "verdict": points["verdict"].astype(np.uint8),
-        **{name: points[name] for name in ("update_norm", "weight_norm", "ratio")},
+        **{name: points[name] for name in ("update_norm", "weight_norm", "ratio", *bounds)},
     }
 
 

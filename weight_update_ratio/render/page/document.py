@@ -15,8 +15,8 @@ from typing import Any, Iterable
 from ...judge.history import History
 from ...judge.violations import ViolationGroup
 from ..escapes import html_text
-from ..html import advice_html, verdict_html
-from ..wording import advise, count_line, skipped_line, unreadable_lines
+from ..html import advice_html, counts_html, verdict_html
+from ..wording import advise, skipped_line, unreadable_lines
 from .chart import report_chart, require_bokeh
 from .reduction import MOST_ROWS, Picture, reduce_report
 
@@ -59,7 +59,7 @@ def render_html(report: History) -> str:
             "<body>",
             "<h1>Weight update ratio</h1>",
             verdict_html(report),
-            f'<p class="counts">{html_text(count_line(report))}</p>',
+            counts_html(report),
             _violations_html(report, places),
             '<h2 id="picture">All ratios</h2>',
             picture,

@@ -1,4 +1,4 @@
-"""The line charts of one tensor: its ratio with thresholds and advice above, its norms below.
+"""The line charts of one tensor: its ratio with its bounds and advice above, its norms below.
 
 Norms have the unit of the weights and the ratio has none: in one chart a norm above 10 would look like a violation.
 All are drawn as log10. What has no logarithm is drawn at the edge: zero at the bottom, not finite at the top.
@@ -9,13 +9,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...parameters import Parameters
+from ...judge.history import History
+from ..wording import baseline_name
 from .reduction import GOOD_RATIO
 
 RATIO_COLOR = "#222222"
 UPDATE_COLOR = "#d95f02"
 WEIGHT_COLOR = "#1b6ca8"
-LINE_COLUMNS = ("step", "ratio", "update", "weight", "size", "steps_text", "ratio_text", "update_text", "weight_text")
+BAND_COLOR = "#4d7a00"
+LINE_COLUMNS = (
+    *("step", "ratio", "lower", "upper", "update", "weight", "size"),
+    *("steps_text", "ratio_text", "expected_text", "update_text", "weight_text"),
+)
 EDGE_COLUMNS = ("step", "y", "marker", "text")
 HOVER = [
     ("step", "@steps_text"),
@@ -25,29 +30,33 @@ HOVER = [
 ]
 
 
-def ratio_chart(parameters: Parameters, mode: str | None, lines: Any, edges: Any, steps: Any) -> Any:
-    """Return the figure of a tensor's ratio, with the thresholds and the line of 1e-3.
+def ratio_chart(report: History, lines: Any, edges: Any, steps: Any) -> Any:
+    """Return the figure of a tensor's ratio, with the band of the baseline, or with the thresholds and a line of 1e-3.
 
     Args:
-        parameters: Those of the report; the thresholds are of them.
-        mode: The judged mode, for the axis.
+        report: Its mode, thresholds and baseline are shown.
         lines: Data source with LINE_COLUMNS, log10; NaN where there is nothing to draw.
         edges: Data source with EDGE_COLUMNS, for what has no logarithm.
         steps: The range of steps, shared with the heat map so that zooming one zooms all.
     """
-    plot = _figure("ratio", 260, mode, steps)
-    _line(plot, "ratio", RATIO_COLOR, "circle", "ratio", lines, edges)
-    _level(plot, GOOD_RATIO, "1e-3: advice, never a verdict", "#4d7a00", "dotted")
-    for name in ("large_threshold", "small_threshold"):
-        threshold = getattr(parameters, name)
-        if threshold > 0:
-            _level(plot, math.log10(threshold), f"{name} {threshold:g}", "#a50026", "dashed")
+    plot = _figure("ratio", 260, report.mode, steps)
+    if report.bounds.baseline is not None:
+        plot.varea("step", "lower", "upper", source=lines, fill_color=BAND_COLOR, fill_alpha=0.15, name="band")
+        _label(plot, f"shaded: expected by the {baseline_name(report)}", BAND_COLOR, 4, "screen")
+        _line(plot, "ratio", RATIO_COLOR, "circle", "ratio", lines, edges, ("expected", "@expected_text"))
+    else:
+        _line(plot, "ratio", RATIO_COLOR, "circle", "ratio", lines, edges)
+        _level(plot, GOOD_RATIO, "1e-3: advice, never a verdict", BAND_COLOR, "dotted")
+        for name in ("large_threshold", "small_threshold"):
+            threshold = getattr(report.parameters, name)
+            if threshold > 0:
+                _level(plot, math.log10(threshold), f"{name} {threshold:g}", "#a50026", "dashed")
     plot.legend.visible = False
     return plot
 
 
 def norm_chart(mode: str | None, lines: Any, edges: Any, steps: Any) -> Any:
-    """Return the figure of a tensor's update norm and weight norm; the arguments are those of ``ratio_chart``."""
+    """Return the figure of a tensor's update norm and weight norm; see ``ratio_chart`` for the sources."""
     plot = _figure("norm", 220, mode, steps)
     _line(plot, "update", UPDATE_COLOR, "square", "update norm", lines, edges)
     _line(plot, "weight", WEIGHT_COLOR, "diamond", "weight norm", lines, None)
@@ -81,12 +90,14 @@ def _figure(label: str, height: int, mode: str | None, steps: Any) -> Any:
     return plot
 
 
-def _line(plot: Any, name: str, color: str, marker: str, legend: str, lines: Any, edges: Any) -> None:
+def _line(
+    plot: Any, name: str, color: str, marker: str, legend: str, lines: Any, edges: Any, *more: tuple[str, str]
+) -> None:
     from bokeh.models import HoverTool
 
     plot.line("step", name, source=lines, color=color, line_width=2, legend_label=legend)
     dots = plot.scatter("step", name, source=lines, color=color, marker=marker, size="size", legend_label=legend)
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=HOVER))
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=[*HOVER, *more]))
     if edges is not None:
         beyond = plot.scatter(
             "step", "y", marker="marker", source=edges, size=9, fill_color="#ffffff", line_color="#000000"
@@ -95,14 +106,22 @@ def _line(plot: Any, name: str, color: str, marker: str, legend: str, lines: Any
 
 
 def _level(plot: Any, location: float, text: str, color: str, dash: str) -> None:
-    from bokeh.models import Label, Span
+    from bokeh.models import Span
 
     plot.add_layout(Span(dimension="width", location=location, line_color=color, line_dash=dash, line_width=1.5))
+    _label(plot, text, color, location, "data")
+
+
+def _label(plot: Any, text: str, color: str, y: float, y_units: str) -> None:
+    """Add a text at the left edge of the chart."""
+    from bokeh.models import Label
+
     plot.add_layout(
         Label(
             x=4,
             x_units="screen",
-            y=location,
+            y=y,
+            y_units=y_units,
             y_offset=1,
             text=text,
             text_color=color,

@@ -50,8 +50,8 @@ class Picture(NamedTuple):
 
     Attributes:
         rows: Rows in the trial's order; at most ``MOST_ROWS``, the worst.
-        points: Columns step, reference_step (int64), update_norm, weight_norm, ratio (log10 in float32: -inf for zero),
-            verdict (index in VERDICTS) of the kept comparisons; by row, then by step.
+        points: Columns step, reference_step (int64), update_norm, weight_norm, ratio, lower, upper (log10 in float32:
+            -inf for zero), verdict (index in VERDICTS) of the kept comparisons; by row, then by step.
         worst_first: The rows' indices, worst first.
         left_out: How many rows are not drawn.
         reduced: Whether any comparison of a drawn row is not kept.
@@ -148,7 +148,7 @@ def _worst_points(badness: Array, bin_of: Array, start: int) -> Array:
 
 def _points(columns: dict[str, Array], index: Array) -> dict[str, Array]:
     points: dict[str, Array] = {name: columns[name][index] for name in ("step", "reference_step", "verdict")}
-    for name in ("update_norm", "weight_norm", "ratio"):
+    for name in ("update_norm", "weight_norm", "ratio", "lower", "upper"):
         with np.errstate(all="ignore"):
             points[name] = np.log10(columns[name][index]).astype(np.float32)
     return points

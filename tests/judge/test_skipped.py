@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from weight_update_ratio.judge.skipped import skipped_workers
 
 from tests.conftest import RECORDED, needs_writing, random_walk, write_whole_trial
 from tests.memory_trial import MemoryTrial
 from tests.reports import invoke_command
 from weight_update_ratio import check_trial
-from weight_update_ratio.judge.workers import skipped_of_workers
 
 HOOKS = Path(__file__).resolve().parent.parent / "trials" / "hooks"
 
@@ -66,7 +66,7 @@ class TestAnnouncedWorkers:
 
 class TestStoppedWorkers:
     def skipped(self, trial: MemoryTrial) -> list[str]:
-        return [f"{group.worker}: {group.reason}" for group in skipped_of_workers(trial.folder(), "TRAIN")]
+        return [f"{group.worker}: {group.reason}" for group in skipped_workers(trial.folder(), "TRAIN")]
 
     def trial(self, steps: dict[str, Any], ended: bool = True) -> MemoryTrial:
         trial = MemoryTrial(num_workers=len(steps))

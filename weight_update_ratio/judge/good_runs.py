@@ -1,0 +1,64 @@
+"""The good runs that a run is judged against: trial folders, or the files that baselines were saved to."""
+
+from __future__ import annotations
+
+from ..errors import TrialError, UnreadableError
+from ..parameters import Parameters
+from ..trial.folder import TrialFolder
+from ..trial.location import file_content, open_storage, trial_location
+from .baseline import Baseline, learn_baseline, merged_baselines
+from .baseline_file import parse_baseline
+from .bounds import Bounds
+from .diagnosis import missing_trial
+from .history import History
+from .loop import Judge
+from .mode import judged_mode
+
+
+def open_bounds(parameters: Parameters) -> Bounds:
+    """Return the bounds that the parameters ask for; those of a baseline are read or learnt now.
+
+    Raises:
+        TrialError: A baseline cannot be read, is not of a run that trains well, or was not judged alike.
+    """
+    if not parameters.baseline:
+        return Bounds(parameters)
+    runs = [(location, _opened_baseline(location, parameters)) for location in parameters.baseline]
+    for _, baseline in runs:
+        Bounds(parameters, baseline).require_alike(None)
+    return Bounds(parameters, merged_baselines(runs))
+
+
+def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
+    """Return the baseline of a file, or learn it from a trial folder, which is judged as the run is."""
+    try:
+        content = file_content(trial_location(location))
+        if content is not None:
+            return parse_baseline(content)
+    except UnreadableError as error:
+        raise TrialError(
+            f"the baseline {location!r} {error}", "Save it anew with --save-baseline, from a run that trains well."
+        ) from None
+    except TrialError as error:
+        raise _of_baseline(error) from None
+    try:
+        own = parameters._replace(baseline=(), patience=None)
+        folder = TrialFolder(open_storage(trial_location(location)), own)
+        missing = missing_trial(folder)
+        if missing is not None:
+            raise missing
+        history = History(location, own)
+        history.mode = judged_mode(folder)
+        judge = Judge(folder, history)
+        for global_step in folder.steps:
+            judge.judge_step(global_step)
+        judge.end()
+        if len(history):
+            history.problem = None  # a pattern that matches nothing there may match something of the run
+        return learn_baseline(history)
+    except TrialError as error:
+        raise _of_baseline(error) from None
+
+
+def _of_baseline(error: TrialError) -> TrialError:
+    return TrialError(f"the baseline cannot be used: {error}", error.remedy)
