@@ -247,9 +247,10 @@ def violation_text(report: History, group: ViolationGroup) -> str:
     steps = f"step {first}" if first == last else f"steps {first}-{last}"
     expected = group_expected(group) if report.bounds.baseline is not None else ""
     return (
-        f"{group.verdict}: {group.count} at {report.mode} {steps}; "
-        f"the worst ratio is {format_ratio(group.worst_ratio)} at step {group.worst_step}{f', expected {expected}' if expected else ''}"
-        f"{f' ({group.note})' if group.note else ''}"
+        f"{group.verdict}: {group.count} at {report.mode} {steps}; the worst ratio is "
+        f"{format_ratio(group.worst_ratio)} at step {group.worst_step}"
+        + (f", expected {expected}" if expected else "")
+        + (f" ({group.note})" if group.note else "")
     )
 
 

@@ -147,7 +147,7 @@ function edge_marks(steps, columns, [low, high]) {
 // The bounds that are near the ratios: a layer that began at zero has bounds of many decades at its first step.
 function near_bounds(ratio, lower, upper) {
   const finite = ratio.filter(Number.isFinite);
-  const [low, high] = finite.length ? [Math.min(...finite) - 2, Math.max(...finite) + 2] : [-Infinity, Infinity];
+  const [low, high] = finite.length ? [Math.min(...finite) - 8, Math.max(...finite) + 8] : [-Infinity, Infinity];
   return [...lower, ...upper].filter(Number.isFinite).map(log => Math.min(Math.max(log, low), high));
 }
 
