@@ -57,6 +57,8 @@ FROZEN_LAYER = {  # the one group of violations of pytorch_frozen
     "count": 19,
     "worst_ratio": 0.0,
     "worst_step": 1,
+    "lower": 1e-8,
+    "upper": 10.0,
 }
 
 

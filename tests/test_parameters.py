@@ -155,8 +155,13 @@ class TestNames:
             "collection_names": "a,b",
             "tensor_regex": "c,d",
             "exclude_regex": "e",
+            "patience": 2,
+            "baseline": "good.json,s3://bucket/good",
+            "baseline_factor": 2.5,
         }
-        parsed = parse_parameters("3", "2", collection_names="a,b", tensor_regex=["c", "d"], exclude_regex="e")
+        parsed = parse_parameters(
+            "3", "2", None, None, "a,b", ["c", "d"], "e", "2", ["good.json", "s3://bucket/good"], "2.5"
+        )
         assert expected == parsed.as_dict()
 
 

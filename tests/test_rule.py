@@ -145,7 +145,8 @@ class TestUnderInvokeRule:
             "Violations": 19,
             "Datapoints": 76,
             "RuleParameters": "num_steps:None\nlarge_threshold:10.0\nsmall_threshold:1e-08\nepsilon:1e-09\n"
-            "collection_names:weights\ntensor_regex:None\nexclude_regex:None",
+            "collection_names:weights\ntensor_regex:None\nexclude_regex:None\npatience:None\nbaseline:None\n"
+            "baseline_factor:3.0",
         } == rule.report
         assert {
             "mode": "TRAIN",
@@ -165,7 +166,7 @@ class TestUnderInvokeRule:
             (key for key in recorded_truth("pytorch_exploding") if key[2] == 1),
             key=lambda key: recorded_truth("pytorch_exploding")[key][2],
         )
-        assert f"4 of 4 ratios; the worst is large: tensor {worst[0]!r} of worker_0, ratio" in warnings[0]
+        assert f"4 ratios; the worst is large: tensor {worst[0]!r} of worker_0, ratio" in warnings[0]
         assert "the worst is not_finite: tensor" in warnings[-1]
 
     def test_a_range_of_the_trial(self, write_trial: Any) -> None:
@@ -364,10 +365,10 @@ class TestSignature:
         spec = inspect.getfullargspec(WeightUpdateRatio.__init__)
         expected = (
             "self base_trial num_steps large_threshold small_threshold epsilon collection_names tensor_regex "
-            "action_str action_json report_dir exclude_regex"
+            "action_str action_json report_dir exclude_regex patience baseline baseline_factor"
         )
         assert expected.split() == spec.args
-        assert (None, 10.0, 1e-8, 1e-9, "weights", None, "", "", "", None) == spec.defaults
+        assert (None, 10.0, 1e-8, 1e-9, "weights", None, "", "", "", None, None, None, 3.0) == spec.defaults
         assert (None, None, []) == (spec.varargs, spec.varkw, spec.kwonlyargs)
 
     def test_a_bad_value(self) -> None:

@@ -76,7 +76,9 @@ class TestComparison:
 
     def test_its_fields_are_the_historys_columns(self) -> None:
         """The names that every history has."""
-        expected = "tensor worker mode step reference_step global_step update_norm weight_norm ratio verdict"
+        expected = (
+            "tensor worker mode step reference_step global_step update_norm weight_norm ratio lower upper verdict"
+        )
         assert tuple(expected.split()) == Comparison._fields
 
 

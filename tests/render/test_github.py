@@ -34,7 +34,7 @@ class TestRenderGithub:
         error, notice = _read(check_trial(RECORDED["pytorch_frozen"]).to_github())
         assert error[:2] == ("error", {"title": "WeightUpdateRatio"})
         assert error[2].startswith(
-            "TinyNet_conv1.weight of worker_0: small at TRAIN steps 1-19 (19), the worst ratio is 0"
+            "TinyNet_conv1.weight of worker_0: small: 19 at TRAIN steps 1-19; the worst ratio is 0"
         )
         assert notice[0] == "notice"
         assert "19 of 76" in notice[2]

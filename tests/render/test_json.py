@@ -41,6 +41,9 @@ class TestDocument:
                 "collection_names": "weights",
                 "tensor_regex": "conv1,fc1",
                 "exclude_regex": None,
+                "patience": None,
+                "baseline": None,
+                "baseline_factor": 3.0,
             },
             "counts": {
                 "steps": 20,
@@ -53,6 +56,7 @@ class TestDocument:
             },
             "problem": None,
             "job_ended": True,
+            "baseline": None,
             "violations": [FROZEN_LAYER],
             "skipped": [],
             "unreadable": [],

@@ -90,7 +90,7 @@ class TestRenderJunit:
 
     def test_an_entry_of_a_whole_worker_is_a_case_of_its_own(self) -> None:
         report = made_report({"a": [1e-3]})
-        report.history.skipped_workers = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
+        report.history.skipped_wholes = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
         document = report.to_junit()
         assert _results(document) == {"a": [], "the whole trial": ["Skipped"]}
         assert 'message="worker_0: saved again later: steps 5-7"' in document

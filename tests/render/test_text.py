@@ -73,7 +73,7 @@ FIRED  TRIAL: 4 of 8 update-to-weight ratios are violations
 Too large: from the first comparison on: lower the learning rate or the loss scale, or warm up.
 Not changed at all: some at some steps only: steps that the loss scaler skipped, gradient accumulation, or zero \
 gradients.
-Began at zero: zero initialisation makes the first update look huge: let it pass by exclude_regex or start_step.
+Began at zero: zero initialisation makes the first update huge: let it pass by a baseline, exclude_regex or start_step.
 
 3 TRAIN steps, 2 tensors, 2 workers, 8 comparisons, 4 violations, 0 skipped, 0 unreadable
 """

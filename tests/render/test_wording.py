@@ -71,7 +71,7 @@ class TestAdvise:
 def test_what_was_skipped_of_a_whole_worker_begins_with_the_worker(rendering: str) -> None:
     """The entry has no tensor, and its reason names the steps."""
     report = made_report({"a": [1e-3]})
-    report.history.skipped_workers = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
+    report.history.skipped_wholes = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
     assert [skipped_line(group) for group in report.skipped] == ["worker_0: saved again later: steps 5-7"]
     shown = getattr(report, f"to_{rendering}")().replace("\\_", "_")
     assert "worker_0: saved again later: steps 5-7" in shown

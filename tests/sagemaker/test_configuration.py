@@ -36,6 +36,9 @@ EVERYTHING = {
     "collection_names": "weights,biases",
     "tensor_regex": "conv,fc",
     "exclude_regex": "bias",
+    "patience": 2,
+    "baseline": "s3://my-bucket/good.json,s3://my-bucket/good/debug-output",
+    "baseline_factor": "2.5",
     "start_step": 10,
     "end_step": "200",
     "report_dir": "/opt/ml/processing/output/rule",
@@ -129,6 +132,9 @@ class TestRuleConfiguration:
             "collection_names": "weights,biases",
             "tensor_regex": "conv,fc",
             "exclude_regex": "bias",
+            "patience": "2",
+            "baseline": "s3://my-bucket/good.json,s3://my-bucket/good/debug-output",
+            "baseline_factor": "2.5",
             "start_step": "10",
             "end_step": "200",
             "report_dir": "/opt/ml/processing/output/rule",
@@ -223,7 +229,12 @@ class TestRuleConfiguration:
             ({"save_interval": 0}, r"'save_interval' must be a whole number >= 1 \(got 0\)"),
             ({"save_interval": "1"}, r"'save_interval' must be a whole number >= 1 \(got '1'\)"),
             ({"volume_size": True}, "'volume_size' must be a whole number >= 1"),
-            ({"tensor_regex": ["fc,1"]}, "must not hold commas or outer spaces within a name or pattern"),
+            ({"baseline": "good.json"}, "'baseline' must be S3 URIs"),
+            (
+                {"baseline": ["s3://my-bucket/a,b.json"]},
+                "must not hold commas or outer spaces within a name, pattern or",
+            ),
+            ({"tensor_regex": ["fc,1"]}, "must not hold commas or outer spaces within a name, pattern or URI"),
             (
                 {"tensor_regex": ["fc[1,2]"]},
                 "must not hold commas .* the service passes one string, which is split at commas; in a pattern, write "

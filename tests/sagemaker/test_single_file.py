@@ -306,7 +306,8 @@ def test_parameters_are_found_as_the_service_finds_them(source_file: Path) -> No
     specification = inspect.getfullargspec(load(source_file).WeightUpdateRatio.__init__)
     assert specification.args == [
         *("self", "base_trial", "num_steps", "large_threshold", "small_threshold", "epsilon", "collection_names"),
-        *("tensor_regex", "action_str", "action_json", "report_dir", "exclude_regex"),
+        *("tensor_regex", "action_str", "action_json", "report_dir", "exclude_regex", "patience", "baseline"),
+        "baseline_factor",
     ]
     assert len(specification.defaults or ()) == len(specification.args) - 2
     assert (specification.varargs, specification.varkw, specification.kwonlyargs) == (None, None, [])

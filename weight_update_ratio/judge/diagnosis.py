@@ -9,7 +9,6 @@ from ..errors import TrialError
 from ..parameters import Parameters, glob_hint
 from ..trial.folder import TrialFolder
 from ..trial.selection import Selection
-from .baseline import first_step
 from .history import History
 
 
@@ -32,7 +31,7 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
             "Look in the training job's log for what its hook saved; --follow waits for a job that has just begun.",
         )
     if near:
-        what = f"but {_listed(near)} {'is' if len(near) == 1 else 'are'}"
+        what = f"but {listed(near)} {'is' if len(near) == 1 else 'are'}"
         return TrialError(
             f"the folder {where} is not a trial, {what}",
             f"Pass {near[0]!r}." if len(near) == 1 else "Pass one of them.",
@@ -45,7 +44,7 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
 
 def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
     """Return why a trial gave no comparison at all: what was found in it, and what to save instead."""
-    chosen = _listed(folder.parameters.collection_names)
+    chosen = listed(folder.parameters.collection_names)
     selection = folder.selection
     if not folder.steps:
         return TrialError(
@@ -64,8 +63,8 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
     if selection.reduced and not history.tensors:
         were = "was" if len(selection.reduced) == 1 else "were"
         return TrialError(
-            f"nothing can be compared: {_listed(selection.reduced)} of {chosen} {were} saved only as reductions "
-            f"({_listed(sorted(set(selection.reduced.values())))}), and a ratio needs the tensors themselves",
+            f"nothing can be compared: {listed(selection.reduced)} of {chosen} {were} saved only as reductions "
+            f"({listed(sorted(set(selection.reduced.values())))}), and a ratio needs the tensors themselves",
             "Save the tensors: leave out the collection's reduction_config, or set its save_raw_tensor to True.",
         )
     skipped = [group for group in history.skipped if group.tensor is not None]
@@ -87,11 +86,11 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
             f"({len(history.judged_steps)} saved steps, num_steps {folder.parameters.num_steps})",
             "Save more steps (save_interval=1), or widen num_steps, start_step and end_step.",
         )
-    found = f"saved were {_listed(folder.saved_collections()) or 'tensors of no collection'}"
+    found = f"saved were {listed(folder.saved_collections()) or 'tensors of no collection'}"
     if selection.seen_members:
         return unmatched_choice(folder) or TrialError(
             f"exclude_regex leaves out every saved tensor of {chosen} that tensor_regex chooses; the collections' "
-            f"tensors are {_listed(sorted(selection.seen_members))}",
+            f"tensors are {listed(sorted(selection.seen_members))}",
             "Give exclude_regex patterns that leave some of them.",
         )
     return TrialError(
@@ -100,41 +99,16 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
     )
 
 
-def nothing_held(history: History) -> TrialError:
-    """Return why nothing of a run that was compared can be held against its baseline."""
-    assert history.bounds.baseline is not None  # noqa: S101
-    bands, gaps = history.bounds.baseline.bands, history.gaps()
-    common = [tensor for tensor in gaps if tensor in bands]
-    remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
-    if not common:
-        why = f"it holds {_listed(bands)}" if bands else "it is empty"
-        return TrialError(f"the baseline has none of the run's tensors ({_listed(gaps)}): {why}", remedy)
-    other = [tensor for tensor in common if bands[tensor].gap not in gaps[tensor]]
-    if other:
-        tensor = other[0]
-        return TrialError(
-            f"the run cannot be held against the baseline: the ratios of {tensor!r} reach over "
-            f"{min(gaps[tensor])} steps, and the baseline's over {bands[tensor].gap}",
-            remedy,
-        )
-    first = min(min(bands[tensor].band.extremes) for tensor in common)
-    return TrialError(
-        f"the run cannot be held against the baseline: that has no ratio near the run's steps, and begins at "
-        f"{history.mode} step {first_step(first)}",
-        remedy,
-    )
-
-
 def unmatched_choice(folder: TrialFolder) -> TrialError | None:
     """Return what is wrong where a chosen collection or a pattern matches no saved tensor, else None."""
     parameters, selection = folder.parameters, folder.selection
-    names = _listed(sorted(selection.seen_members))
+    names = listed(sorted(selection.seen_members))
     for collection in parameters.collection_names:
         alone = Selection(folder.collections, Parameters(collection_names=(collection,)))
         if not any(name in alone for name in selection.seen()) and not alone.seen_members:
             return TrialError(
                 f"no tensor of the collection {collection!r} was saved; "
-                f"saved were {_listed(folder.saved_collections()) or 'tensors of no collection'}",
+                f"saved were {listed(folder.saved_collections()) or 'tensors of no collection'}",
                 "Set collection_names to collections that were saved.",
             )
     for option, patterns in (("tensor_regex", parameters.tensor_regex), ("exclude_regex", parameters.exclude_regex)):
@@ -142,14 +116,14 @@ def unmatched_choice(folder: TrialFolder) -> TrialError | None:
         if idle:
             hint = next((hint for hint in map(glob_hint, idle) if hint), "")
             return TrialError(
-                f"no saved tensor of {_listed(parameters.collection_names)} matches {option} {_listed(idle)}{hint}; "
+                f"no saved tensor of {listed(parameters.collection_names)} matches {option} {listed(idle)}{hint}; "
                 f"the collections' tensors are {names}",
                 f"Give {option} patterns that are found in the names of the weights.",
             )
     return None
 
 
-def _listed(names: Iterable[str], most: int = 5) -> str:
+def listed(names: Iterable[str], most: int = 5) -> str:
     """Return names in quotes, the first few of many."""
     quoted = [repr(name) for name in names]
     return ", ".join(quoted[:most]) + (f" and {len(quoted) - most} more" if len(quoted) > most else "")

@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import Iterable, Iterator
 
 from ..trial.folder import TrialFolder
-from ..trial.index_file import LARGEST_STEP
-from .bounds import Bounds
 from .comparison import Comparer, Comparison
+from .held import HeldSteps
 from .history import History
 from .ratio import NOT_FINITE, OK
-from .references import Pair, step_pairs
+from .references import step_pairs
 
 
 class Firing:
@@ -87,28 +86,3 @@ class Firing:
             made = Comparer(self._folder.storage, self._history.bounds).compare(own).comparisons
             self._made[key] = made[0].verdict != OK if made else None
         return self._made[key]
-
-
-class HeldSteps:
-    """Finds the first steps at which something of a run can be held against its baseline; the index alone tells."""
-
-    def __init__(self, folder: TrialFolder, mode: str, bounds: Bounds) -> None:
-        self._folder = folder
-        self._mode = mode
-        self._bounds = bounds
-        self._found = bounds.baseline is None
-        self._next = 0
-
-    def any(self) -> bool:
-        """Return whether there is one among the known steps; without a baseline there is nothing to wait for."""
-        for global_step in [] if self._found else self._folder.steps_between(self._next, LARGEST_STEP):
-            self._next = global_step + 1
-            pairs = step_pairs(self._folder, self._mode, global_step)
-            if any(map(self._holds, pairs)):
-                self._found = True
-                break
-        return self._found
-
-    def _holds(self, pair: Pair) -> bool:
-        saved, reference = pair.saved, pair.reference
-        return reference is not None and self._bounds.holds(saved.tensor, saved.step, reference.step)

@@ -257,24 +257,6 @@ class History:
         """The groups of violations of which one fires."""
         return [group for group in self.violations if group.fires]
 
-    def gaps(self) -> dict[str, set[int]]:
-        """Return from how many steps before the comparisons of each tensor have their reference."""
-        gaps = np.subtract(self.columns["step"], self.columns["reference_step"])
-        found = np.unique(np.stack([np.asarray(self.columns["tensor"], np.int64), gaps]), axis=1)
-        names = list(self.tensors)
-        by_tensor: dict[str, set[int]] = {}
-        for code, gap in found.T.tolist():
-            by_tensor.setdefault(names[code], set()).add(gap)
-        return by_tensor
-
-    @property
-    def held(self) -> dict[str, int]:
-        """How many comparisons of each tensor are held against the baseline; without one none are."""
-        names, columns = list(self.tensors), {name: np.asarray(column) for name, column in self.columns.items()}
-        held = self.bounds.held(names, columns["tensor"], columns["step"], columns["reference_step"])
-        counts = np.bincount(columns["tensor"][held], minlength=len(names)).tolist()
-        return dict(zip(names, counts))
-
     @property
     def is_judged(self) -> bool:
         """Whether something was compared, and something can be held against the baseline where there is one."""

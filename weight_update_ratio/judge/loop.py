@@ -10,12 +10,13 @@ from ..trial.folder import TrialFolder
 from ..trial.index_file import LARGEST_STEP
 from ..trial.storage import FileStamp
 from .comparison import Comparer, Comparison, JudgedStep
-from .diagnosis import nothing_compared, nothing_held, unmatched_choice
-from .firing import Firing, HeldSteps
+from .diagnosis import nothing_compared, unmatched_choice
+from .firing import Firing
+from .held import HeldSteps, nothing_held, skipped_tensors
 from .history import History
 from .mode import TRAIN
 from .references import Pair, step_pairs
-from .skipped import skipped_tensors, skipped_workers
+from .workers import skipped_workers
 
 
 class Judge:

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from ..judge.held import held_ratios
 from ..judge.history import History
 from ..version import __version__
 
@@ -47,7 +48,7 @@ def _baseline_facts(history: History) -> dict[str, Any] | None:
         "runs": baseline.runs,
         "factor": parameters.baseline_factor,
         "patience": parameters.violations_to_fire,
-        "held": sum(history.held.values()),
+        "held": sum(held_ratios(history).values()),
     }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import TrialError, Unreadable
 from ..judge.comparison import Comparison
+from ..judge.held import held_ratios
 from ..judge.history import History, SkippedGroup
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
 from ..judge.violations import ViolationGroup
@@ -152,7 +153,7 @@ def baseline_line(report: History) -> str:
         return ""
     return (
         f"{baseline_name(report)}, {', '.join(report.parameters.baseline)}: "
-        f"{sum(report.held.values()):,} of {len(report):,} ratios were held against it"
+        f"{sum(held_ratios(report).values()):,} of {len(report):,} ratios were held against it"
     )
 
 

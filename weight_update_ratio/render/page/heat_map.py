@@ -125,13 +125,20 @@ def _runs(picture: Picture, gap: int) -> list[tuple[int, str, int, int]]:
 def legend_html(report: History) -> str:
     """Return what the marks and colours of the heat map mean, as HTML."""
     low, high = report.parameters.small_threshold, report.parameters.large_threshold
+    above, below = f"above {high:g}", f"below {low:g}"
+    if report.bounds.baseline is not None:
+        above, below = "above its bounds", "below them"
     sign = {kind: character for kind, (_, character, _) in MARKS.items()}
     return (
-        f"<b>{sign[LARGE]}</b>&nbsp;above&nbsp;{high:g} &ensp; <b>{sign[SMALL]}</b>&nbsp;below&nbsp;{low:g} &ensp; "
+        f"<b>{sign[LARGE]}</b>&nbsp;{_unbroken(above)} &ensp; <b>{sign[SMALL]}</b>&nbsp;{_unbroken(below)} &ensp; "
         f"<b>{sign[UNCHANGED]}</b>&nbsp;unchanged (ratio&nbsp;0, white) &ensp; "
         f"<b>{sign[NOT_FINITE]}</b>&nbsp;not&nbsp;finite (black): violations, marked where they begin and framed as "
         "long as they last. Grey: not compared. 1e-3 is advice, never a verdict."
     )
+
+
+def _unbroken(words: str) -> str:
+    return words.replace(" ", "&nbsp;")
 
 
 def heat_height(rows: int) -> int:

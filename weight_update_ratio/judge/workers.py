@@ -1,4 +1,4 @@
-"""What is skipped as a whole: of a worker, or of a tensor that cannot be held against the baseline."""
+"""Entries about a worker as a whole: the numbers that it saved again, and that it stopped before the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 
 from ..trial.folder import TrialFolder
 from ..trial.timeline import Timeline, WorkerStep
-from .history import History, SkippedGroup
+from .history import SkippedGroup
 
 
 def skipped_workers(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
@@ -14,36 +14,6 @@ def skipped_workers(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
     timelines = folder.timelines(mode)
     notes = [_saved_again(timeline) for timeline in timelines]
     return [note for note in [*notes, *_stopped_early(timelines, folder.ended)] if note is not None]
-
-
-def skipped_tensors(history: History, folder: TrialFolder) -> list[SkippedGroup]:
-    """Return the tensors of which nothing is held against the baseline, and those that only the baseline has."""
-    baseline = history.bounds.baseline
-    if baseline is None:
-        return []
-    gaps = history.gaps()
-    notes = []
-    for tensor, held in history.held.items():
-        if held or tensor not in gaps:
-            continue
-        if tensor not in baseline.bands:
-            reason = "not in the baseline"
-        elif baseline.bands[tensor].gap not in gaps[tensor]:
-            reason = (
-                f"over {_gap_text(min(gaps[tensor]))}, in the baseline over {_gap_text(baseline.bands[tensor].gap)}"
-            )
-        else:
-            reason = "the baseline has no ratio near its steps"
-        notes.append(SkippedGroup(tensor, None, f"{reason}: judged by the thresholds", None, None, 1))
-    seen = folder.selection.seen()
-    for tensor in baseline.bands:
-        if tensor not in seen and folder.selection.is_wanted(tensor):
-            notes.append(SkippedGroup(tensor, None, "in the baseline, not in this run", None, None, 1))
-    return notes
-
-
-def _gap_text(gap: int) -> str:
-    return f"{gap} step{'s' * (gap != 1)}"
 
 
 def _saved_again(timeline: Timeline) -> SkippedGroup | None:

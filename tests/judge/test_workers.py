@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from weight_update_ratio.judge.skipped import skipped_workers
 
 from tests.conftest import RECORDED, needs_writing, random_walk, write_whole_trial
 from tests.memory_trial import MemoryTrial
 from tests.reports import invoke_command
 from weight_update_ratio import check_trial
+from weight_update_ratio.judge.workers import skipped_workers
 
 HOOKS = Path(__file__).resolve().parent.parent / "trials" / "hooks"
 
