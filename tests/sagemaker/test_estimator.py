@@ -65,7 +65,8 @@ class TestCustomRule:
             (
                 {"threshold": "5"},
                 "'rule_parameters' must hold only num_steps, large_threshold, small_threshold, epsilon, "
-                "collection_names, tensor_regex, exclude_regex, patience, baseline, baseline_factor, report_dir, start_step, end_step (got 'threshold')",
+                "collection_names, tensor_regex, exclude_regex, patience, baseline, baseline_factor, "
+                "report_dir, start_step, end_step (got 'threshold')",
             ),
             (
                 {"source_s3_uri": SOURCE, "rule_to_invoke": "Mine"},
