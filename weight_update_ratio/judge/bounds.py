@@ -19,8 +19,11 @@ class _Table(NamedTuple):
     bounds: list[tuple[float, float] | None]
 
     def at(self, step: int, reference_step: int) -> tuple[float, float] | None:
-        place = min(bin_of(step) - self.first_bin, len(self.bounds) - 1)
-        return self.bounds[place] if step - reference_step == self.gap and place >= 0 else None
+        gap, first_bin, bounds = self
+        if step - reference_step != gap:
+            return None
+        place = bin_of(step) - first_bin
+        return bounds[-1] if place >= len(bounds) else bounds[place] if place >= 0 else None
 
 
 class Bounds:

@@ -1,56 +1,60 @@
-"""Whether a recorded run fires: by the default bounds, and by a band learnt from good runs."""
+"""Whether a recorded run fires: by the default bounds, or by a baseline, with the package's own code."""
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
-from tests.benchmarks.detection.runs import Ratios
+from tests.benchmarks.detection.runs import EPSILON, Ratios
+from weight_update_ratio.judge.baseline import Baseline, bin_of, first_step, learn_baseline
+from weight_update_ratio.judge.bounds import Bounds
+from weight_update_ratio.judge.history import History
+from weight_update_ratio.judge.ratio import OK, VERDICTS
+from weight_update_ratio.parameters import Parameters
 
-LARGE, SMALL = 10.0, 1e-8  # the rule's default thresholds
-STARTS = np.array([0] + [int(np.ceil(8 * 2 ** (k / 3))) for k in range(32)])  # of the bins
+MODE = "TRAIN"
 
 
-def fires_by_default(ratios: Ratios) -> bool:
-    """Return whether a ratio of a run is outside of the default bounds, or not finite."""
-    return any(_lasts(_outside(values, SMALL, LARGE), 1) or not np.isfinite(values).all() for values in ratios.values())
+def learnt(ratios: Ratios) -> Baseline:
+    """Return the baseline that is learnt from the ratios of one good run, by tensor, from step 1 on."""
+    history = History("a good run", Parameters(epsilon=EPSILON))
+    history.mode = MODE
+    history.workers["worker_0"] = 0
+    for code, (tensor, values) in enumerate(ratios.items()):
+        history.tensors[tensor] = code
+        steps = range(1, len(values) + 1)
+        filled = {"step": steps, "global_step": steps, "reference_step": range(len(values)), "ratio": values}
+        same = {"tensor": code, "verdict": VERDICTS.index(OK)}
+        for name, column in history.columns.items():
+            column.extend(filled[name] if name in filled else [same.get(name, 0)] * len(values))
+    return learn_baseline(history)
 
 
-def fires(ratios: Ratios, good: list[Ratios], factor: float, patience: int) -> bool:
-    """Return whether a run fires when it is held against good runs.
+def merged(baselines: list[Baseline]) -> Baseline:
+    """Return the baseline of the runs of all."""
+    return reduce(Baseline.merged, baselines)
+
+
+def fires(ratios: Ratios, baseline: Baseline | None, factor: float = 1.0, patience: int = 1) -> bool:
+    """Return whether a run fires.
 
     Args:
         ratios: The run's ratios by tensor, each of shape (steps,) from step 1 on.
-        good: The ratios of one or more good runs, with as many steps.
-        factor: How far outside of their band a ratio may be; >= 1.
+        baseline: What good runs did; None for the default bounds.
+        factor: How far outside of the band a ratio may be; >= 1.
         patience: How many ratios of a tensor in a row must be outside; >= 1. One that is not finite fires at once.
     """
-    for name, values in ratios.items():
-        if not np.isfinite(values).all():
-            return True
-        if name not in good[0]:
-            low, high = np.full(len(values), SMALL), np.full(len(values), LARGE)
-        else:
-            low, high = _band(np.array([run[name] for run in good]))
-            low, high = low / factor, np.maximum(high * factor, SMALL)
-        if _lasts(_outside(values, low, high), patience):
-            return True
-    return False
+    bounds = Bounds(Parameters(epsilon=EPSILON, baseline_factor=factor), baseline)
+    return any(_fires(values, bounds, tensor, patience) for tensor, values in ratios.items())
 
 
-def _band(good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and highest ratio at each step, by its bin and the two beside it; ``good`` is (runs, steps)."""
-    bins = np.searchsorted(STARTS, np.arange(1, good.shape[1] + 1), side="right") - 1
-    low = np.array([good[:, abs(bins - number) <= 1].min() for number in range(bins[-1] + 1)])
-    high = np.array([good[:, abs(bins - number) <= 1].max() for number in range(bins[-1] + 1)])
-    return low[bins], high[bins]
-
-
-def _outside(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
-    return (values < low) | (values > high)
-
-
-def _lasts(outside: np.ndarray, patience: int) -> bool:
-    """Return whether ``patience`` steps in a row are outside."""
-    return len(outside) >= patience and bool(
-        np.lib.stride_tricks.sliding_window_view(outside, patience).all(axis=1).any()
-    )
+def _fires(values: np.ndarray, bounds: Bounds, tensor: str, patience: int) -> bool:
+    if not np.isfinite(values).all():
+        return True
+    bins = np.array([bin_of(step) for step in range(1, len(values) + 1)])
+    of_bins = [bounds.of(tensor, step, step - 1) for step in map(first_step, range(bins[-1] + 1))]
+    lower, upper = np.array(of_bins)[bins].T
+    outside = (values < lower) | (values > upper)
+    rows = np.lib.stride_tricks.sliding_window_view(outside, patience)
+    return bool(rows.all(axis=1).any())

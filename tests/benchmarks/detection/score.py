@@ -9,8 +9,9 @@ from statistics import fmean
 import numpy as np
 
 from tests.benchmarks.detection.faults import HEALTHY
-from tests.benchmarks.detection.judge import fires, fires_by_default
+from tests.benchmarks.detection.judge import fires, learnt, merged
 from tests.benchmarks.detection.runs import Run
+from weight_update_ratio.judge.baseline import Baseline
 
 LOST_ACCURACY = 0.05  # a fault that costs this is harmful
 RESTING = 1e-8  # a tensor whose ratio is below does not train
@@ -63,11 +64,12 @@ class Score:
 def scored(name: str, runs: list[Run], factor: float, patience: int) -> Score:
     """Return the score of a set-up from all of its runs, good and faulty."""
     good = [run for run in runs if run.plan.fault == HEALTHY.name]
-    alarms = _alarms(good, factor, patience)
+    baselines = [learnt(run.ratios) for run in good]
+    alarms = _alarms(good, baselines, factor, patience)
     return Score(
         name=name,
         accuracy=fmean(run.accuracy for run in good),
-        verdicts=[_verdict(run, good, factor, patience) for run in runs if run.plan.fault != HEALTHY.name],
+        verdicts=[_verdict(run, good, baselines, factor, patience) for run in runs if run.plan.fault != HEALTHY.name],
         alarms={way: sum(fired) for way, fired in alarms.items()},
         comparisons={way: len(fired) for way, fired in alarms.items()},
     )
@@ -102,24 +104,24 @@ def _last_move(values: np.ndarray) -> int:
     return int(moved[-1]) + 1 if len(moved) else 0
 
 
-def _verdict(run: Run, good: list[Run], factor: float, patience: int) -> Verdict:
+def _verdict(run: Run, good: list[Run], baselines: list[Baseline], factor: float, patience: int) -> Verdict:
     """Return the verdict on a faulty run: each good run alone is a baseline, and as many threes of them are."""
     count = len(good)
-    threes = [[good[first], good[(first + 1) % count], good[(first + 3) % count]] for first in range(count)]
+    threes = [[baselines[(first + step) % count] for step in (0, 1, 3)] for first in range(count)]
     firing = {
-        DEFAULT: float(fires_by_default(run.ratios)),
-        ONE: fmean(fires(run.ratios, [one.ratios], factor, patience) for one in good),
-        THREE: fmean(fires(run.ratios, [one.ratios for one in three], factor, patience) for three in threes),
+        DEFAULT: float(fires(run.ratios, None)),
+        ONE: fmean(fires(run.ratios, one, factor, patience) for one in baselines),
+        THREE: fmean(fires(run.ratios, merged(three), factor, patience) for three in threes),
     }
     return Verdict(run.plan.setup, run.plan.fault, is_harmful(run, good), firing)
 
 
-def _alarms(good: list[Run], factor: float, patience: int) -> dict[str, list[bool]]:
+def _alarms(good: list[Run], baselines: list[Baseline], factor: float, patience: int) -> dict[str, list[bool]]:
     """Return whether good runs fire: against each of the others, and against all threes of the others."""
     found: dict[str, list[bool]] = {way: [] for way in WAYS}
-    for run in good:
-        others = [other.ratios for other in good if other is not run]
-        found[DEFAULT].append(fires_by_default(run.ratios))
-        found[ONE] += [fires(run.ratios, [other], factor, patience) for other in others]
-        found[THREE] += [fires(run.ratios, list(three), factor, patience) for three in combinations(others, 3)]
+    for number, run in enumerate(good):
+        others = baselines[:number] + baselines[number + 1 :]
+        found[DEFAULT].append(fires(run.ratios, None))
+        found[ONE] += [fires(run.ratios, one, factor, patience) for one in others]
+        found[THREE] += [fires(run.ratios, merged(list(three)), factor, patience) for three in combinations(others, 3)]
     return found
