@@ -122,7 +122,7 @@ def main(
     missed_table(scores)
     click.echo(
         f"\n{len(runs)} runs of {steps} steps, factor {factor:g}, patience {patience}. "
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {jobs} process{"es" * (jobs > 1)}: "
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, --jobs {jobs}: "
         f"{trained - started:.0f} s for the runs, {time.perf_counter() - trained:.0f} s to judge them."
     )
 
