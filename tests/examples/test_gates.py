@@ -27,6 +27,7 @@ class TestGates:
     @pytest.mark.parametrize(("name", "code"), [("pytorch_healthy", 0), ("pytorch_frozen", 1)])
     def test_pytest_gate(self, name: str, code: int, tmp_path: Path) -> None:
         test = shutil.copy(EXAMPLES / "ci" / "test_recorded_trial.py", tmp_path)
+        shutil.copy(EXAMPLES / "ci" / "baseline.json", tmp_path)
         ran = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test],
             cwd=tmp_path,
@@ -38,8 +39,9 @@ class TestGates:
         assert ran.returncode == code, ran.stdout
         assert ("TinyNet_conv1.weight" in ran.stdout) == (code == 1)
 
-    def test_pytest_gate_judges_the_healthy_trial_where_none_is_named(self) -> None:
-        assert check_trial(EXAMPLES / "trials" / "pytorch_healthy").exit_code == 0
+    def test_the_baseline_is_that_of_the_healthy_trial(self) -> None:
+        saved = check_trial(EXAMPLES / "trials" / "pytorch_healthy").to_baseline()
+        assert saved == (EXAMPLES / "ci" / "baseline.json").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize(("name", "code"), [("pytorch_healthy", 0), ("pytorch_frozen", 1)])
     def test_workflow_gate(self, name: str, code: int, tmp_path: Path) -> None:
@@ -49,6 +51,7 @@ class TestGates:
         steps = workflow["jobs"]["recorded-trial"]["steps"]
         (step,) = (step for step in steps if step.get("name") == "Judge the recorded trial")
         command = step["run"].replace("examples/trials/pytorch_healthy", str(EXAMPLES / "trials" / name))
+        command = command.replace("examples/ci/baseline.json", str(EXAMPLES / "ci" / "baseline.json"))
         ran = subprocess.run(
             [sys.executable, "-m", "weight_update_ratio", *command.split()[1:]],
             cwd=tmp_path,
