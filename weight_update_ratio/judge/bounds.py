@@ -93,8 +93,9 @@ class Bounds:
         for what, own in judged.items():
             theirs = getattr(self.baseline, what)
             if theirs != own and not (what == "mode" and own is None):
+                name = f"the baseline {', '.join(map(repr, self.parameters.baseline))}"
                 raise TrialError(
-                    f"the run cannot be held against the baseline: its {what} is {own}, the baseline's {theirs}",
+                    f"the run cannot be held against {name}: its {what} is {own}, the baseline's {theirs}",
                     "Judge both in the same mode; save the baseline anew from a run of this one."
                     if what == "mode"
                     else f"Judge both with the same {what}, or save the baseline anew.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ..errors import TrialError, UnreadableError
 from ..parameters import Parameters
 from ..trial.folder import TrialFolder
@@ -32,33 +34,33 @@ def open_bounds(parameters: Parameters) -> Bounds:
 def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
     """Return the baseline of a file, or learn it from a trial folder, which is judged as the run is."""
     try:
-        content = file_content(trial_location(location))
-        if content is not None:
-            return parse_baseline(content)
+        place = trial_location(location)
+        if not place.startswith("s3://") and not os.path.exists(os.path.expanduser(place)):
+            raise TrialError(
+                f"{location!r} does not exist", "Pass a trial folder, an S3 URI, or a file that --save-baseline wrote."
+            )
+        content = file_content(place)
+        return _learnt_baseline(place, parameters) if content is None else parse_baseline(content)
     except UnreadableError as error:
         raise TrialError(
             f"the baseline {location!r} {error}", "Save it anew with --save-baseline, from a run that trains well."
         ) from None
     except TrialError as error:
-        raise _of_baseline(error) from None
-    try:
-        own = parameters._replace(baseline=(), patience=None)
-        folder = TrialFolder(open_storage(trial_location(location)), own)
-        missing = missing_trial(folder)
-        if missing is not None:
-            raise missing
-        history = History(location, own)
-        history.mode = judged_mode(folder)
-        judge = Judge(folder, history)
-        for global_step in folder.steps:
-            judge.judge_step(global_step)
-        judge.end()
-        if len(history):
-            history.problem = None  # a pattern that matches nothing there may match something of the run
-        return learn_baseline(history)
-    except TrialError as error:
-        raise _of_baseline(error) from None
+        raise TrialError(f"the baseline cannot be used: {error}", error.remedy) from None
 
 
-def _of_baseline(error: TrialError) -> TrialError:
-    return TrialError(f"the baseline cannot be used: {error}", error.remedy)
+def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
+    own = parameters._replace(baseline=(), patience=None)
+    folder = TrialFolder(open_storage(location), own)
+    missing = missing_trial(folder)
+    if missing is not None:
+        raise missing
+    history = History(location, own)
+    history.mode = judged_mode(folder)
+    judge = Judge(folder, history)
+    for global_step in folder.steps:
+        judge.judge_step(global_step)
+    judge.end()
+    if len(history):
+        history.problem = None  # a pattern that matches nothing there may match something of the run
+    return learn_baseline(history)

@@ -90,23 +90,24 @@ def _gaps(history: History) -> dict[str, set[int]]:
 def nothing_held(history: History) -> TrialError:
     """Return why nothing of a run that was compared can be held against its baseline."""
     assert history.bounds.baseline is not None  # noqa: S101
+    name = f"the baseline {listed(history.parameters.baseline)}"
     bands, gaps = history.bounds.baseline.bands, _gaps(history)
     common = [tensor for tensor in gaps if tensor in bands]
     remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
     if not common:
         why = f"it holds {listed(bands)}" if bands else "it is empty"
-        return TrialError(f"the baseline has none of the run's tensors ({listed(gaps)}): {why}", remedy)
+        return TrialError(f"{name} has none of the run's tensors ({listed(gaps)}): {why}", remedy)
     other = [tensor for tensor in common if bands[tensor].gap not in gaps[tensor]]
     if other:
         tensor = other[0]
         return TrialError(
-            f"the run cannot be held against the baseline: the ratios of {tensor!r} reach over "
-            f"{min(gaps[tensor])} steps, and the baseline's over {bands[tensor].gap}",
+            f"the run cannot be held against {name}: the ratios of {tensor!r} are over "
+            f"{_gap_text(min(gaps[tensor]))}, the baseline's over {_gap_text(bands[tensor].gap)}",
             remedy,
         )
     first = min(min(bands[tensor].band.extremes) for tensor in common)
     return TrialError(
-        f"the run cannot be held against the baseline: that has no ratio near the run's steps, and begins at "
+        f"the run cannot be held against {name}: that has no ratio near the run's steps, and begins at "
         f"{history.mode} step {first_step(first)}",
         remedy,
     )
