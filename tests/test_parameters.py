@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from weight_update_ratio.check import check_trial
-from weight_update_ratio.parameters import Parameters, glob_hint, parse_parameters, parse_report_dir
+from weight_update_ratio.parameters import Parameters, baseline_list, glob_hint, parse_parameters, parse_report_dir
 from weight_update_ratio.rule import WeightUpdateRatio
 
 
@@ -163,6 +163,114 @@ class TestNames:
             "3", "2", None, None, "a,b", ["c", "d"], "e", "2", ["good.json", "s3://bucket/good"], "2.5"
         )
         assert expected == parsed.as_dict()
+
+
+class TestPatience:
+    @pytest.mark.parametrize("value", ["3", " 3 ", 3, 3.0, np.int64(3)])
+    def test_whole_numbers(self, value: Any) -> None:
+        """From text, plain, of NumPy, and a float that is whole."""
+        assert 3 == parse_parameters(patience=value).patience
+
+    @pytest.mark.parametrize("value", ["0", "-1", "1.5", "three", "nan", 0, -1, 1.5, float("nan"), True, [1], b"\xff"])
+    def test_refusals(self, value: Any) -> None:
+        """All else is refused, and said."""
+        expected = f"'patience' must be a whole number >= 1 or None (got {value!r})"
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(patience=value)
+
+    @pytest.mark.parametrize(
+        ("patience", "baseline", "expected"),
+        [(None, None, 1), ("None", "", 1), (None, "good.json", 3), ("", "good.json", 3), ("2", None, 2), (1, "a", 1)],
+    )
+    def test_how_many_violations_fire(self, patience: Any, baseline: Any, expected: int) -> None:
+        """Where it is not given one does, and with a baseline the third in a row."""
+        parsed = parse_parameters(patience=patience, baseline=baseline)
+        assert expected == parsed.violations_to_fire
+
+
+class TestBaseline:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("good.json", ("good.json",)),
+            (" s3://bucket/good \n", ("s3://bucket/good",)),
+            ("a,b.json", ("a,b.json",)),
+            (Path("runs/good"), ("runs/good",)),
+            (["a", Path("b"), " c "], ("a", "b", "c")),
+            (("a,b",), ("a,b",)),
+            ([], ()),
+        ],
+    )
+    def test_a_path_or_a_list_of_them(self, value: Any, expected: Any) -> None:
+        """Blanks around a path are stripped; a comma belongs to it."""
+        assert expected == parse_parameters(baseline=value).baseline
+
+    @pytest.mark.parametrize("value", [3, [1], ["a", None], {"a"}, {"a": 1}, b"a", True, [b"a"], iter("a")])
+    def test_what_is_not_a_path(self, value: Any) -> None:
+        """All else is refused, and said."""
+        expected = f"'baseline' must be a path or an S3 URI, or a list of them (got {value!r})"
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(baseline=value)
+
+    @pytest.mark.parametrize("value", [["a", ""], ["  "], ["a", "\n"]])
+    def test_a_blank_among_them(self, value: Any) -> None:
+        """A variable that is empty would be taken for no baseline."""
+        expected = f"'baseline' must hold paths or S3 URIs (got {value!r})"
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(baseline=value)
+
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            ("good.json", ("good.json",)),
+            (
+                "s3://bucket/a, s3://bucket/b/debug-output ,c.json",
+                ("s3://bucket/a", "s3://bucket/b/debug-output", "c.json"),
+            ),
+            (" a , ,b,", ("a", "b")),
+            (["a,b", " c"], ("a,b", "c")),
+            (("a,b",), ("a,b",)),
+            (Path("a,b"), ("a,b",)),
+            ("None", ()),
+            (" None ", ()),
+            ("", ()),
+            ("  ", ()),
+            (",", ()),
+            (None, ()),
+        ],
+    )
+    def test_as_the_rule_takes_it(self, value: Any, expected: Any) -> None:
+        """The service passes a string, which is split at commas; a list and a path are kept as they are."""
+        assert expected == parse_parameters(baseline=baseline_list(value)).baseline
+
+    def test_other_values_are_refused_of_the_rule_too(self) -> None:
+        """What is not a string is handed on."""
+        with pytest.raises(ValueError, match=r"^'baseline' must be a path or an S3 URI, or a list of them \(got 3\)$"):
+            parse_parameters(baseline=baseline_list(3))
+
+
+class TestBaselineFactor:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [("2.5", 2.5), ("1", 1.0), (1, 1.0), (" 3e2 ", 300.0), (np.float32(1.5), 1.5), (1e300, 1e300)],
+    )
+    def test_numbers(self, value: Any, expected: float) -> None:
+        """From text, plain and of NumPy; 1 leaves the baseline as it is."""
+        assert expected == parse_parameters(baseline_factor=value).baseline_factor
+
+    @pytest.mark.parametrize("value", ["abc", "nan", "inf", "-inf", "1e999", float("inf"), True, [], 10**400, "1,5"])
+    def test_what_is_no_finite_number(self, value: Any) -> None:
+        """All else is refused, and said."""
+        expected = f"'baseline_factor' must be a finite number (got {value!r})"
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(baseline_factor=value)
+
+    @pytest.mark.parametrize("value", ["0.99", 0, "-3", -1.5])
+    def test_a_factor_below_one(self, value: Any) -> None:
+        """It would make the bounds narrower than what good runs did."""
+        expected = f"'baseline_factor' must be >= 1 (got {value!r})"
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            parse_parameters(baseline_factor=value)
 
 
 class TestReportDir:

@@ -14,8 +14,10 @@ from tests.conftest import RECORDED
 from tests.reports import invoke_command
 from tests.s3_server import S3Server
 from weight_update_ratio import TrialError, check_trial, follow_trial
+from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.trial import disk
-from weight_update_ratio.trial.location import right_form, trial_location
+from weight_update_ratio.trial.location import file_content, right_form, trial_location
+from weight_update_ratio.trial.storage import SMALL_FILE
 
 HEALTHY = RECORDED["pytorch_healthy"]
 
@@ -100,6 +102,79 @@ class TestForms:
         """It is refused, and said."""
         with pytest.raises(ValueError, match="'trial' must be a path, an S3 URI or smdebug's Trial"):
             check_trial(trial)
+
+
+class TestFileContent:
+    @pytest.mark.parametrize("content", [b"", b"{}", bytes(range(256))])
+    def test_a_file(self, tmp_path: Path, content: bytes) -> None:
+        """Its bytes, whatever they are."""
+        (tmp_path / "good.json").write_bytes(content)
+        assert content == file_content(str(tmp_path / "good.json"))
+
+    @pytest.mark.parametrize("name", ["a b,c.json", "重み.json", "s3:", "#1?x=%20", "[a]*", ".hidden", "a\nb"])
+    def test_any_name(self, tmp_path: Path, name: str) -> None:
+        """A name is taken as it is."""
+        (tmp_path / name).write_bytes(b"content")
+        assert b"content" == file_content(str(tmp_path / name))
+
+    def test_relative_to_the_working_folder_and_to_the_home_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a shell takes it."""
+        (tmp_path / "good.json").write_bytes(b"content")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        for location in ("good.json", "./good.json", f"../{tmp_path.name}/good.json", "~/good.json"):
+            assert b"content" == file_content(location), location
+
+    def test_through_links(self, tmp_path: Path) -> None:
+        """The file and a folder on the way may be links to anywhere."""
+        (tmp_path / "store").mkdir()
+        (tmp_path / "store" / "good-1.json").write_bytes(b"content")
+        (tmp_path / "links").mkdir()
+        (tmp_path / "links" / "latest.json").symlink_to(tmp_path / "store" / "good-1.json")
+        (tmp_path / "links" / "folder").symlink_to(tmp_path / "store")
+        for name in ("latest.json", "folder/good-1.json"):
+            assert b"content" == file_content(str(tmp_path / "links" / name))
+
+    @pytest.mark.parametrize("name", ["", "folder", "folder/", "nothing", "nothing/at/all", "dangling", "loop", "link"])
+    def test_where_there_is_no_file(self, tmp_path: Path, name: str) -> None:
+        """A folder, a link to one or to nothing, or nothing at all: it is None, and the caller says what is there."""
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "dangling").symlink_to("nowhere")
+        (tmp_path / "loop").symlink_to("loop")
+        (tmp_path / "link").symlink_to("folder")
+        assert file_content(f"{tmp_path}/{name}") is None
+
+    @pytest.mark.parametrize("location", ["", "/", ".", "..", "~"])
+    def test_folders_by_their_short_names(self, location: str) -> None:
+        """They are no files."""
+        assert file_content(location) is None
+
+    def test_a_named_pipe(self, tmp_path: Path) -> None:
+        """Opening it would wait for ever."""
+        os.mkfifo(tmp_path / "pipe")
+        assert file_content(str(tmp_path / "pipe")) is None
+
+    def test_a_file_that_is_too_large(self, tmp_path: Path) -> None:
+        """It is not read: the message says its size and the limit."""
+        with open(tmp_path / "model.bin", "wb") as file:
+            file.truncate(SMALL_FILE + 1)
+        with pytest.raises(UnreadableError) as caught:
+            file_content(str(tmp_path / "model.bin"))
+        expected = f"has {SMALL_FILE + 1} bytes, more than a file of its kind can have ({SMALL_FILE})"
+        assert expected == str(caught.value)
+
+    def test_the_largest_file(self, tmp_path: Path) -> None:
+        """It is read as a whole."""
+        with open(tmp_path / "large", "wb") as file:
+            file.truncate(SMALL_FILE)
+        assert SMALL_FILE == len(file_content(str(tmp_path / "large")) or b"")
+
+    @pytest.mark.parametrize("location", ["s3://", "s3://bucket", "s3://bucket/", "s3://bucket/prefix/"])
+    def test_a_bucket_or_a_prefix(self, location: str) -> None:
+        """They are no objects, and S3 is not asked."""
+        assert file_content(location) is None
 
 
 class TestFoldersNearATrial:

@@ -1,0 +1,88 @@
+"""Runs made of rows, without files; and the bins of a baseline by exact integers, as the contract writes them."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, NamedTuple
+
+from hypothesis import strategies as st
+
+from weight_update_ratio.judge.baseline import Band, Baseline
+from weight_update_ratio.judge.comparison import Comparison, JudgedStep
+from weight_update_ratio.judge.history import History
+from weight_update_ratio.judge.ratio import ratio_verdict
+from weight_update_ratio.parameters import Parameters
+
+STEPS = st.one_of(st.integers(-1, 70), st.integers(-1, 2000), st.integers(-1, 2**40), st.just(2**62))
+RATIOS = st.floats(0, 1e300)
+
+
+class Row(NamedTuple):
+    """One comparison, as far as a baseline knows it."""
+
+    tensor: str
+    worker: str
+    step: int
+    gap: int
+    ratio: float
+
+
+def rows(most: int = 40, gaps: Any = None) -> Any:
+    """Return a strategy of lists of rows of a few tensors and workers."""
+    gaps = st.sampled_from([1, 1, 2, 5]) if gaps is None else gaps
+    return st.lists(
+        st.builds(Row, st.sampled_from("abc"), st.sampled_from(["w0", "w1"]), STEPS, gaps, RATIOS),
+        min_size=1,
+        max_size=most,
+    )
+
+
+def made_history(made: Iterable[Row], mode: str = "TRAIN", parameters: Parameters | None = None) -> History:
+    """Return the history of a run that was judged by the thresholds and gave these rows."""
+    parameters = parameters or Parameters()
+    history = History("made/trial", parameters)
+    history.mode = mode
+    found = []
+    for row in made:
+        history.tensors.setdefault(row.tensor, len(history.tensors))
+        history.workers.setdefault(row.worker, len(history.workers))
+        lower, upper = parameters.small_threshold, parameters.large_threshold
+        steps = (row.step, row.step - row.gap, row.step)
+        verdict = ratio_verdict(row.ratio, lower, upper)
+        norms = (row.ratio, 1.0)
+        found.append(Comparison(row.tensor, row.worker, mode, *steps, *norms, row.ratio, lower, upper, verdict))
+    history.add([], JudgedStep(found, [], []))
+    return history
+
+
+def made_baseline(
+    tensors: dict[str, tuple[int, dict[int, tuple[float, float]]]],
+    runs: int = 1,
+    mode: str = "TRAIN",
+    num_steps: int | None = None,
+    epsilon: float = 1e-9,
+) -> Baseline:
+    """Return a baseline of {tensor: (gap, {bin: (low, high)})}."""
+    by_gap = {tensor: {gap: Band(len(extremes), extremes)} for tensor, (gap, extremes) in tensors.items()}
+    return Baseline(runs, mode, num_steps, epsilon, by_gap)
+
+
+def exact_edge(number: int) -> int:
+    """Return ceil(8 * 2**(number / 3)): the least whole number whose cube is at least 512 * 2**number."""
+    least, cube = 8, 512 * 2**number
+    while least**3 < cube:
+        least *= 2
+    below = least // 2
+    while least - below > 1:
+        middle = (least + below) // 2
+        least, below = (middle, below) if middle**3 >= cube else (least, middle)
+    return least
+
+
+def exact_bin(step: int) -> int:
+    """Return the bin of a step: 0 below 8, else how many of the edges ceil(8 * 2**(k / 3)) are not above it."""
+    return (step**3 // 512).bit_length() if step >= 8 else 0
+
+
+def found_bands(baseline: Baseline) -> dict[str, tuple[int, dict[int, tuple[float, float]]]]:
+    """Return {tensor: (gap, {bin: (low, high)})} of a baseline."""
+    return {tensor: (gap, band.extremes) for tensor, (gap, band) in baseline.bands.items()}
