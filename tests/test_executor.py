@@ -198,7 +198,7 @@ class TestDask:
 
     def test_no_scheduler_at_the_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An address where nobody listens is one message and exit code 2."""
-        monkeypatch.setattr("weight_update_ratio.cli.DASK_SECONDS", 1)
+        monkeypatch.setattr("weight_update_ratio.check.DASK_SECONDS", 1)
         from click.testing import CliRunner
 
         from weight_update_ratio.cli import main
@@ -262,7 +262,7 @@ class TestDask:
 
     def run_with_dask(self, address: str) -> subprocess.CompletedProcess[str]:
         """Run the command in a process of its own that waits for a scheduler for a second, not for ten."""
-        code = "from weight_update_ratio import cli; cli.DASK_SECONDS = 1; cli.main()"
+        code = "from weight_update_ratio import check, cli; check.DASK_SECONDS = 1; cli.main()"
         command = [sys.executable, "-c", code, "check", str(RECORDED["pytorch_frozen"]), "--dask", address]
         return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=15)
 
