@@ -16,6 +16,7 @@ from .render.terminal import (
     CommandError,
     note_ending,
     print_error,
+    print_note,
     print_text,
     require,
     require_folder,
@@ -192,7 +193,7 @@ def _save_baseline(report: Report, path: str) -> None:
     try:
         text = report.to_baseline()
     except TrialError as error:
-        print_error(CommandError(f"{path!r} is not written: {error}", error.remedy))
+        print_note(f"{path!r} is not written: {error}")
     else:
         save_text(text, path)
 

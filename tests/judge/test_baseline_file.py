@@ -285,7 +285,7 @@ class TestBrokenFiles:
     def test_a_tensor_that_is_not_an_object(self, entry: Any) -> None:
         """The message names it."""
         message = why_unreadable(json.dumps({**GOOD, "tensors": {"w": entry}}).encode())
-        assert message.startswith("is broken: 'tensors' of tensor 'w' cannot be ")
+        assert message.startswith("is broken: the entry of tensor 'w' cannot be ")
 
     @pytest.mark.parametrize("low", [[0.25], [], [0.25] * 4, None, "abc", {"0": 1, "1": 2, "2": 3}, 3])
     def test_low_and_high_of_different_lengths(self, low: Any) -> None:

@@ -177,7 +177,7 @@ class TestRequireAlike:
                 "GLOBAL",
                 {"num_steps": 2},
                 "its mode is GLOBAL, the baseline's TRAIN",
-                "Judge both in the same mode; save the baseline anew from a run of this one.",
+                "Save the baseline anew, from a run whose steps are of mode GLOBAL.",
             ),
             (
                 "TRAIN",

@@ -114,15 +114,16 @@ def learn_baseline(history: History) -> Baseline:
         first = int(bad[0])
         tensor = list(history.tensors)[columns["tensor"][first]]
         raise TrialError(
-            f"the run {history.trial!r} cannot be a baseline: the ratio of {tensor!r} at {history.mode} step "
-            f"{columns['step'][first]} is {columns['ratio'][first]}",
+            f"the ratio of {tensor!r} at {history.mode} step {columns['step'][first]} is {columns['ratio'][first]}",
             "Take a run that trains well.",
         )
+    if history.problem is not None:
+        raise history.problem
     if not history.complete:
-        reason = history.problem or f"{len(history.unreadable)} of its records could not be read"
+        lost = len(history.unreadable)
         raise TrialError(
-            f"the run {history.trial!r} cannot be a baseline: {reason}",
-            history.problem.remedy if history.problem else "Restore its files, or take another run that trains well.",
+            f"{lost:,} of its records could not be read",
+            "Restore its files, or take another run that trains well.",
         )
     by_gap: dict[str, dict[int, Band]] = {tensor: {} for tensor in history.tensors}
     names = list(history.tensors)

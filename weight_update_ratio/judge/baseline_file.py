@@ -13,7 +13,7 @@ import json
 import math
 from typing import Any
 
-from ..errors import UnreadableError
+from ..errors import TrialError, UnreadableError
 from ..trial.index_file import MODES, excerpt, parse_json, whole_number
 from .baseline import LAST_BIN, Band, Baseline, first_step, learn_baseline
 from .history import History
@@ -28,7 +28,10 @@ def saved_baseline(history: History) -> str:
     Raises:
         TrialError: The run was not judged as a whole, or a ratio is not finite.
     """
-    learnt, known = learn_baseline(history), history.bounds.baseline
+    try:
+        learnt, known = learn_baseline(history), history.bounds.baseline
+    except TrialError as error:
+        raise TrialError(f"the run {history.trial!r} cannot be a baseline: {error}", error.remedy) from None
     return baseline_text(learnt if known is None else known.merged(learnt))
 
 
@@ -88,7 +91,7 @@ def _read_bands(tensor: str, entry: Any, runs: int) -> dict[int, Band]:
     """Return {gap: band} of one tensor, empty where all its bins are."""
     owner = f"of tensor {excerpt(tensor)}"
     if not isinstance(entry, dict):
-        raise _broken("tensors", entry, owner)
+        raise UnreadableError(f"is broken: the entry {owner} cannot be {excerpt(entry)}")
     gap, first = whole_number(entry.get("gap")), whole_number(entry.get("first_bin"))
     low, high = entry.get("low"), entry.get("high")
     if not gap:

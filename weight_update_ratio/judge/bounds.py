@@ -96,7 +96,7 @@ class Bounds:
                 name = f"the baseline {', '.join(map(repr, self.parameters.baseline))}"
                 raise TrialError(
                     f"the run cannot be held against {name}: its {what} is {own}, the baseline's {theirs}",
-                    "Judge both in the same mode; save the baseline anew from a run of this one."
+                    f"Save the baseline anew, from a run whose steps are of mode {own}."
                     if what == "mode"
                     else f"Judge both with the same {what}, or save the baseline anew.",
                 )

@@ -26,8 +26,8 @@ def open_bounds(parameters: Parameters) -> Bounds:
     if not parameters.baseline:
         return Bounds(parameters)
     runs = [(location, _opened_baseline(location, parameters)) for location in parameters.baseline]
-    for _, baseline in runs:
-        Bounds(parameters, baseline).require_alike(None)
+    for location, baseline in runs:
+        Bounds(parameters._replace(baseline=(location,)), baseline).require_alike(None)
     return Bounds(parameters, merged_baselines(runs))
 
 
@@ -35,9 +35,11 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
     """Return the baseline of a file, or learn it from a trial folder, which is judged as the run is."""
     try:
         place = trial_location(location)
-        if not place.startswith("s3://") and not os.path.exists(os.path.expanduser(place)):
+        path = os.path.expanduser(place)
+        if not place.startswith("s3://") and not os.path.isfile(path) and not os.path.isdir(path):
             raise TrialError(
-                f"{location!r} does not exist", "Pass a trial folder, an S3 URI, or a file that --save-baseline wrote."
+                "it is neither a file nor a folder",
+                "Pass a trial folder, an S3 URI, or a file that --save-baseline wrote.",
             )
         content = file_content(place)
         return _learnt_baseline(place, parameters) if content is None else parse_baseline(content)
@@ -46,7 +48,7 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
             f"the baseline {location!r} {error}", "Save it anew with --save-baseline, from a run that trains well."
         ) from None
     except TrialError as error:
-        raise TrialError(f"the baseline cannot be used: {error}", error.remedy) from None
+        raise TrialError(f"the baseline {location!r} cannot be used: {error}", error.remedy) from None
 
 
 def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:

@@ -67,7 +67,7 @@ def skipped_tensors(history: History, folder: TrialFolder) -> list[SkippedGroup]
         notes.append(SkippedGroup(tensor, None, f"{reason}: judged by the thresholds", None, None, 1))
     seen = folder.selection.seen()
     for tensor in baseline.bands:
-        if tensor not in seen and folder.selection.is_wanted(tensor):
+        if tensor not in seen and tensor not in folder.selection.reduced and folder.selection.is_wanted(tensor):
             notes.append(SkippedGroup(tensor, None, "in the baseline, not in this run", None, None, 1))
     return notes
 
@@ -107,7 +107,7 @@ def nothing_held(history: History) -> TrialError:
         )
     first = min(min(bands[tensor].band.extremes) for tensor in common)
     return TrialError(
-        f"the run cannot be held against {name}: that has no ratio near the run's steps, and begins at "
-        f"{history.mode} step {first_step(first)}",
+        f"the run cannot be held against {name}: it has no ratio near the run's steps; its first are from "
+        f"{history.mode} step {first_step(first)} on",
         remedy,
     )

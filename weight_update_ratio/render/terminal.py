@@ -36,6 +36,11 @@ def print_error(error: CommandError | TrialError) -> None:
     print(f"Error: {printable(str(error))}\n\n{printable(error.remedy)}", file=sys.stderr, flush=True)
 
 
+def print_note(text: str) -> None:
+    """Print to stderr what is not an error."""
+    print(f"Note: {printable(text)}", file=sys.stderr, flush=True)
+
+
 def print_text(text: str, end: str) -> None:
     """Print to stdout, with escapes for what its encoding cannot say.
 
@@ -82,8 +87,7 @@ def note_ending(path: str) -> None:
     """Say on stderr that a file of text has the ending of another format."""
     ending = os.path.splitext(path)[1].lower()
     if ending in OTHER_FORMATS:
-        note = f"Note: {path!r} holds text; '{OTHER_FORMATS[ending]}' writes {ending[1:].upper()}."
-        print(note, file=sys.stderr, flush=True)
+        print_note(f"{path!r} holds text; '{OTHER_FORMATS[ending]}' writes {ending[1:].upper()}.")
 
 
 def require(package: str, option: str, extra: str) -> None:

@@ -113,13 +113,14 @@ def verdict_sentence(report: History) -> str:
     """Return the report's verdict in one sentence."""
     counts = report.counts
     compared = f"{counts['comparisons']:,} update-to-weight ratios"
-    passing = sum(group.count for group in report.violations if not group.fires)
+    fired = {(group.tensor, group.worker) for group in report.firing}
+    passing = sum(group.count for group in report.violations if (group.tensor, group.worker) not in fired)
     in_a_row = f"never {report.parameters.violations_to_fire} in a row"
     if report.fired:
         verb = "is a violation" if counts["violations"] == 1 else "are violations"
         sentence = f"{counts['violations']:,} of {compared} {verb}"
         if report.is_unheld:
-            sentence += f"; {report.problem}"
+            sentence += f", and only those that are not finite fire: {report.problem}"
         elif passing:
             sentence += f", {passing:,} of them {in_a_row}"
     elif report.problem is not None:
