@@ -66,7 +66,7 @@ def parse_baseline(content: bytes) -> Baseline:
     document = parse_json(content)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UnreadableError(f"is not a baseline: it has no 'format' {FORMAT!r}")
-    if document.get("version") != FORMAT_VERSION:
+    if whole_number(document.get("version")) != FORMAT_VERSION:
         raise UnreadableError(
             f"is a baseline of version {excerpt(document.get('version'))}, and this program reads {FORMAT_VERSION}"
         )
@@ -119,12 +119,7 @@ def _read_bands(tensor: str, entry: Any, runs: int) -> dict[int, Band]:
 
 def _is_ratio(value: Any) -> bool:
     """Return whether a value of JSON is a finite number >= 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return 0 <= float(value) < math.inf
-    except OverflowError:
-        return False
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _broken(name: str, value: Any, owner: str = "") -> UnreadableError:

@@ -20,7 +20,7 @@ from .workers import skipped_workers
 
 
 class Judge:
-    """Judges the steps of a trial folder, in any order and each as often as it is asked to.
+    """Judges the steps of a trial folder, each once and in any order.
 
     Attributes:
         history: What was found so far.

@@ -107,9 +107,9 @@ def parse_json(content: bytes) -> Any:
         raise UnreadableError(f"is not JSON ({reason[:100]})" if content else "is empty") from None
 
 
-def _parse_int(digits: str) -> int | None:
-    """Return a number of JSON; a number of a million digits takes minutes to parse and counts nothing."""
-    return int(digits) if len(digits) < 32 else None
+def _parse_int(digits: str) -> float:
+    """Return a number of JSON; one of a million digits takes minutes to parse as a whole number, and counts nothing."""
+    return int(digits) if len(digits) < 32 else float(digits)
 
 
 def excerpt(value: Any) -> str:
