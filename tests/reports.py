@@ -58,7 +58,8 @@ def made_report(
                     in_a_row[tensor, worker] = 0 if verdict == "ok" else in_a_row.get((tensor, worker), 0) + 1
         history.add([], JudgedStep(rows, [], []))
         lasting = [row for row in rows if in_a_row[row.tensor, row.worker] >= parameters.violations_to_fire]
-        history.add_firing(lasting + [row for row in rows if row.verdict == "not_finite"])
+        firing = lasting + [row for row in rows if row.verdict == "not_finite"]
+        history.add_firing(firing, {(row.tensor, row.worker, row.verdict) for row in firing})
     return Report(history)
 
 

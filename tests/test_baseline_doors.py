@@ -34,7 +34,8 @@ from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_tri
 
 HEALTHY, FROZEN, EXPLODING = (RECORDED[f"pytorch_{name}"] for name in ("healthy", "frozen", "exploding"))
 SAME_MODEL = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
-NOT_THERE = "cannot be used: it is neither a file nor a folder"
+NOT_THERE = "cannot be used: it does not exist"
+NO_COMMAS = "Of several, each is one of its own: commas do not separate them."
 ONE_OF_THESE = "Pass a trial folder, an S3 URI, or a file that --save-baseline wrote."
 GOOD_RUN = "Save it anew with --save-baseline, from a run that trains well."
 STEPS = 30  # of the trials that are written here
@@ -357,7 +358,7 @@ class TestTheCommand:
         assert 2 == rule._history.bounds.baseline.runs
         done = invoke_command("check", str(HEALTHY), "--baseline", two)
         assert 2 == done.exit_code
-        assert f"Error: the baseline {two.strip()!r} {NOT_THERE}\n\n{ONE_OF_THESE}\n" == done.stderr
+        assert f"Error: the baseline {two.strip()!r} {NOT_THERE}\n\n{ONE_OF_THESE} {NO_COMMAS}\n" == done.stderr
 
     def test_several_by_repeating_it(self) -> None:
         """As a list of the function's."""
@@ -428,15 +429,15 @@ class TestWhatGoodRunsDo:
         report = check_trial(written / "second")
         assert 1 == report.exit_code
         assert {("frozen", "small"), ("zero", "large"), ("warm", "small")} == {
-            (group.tensor, group.verdict) for group in report.violations if group.fires
+            (group.tensor, group.verdict) for group in report.history.firing
         }
 
     def test_a_layer_that_rests_there_and_moves_here_is_too_large(self, tmp_path: Path, written: Path) -> None:
         """Its bounds are 0 and small_threshold."""
         trial = write_whole_trial(tmp_path / "trial", layers(4, {"frozen": [1e-4] * STEPS})).path
         report = check_trial(trial, baseline=written / "good")
-        (group,) = report.violations
-        assert (1, "frozen", "large", True) == (report.exit_code, group.tensor, group.verdict, group.fires)
+        (group,) = report.history.firing
+        assert (1, "frozen", "large") == (report.exit_code, group.tensor, group.verdict)
         assert (0.0, 1e-8, 29) == (group.lower, group.upper, group.count)
         assert 0 == check_trial(trial, baseline=written / "good", small_threshold=5e-4).exit_code  # that is at rest
 
@@ -469,12 +470,22 @@ class TestPatience:
         assert (0, f"OK  {trial}: {sentence}") == (done.exit_code, done.stdout.split("\n")[0])
         report = check_trial(trial, baseline=written / "good")
         assert [4, False, []] == [report.counts["violations"], report.fired, report.history.firing]
-        (group,) = report.violations
-        assert ("moves", "large", 4, 5, 16, False) == (
-            *(group.tensor, group.verdict, group.count, group.first_step, group.last_step, group.fires),
+        (group,) = report.history.passing
+        assert ("moves", "large", 4, 5, 16) == (
+            *(group.tensor, group.verdict, group.count, group.first_step, group.last_step),
         )
         (shown,) = json.loads(report.to_json())["violations"]
         assert (4, group.lower, group.upper) == (shown["count"], shown["lower"], shown["upper"])
+
+    def test_verdicts_that_change_in_a_row(self, tmp_path: Path, written: Path) -> None:
+        """Large, small, large is three in a row: none of them is said not to last, and all are shown."""
+        sizes = [{9: 1.0, 10: 0.0, 11: 1.0}.get(step, 0.01) for step in range(STEPS)]
+        trial = write_whole_trial(tmp_path / "trial", {"moves": moved(sizes)}).path
+        done = invoke_command("check", str(trial), "--baseline", str(written / "good"))
+        sentence = "3 of 29 update-to-weight ratios are violations"
+        assert (1, f"FIRED  {trial}: {sentence}") == (done.exit_code, done.stdout.split("\n")[0])
+        assert "\n large     moves" in done.stdout
+        assert "\n small     moves" in done.stdout
 
     def test_one_alone(self, tmp_path: Path, written: Path) -> None:
         """The sentence counts."""
@@ -900,7 +911,8 @@ class TestSaving:
         """The same bytes as the report's own."""
         file = tmp_path / "good.json"
         done = invoke_command("check", str(run), "--save-baseline", str(file))
-        assert (code, "") == (done.exit_code, done.stderr)
+        note = f"Note: {str(file)!r} is made of a run that fired: what it has is sound from now on.\n"
+        assert (code, note if code else "") == (done.exit_code, done.stderr)
         assert check_trial(run).to_baseline() == file.read_text()
         assert 0 == invoke_command("check", str(run), "--baseline", str(file)).exit_code
 
@@ -955,9 +967,7 @@ class TestSaving:
         event_file(trial, 5).write_bytes(b"")
         file = tmp_path / "good.json"
         done = invoke_command("check", str(trial), "--save-baseline", str(file))
-        message = f"{str(file)!r} is not written: the run {str(trial)!r} cannot be a baseline"
-        assert 2 == done.exit_code
-        assert f"Note: {message}: 1 of its records could not be read\n" == done.stderr
+        assert (2, f"Note: {str(file)!r} is not written: the report is not complete\n") == (done.exit_code, done.stderr)
         assert not file.exists()
 
     def test_a_run_that_was_not_judged(self, tmp_path: Path) -> None:
@@ -967,7 +977,7 @@ class TestSaving:
         done = invoke_command("check", str(HEALTHY), *baseline, "--save-baseline", str(file), "--quiet")
         assert (2, False) == (done.exit_code, file.exists())
         problem = check_trial(HEALTHY, baseline=RECORDED["tf_keras"]).problem
-        message = f"{str(file)!r} is not written: the run {str(HEALTHY)!r} cannot be a baseline: {problem}"
+        message = f"{str(file)!r} is not written: the report is not complete"
         assert f"Error: {problem}\n\n{SAME_MODEL}\nNote: {message}\n" == done.stderr
 
     def test_a_followed_job(self, tmp_path: Path) -> None:

@@ -182,20 +182,22 @@ def check(
     elif report.exit_code == 2 and (quiet or output is not None):
         print_error(incomplete(report.history))
     if save_baseline is not None:
-        _save_baseline(report, save_baseline)
+        _save_baseline(report, save_baseline, quiet)
     return report.exit_code
 
 
-def _save_baseline(report: Report, path: str) -> None:
-    """Save a report that is complete and finite as a baseline; say so where it is not, for the exit code tells more."""
+def _save_baseline(report: Report, path: str, quiet: bool) -> None:
+    """Save a report that is complete and finite as a baseline, and say what a user should know of it."""
     from .errors import TrialError
 
     try:
         text = report.to_baseline()
     except TrialError as error:
-        print_note(f"{path!r} is not written: {error}")
-    else:
-        save_text(text, path)
+        print_note(f"{path!r} is not written: {error if report.complete else 'the report is not complete'}")
+        return
+    save_text(text, path)
+    if report.fired and not quiet:
+        print_note(f"{path!r} is made of a run that fired: what it has is sound from now on.")
 
 
 def _print_report(report: Report, style: str, output: str | None, quiet: bool) -> None:

@@ -90,9 +90,7 @@ class TestRefusals:
     def test_nothing_there(self, tmp_path: Path) -> None:
         """The message says what may be there."""
         message, remedy = refusal(str(tmp_path / "nowhere"))
-        assert (
-            f"the baseline {str(tmp_path / 'nowhere')!r} cannot be used: it is neither a file nor a folder" == message
-        )
+        assert f"the baseline {str(tmp_path / 'nowhere')!r} cannot be used: it does not exist" == message
         assert remedy.startswith("Pass a trial folder, an S3 URI, or a file")
 
     def test_a_folder_that_is_not_a_trial(self, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ made.
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, NamedTuple
 
 from ..trial.folder import TrialFolder
 from .comparison import Comparer, Comparison
@@ -16,6 +16,23 @@ from .held import HeldSteps
 from .history import History
 from .ratio import NOT_FINITE, OK
 from .references import step_pairs
+
+
+class _InARow(NamedTuple):
+    """The violations of a tensor and worker that follow each other, up to the last one.
+
+    Attributes:
+        global_step: That of the last one.
+        count: How many there are, or at least ``patience``.
+        verdicts: Which they have.
+    """
+
+    global_step: int
+    count: int  # type: ignore[assignment]  # in place of tuple.count
+    verdicts: frozenset[str]
+
+
+NONE_IN_A_ROW = _InARow(-1, 0, frozenset())
 
 
 class Firing:
@@ -29,10 +46,10 @@ class Firing:
         self._history = history
         self._mode = history.mode or ""
         self._needed = history.parameters.violations_to_fire
-        self._last: dict[tuple[str, str], tuple[int, int]] = {}  # a tensor's last violation: its step, which in a row
+        self._last: dict[tuple[str, str], _InARow] = {}  # by tensor and worker
         self._latest = -1
         self._is_in_order = True
-        self._made: dict[tuple[str, str, int], bool | None] = {}
+        self._made: dict[tuple[str, str, int], str | None] = {}
         self._held = HeldSteps(folder, self._mode, history.bounds)
         self._waiting: list[Comparison] = []
 
@@ -46,27 +63,34 @@ class Firing:
         self._waiting += [row for row in lasting if row.verdict != NOT_FINITE]
         return [row for row in lasting if row.verdict == NOT_FINITE]
 
+    def groups(self, firing: Iterable[Comparison]) -> set[tuple[str, str, str]]:
+        """Return (tensor, worker, verdict) of violations that fire, and of those that led up to them in a row."""
+        groups = set()
+        for row in firing:
+            last = self._last.get((row.tensor, row.worker), NONE_IN_A_ROW)
+            verdicts = last.verdicts if last.count >= self._needed else frozenset()
+            groups |= {(row.tensor, row.worker, verdict) for verdict in verdicts | {row.verdict}}
+        return groups
+
     def _lasts(self, row: Comparison) -> bool:
         """Return whether a violation is at least the ``patience``-th in a row."""
-        key = row.tensor, row.worker
         self._is_in_order = self._is_in_order and row.global_step >= self._latest
         self._latest = row.global_step
-        last, count = self._last.get(key, (-1, 0))
-        in_a_row = 1
+        last = self._last.get((row.tensor, row.worker), NONE_IN_A_ROW)
+        count, verdicts = 1, {row.verdict}
         for global_step in self._steps_before(row):
-            if global_step == last:
-                in_a_row += count
+            if global_step == last.global_step:
+                count += last.count
+                verdicts |= last.verdicts
                 break
-            violates = self._violates(row, global_step)
-            if violates is not None:
-                if not violates:
-                    break
-                in_a_row += 1
-                if in_a_row >= self._needed:
-                    break
-        in_a_row = min(in_a_row, self._needed)
-        self._last[key] = row.global_step, in_a_row
-        return in_a_row >= self._needed
+            verdict = self._verdict(row, global_step)
+            if verdict == OK or count >= self._needed:
+                break
+            if verdict is not None:
+                count += 1
+                verdicts.add(verdict)
+        self._last[row.tensor, row.worker] = _InARow(row.global_step, count, frozenset(verdicts))
+        return count >= self._needed
 
     def _steps_before(self, row: Comparison) -> Iterator[int]:
         """Yield the global steps before a row at which its tensor was saved by its worker, the last first."""
@@ -75,14 +99,14 @@ class Firing:
             if row.tensor in timeline.steps[position].records and not timeline.is_saved_again(position, row.tensor):
                 yield timeline.global_steps[position]
 
-    def _violates(self, row: Comparison, global_step: int) -> bool | None:
-        """Return whether a row's tensor is outside of its bounds at an earlier step; None without a comparison."""
+    def _verdict(self, row: Comparison, global_step: int) -> str | None:
+        """Return the verdict of a row's tensor at an earlier step; None where it has no comparison there."""
         key = row.tensor, row.worker, global_step
         if self._is_in_order and global_step in self._history.judged_steps:
-            return None if key in self._history.uncompared else False  # else it were the tensor's last violation
+            return None if key in self._history.uncompared else OK  # else it were the tensor's last violation
         if key not in self._made:
             pairs = step_pairs(self._folder, self._mode, global_step)
             own = [pair for pair in pairs if (pair.saved.tensor, pair.saved.worker) == key[:2]]
             made = Comparer(self._folder.storage, self._history.bounds).compare(own).comparisons
-            self._made[key] = made[0].verdict != OK if made else None
+            self._made[key] = made[0].verdict if made else None
         return self._made[key]

@@ -37,10 +37,9 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
         place = trial_location(location)
         path = os.path.expanduser(place)
         if not place.startswith("s3://") and not os.path.isfile(path) and not os.path.isdir(path):
-            raise TrialError(
-                "it is neither a file nor a folder",
-                "Pass a trial folder, an S3 URI, or a file that --save-baseline wrote.",
-            )
+            what = "it is neither a file nor a folder" if os.path.exists(path) else "it does not exist"
+            several = " Of several, each is one of its own: commas do not separate them." if "," in place else ""
+            raise TrialError(what, f"Pass a trial folder, an S3 URI, or a file that --save-baseline wrote.{several}")
         content = file_content(place)
         return _learnt_baseline(place, parameters) if content is None else parse_baseline(content)
     except UnreadableError as error:

@@ -71,6 +71,7 @@ class History:
         self.parameters = parameters
         self.bounds = bounds or Bounds(parameters)
         self.fired_steps: set[int] = set()
+        self._firing: set[tuple[str, str, str]] = set()  # keys of _violations
         self.uncompared: set[tuple[str, str, int]] = set()
         self.is_unheld = False
         self.problem: TrialError | None = None
@@ -128,11 +129,10 @@ class History:
             group = self._violations[row.tensor, row.worker, row.verdict] = ViolationGroup(row)
         group.add(row)
 
-    def add_firing(self, rows: Iterable[Comparison]) -> None:
-        """Add violations that fire, which were added as comparisons before."""
-        for row in rows:
-            self.fired_steps.add(row.global_step)
-            self._violations[row.tensor, row.worker, row.verdict].fires = True
+    def add_firing(self, rows: Iterable[Comparison], groups: Iterable[tuple[str, str, str]]) -> None:
+        """Add violations that fire, and (tensor, worker, verdict) of those that led up to them."""
+        self.fired_steps.update(row.global_step for row in rows)
+        self._firing.update(groups)
 
     def emptied(self) -> History:
         """Return an empty history of the same trial and mode."""
@@ -254,8 +254,13 @@ class History:
 
     @property
     def firing(self) -> list[ViolationGroup]:
-        """The groups of violations of which one fires."""
-        return [group for group in self.violations if group.fires]
+        """The groups of violations of which one fires or leads up to one that does."""
+        return [group for group in self.violations if (group.tensor, group.worker, group.verdict) in self._firing]
+
+    @property
+    def passing(self) -> list[ViolationGroup]:
+        """The other groups of violations, which did not last."""
+        return [group for group in self.violations if (group.tensor, group.worker, group.verdict) not in self._firing]
 
     @property
     def is_judged(self) -> bool:

@@ -12,7 +12,7 @@ from ..trial.storage import FileStamp
 from .comparison import Comparer, Comparison, JudgedStep
 from .diagnosis import nothing_compared, unmatched_choice
 from .firing import Firing
-from .held import HeldSteps, nothing_held, skipped_tensors
+from .held import HeldSteps, held_ratios, nothing_held, skipped_tensors
 from .history import History
 from .mode import TRAIN
 from .references import Pair, step_pairs
@@ -61,7 +61,7 @@ class Judge:
     def _fire(self, violations: list[Comparison]) -> list[Comparison]:
         """Return what fires now that these violations were added to the history, and add it."""
         firing = self._firing.add(violations)
-        self.history.add_firing(firing)
+        self.history.add_firing(firing, self._firing.groups(firing))
         return firing
 
     def found(self, global_step: int) -> tuple[list[Pair], list[Unreadable]]:
@@ -153,7 +153,7 @@ def end_trial(history: History, folder: TrialFolder) -> None:
     if history.problem is None:
         if not len(history):
             history.problem = nothing_compared(history, folder)
-        elif history.is_unheld:
+        elif history.bounds.baseline is not None and not any(held_ratios(history).values()):
             history.problem = nothing_held(history)
         else:
             history.problem = unmatched_choice(folder)

@@ -15,9 +15,6 @@ class ViolationGroup:
     """The violations of one verdict of one tensor and worker; the worst is the ratio furthest from its bound.
 
     How far is counted in factors: with a baseline the bounds differ from step to step.
-
-    Attributes:
-        fires: Whether one of them fires; others did not last long enough.
     """
 
     def __init__(self, first: Comparison) -> None:
@@ -27,7 +24,6 @@ class ViolationGroup:
         self.first_step = self.last_step = self.worst_step = first.step
         self.worst_ratio = first.ratio
         self.lower, self.upper = first.lower, first.upper  # at the worst step
-        self.fires = False
         self.count = 0
         self.zero_references = 0
 

@@ -46,7 +46,7 @@ def render_github(report: History) -> str:
         warnings = unreadable + warnings
     else:
         errors += unreadable
-    details = "; ".join(filter(None, [count_line(report), baseline_line(report)]))
+    details = ". ".join(filter(None, [count_line(report), baseline_line(report)]))
     verdict = f"{verdict_word(report)} {report.trial}: {verdict_sentence(report)} ({details})"
     commands = [command("error", text) for text in _most(errors)]
     commands += [command("warning", text) for text in _most(warnings)]

@@ -34,7 +34,7 @@ def report_html(report: History) -> str:
 def counts_html(report: History) -> str:
     """Return what the run was held against, where it was, and how much was judged."""
     lines = filter(None, [baseline_line(report), count_line(report)])
-    return "".join(f'<p class="counts">{html_text(line[0].upper() + line[1:])}</p>' for line in lines)
+    return "".join(f'<p class="counts">{html_text(line)}</p>' for line in lines)
 
 
 def verdict_html(report: History) -> str:

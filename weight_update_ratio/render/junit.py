@@ -54,12 +54,11 @@ def _cases(report: History) -> dict[tuple[str, str], Any]:
     for worker, tensor in compared:
         case(worker, tensor)
     advice = {id(group): kind.line for kind in advise(report) for group in kind.groups}
-    for group in report.violations:
-        text = violation_text(report, group)
-        if group.fires:
-            _add(case(group.worker, group.tensor), "failure", f"{text}\n{advice[id(group)]}", group.verdict)
-        else:
-            _add(case(group.worker, group.tensor), "system-out", f"{text}: does not fire")
+    for group in report.firing:
+        text = f"{violation_text(report, group)}\n{advice[id(group)]}"
+        _add(case(group.worker, group.tensor), "failure", text, group.verdict)
+    for group in report.passing:
+        _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")
     for skipped in report.skipped:
         kind = "system-out" if (skipped.worker, skipped.tensor) in compared else "skipped"
         _add(case(skipped.worker, skipped.tensor), kind, skipped_line(skipped))

@@ -56,8 +56,7 @@ def render_text(report: History, width: int | None = None, color: bool = False, 
     _print_lines(console, "Skipped", [skipped_line(group) for group in report.skipped])
     _print_lines(console, "Unreadable", list(unreadable_lines(report.unreadable)))
     if report.bounds.baseline is not None:
-        line = baseline_line(report)
-        console.print(Text(printable(line[0].upper() + line[1:])), soft_wrap=True)
+        console.print(Text(printable(baseline_line(report))), soft_wrap=True)
     console.print(Text(count_line(report)), soft_wrap=True)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 

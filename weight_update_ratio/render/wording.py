@@ -113,8 +113,7 @@ def verdict_sentence(report: History) -> str:
     """Return the report's verdict in one sentence."""
     counts = report.counts
     compared = f"{counts['comparisons']:,} update-to-weight ratios"
-    fired = {(group.tensor, group.worker) for group in report.firing}
-    passing = sum(group.count for group in report.violations if (group.tensor, group.worker) not in fired)
+    passing = sum(group.count for group in report.passing)
     in_a_row = f"never {report.parameters.violations_to_fire} in a row"
     if report.fired:
         verb = "is a violation" if counts["violations"] == 1 else "are violations"
@@ -153,7 +152,7 @@ def baseline_line(report: History) -> str:
     if report.bounds.baseline is None:
         return ""
     return (
-        f"{baseline_name(report)}, {', '.join(report.parameters.baseline)}: "
+        f"B{baseline_name(report)[1:]}, {', '.join(report.parameters.baseline)}: "
         f"{sum(held_ratios(report).values()):,} of {len(report):,} ratios were held against it"
     )
 
