@@ -39,7 +39,7 @@ RULE_OPTIONS = (  # one for each parameter of the rule; values stay strings, for
     ("--tensor-regex", "PATTERNS", "Only tensors that match one of these patterns, separated by commas."),
     ("--exclude-regex", "PATTERNS", "Leave out tensors that match one of these patterns, separated by commas."),
     ("--patience", "N", "Fire where a tensor has N violations in a row [1; with a baseline 3]."),
-    ("--baseline-factor", "X", "The bounds are X times wider than the ratios of the baseline [3.0]."),
+    ("--baseline-factor", "X", "Bounds: lowest ratio of the baseline divided by X, highest times X [3.0]."),
 )
 
 
@@ -80,6 +80,13 @@ output_option = file_option("--output", help="Write it to FILE, not to stdout.")
 @click.argument("trial")
 @rule_options
 @click.option(
+    "--baseline",
+    metavar="GOOD",
+    multiple=True,
+    help="Judge against a run that trains well: a trial folder, an S3 URI or a baseline file; may be repeated.",
+)
+@file_option("--save-baseline", help="Write the ratios, with those of --baseline, to FILE: a baseline for other runs.")
+@click.option(
     "--start-step", type=click.IntRange(min=0), default=0, metavar="STEP", help="First global step that is judged [0]."
 )
 @click.option(
@@ -91,13 +98,6 @@ output_option = file_option("--output", help="Write it to FILE, not to stdout.")
 @click.option("--format", "style", type=click.Choice(FORMATS), default="text", help="What to print [text].")
 @output_option
 @file_option("--history", help="Write every comparison to FILE: .jsonl, .csv or .parquet.")
-@click.option(
-    "--baseline",
-    metavar="GOOD",
-    multiple=True,
-    help="Judge against a run that trains well: a trial folder, an S3 URI or a baseline file; may be repeated.",
-)
-@file_option("--save-baseline", help="Write the ratios, with those of --baseline, to FILE: a baseline for other runs.")
 @click.option("--dask", metavar="ADDRESS", help="Judge ranges of steps on the workers of this Dask scheduler.")
 @file_option("--html", help="Write a page with charts to FILE.")
 @click.option(
