@@ -13,6 +13,7 @@ from weight_update_ratio.cli import main
 from weight_update_ratio.judge.baseline import Baseline
 from weight_update_ratio.judge.bounds import Bounds
 from weight_update_ratio.judge.comparison import Comparison, JudgedStep
+from weight_update_ratio.judge.firing import Fired
 from weight_update_ratio.judge.history import History
 from weight_update_ratio.judge.ratio import ratio_verdict
 from weight_update_ratio.parameters import Parameters
@@ -59,7 +60,7 @@ def made_report(
         history.add([], JudgedStep(rows, [], []))
         lasting = [row for row in rows if in_a_row[row.tensor, row.worker] >= parameters.violations_to_fire]
         firing = lasting + [row for row in rows if row.verdict == "not_finite"]
-        history.add_firing(firing, {(row.tensor, row.worker, row.verdict) for row in firing})
+        history.add_firing(Fired(row, frozenset({row.verdict})) for row in firing)
     return Report(history)
 
 

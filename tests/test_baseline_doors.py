@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -875,7 +876,13 @@ class TestLiveJobs:
         job = self.job(tmp_path)
         self.save(job, 0)
         deeds = iter([*(lambda step=step: self.save(job, step) for step in range(1, steps)), job.end])
-        monkeypatch.setattr(follow_module.time, "sleep", lambda seconds: next(deeds, lambda: None)())
+        own, sleep = threading.current_thread(), time.sleep
+
+        def deed(seconds: float) -> None:
+            """Do the job's next deed; other threads of this process sleep."""
+            sleep(seconds) if threading.current_thread() is not own else next(deeds, lambda: None)()
+
+        monkeypatch.setattr(follow_module.time, "sleep", deed)
         seen: list[tuple[int, int]] = []
         report = follow_trial(
             job.path, baseline=str(written / "good"), progress=lambda done, known: seen.append((done, known))

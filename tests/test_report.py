@@ -12,6 +12,7 @@ from tests.conftest import RECORDED, found_comparisons, recorded_truth
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.judge.comparison import Comparison, JudgedStep, Skipped
+from weight_update_ratio.judge.firing import Fired
 from weight_update_ratio.judge.history import COLUMN_TYPES, History
 from weight_update_ratio.judge.references import Pair
 from weight_update_ratio.parameters import Parameters
@@ -29,7 +30,7 @@ def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:
         row = Comparison("w", "worker_0", "TRAIN", step, step - 1, step, *norms, ratio, 1e-8, 10.0, verdict)
         judged = JudgedStep([row], [], [])
         history.add([Pair(saved, saved, False)], judged)
-        history.add_firing(judged.violations, {("w", "worker_0", row.verdict) for row in judged.violations})
+        history.add_firing(Fired(row, frozenset({row.verdict})) for row in judged.violations)
     for each in skipped:
         history.add_skipped(each)
     history.add_unreadable(list(unreadable))

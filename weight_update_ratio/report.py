@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 from .errors import TrialError, Unreadable
 from .judge.comparison import Comparison
-from .judge.history import History, SkippedGroup
-from .judge.violations import ViolationGroup
+from .judge.history import History
+from .judge.violations import SkippedGroup, ViolationGroup
 from .parameters import Parameters, parse_parameters
 
 if TYPE_CHECKING:

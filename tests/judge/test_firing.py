@@ -22,7 +22,7 @@ from weight_update_ratio import check, check_trial
 from weight_update_ratio.judge.baseline_file import baseline_text
 from weight_update_ratio.judge.bounds import Bounds
 from weight_update_ratio.judge.comparison import Comparison
-from weight_update_ratio.judge.firing import Firing
+from weight_update_ratio.judge.firing import Fired, Firing
 from weight_update_ratio.judge.history import History
 from weight_update_ratio.judge.loop import Judge
 from weight_update_ratio.judge.mode import judged_mode
@@ -151,6 +151,10 @@ def expected_groups(judged: list[Judged], patience: int) -> set[tuple[str, str, 
     return groups
 
 
+def rows_of(firing: Iterable[Fired]) -> list[Comparison]:
+    return [fired.row for fired in firing]
+
+
 def steps_of(firing: Iterable[Any]) -> set[int]:
     return {row.global_step for row in firing}
 
@@ -234,6 +238,11 @@ class TestPatience:
                 for first in (0, start):
                     by_ranges = check_trial(folder, num_steps, patience=patience, start_step=first, executor=executor)
                     assert {step for step in steps_of(firing) if step >= first} == fired(by_ranges)
+                    alone = check_trial(folder, num_steps, patience=patience, start_step=first)
+                    assert alone.history.firing != [] or not by_ranges.fired
+                    assert [repr(group.as_dict()) for group in alone.history.firing] == [
+                        repr(group.as_dict()) for group in by_ranges.history.firing
+                    ]
 
     @pytest.mark.parametrize(
         ("events", "patience", "expected"),
@@ -381,31 +390,31 @@ class TestWaitingForTheBaseline:
         folder = trial.folder()
         firing = self.firing(folder, {"a": (1, {1: (0.5, 0.5)})})  # it begins at step 8
         early, broken, late = made_row(1, 99.0), made_row(2, math.nan), made_row(4, 0.0)
-        assert [] == firing.add([early])
-        assert [broken] == firing.add([broken])
-        assert [] == firing.add([late])
-        assert [] == firing.add([])
+        assert [] == rows_of(firing.add([early]))
+        assert [broken] == rows_of(firing.add([broken]))
+        assert [] == rows_of(firing.add([late]))
+        assert [] == rows_of(firing.add([]))
         for step in (6, 7, 8):
             trial.save(step, "a")
             folder.refresh(step)
             if step < 8:
-                assert [] == firing.add([])
+                assert [] == rows_of(firing.add([]))
         held = made_row(8, 77.0)
-        assert [early, late, held] == firing.add([held])
-        assert [] == firing.add([])
+        assert [early, late, held] == rows_of(firing.add([held]))
+        assert [] == rows_of(firing.add([]))
 
     def test_once_something_can_be_held_nothing_waits(self, trial: MemoryTrial) -> None:
         """Also violations of another tensor, by the thresholds."""
         firing = self.firing(trial.folder(), {"a": (1, {0: (0.5, 0.5)})})
         other = made_row(3, 99.0, "b")
-        assert [other] == firing.add([other])
+        assert [other] == rows_of(firing.add([other]))
 
     def test_without_a_baseline_nothing_waits(self, trial: MemoryTrial) -> None:
         """The thresholds are all that there is."""
         history = History("memory", Parameters())
         history.mode = "TRAIN"
         row = made_row(3, 99.0)
-        assert [row] == Firing(trial.folder(), history).add([row])
+        assert [row] == rows_of(Firing(trial.folder(), history).add([row]))
 
     @pytest.mark.parametrize(
         "bands", [{}, {"b": (1, {0: (0.5, 0.5)})}, {"a": (2, {0: (0.5, 0.5)})}, {"a": (1, {1: (0.5, 0.5)})}]
@@ -414,8 +423,8 @@ class TestWaitingForTheBaseline:
         """It is empty, of other tensors, over another gap, or begins later: only what is not finite fires."""
         firing = self.firing(trial.folder(), bands)
         large, infinite, nan = made_row(1, 99.0), made_row(2, math.inf), made_row(3, math.nan)
-        assert [infinite, nan] == firing.add([large, infinite, nan])
-        assert [] == firing.add([])
+        assert [infinite, nan] == rows_of(firing.add([large, infinite, nan]))
+        assert [] == rows_of(firing.add([]))
 
 
 @needs_writing

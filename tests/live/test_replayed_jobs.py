@@ -182,6 +182,44 @@ def test_the_rule_has_the_rows_of_a_check_afterwards(
 
 
 @needs_writing
+class TestAFileBeforeStartStep:
+    """What comes late before the first judged step counts too: violations in a row, and what can be held."""
+
+    def followed(self, run: Path, late: int, live: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Report:
+        """Return the report of a follower from step 10 on, to whom one index file comes last."""
+        files = files_of(run)
+        name = index_file(run, late).relative_to(run).as_posix()
+        live.mkdir()
+        writes = sorted(files.items(), key=lambda item: (not item[0].startswith("collections"), item[0] == name))
+        monkeypatch.setattr(follow_module.time, "sleep", Job(live, writes, random.Random(0)).sleep)
+        report = follow_trial(live, start_step=10, **options)
+        afterwards = check_trial(live, start_step=10, **options)
+        assert afterwards.to_json() == report.to_json()
+        assert afterwards.history.fired_steps == report.history.fired_steps
+        return report
+
+    def grown(self, bad: set[int]) -> list[Any]:
+        """Return weights whose ratio is about 100 at some steps, and 0.01 at the others."""
+        sizes = np.cumprod([101.0 if step in bad else 1.01 for step in range(14)]) * 1e-20
+        return [np.array([size]) for size in sizes]
+
+    def test_a_step_that_is_sound(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without it two violations at 7 and 9 and one at 10 are three in a row."""
+        run = write_whole_trial(tmp_path / "run", {"w": self.grown({6, 7, 9, 10})}).path
+        options = {"patience": 3, "epsilon": 1e-30}
+        report = self.followed(run, 8, tmp_path / "live", monkeypatch, **options)
+        assert (set(), 0) == (report.history.fired_steps, report.exit_code)
+
+    def test_the_step_that_can_be_held(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only then the thresholds count: until it is there the violations wait."""
+        good = write_whole_trial(tmp_path / "good", {"held": self.grown(set())}).path
+        tensors = {"w": self.grown(set(range(6, 14))), "held": [None] * 7 + self.grown(set())[:2] + [None] * 5}
+        run = write_whole_trial(tmp_path / "run", tensors, steps=14).path
+        report = self.followed(run, 8, tmp_path / "live", monkeypatch, baseline=good, epsilon=1e-30)
+        assert ({10, 11, 12, 13}, 1) == (report.history.fired_steps, report.exit_code)
+
+
+@needs_writing
 class TestOneJobOfAKind:
     """Each is a list of what the job does while the follower sleeps; the end-of-job file comes last."""
 

@@ -15,7 +15,7 @@ from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
-from weight_update_ratio.judge.history import SkippedGroup
+from weight_update_ratio.judge.violations import SkippedGroup
 from weight_update_ratio.render.escapes import xml_text
 from weight_update_ratio.render.junit import render_junit
 

@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, made_report
 from weight_update_ratio import check_trial
-from weight_update_ratio.judge.history import SkippedGroup
 from weight_update_ratio.judge.ratio import LARGE, NOT_FINITE, SMALL
+from weight_update_ratio.judge.violations import SkippedGroup
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.wording import UNCHANGED, ZERO_START, Advice, advise, skipped_line
 

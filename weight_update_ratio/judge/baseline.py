@@ -1,7 +1,7 @@
 """What good runs did: of every tensor the lowest and the highest ratio, by bins of the step.
 
 Ratios change over a run by decades, early steps most. So bins grow with the step: every step below 8 is the first bin,
-and the others begin at 8, 11, 13, 16, 21, 26, 32, ... = ceil(8 * 2**(k / 3)), three of them as often as a step doubles.
+and the others begin at 8, 11, 13, 16, 21, 26, 32, ... = ceil(8 * 2**(k / 3)): three each time that the step doubles.
 """
 
 from __future__ import annotations

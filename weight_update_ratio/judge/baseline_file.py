@@ -4,7 +4,7 @@
      "tensors": {name: {"gap", "first_bin", "low": [...], "high": [...]}}}
 
 ``low`` and ``high`` are the extremes of the bins from ``first_bin`` on, null where a bin is empty. Floats keep their
-last digit, so that a file gives the verdicts of the runs that it was made from.
+last digit, so that a file gives the verdicts of the run that it was made from.
 """
 
 from __future__ import annotations

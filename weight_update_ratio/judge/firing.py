@@ -15,7 +15,14 @@ from .comparison import Comparer, Comparison
 from .held import HeldSteps
 from .history import History
 from .ratio import NOT_FINITE, OK
-from .references import step_pairs
+from .references import Pair, step_pairs
+
+
+class Fired(NamedTuple):
+    """A violation that fires, and the verdicts of it and of those that led up to it."""
+
+    row: Comparison
+    verdicts: frozenset[str]
 
 
 class _InARow(NamedTuple):
@@ -50,30 +57,29 @@ class Firing:
         self._latest = -1
         self._is_in_order = True
         self._made: dict[tuple[str, str, int], str | None] = {}
+        self._pairs: dict[int, dict[tuple[str, str], Pair]] = {}  # by global step, then by tensor and worker
         self._held = HeldSteps(folder, self._mode, history.bounds)
-        self._waiting: list[Comparison] = []
+        self._waiting: list[Fired] = []
 
-    def add(self, violations: Iterable[Comparison]) -> list[Comparison]:
+    @property
+    def is_simple(self) -> bool:
+        """Whether each violation fires at once, whatever came before."""
+        return self._needed == 1 and self._history.bounds.baseline is None
+
+    def add(self, violations: Iterable[Comparison]) -> list[Fired]:
         """Return which violations fire now; of those of a step, all are given at once."""
-        rows = list(violations)
-        lasting = rows if self._needed == 1 else [row for row in rows if self._lasts(row) or row.verdict == NOT_FINITE]
+        firing = [Fired(row, self._verdicts(row)) for row in violations]
+        firing = [fired for fired in firing if fired.verdicts]
         if self._held.any():
-            lasting, self._waiting = self._waiting + lasting, []
-            return lasting
-        self._waiting += [row for row in lasting if row.verdict != NOT_FINITE]
-        return [row for row in lasting if row.verdict == NOT_FINITE]
+            firing, self._waiting = self._waiting + firing, []
+            return firing
+        self._waiting += [fired for fired in firing if fired.row.verdict != NOT_FINITE]
+        return [fired for fired in firing if fired.row.verdict == NOT_FINITE]
 
-    def groups(self, firing: Iterable[Comparison]) -> set[tuple[str, str, str]]:
-        """Return (tensor, worker, verdict) of violations that fire, and of those that led up to them in a row."""
-        groups = set()
-        for row in firing:
-            last = self._last.get((row.tensor, row.worker), NONE_IN_A_ROW)
-            verdicts = last.verdicts if last.count >= self._needed else frozenset()
-            groups |= {(row.tensor, row.worker, verdict) for verdict in verdicts | {row.verdict}}
-        return groups
-
-    def _lasts(self, row: Comparison) -> bool:
-        """Return whether a violation is at least the ``patience``-th in a row."""
+    def _verdicts(self, row: Comparison) -> frozenset[str]:
+        """Return the verdicts of a violation that fires and of those that led up to it; none where it does not fire."""
+        if self._needed == 1:
+            return frozenset((row.verdict,))
         self._is_in_order = self._is_in_order and row.global_step >= self._latest
         self._latest = row.global_step
         last = self._last.get((row.tensor, row.worker), NONE_IN_A_ROW)
@@ -89,8 +95,10 @@ class Firing:
             if verdict is not None:
                 count += 1
                 verdicts.add(verdict)
-        self._last[row.tensor, row.worker] = _InARow(row.global_step, count, frozenset(verdicts))
-        return count >= self._needed
+        in_a_row = self._last[row.tensor, row.worker] = _InARow(row.global_step, count, frozenset(verdicts))
+        if count >= self._needed:
+            return in_a_row.verdicts
+        return frozenset((row.verdict,) if row.verdict == NOT_FINITE else ())
 
     def _steps_before(self, row: Comparison) -> Iterator[int]:
         """Yield the global steps before a row at which its tensor was saved by its worker, the last first."""
@@ -105,8 +113,12 @@ class Firing:
         if self._is_in_order and global_step in self._history.judged_steps:
             return None if key in self._history.uncompared else OK  # else it were the tensor's last violation
         if key not in self._made:
-            pairs = step_pairs(self._folder, self._mode, global_step)
-            own = [pair for pair in pairs if (pair.saved.tensor, pair.saved.worker) == key[:2]]
+            if global_step not in self._pairs:
+                pairs = step_pairs(self._folder, self._mode, global_step)
+                self._pairs = dict([*self._pairs.items()][-self._needed :])  # the last few steps are looked at again
+                self._pairs[global_step] = {(pair.saved.tensor, pair.saved.worker): pair for pair in pairs}
+            pair = self._pairs[global_step].get(key[:2])
+            own = [] if pair is None else [pair]
             made = Comparer(self._folder.storage, self._history.bounds).compare(own).comparisons
             self._made[key] = made[0].verdict if made else None
         return self._made[key]

@@ -10,8 +10,9 @@ from ..trial.index_file import LARGEST_STEP
 from .baseline import first_step
 from .bounds import Bounds
 from .diagnosis import listed
-from .history import History, SkippedGroup
+from .history import History
 from .references import Pair, step_pairs
+from .violations import SkippedGroup
 
 
 class HeldSteps:
@@ -91,6 +92,11 @@ def nothing_held(history: History) -> TrialError:
     """Return why nothing of a run that was compared can be held against its baseline."""
     assert history.bounds.baseline is not None  # noqa: S101
     name = f"the baseline {listed(history.parameters.baseline)}"
+    if not history.is_unheld:
+        return TrialError(
+            f"nothing at the steps between start_step and end_step can be held against {name}",
+            "Widen start_step and end_step, or take a baseline that has these steps.",
+        )
     bands, gaps = history.bounds.baseline.bands, _gaps(history)
     common = [tensor for tensor in gaps if tensor in bands]
     remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from .bounds import Bounds
 from .comparison import Comparison, JudgedStep, Skipped
 from .ratio import OK, VERDICTS
 from .references import Pair
-from .violations import ViolationGroup
+from .violations import SkippedGroup, ViolationGroup
 
 if TYPE_CHECKING:
     import pandas
+
+    from .firing import Fired
 
 COLUMN_TYPES = (
     ("tensor", "i"),
@@ -35,17 +37,6 @@ COLUMN_TYPES = (
     ("upper", "d"),
     ("verdict", "b"),
 )
-
-
-class SkippedGroup(NamedTuple):
-    """The steps at which one tensor of one worker, or None: the worker as a whole, was skipped for one reason."""
-
-    tensor: str | None
-    worker: str | None
-    reason: str
-    first_step: int | None
-    last_step: int | None
-    count: int  # type: ignore[assignment]  # in place of tuple.count
 
 
 class History:
@@ -129,10 +120,21 @@ class History:
             group = self._violations[row.tensor, row.worker, row.verdict] = ViolationGroup(row)
         group.add(row)
 
-    def add_firing(self, rows: Iterable[Comparison], groups: Iterable[tuple[str, str, str]]) -> None:
-        """Add violations that fire, and (tensor, worker, verdict) of those that led up to them."""
-        self.fired_steps.update(row.global_step for row in rows)
-        self._firing.update(groups)
+    def add_firing(self, firing: Iterable[Fired]) -> None:
+        """Add violations that fire; they were added as comparisons before."""
+        for row, verdicts in firing:
+            self.fired_steps.add(row.global_step)
+            self._firing.update((row.tensor, row.worker, verdict) for verdict in verdicts)
+
+    def forget_firing(self) -> None:
+        """Forget which violations fire."""
+        self.fired_steps, self._firing = set(), set()
+
+    def violating(self, first: int = 0) -> Iterator[Comparison]:
+        """Yield the violations among the comparisons from position ``first`` on."""
+        violating = np.array(self.columns["verdict"]) != VERDICTS.index(OK)
+        violating[:first] = False
+        return self._rows(np.flatnonzero(violating))
 
     def emptied(self) -> History:
         """Return an empty history of the same trial and mode."""
@@ -189,9 +191,7 @@ class History:
                 mine.extend(array(kind, (codes[code] for code in theirs)))
             else:
                 mine.extend(theirs)
-        violating = np.array(self.columns["verdict"]) != VERDICTS.index(OK)
-        violating[: len(self) - len(later)] = False
-        violations = list(self._rows(np.flatnonzero(violating)))
+        violations = list(self.violating(len(self) - len(later)))
         for row in violations:
             self._add_violation(row)
         self.uncompared |= later.uncompared

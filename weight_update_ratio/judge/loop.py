@@ -5,6 +5,9 @@ The folder gives a step's pairs of saved tensors and references, a Comparer comp
 
 from __future__ import annotations
 
+import itertools
+from typing import Iterable
+
 from ..errors import TrialError, Unreadable
 from ..trial.folder import TrialFolder
 from ..trial.index_file import LARGEST_STEP
@@ -58,11 +61,11 @@ class Judge:
         """Add what was found elsewhere at the steps that follow."""
         self._fire(self.history.merge(later))
 
-    def _fire(self, violations: list[Comparison]) -> list[Comparison]:
+    def _fire(self, violations: Iterable[Comparison]) -> list[Comparison]:
         """Return what fires now that these violations were added to the history, and add it."""
         firing = self._firing.add(violations)
-        self.history.add_firing(firing, self._firing.groups(firing))
-        return firing
+        self.history.add_firing(firing)
+        return [fired.row for fired in firing]
 
     def found(self, global_step: int) -> tuple[list[Pair], list[Unreadable]]:
         """Return what the index says of a step: the pairs to compare, and the index files that could not be read."""
@@ -80,31 +83,38 @@ class Judge:
         Returns:
             The violations that fire at steps that did not fire before.
         """
-        late: list[Comparison] = []
-        changed = {step for step in steps if self.is_live and self._has_changed(step)}
-        is_sound = self._is_in_order and self._fingerprints.keys() <= set(steps)
-        if not self.is_live or (not changed and is_sound):
-            return late
-        self._stamps = {}
+        if not self.is_live:
+            return []
         fired_before = self.history.fired_steps
+        changed = {step for step in steps if self._has_changed(step)}
+        if changed or not self._is_in_order or not self._fingerprints.keys() <= set(steps):
+            self._judge_changed(steps, changed)
+        elif self._firing.is_simple:
+            return []
+        # What came late before the first judged step may lead up to its violations, or be held against the baseline.
+        self.history.forget_firing()
+        self._firing = Firing(self._folder, self.history)
+        by_step = itertools.groupby(self.history.violating(), key=lambda row: row.global_step)
+        firing = (row for _, rows in by_step for row in self._fire(rows))
+        return [row for row in firing if row.global_step not in fired_before]
+
+    def _judge_changed(self, steps: list[int], changed: set[int]) -> None:
+        """Make the history anew, in the order of the steps; those that did not change keep their comparisons."""
+        self._stamps = {}
         before = self.history.found_at()
         self.history = self.history.emptied()
         self._comparer = Comparer(self._folder.storage, self.history.bounds)
-        self._firing = Firing(self._folder, self.history)
         for step in steps:
             pairs, unreadable = self.found(step)
-            if step in changed:
-                for file in _files(pairs):
-                    self._folder.storage.discard(file)
-                self._folder.prefetch(step, step + 1, self._mode)
-                fingerprint = self._fingerprint(pairs, self._stamps)
-                judged = judge_pairs(self._comparer, self.history, pairs, unreadable)
-                self._fingerprints[step] = None if judged.unreadable or unreadable else fingerprint
-            else:
-                judged = before(step)
-                self.history.add(pairs, judged)
-            late += [row for row in self._fire(judged.violations) if row.global_step not in fired_before]
-        return late
+            if step not in changed:
+                self.history.add(pairs, before(step))
+                continue
+            for file in _files(pairs):
+                self._folder.storage.discard(file)
+            self._folder.prefetch(step, step + 1, self._mode)
+            fingerprint = self._fingerprint(pairs, self._stamps)
+            judged = judge_pairs(self._comparer, self.history, pairs, unreadable)
+            self._fingerprints[step] = None if judged.unreadable or unreadable else fingerprint
 
     def end(self) -> list[Comparison]:
         """Add to the history what concerns the trial as a whole, once all steps that are asked for are judged.

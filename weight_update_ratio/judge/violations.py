@@ -1,14 +1,25 @@
-"""The violations of a trial, grouped: one verdict of one tensor and worker."""
+"""The violations of a trial, and what was skipped, in groups of one tensor and worker."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from .comparison import Comparison
 from .ratio import LARGE, SMALL
 
 ZERO_REFERENCE = "reference weights are all zero"
+
+
+class SkippedGroup(NamedTuple):
+    """The steps at which one tensor of one worker, or None: the worker as a whole, was skipped for one reason."""
+
+    tensor: str | None
+    worker: str | None
+    reason: str
+    first_step: int | None
+    last_step: int | None
+    count: int  # type: ignore[assignment]  # in place of tuple.count
 
 
 class ViolationGroup:

@@ -6,7 +6,7 @@ import itertools
 
 from ..trial.folder import TrialFolder
 from ..trial.timeline import Timeline, WorkerStep
-from .history import SkippedGroup
+from .violations import SkippedGroup
 
 
 def skipped_workers(folder: TrialFolder, mode: str) -> list[SkippedGroup]:

@@ -87,6 +87,7 @@ def _compared(report: History) -> dict[tuple[str, str], None]:
 
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:
     """Add a result of a kind to a test case; a second one of its kind is added to the first's text."""
+    text = "\n".join(map(printable, text.split("\n"))) if kind != "skipped" else printable(text)
     message = xml_text(text.split("\n")[0])
     element = case.find(kind)
     if element is None:

@@ -14,9 +14,9 @@ import numpy as np
 from ..errors import TrialError, Unreadable
 from ..judge.comparison import Comparison
 from ..judge.held import held_ratios
-from ..judge.history import History, SkippedGroup
+from ..judge.history import History
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
-from ..judge.violations import ViolationGroup
+from ..judge.violations import SkippedGroup, ViolationGroup
 
 UNCHANGED = "unchanged"
 ZERO_START = "zero_reference"
@@ -137,12 +137,11 @@ def verdict_sentence(report: History) -> str:
 
 
 def baseline_name(report: History) -> str:
-    """Return of how many runs the baseline is, and how it is applied; an empty string without one."""
+    """Return of how many runs the baseline is made, and how it is applied."""
     baseline, parameters = report.bounds.baseline, report.parameters
-    if baseline is None:
-        return ""
+    runs = 0 if baseline is None else baseline.runs
     return (
-        f"baseline of {baseline.runs:,} run{'s' * (baseline.runs != 1)} (factor {parameters.baseline_factor:g}, "
+        f"baseline of {runs:,} run{'s' * (runs != 1)} (factor {parameters.baseline_factor:g}, "
         f"patience {parameters.violations_to_fire})"
     )
 
