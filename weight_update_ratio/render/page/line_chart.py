@@ -42,7 +42,8 @@ def ratio_chart(report: History, lines: Any, edges: Any, steps: Any) -> Any:
     plot = _figure("ratio", 260, report.mode, steps)
     if report.bounds.baseline is not None:
         plot.varea("step", "lower", "upper", source=lines, fill_color=BAND_COLOR, fill_alpha=0.15, name="band")
-        _label(plot, f"shaded: expected by the {baseline_name(report)}", BAND_COLOR, 4, "screen")
+        plot.title.text = f"shaded: expected by the {baseline_name(report)}"
+        plot.title.text_color, plot.title.text_font_size, plot.title.text_font_style = BAND_COLOR, "11px", "normal"
         _line(plot, "ratio", RATIO_COLOR, "circle", "ratio", lines, edges, ("expected", "@expected_text"))
     else:
         _line(plot, "ratio", RATIO_COLOR, "circle", "ratio", lines, edges)
@@ -106,22 +107,14 @@ def _line(
 
 
 def _level(plot: Any, location: float, text: str, color: str, dash: str) -> None:
-    from bokeh.models import Span
+    from bokeh.models import Label, Span
 
     plot.add_layout(Span(dimension="width", location=location, line_color=color, line_dash=dash, line_width=1.5))
-    _label(plot, text, color, location, "data")
-
-
-def _label(plot: Any, text: str, color: str, y: float, y_units: str) -> None:
-    """Add a text at the left edge of the chart."""
-    from bokeh.models import Label
-
     plot.add_layout(
         Label(
             x=4,
             x_units="screen",
-            y=y,
-            y_units=y_units,
+            y=location,
             y_offset=1,
             text=text,
             text_color=color,
