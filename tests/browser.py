@@ -140,12 +140,16 @@ class Page:
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
     def requests(self) -> list[str]:
-        """Return every address that was asked for since the page was opened."""
+        """Return every address that was asked for since the page was opened, but for the browser's own pages.
+
+        Its new tab may still be loading; of a request ``documentURL`` tells whose it is.
+        """
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [
             message["params"]["request"]["url"]
             for message in messages
             if message["method"] == "Network.requestWillBeSent"
+            and not message["params"]["documentURL"].startswith(("chrome:", "chrome-untrusted:"))
         ]
 
 
