@@ -14,7 +14,7 @@ from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 import pytest
-from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
+from smdebug.exceptions import InsufficientInformationForRuleInvocation
 from smdebug.rules import invoke_rule
 from smdebug.trials import create_trial
 
@@ -31,6 +31,7 @@ from tests.conftest import (
 )
 from tests.live.test_replayed_jobs import Job, files_of, planned_writes
 from tests.reports import invoke_command
+from tests.test_rule import fired_steps
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
 
 HEALTHY, FROZEN, EXPLODING = (RECORDED[f"pytorch_{name}"] for name in ("healthy", "frozen", "exploding"))
@@ -161,21 +162,6 @@ def lasting_steps(report: Iterable[Any], patience: int) -> list[int]:
     return sorted(firing)
 
 
-def invoked_until_end(rule: Any, end_step: int | None = None) -> list[int]:
-    """Return the global steps at which the rule fires under invoke_rule, resumed after each until the trial ends."""
-    fired: list[int] = []
-    while end_step is None or not fired or fired[-1] + 1 < end_step:
-        try:
-            invoke_rule(rule, start_step=fired[-1] + 1 if fired else 0, end_step=end_step, raise_eval_cond=True)
-        except RuleEvaluationConditionMet as condition:
-            fired.append(condition.step)
-        except NoMoreData:
-            return fired
-        else:
-            return fired
-    return fired
-
-
 def global_steps(trial: Path) -> list[int]:
     return sorted({int(file.name.split("_")[0]) for file in trial.glob("index/*/*.json")})
 
@@ -287,7 +273,7 @@ class TestTheRule:
         expected = facts(case.check())
         for baseline in (case.good, saved_for(case, tmp_path)):
             rule = self.made(case, baseline)
-            fired = invoked_until_end(rule, end_step)
+            fired = fired_steps(rule, end_step)
             assert (expected[0], expected[3]) == (rows(rule._history), fired)
             assert len(fired) == rule.report["RuleTriggered"]
 
@@ -325,7 +311,7 @@ class TestTheRule:
         job = Job(trial, planned_writes([files_of(case.run)], chance, growing=False), chance)
         monkeypatch.setattr(time, "sleep", job.sleep)
         rule = self.made(case, opened=create_trial(str(trial)))
-        fired = invoked_until_end(rule)
+        fired = fired_steps(rule)
         expected = facts(case.check())
         assert (expected[0], expected[3]) == (rows(rule._history), sorted(rule._history.fired_steps))
         assert expected[1] == bool(fired)
@@ -401,7 +387,7 @@ class TestOnS3:
         assert (report.exit_code, expected) == (done.exit_code, found)
         for baseline in (folder, f"{files}/good.json "):
             rule = WeightUpdateRatio(str(run), baseline=baseline)
-            fired = invoked_until_end(rule)
+            fired = fired_steps(rule)
             assert (rows(report), sorted(report.history.fired_steps)) == (rows(rule._history), fired)
 
     def test_what_is_not_there(self, s3: Any) -> None:
@@ -830,7 +816,7 @@ class TestWhatCannotBeHeld:
         if backwards:
             fired = sorted(step for step in reversed(global_steps(EXPLODING)) if rule.invoke_at_step(step))
         else:
-            fired = invoked_until_end(rule)
+            fired = fired_steps(rule)
         assert (expected[0], expected[3]) == (rows(rule._history), fired)
 
     def test_the_rule_waits_beside_a_job_that_goes_on(self) -> None:

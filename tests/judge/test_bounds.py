@@ -207,8 +207,9 @@ class TestRequireAlike:
     def test_what_was_judged_alike_is_not(self, mode: str | None) -> None:
         """A mode that is not known yet may be any; thresholds and patterns are the run's own."""
         parameters = Parameters(num_steps=2, large_threshold=5.0, tensor_regex=("a",), patience=4)
-        Bounds(parameters, made_baseline({}, num_steps=2)).require_alike(mode)
+        bounds = Bounds(parameters, made_baseline({}, num_steps=2))
+        assert bounds.require_alike(mode) is None, "it raises where they differ"
 
     def test_without_a_baseline_any_run_is(self) -> None:
         """There is nothing to differ from."""
-        Bounds(Parameters(num_steps=7)).require_alike("GLOBAL")
+        assert Bounds(Parameters(num_steps=7)).require_alike("GLOBAL") is None, "it raises where they differ"
