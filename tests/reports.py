@@ -60,7 +60,9 @@ def made_report(
         history.add([], JudgedStep(rows, [], []))
         lasting = [row for row in rows if in_a_row[row.tensor, row.worker] >= parameters.violations_to_fire]
         firing = lasting + [row for row in rows if row.verdict == "not_finite"]
-        history.add_firing(Fired(row, frozenset({row.verdict})) for row in firing)
+        history.add_firing(
+            Fired(row, frozenset({row.verdict}), row.global_step - parameters.violations_to_fire + 1) for row in firing
+        )
     return Report(history)
 
 

@@ -30,7 +30,7 @@ def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:
         row = Comparison("w", "worker_0", "TRAIN", step, step - 1, step, *norms, ratio, 1e-8, 10.0, verdict)
         judged = JudgedStep([row], [], [])
         history.add([Pair(saved, saved, False)], judged)
-        history.add_firing(Fired(row, frozenset({row.verdict})) for row in judged.violations)
+        history.add_firing(Fired(row, frozenset({row.verdict}), row.global_step) for row in judged.violations)
     for each in skipped:
         history.add_skipped(each)
     history.add_unreadable(list(unreadable))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 from .errors import TrialError, Unreadable
 from .judge.comparison import Comparison
+from .judge.findings import Finding
 from .judge.history import History
 from .judge.violations import SkippedGroup, ViolationGroup
 from .parameters import Parameters, parse_parameters
@@ -75,6 +76,13 @@ class Report:
         return self.history.violations
 
     @property
+    def findings(self) -> list[Finding]:
+        """What is wrong, the most urgent first: violations that fire, folded by kind, steps, tensors and workers."""
+        from .render.advice import told_findings
+
+        return told_findings(self.history)
+
+    @property
     def skipped(self) -> list[SkippedGroup]:
         """What was not compared, and why, grouped by tensor, worker and reason."""
         return self.history.skipped
@@ -89,7 +97,18 @@ class Report:
 
         Steps are int64, norms and ratio float64, the rest strings.
         """
-        return self.history.comparisons()
+        from .judge.frames import comparisons_frame
+
+        return comparisons_frame(self.history)
+
+    def summary(self) -> pandas.DataFrame:
+        """Return a row a tensor and worker, in the trial's order: median, lowest, highest, last ratio and violations.
+
+        Ratios are float64, median, lowest and highest of those that are finite; violations int64.
+        """
+        from .judge.frames import summary_frame
+
+        return summary_frame(self.history)
 
     @property
     def exit_code(self) -> int:

@@ -17,6 +17,7 @@ from smdebug.rules.rule import Rule
 from .errors import Unreadable
 from .judge.comparison import Comparison
 from .judge.diagnosis import missing_trial, nothing_compared
+from .judge.frames import comparisons_frame
 from .judge.good_runs import open_bounds
 from .judge.history import History
 from .judge.loop import Judge, refused_trial
@@ -168,7 +169,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     def comparisons(self) -> pandas.DataFrame:
         """Return the history so far: a row a comparison, with tensor, worker, mode, steps, norms, ratio and verdict."""
-        return self._history.comparisons()
+        return comparisons_frame(self._history)
 
     def _repr_html_(self) -> str | None:
         """Return the verdict so far and the grouped violations, as a notebook shows them."""

@@ -110,9 +110,13 @@ class Comparer:
 
     It keeps what the next steps need again: layout and norm of each tensor within ``num_steps``, and the last step's
     records.
+
+    Attributes:
+        dtypes: {tensor: the type that it was saved as}.
     """
 
     def __init__(self, storage: Storage, bounds: Bounds) -> None:
+        self.dtypes: dict[str, str] = {}
         self._storage = storage
         self._bounds = bounds
         self._num_steps = bounds.parameters.num_steps
@@ -142,6 +146,8 @@ class Comparer:
                 judged.skipped.append(outcome.found)
             judged.unreadable.extend(outcome.unreadable)
             if outcome.record is not None:
+                if pair.saved.tensor not in self.dtypes:
+                    self.dtypes[pair.saved.tensor] = outcome.record.layout.dtype.name
                 self._keep(pair.saved, outcome.record.layout, outcome.norm)
                 if keeps_records:
                     last[pair.saved.worker, pair.saved.tensor, pair.saved.global_step] = outcome.record

@@ -19,10 +19,11 @@ from .references import Pair, step_pairs
 
 
 class Fired(NamedTuple):
-    """A violation that fires, and the verdicts of it and of those that led up to it."""
+    """A violation that fires, and those that led up to it: their verdicts, and the global step of the first."""
 
     row: Comparison
     verdicts: frozenset[str]
+    since: int
 
 
 class _InARow(NamedTuple):
@@ -32,14 +33,16 @@ class _InARow(NamedTuple):
         global_step: That of the last one.
         count: How many there are, or at least ``patience``.
         verdicts: Which they have.
+        since: The global step of the first, as far back as they were counted.
     """
 
     global_step: int
     count: int  # type: ignore[assignment]  # in place of tuple.count
     verdicts: frozenset[str]
+    since: int
 
 
-NONE_IN_A_ROW = _InARow(-1, 0, frozenset())
+NONE_IN_A_ROW = _InARow(-1, 0, frozenset(), -1)
 
 
 class Firing:
@@ -68,26 +71,27 @@ class Firing:
 
     def add(self, violations: Iterable[Comparison]) -> list[Fired]:
         """Return which violations fire now; of those of a step, all are given at once."""
-        firing = [Fired(row, self._verdicts(row)) for row in violations]
-        firing = [fired for fired in firing if fired.verdicts]
+        firing = [fired for fired in map(self._fired, violations) if fired is not None]
         if self._held.any():
             firing, self._waiting = self._waiting + firing, []
             return firing
         self._waiting += [fired for fired in firing if fired.row.verdict != NOT_FINITE]
         return [fired for fired in firing if fired.row.verdict == NOT_FINITE]
 
-    def _verdicts(self, row: Comparison) -> frozenset[str]:
-        """Return the verdicts of a violation that fires and of those that led up to it; none where it does not fire."""
+    def _fired(self, row: Comparison) -> Fired | None:
+        """Return a violation with those that led up to it, where it fires."""
+        alone = Fired(row, frozenset((row.verdict,)), row.global_step)
         if self._needed == 1:
-            return frozenset((row.verdict,))
+            return alone
         self._is_in_order = self._is_in_order and row.global_step >= self._latest
         self._latest = row.global_step
         last = self._last.get((row.tensor, row.worker), NONE_IN_A_ROW)
-        count, verdicts = 1, {row.verdict}
+        count, verdicts, since = 1, {row.verdict}, row.global_step
         for global_step in self._steps_before(row):
             if global_step == last.global_step:
                 count += last.count
                 verdicts |= last.verdicts
+                since = last.since
                 break
             verdict = self._verdict(row, global_step)
             if verdict == OK or count >= self._needed:
@@ -95,10 +99,11 @@ class Firing:
             if verdict is not None:
                 count += 1
                 verdicts.add(verdict)
-        in_a_row = self._last[row.tensor, row.worker] = _InARow(row.global_step, count, frozenset(verdicts))
+                since = global_step
+        self._last[row.tensor, row.worker] = _InARow(row.global_step, count, frozenset(verdicts), since)
         if count >= self._needed:
-            return in_a_row.verdicts
-        return frozenset((row.verdict,) if row.verdict == NOT_FINITE else ())
+            return Fired(row, frozenset(verdicts), since)
+        return alone if row.verdict == NOT_FINITE else None
 
     def _steps_before(self, row: Comparison) -> Iterator[int]:
         """Yield the global steps before a row at which its tensor was saved by its worker, the last first."""

@@ -20,8 +20,6 @@ from .references import Pair
 from .violations import SkippedGroup, ViolationGroup
 
 if TYPE_CHECKING:
-    import pandas
-
     from .firing import Fired
 
 COLUMN_TYPES = (
@@ -49,8 +47,13 @@ class History:
         problem: Why nothing could be compared, or a job not be followed to its end; else None.
         bounds: Between which ratios a comparison is sound.
         fired_steps: The global steps at which the rule fires.
+        firing_keys: (tensor, worker, verdict) of violations that fire or lead up to one that does.
+        firing_spans: {(tensor, worker): [[first, last global step of such violations in a row], ...]}; kept where
+            violations that follow each other are counted.
         uncompared: (tensor, worker, global step) that were judged and have no ratio; kept where violations that follow
             each other are counted.
+        dtypes: {tensor: the type that it was saved as}.
+        only_evaluated: Whether all steps of the trial are of EVAL or PREDICT mode.
         is_unheld: Whether nothing of the run can be held against the baseline, so that it is not judged.
         skipped_wholes: Entries about a worker as a whole, whose tensor is None, or about all steps of a tensor.
         job_ended: Whether the job wrote its end-of-job file.
@@ -62,8 +65,11 @@ class History:
         self.parameters = parameters
         self.bounds = bounds or Bounds(parameters)
         self.fired_steps: set[int] = set()
-        self._firing: set[tuple[str, str, str]] = set()  # keys of _violations
+        self.firing_keys: set[tuple[str, str, str]] = set()  # of _violations
+        self.firing_spans: dict[tuple[str, str], list[list[int]]] = {}
         self.uncompared: set[tuple[str, str, int]] = set()
+        self.dtypes: dict[str, str] = {}
+        self.only_evaluated = False
         self.is_unheld = False
         self.problem: TrialError | None = None
         self.mode: str | None = None
@@ -122,13 +128,20 @@ class History:
 
     def add_firing(self, firing: Iterable[Fired]) -> None:
         """Add violations that fire; they were added as comparisons before."""
-        for row, verdicts in firing:
+        for row, verdicts, since in firing:
             self.fired_steps.add(row.global_step)
-            self._firing.update((row.tensor, row.worker, verdict) for verdict in verdicts)
+            self.firing_keys.update((row.tensor, row.worker, verdict) for verdict in verdicts)
+            if self.parameters.violations_to_fire == 1:
+                continue
+            spans = self.firing_spans.setdefault((row.tensor, row.worker), [])
+            if spans and spans[-1][0] <= since <= spans[-1][1]:
+                spans[-1][1] = max(spans[-1][1], row.global_step)
+            else:
+                spans.append([since, row.global_step])
 
     def forget_firing(self) -> None:
         """Forget which violations fire."""
-        self.fired_steps, self._firing = set(), set()
+        self.fired_steps, self.firing_keys, self.firing_spans = set(), set(), {}
 
     def violating(self, first: int = 0) -> Iterator[Comparison]:
         """Yield the violations among the comparisons from position ``first`` on."""
@@ -139,7 +152,7 @@ class History:
     def emptied(self) -> History:
         """Return an empty history of the same trial and mode."""
         history = History(self.trial, self.parameters, self.bounds)
-        history.mode, history.problem = self.mode, self.problem
+        history.mode, history.problem, history.dtypes = self.mode, self.problem, dict(self.dtypes)
         return history
 
     def found_at(self) -> Callable[[int], JudgedStep]:
@@ -195,6 +208,7 @@ class History:
         for row in violations:
             self._add_violation(row)
         self.uncompared |= later.uncompared
+        self.dtypes.update(later.dtypes)
         for key, (steps, global_steps) in later._skipped.items():
             own_steps, own_global_steps = self._skipped.setdefault(key, (array("q"), array("q")))
             own_steps.extend(steps)
@@ -255,12 +269,12 @@ class History:
     @property
     def firing(self) -> list[ViolationGroup]:
         """The groups of violations of which one fires or leads up to one that does."""
-        return [group for group in self.violations if (group.tensor, group.worker, group.verdict) in self._firing]
+        return [group for group in self.violations if group.key in self.firing_keys]
 
     @property
     def passing(self) -> list[ViolationGroup]:
         """The other groups of violations, which did not last."""
-        return [group for group in self.violations if (group.tensor, group.worker, group.verdict) not in self._firing]
+        return [group for group in self.violations if group.key not in self.firing_keys]
 
     @property
     def is_judged(self) -> bool:
@@ -284,16 +298,3 @@ class History:
             "skipped": sum(group.count for group in self.skipped),
             "unreadable": len(self._unreadable),
         }
-
-    def comparisons(self) -> pandas.DataFrame:
-        """Return the history: a row a comparison, by global step, with the columns of ``Comparison``.
-
-        Steps are int64, norms and ratio float64, the rest strings.
-        """
-        import pandas
-
-        frame = pandas.DataFrame({name: np.array(column) for name, column in self.columns.items()})
-        for name, values in (("tensor", self.tensors), ("worker", self.workers), ("verdict", VERDICTS)):
-            frame[name] = np.array([*values, ""], dtype=object)[frame[name].to_numpy()]
-        frame.insert(2, "mode", self.mode or "")
-        return frame

@@ -9,7 +9,7 @@ import itertools
 from typing import Iterable
 
 from ..errors import TrialError, Unreadable
-from ..trial.folder import TrialFolder
+from ..trial.folder import GLOBAL, TrialFolder
 from ..trial.index_file import LARGEST_STEP
 from ..trial.storage import FileStamp
 from .comparison import Comparer, Comparison, JudgedStep
@@ -149,6 +149,7 @@ def judge_pairs(comparer: Comparer, history: History, pairs: list[Pair], unreada
     judged = comparer.compare(pairs)
     history.add(pairs, judged)
     history.add_unreadable(unreadable)
+    history.dtypes.update(comparer.dtypes)
     return judged
 
 
@@ -159,6 +160,7 @@ def end_trial(history: History, folder: TrialFolder) -> None:
     history.skipped_wholes = [*skipped_workers(folder, mode), *skipped_tensors(history, folder)]
     history.add_unreadable(folder.unreadable)
     history.add_reduced(folder.selection.reduced)
+    history.only_evaluated = mode == GLOBAL and bool(folder.modes) and GLOBAL not in folder.modes
     history.is_unheld = not HeldSteps(folder, mode, history.bounds).any()
     if history.problem is None:
         if not len(history):

@@ -50,6 +50,16 @@ class ViolationGroup:
             self.lower, self.upper = violation.lower, violation.upper
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """Tensor, worker and verdict."""
+        return self.tensor, self.worker, self.verdict
+
+    def __repr__(self) -> str:
+        """Return what it is of, how many there are and where."""
+        steps = f"step {self.first_step}" if self.count == 1 else f"steps {self.first_step}-{self.last_step}"
+        return f"<ViolationGroup {self.verdict}: {self.tensor} of {self.worker}, {self.count:,} at {steps}>"
+
+    @property
     def note(self) -> str:
         """What a person should know beside the ratio, or an empty string."""
         if not self.zero_references:

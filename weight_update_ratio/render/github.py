@@ -13,17 +13,16 @@ import os
 from pathlib import Path
 
 from ..judge.history import History
+from .advice import told_findings
 from .escapes import command_message, command_property
 from .markdown import render_markdown
 from .wording import (
-    advise,
     baseline_line,
     count_line,
     skipped_line,
     unreadable_lines,
     verdict_sentence,
     verdict_word,
-    violation_text,
 )
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -33,11 +32,7 @@ MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
 
 def render_github(report: History) -> str:
     """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
-    errors = [
-        f"{group.tensor} of {group.worker}: {violation_text(report, group)}; {advice.line}"
-        for advice in advise(report)
-        for group in advice.groups
-    ]
+    errors = [f"{finding.text} {finding.advice}" for finding in told_findings(report)]
     warnings = [f"skipped: {skipped_line(group)}" for group in report.skipped]
     unreadable = [f"unreadable: {line}" for line in unreadable_lines(report.unreadable)]
     if report.problem is not None:

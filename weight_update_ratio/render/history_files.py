@@ -7,6 +7,7 @@ import json
 from typing import IO
 
 from ..files import whole_file
+from ..judge.frames import comparisons_frame
 from ..judge.history import History
 from .json import finite_numbers
 
@@ -23,7 +24,7 @@ def write_history(report: History, path: str) -> None:
     """
     if path.endswith(".parquet"):
         with whole_file(path, "wb") as file:
-            report.comparisons().to_parquet(file, index=False)
+            comparisons_frame(report).to_parquet(file, index=False)
         return
     write = write_csv if path.endswith(".csv") else write_json_lines
     with whole_file(path) as file:

@@ -8,7 +8,9 @@ from typing import Any
 
 from ..judge.held import held_ratios
 from ..judge.history import History
+from ..judge.summary import run_summary
 from ..version import __version__
+from .advice import told_findings
 
 RULE_NAME = "WeightUpdateRatio"
 
@@ -30,9 +32,11 @@ def report_document(history: History) -> dict[str, Any]:
         "mode": history.mode,
         "parameters": history.parameters.as_dict(),
         "counts": history.counts,
+        "summary": run_summary(history).as_dict(),
         "problem": None if problem is None else {"text": str(problem), "remedy": problem.remedy},
         "job_ended": history.job_ended,
         "baseline": _baseline_facts(history),
+        "findings": [finding.as_dict() for finding in told_findings(history)],
         "violations": [group.as_dict() for group in history.violations],
         "skipped": [group._asdict() for group in history.skipped],
         "unreadable": [entry._asdict() for entry in history.unreadable],

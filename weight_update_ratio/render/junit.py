@@ -13,7 +13,7 @@ import numpy as np
 
 from ..judge.history import History
 from .escapes import printable, xml_text
-from .wording import advise, baseline_line, skipped_line, unreadable_lines, violation_text
+from .wording import baseline_line, skipped_line, unreadable_lines, violation_text
 
 WHOLE_TRIAL = "the whole trial"
 NO_REFERENCE = "no earlier saved step to compare with"
@@ -53,9 +53,8 @@ def _cases(report: History) -> dict[tuple[str, str], Any]:
     compared = _compared(report)
     for worker, tensor in compared:
         case(worker, tensor)
-    advice = {id(group): kind.line for kind in advise(report) for group in kind.groups}
     for group in report.firing:
-        text = f"{violation_text(report, group)}\n{advice[id(group)]}"
+        text = violation_text(report, group)
         _add(case(group.worker, group.tensor), "failure", text, group.verdict)
     for group in report.passing:
         _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import io
 
-from rich import box
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ..judge.history import History
+from .advice import TITLES, told_findings
 from .escapes import printable
 from .wording import (
-    advise,
     baseline_line,
     count_line,
-    format_ratio,
-    group_expected,
     skipped_line,
     unreadable_lines,
     verdict_sentence,
@@ -46,13 +41,8 @@ def render_text(report: History, width: int | None = None, color: bool = False, 
         legacy_windows=False,
     )
     console.print(_verdict(report, problem), soft_wrap=True)
-    if report.firing:
-        table = _violations(report)
-        console.width = max(console.width, _least_width(table))
-        console.print(table)
-        for advice in advise(report):
-            console.print(Text.assemble((f"{advice.title}: ", "bold"), printable(advice.line)), soft_wrap=True)
-        console.print()
+    for number, finding in enumerate(told_findings(report), 1):
+        console.print(Text(f"{number}. {TITLES[finding.kind]}: {printable(finding.text)} {printable(finding.advice)}"))
     _print_lines(console, "Skipped", [skipped_line(group) for group in report.skipped])
     _print_lines(console, "Unreadable", list(unreadable_lines(report.unreadable)))
     if report.bounds.baseline is not None:
@@ -68,42 +58,6 @@ def _verdict(report: History, problem: bool) -> Text:
     if problem or report.problem is None or report.fired:
         line.append(f": {printable(verdict_sentence(report))}")
     return line
-
-
-def _violations(report: History) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    several = len(report.workers) > 1
-    noted = any(group.note for group in report.firing)
-    expected = report.bounds.baseline is not None
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("tensor", overflow="fold")
-    if several:
-        table.add_column("worker", overflow="fold")
-    for name in (f"{report.mode} steps", "count", "worst ratio", "at step"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if expected:
-        table.add_column("expected", no_wrap=True)
-    if noted:
-        table.add_column("note")
-    for group in report.firing:
-        first, last = group.first_step, group.last_step
-        cells = [Text(group.verdict, "red"), Text(printable(group.tensor))]
-        cells += [Text(printable(group.worker))] if several else []
-        cells += [Text(str(first) if first == last else f"{first}-{last}"), Text(str(group.count))]
-        cells += [Text(format_ratio(group.worst_ratio)), Text(str(group.worst_step))]
-        cells += [Text(group_expected(group))] if expected else []
-        cells += [Text(group.note)] if noted else []
-        table.add_row(*cells)
-    return table
-
-
-def _least_width(table: Table) -> int:
-    """Return how wide the table must be to show its numbers whole and its names not a letter a line."""
-    least = 1 + 3 * len(table.columns)  # the edge, and the space between them
-    for column in table.columns:
-        widest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
-        least += widest if column.no_wrap else min(widest, LEAST_FOLDED)
-    return least
 
 
 def _print_lines(console: Console, title: str, lines: list[str]) -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Iterable
 
 from ...judge.history import History
-from ...judge.violations import ViolationGroup
 from ..escapes import html_text
-from ..html import advice_html, counts_html, verdict_html
-from ..wording import advise, skipped_line, unreadable_lines
+from ..html import counts_html, findings_html, verdict_html
+from ..wording import skipped_line, unreadable_lines
 from .chart import report_chart, require_bokeh
 from .reduction import MOST_ROWS, Picture, reduce_report
 
@@ -33,10 +32,8 @@ def render_html(report: History) -> str:
     """
     require_bokeh()
     scripts, picture = ([], "<p>There is no comparison to draw.</p>")
-    places: dict[tuple[str, str], int] = {}
     if len(report):
         drawn = reduce_report(report)
-        places = {(row.tensor, row.worker): place for place, row in enumerate(drawn.rows)}
         scripts = [*_bokeh_scripts(), SCRIPT.read_text(encoding="utf-8")]
         picture = _picture_html(report, drawn)
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
@@ -60,7 +57,7 @@ def render_html(report: History) -> str:
             "<h1>Weight update ratio</h1>",
             verdict_html(report),
             counts_html(report),
-            _violations_html(report, places),
+            findings_html(report),
             '<h2 id="picture">All ratios</h2>',
             picture,
             _details_html(report),
@@ -70,18 +67,6 @@ def render_html(report: History) -> str:
             "",
         ]
     )
-
-
-def _violations_html(report: History, places: dict[tuple[str, str], int]) -> str:
-    def linked(group: ViolationGroup) -> str:
-        name = f"<code>{html_text(group.tensor)}</code>"
-        place = places.get((group.tensor, group.worker))
-        return name if place is None else f'<a href="#picture" data-row="{place}">{name}</a>'
-
-    if not report.fired:
-        return ""
-    kinds = "".join(f"<section>{advice_html(report, advice, None, linked)}</section>" for advice in advise(report))
-    return f"<h2>Violations</h2>{kinds}"
 
 
 def _picture_html(report: History, drawn: Picture) -> str:

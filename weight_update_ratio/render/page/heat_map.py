@@ -12,9 +12,9 @@ import numpy as np
 from ...judge.history import History
 from ...judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
 from ..escapes import printable
-from ..wording import UNCHANGED
 from .reduction import GOOD_RATIO, MOST_COLUMNS, Array, Picture
 
+UNCHANGED = "unchanged"  # a ratio of exactly zero
 HALF_SCALE = 4.0  # decades of the colour scale on either side of 1e-3
 LOW, HIGH = GOOD_RATIO - HALF_SCALE, GOOD_RATIO + HALF_SCALE
 # ColorBrewer's RdYlBu, which colour-blind people can read: blue is too little, red too much, and its middle is

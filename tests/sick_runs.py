@@ -1,0 +1,128 @@
+"""Reports of runs in columns: quick to make where a run is large, and each fault is where it was put."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from weight_update_ratio.judge.firing import Fired
+from weight_update_ratio.judge.history import History
+from weight_update_ratio.judge.ratio import VERDICTS, ratio_verdict
+from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.report import Report
+
+ZERO_START = 1e6  # a ratio against weights that are all zero
+
+
+def columns_report(
+    names: Sequence[str], ratios: Any, parameters: Parameters | None = None, trial: str = "made/trial"
+) -> Report:
+    """Return the report of a run; each violation fires.
+
+    Args:
+        names: Of the tensors.
+        ratios: Shape (workers, tensors, steps), the first at TRAIN step 1, each against the step before.
+        parameters: Without patience.
+        trial: What the trial's folder is called.
+    """
+    parameters = parameters or Parameters()
+    workers, tensors, steps = ratios.shape
+    history = History(trial, parameters)
+    history.mode, history.job_ended = "TRAIN", True
+    history.tensors = {name: number for number, name in enumerate(names)}
+    history.workers = {f"worker_{number}": number for number in range(workers)}
+    history.judged_steps = set(range(steps + 1))
+    history.dtypes = dict.fromkeys(names, "float32")
+    ratio = np.moveaxis(ratios, 2, 0).ravel()  # by step, worker and tensor
+    small, large = parameters.small_threshold, parameters.large_threshold
+    verdict = np.where(ratio > large, VERDICTS.index("large"), 0)
+    verdict = np.where(ratio < small, VERDICTS.index("small"), verdict)
+    verdict = np.where(np.isfinite(ratio), verdict, VERDICTS.index("not_finite"))
+    step = np.repeat(np.arange(1, steps + 1), workers * tensors)
+    weight = np.where(ratio == ZERO_START, 0.0, np.tile(np.linspace(1, 30, workers * tensors), steps))
+    values = {
+        "tensor": np.tile(np.arange(tensors), steps * workers),
+        "worker": np.tile(np.repeat(np.arange(workers), tensors), steps),
+        "step": step,
+        "reference_step": step - 1,
+        "global_step": step,
+        "update_norm": ratio * weight,
+        "weight_norm": weight,
+        "ratio": ratio,
+        "lower": np.full(len(ratio), small),
+        "upper": np.full(len(ratio), large),
+        "verdict": verdict,
+    }
+    for name, column in history.columns.items():
+        column.frombytes(values[name].astype(column.typecode).tobytes())
+    for row in history.violating():
+        assert row.verdict == ratio_verdict(row.ratio, row.lower, row.upper)
+        history._add_violation(row)
+        history.add_firing([Fired(row, frozenset({row.verdict}), row.global_step)])
+    return Report(history)
+
+
+def resnet_names() -> list[str]:
+    """Return the names of 161 tensors, as a ResNet-50 has them without its running statistics."""
+    names = ["conv1.weight", "bn1.weight", "bn1.bias"]
+    for layer, blocks in enumerate((3, 4, 6, 3), 1):
+        for block in range(blocks):
+            for part in (1, 2, 3):
+                at = f"layer{layer}.{block}"
+                names += [f"{at}.conv{part}.weight", f"{at}.bn{part}.weight", f"{at}.bn{part}.bias"]
+            if block == 0:
+                names += [f"layer{layer}.0.downsample.{end}" for end in ("0.weight", "1.weight", "1.bias")]
+    return [*names, "fc.weight", "fc.bias"]
+
+
+def transformer_names() -> list[str]:
+    """Return the names of 300 tensors: an embedding, 24 blocks of 12, and a head."""
+    parts = [f"self_attn.{name}_proj.{end}" for name in "qkvo" for end in ("weight", "bias")]
+    parts += ["linear1.weight", "linear1.bias", "linear2.weight", "norm.weight"]
+    blocks = [f"decoder.layers.{layer}.{part}" for layer in range(24) for part in parts]
+    embedding = ["embed.tokens.weight", "embed.positions.weight", "embed.norm.weight", "embed.norm.bias"]
+    head = [f"head.{part}.{end}" for part in ("dense", "norm", "pooler", "out") for end in ("weight", "bias")]
+    return [*embedding, *blocks, *head]
+
+
+def healthy_ratios(workers: int, tensors: int, steps: int) -> Any:
+    """Return ratios about 1e-3 with scatter, each tensor at a level of its own: shape (workers, tensors, steps)."""
+    random = np.random.default_rng(1)
+    level = random.normal(-3, 0.3, (1, tensors, 1))
+    return 10 ** (level + random.normal(0, 0.15, (workers, tensors, steps)))
+
+
+def sick_resnet(steps: int = 1000) -> Report:
+    """Return a run of 161 tensors: a layer fades from 1.5e-3 to 0, another is forgotten, and NaN comes at the end."""
+    names = resnet_names()
+    ratios = healthy_ratios(1, len(names), steps)
+    place = {name: number for number, name in enumerate(names)}
+    for name in names:
+        own = ratios[0, place[name]]
+        if name.startswith("layer2."):  # fades, and is 0 for the last tenth
+            own[:] = 1.5e-3 * 10 ** (-np.linspace(0, 9, steps)) * own / np.median(own)
+            own[-steps // 10 :] = 0
+        elif name.startswith("layer3.0."):
+            own[steps * 2 // 5] = 35.0  # a spike of one step
+        elif name.startswith("layer1.1."):
+            own[:] = 0  # never given to the optimizer
+    ratios[0, place["conv1.weight"], steps // 8] = 0  # one tensor rests once
+    ratios[0, place["bn1.bias"], : steps // 50] = 0  # not yet
+    ratios[0, [place["fc.weight"], place["fc.bias"]], -15:] = np.nan
+    return columns_report(names, ratios, trial="runs/resnet50")
+
+
+def sick_transformer(steps: int = 250) -> Report:
+    """Return a run of 300 tensors on 4 workers: one block is large, one worker stops, all rest where a scaler skips."""
+    names = transformer_names()
+    ratios = healthy_ratios(4, len(names), steps)
+    for number, name in enumerate(names):
+        if name.startswith("decoder.layers.5.self_attn."):
+            ratios[:, number, steps // 2 : steps // 2 + 20] = 60.0
+        if name.startswith("decoder.layers.23."):
+            ratios[2, number, steps * 3 // 5 :] = 0
+        if name.startswith("embed."):
+            ratios[:, number, 0] = ZERO_START
+    ratios[:, :, [steps // 5, steps // 3]] = 0
+    return columns_report(names, ratios, trial="runs/transformer")

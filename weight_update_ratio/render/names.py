@@ -1,0 +1,106 @@
+"""Many names in few words: tensors by the modules that they share, and workers."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, Sequence
+
+MOST_NAMES = 3  # in a sentence
+MOST = 0.8  # of a module's tensors, that the module is named for them
+SEPARATOR = re.compile(r"[./]")
+
+
+def tensors_text(tensors: Sequence[str], known: Iterable[str], most: int = MOST_NAMES) -> str:
+    """Return the names of tensors, folded by the modules that hold all or most of them.
+
+    Args:
+        tensors: What is named, in the trial's order.
+        known: The names of all tensors of the trial.
+        most: How many names or modules there are at most; the rest is counted.
+
+    >>> layers = [f"layer{i}.{name}" for i in (1, 2) for name in ("weight", "bias", "scale")]
+    >>> tensors_text(layers[:3] + ["head"], [*layers, "head"])
+    'layer1.* (3 tensors), head'
+    >>> tensors_text(["layer1.bias", "layer2.bias"], layers)
+    '*.bias (2 tensors)'
+    """
+    known = list(known)
+    chosen = set(tensors)
+    if len(chosen) > 1 and chosen.issuperset(known):
+        return f"All {len(chosen):,} tensors"
+    endings = {_parts(name)[-1] for name in chosen}
+    alike = [name for name in known if len(_parts(name)) > 1 and _parts(name)[-1] in endings]
+    if len(chosen) > 1 and len(endings) == 1 and set(alike) == chosen:
+        return f"*{_last_separator(tensors[0])}{endings.pop()} ({len(chosen):,} tensors)"
+    folded = _by_module([_parts(name) for name in known], chosen, known, 0)
+    if len(folded) <= most + 1:
+        return ", ".join(text for text, _ in folded)
+    rest = sum(count for _, count in folded[most:])
+    return ", ".join(text for text, _ in folded[:most]) + f" and {rest:,} more"
+
+
+def _parts(name: str) -> list[str]:
+    return SEPARATOR.split(name)
+
+
+def _last_separator(name: str) -> str:
+    return str(SEPARATOR.findall(name)[-1])
+
+
+def _by_module(paths: list[list[str]], chosen: set[str], names: list[str], depth: int) -> list[tuple[str, int]]:
+    """Return (text, tensors) of the chosen names among those that share their first ``depth`` parts."""
+    own = [name for name in names if name in chosen]
+    if depth and len(own) > 1 and len(own) >= MOST * len(names):
+        prefix = _prefix(names[0], depth)
+        of = f"{len(own):,} tensors" if len(own) == len(names) else f"{len(own):,} of {len(names):,} tensors"
+        return [(f"{prefix}* ({of})", len(own))]
+    if len(own) <= 1:
+        return [(name, 1) for name in own]
+    groups: dict[str, list[int]] = {}
+    result: list[tuple[str, int]] = []
+    for position, path in enumerate(paths):
+        key = path[depth] if depth < len(path) - 1 else f"\n{position}"  # a tensor of this module itself
+        groups.setdefault(key, []).append(position)
+    for key, positions in groups.items():
+        inner = [names[position] for position in positions]
+        if key.startswith("\n"):
+            result += [(name, 1) for name in inner if name in chosen]
+        else:
+            result += _by_module([paths[position] for position in positions], chosen, inner, depth + 1)
+    return result
+
+
+def _prefix(name: str, depth: int) -> str:
+    """Return the first ``depth`` parts of a name, with the separator after them."""
+    ends = [found.end() for found in SEPARATOR.finditer(name)]
+    return name[: ends[depth - 1]]
+
+
+def workers_text(workers: Sequence[str], known: Iterable[str], most: int = MOST_NAMES) -> str:
+    """Return where something is, to be put after a tensor's name; an empty string where there is one worker.
+
+    >>> workers_text(["w0", "w1"], ["w0", "w1"]), workers_text(["w1"], ["w0", "w1"]), workers_text(["w0"], ["w0"])
+    (' on all 2 workers', ' on w1 only', '')
+    """
+    known = list(known)
+    if len(known) < 2:
+        return ""
+    if len(workers) == len(known):
+        return f" on all {len(known):,} workers"
+    if len(workers) == 1:
+        return f" on {workers[0]} only"
+    if len(workers) <= most:
+        return f" on {', '.join(workers)}"
+    return f" on {len(workers):,} of {len(known):,} workers ({', '.join(workers[:most])}, ...)"
+
+
+def elided(name: str, most: int) -> str:
+    r"""Return a name of at most ``most`` characters, its middle left out where it is longer.
+
+    >>> ascii(elided("encoder.layers.11.weight", 15))
+    "'encoder\\u2026.weight'"
+    """
+    if len(name) <= most:
+        return name
+    head = (most - 1) // 2
+    return f"{name[:head]}\u2026{name[len(name) - (most - 1 - head) :]}"
