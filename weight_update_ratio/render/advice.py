@@ -48,6 +48,12 @@ def told_findings(history: History) -> list[Finding]:
     ]
 
 
+def kinds_first(findings: list[Finding]) -> list[Finding]:
+    """Return the first finding of each kind, and then the others: where not all have room, no kind is lost."""
+    firsts = list({finding.kind: finding for finding in reversed(findings)}.values())[::-1]
+    return firsts + [finding for finding in findings if all(finding is not first for first in firsts)]
+
+
 def finding_text(history: History, finding: Finding) -> str:
     """Return what happened, in one sentence with numbers."""
     steps = f"{history.mode} {_steps(finding)}"
@@ -66,8 +72,8 @@ def finding_text(history: History, finding: Finding) -> str:
         SPIKE: f"moved too much for a moment, at {steps} ({compared}): the worst ratio is {worst}{bounds}",
         TOO_SMALL: f"moved too little at {steps} ({compared}): the worst ratio is {worst}{bounds}",
         ZERO_START: f"moved from weights of zero at {steps} ({compared}): the worst ratio is {worst}{bounds}",
-        NOT_YET: f"did not move at first: ratio 0 at {steps} ({compared}), and then more{bounds}",
-        RESTING: f"rested and moved by turns: ratio 0 at {compared} of {steps}{bounds}",
+        NOT_YET: f"did not move at first: ratio 0 at {steps} ({compared}), and moved later{bounds}",
+        RESTING: f"rested between moves: ratio 0 at {_times(history, finding)}{bounds}",
     }
     return f"{finding_subject(history, finding)} {texts[finding.kind]}."
 
@@ -82,6 +88,13 @@ def _steps(finding: Finding) -> str:
     if finding.first_step == finding.last_step:
         return f"step {finding.first_step}"
     return f"steps {finding.first_step}-{finding.last_step}"
+
+
+def _times(history: History, finding: Finding) -> str:
+    """Return how often something was in between other comparisons."""
+    if finding.first_step == finding.last_step:
+        return f"{history.mode} {_steps(finding)}"
+    return f"{finding.count:,} comparisons between {history.mode} steps {finding.first_step} and {finding.last_step}"
 
 
 def _cause(finding: Finding) -> str:

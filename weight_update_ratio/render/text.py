@@ -1,71 +1,213 @@
-"""A Report as text for a terminal: the verdict, the violations, what was not judged and why, the counts."""
+"""A Report as text for a terminal: the verdict, the findings, the size of all ratios, what was not judged, the counts.
+
+It has at most ``MOST_LINES`` lines, so that it is read whole; ``verbose`` takes that bound away and adds a table of all
+tensors. No line is wider than the terminal, and no word is broken: one that is too long loses its middle.
+"""
 
 from __future__ import annotations
 
 import io
+from typing import Any
 
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
+from ..judge.course import courses
+from ..judge.findings import Finding
 from ..judge.history import History
-from .advice import TITLES, told_findings
+from ..judge.summary import tensor_summaries
+from .advice import TITLES, kinds_first, told_findings
 from .escapes import printable
+from .names import elided
+from .sparkline import sparkline
 from .wording import (
     baseline_line,
     count_line,
-    skipped_line,
+    short_ratio,
+    skipped_lines,
+    summary_line,
     unreadable_lines,
     verdict_sentence,
     verdict_word,
 )
 
-PLAIN_WIDTH = 160  # columns where the text does not go to a terminal
-LEAST_FOLDED = 20  # columns that a name is folded to at least; a terminal too narrow for that wraps the lines itself
-MOST_LINES = 20  # of what was skipped, and of what was unreadable; JSON has them all
+PLAIN_WIDTH = 100  # columns where the text does not go to a terminal
+LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself
+MOST_LINES = 40
+MOST_ENTRIES = 3  # of what was skipped, and of what was unreadable
+MOST_ENTRY_LINES = 2  # that one of them takes
+GAP = 2  # columns between those of the table
+RATIO_WIDTH = 7  # columns of a ratio to two digits
+MOST_WORKER = 12  # columns of a worker's name
+WIDE = 80  # columns from which on the table shows the extremes
+MORE = "--verbose lists them all"
 
 
-def render_text(report: History, width: int | None = None, color: bool = False, problem: bool = True) -> str:
-    """Return the report as text: ``width`` columns at most (160), with colour codes where asked for.
+class _Page:
+    """Gives what is to be printed as lines of a width."""
 
-    Without ``problem`` it does not say why nothing was judged, for a reader who gets that as an error.
+    def __init__(self, width: int, color: bool) -> None:
+        self.width = max(width, LEAST_WIDTH)
+        self._color = color
+
+    def lines(self, *parts: Any) -> list[str]:
+        """Return the lines of texts and tables, one below the other."""
+        file = io.StringIO()
+        console = Console(
+            file=file,
+            width=self.width,
+            force_terminal=self._color,
+            no_color=not self._color,
+            highlight=False,
+            emoji=False,
+            markup=False,
+            legacy_windows=False,
+        )
+        for part in parts:
+            console.print(part)
+        return [line.rstrip() for line in file.getvalue().splitlines()]
+
+    def text(self, text: str, style: str = "", indent: int = 0) -> Any:
+        """Return text of a trial whose words fit into a line."""
+        fitted = " ".join(fitted_word(word, self.width - indent) for word in printable(text).split(" "))
+        return Padding(Text(fitted, style), (0, 0, 0, indent))
+
+
+def fitted_word(word: str, width: int) -> str:
+    r"""Return a word that is no wider than ``width`` columns, its middle left out where it is.
+
+    >>> ascii(fitted_word("encoder/layer/11/weight", 11))
+    "'encod\\u2026eight'"
     """
-    file = io.StringIO()
-    console = Console(
-        file=file,
-        width=width or PLAIN_WIDTH,
-        force_terminal=color,
-        no_color=not color,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
-    console.print(_verdict(report, problem), soft_wrap=True)
-    for number, finding in enumerate(told_findings(report), 1):
-        console.print(Text(f"{number}. {TITLES[finding.kind]}: {printable(finding.text)} {printable(finding.advice)}"))
-    _print_lines(console, "Skipped", [skipped_line(group) for group in report.skipped])
-    _print_lines(console, "Unreadable", list(unreadable_lines(report.unreadable)))
-    if report.bounds.baseline is not None:
-        console.print(Text(printable(baseline_line(report))), soft_wrap=True)
-    console.print(Text(count_line(report)), soft_wrap=True)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    most = width
+    while cell_len(word) > width:
+        word = elided(word, most)
+        most -= 1
+    return word
 
 
-def _verdict(report: History, problem: bool) -> Text:
+def render_text(
+    report: History, width: int | None = None, color: bool = False, problem: bool = True, verbose: bool = False
+) -> str:
+    """Return the report as text.
+
+    Args:
+        report: What is shown.
+        width: Columns; None: 100.
+        color: Whether to add a terminal's codes for colours.
+        problem: Whether it says why nothing was judged, which a reader may get as an error.
+        verbose: Whether it has all findings and entries, and a row a tensor and worker.
+    """
+    page = _Page(width or PLAIN_WIDTH, color)
+    verdict = page.lines(_verdict(page, report, problem))
+    entries = [
+        *_entries(page, "Skipped", skipped_lines(report), verbose),
+        *_entries(page, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
+    ]
+    ends = [page.text(line) for line in (summary_line(report), baseline_line(report), count_line(report)) if line]
+    end = page.lines(*ends)
+    table = ["", *page.lines(_tensor_table(page, report))] if verbose and len(report) else []
+    room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
+    findings = _findings(page, report, None if verbose else room)
+    parts = [*verdict, *findings, *table, *entries]
+    return "\n".join([*parts, *[""] * (len(parts) > len(verdict)), *end]) + "\n"
+
+
+def _verdict(page: _Page, report: History, problem: bool) -> Text:
     word = verdict_word(report)
     style = {"FIRED": "bold red", "OK": "bold green"}.get(word, "bold yellow")
-    line = Text.assemble((word, style), "  ", (printable(report.trial), "bold"))
-    if problem or report.problem is None or report.fired:
-        line.append(f": {printable(verdict_sentence(report))}")
+    told = problem or report.problem is None or report.fired
+    trial = fitted_word(printable(report.trial), page.width - 1) + ":" * told
+    line = Text.assemble((word, style), "  ", (trial, "bold"))
+    if told:
+        words = printable(verdict_sentence(report)).split(" ")
+        line.append(" " + " ".join(fitted_word(part, page.width) for part in words))
     return line
 
 
-def _print_lines(console: Console, title: str, lines: list[str]) -> None:
-    if not lines:
-        return
-    console.print(Text(title, "bold"))
-    for line in lines[:MOST_LINES]:
-        console.print(Text("  " + printable(line)), soft_wrap=True)
-    if len(lines) > MOST_LINES:
-        console.print(Text(f"  and {len(lines) - MOST_LINES} more; --format json lists them all"))
-    console.print()
+def _findings(page: _Page, report: History, room: int | None) -> list[str]:
+    """Return the findings, of each kind one before a second of any where not all have room."""
+    found = told_findings(report)
+    blocks = [_finding(page, number, finding, set()) for number, finding in enumerate(found, 1)]
+    if room is None or sum(map(len, blocks)) + 1 <= room:
+        return ["", *(line for block in blocks for line in block)] if blocks else []
+    lines, told = [""], set[str]()
+    shown = 0
+    for finding in kinds_first(found):
+        block = _finding(page, shown + 1, finding, told)
+        if shown and len(lines) + len(block) + 1 > room:
+            break
+        lines += block
+        told.add(finding.advice)
+        shown += 1
+    left = len(found) - shown
+    return [*lines, *page.lines(page.text(f"and {left:,} more finding{'s' * (left != 1)}; {MORE}"))] if left else lines
+
+
+def _finding(page: _Page, number: int, finding: Finding, told: set[str]) -> list[str]:
+    """Return the lines of a finding; advice that was given before is not given again."""
+    title = f"{number}. {TITLES[finding.kind]}: "
+    indent = len(f"{number}. ")
+    text = " ".join(fitted_word(word, page.width - indent) for word in printable(finding.text).split(" "))
+    table = Table.grid()
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_row(f"{number}. ", Text.assemble((title[indent:], "bold"), text))
+    advice = [] if finding.advice in told else [page.text(finding.advice, "", indent)]
+    return page.lines(table, *advice)
+
+
+def _entries(page: _Page, title: str, entries: list[str], verbose: bool) -> list[str]:
+    if not entries:
+        return []
+    most = len(entries) if verbose else MOST_ENTRIES
+    lines = ["", *page.lines(Text(title, "bold"))]
+    for entry in entries[:most]:
+        own = page.lines(page.text(entry, "", 2))
+        short = verbose or len(own) <= MOST_ENTRY_LINES
+        lines += own if short else page.lines(page.text(_shortened(entry, page.width - 2), "", 2))
+    if len(entries) > most:
+        lines += page.lines(page.text(f"and {len(entries) - most:,} more; {MORE}", "", 2))
+    return lines
+
+
+def _shortened(entry: str, width: int) -> str:
+    """Return as many words of an entry's beginning and end as fit into its lines."""
+    words = [fitted_word(word, width // 2) for word in printable(entry).split(" ")]
+    head: list[str] = []
+    tail: list[str] = []
+    room = MOST_ENTRY_LINES * width - width // 2 - 4  # what is left free where a line ends before a long word
+    while words:
+        taken = head if len(head) <= len(tail) else tail
+        word = words.pop(0) if taken is head else words.pop()
+        if sum(map(cell_len, head + tail)) + len(head + tail) + cell_len(word) > room:
+            break
+        taken.append(word)
+    return " ".join([*head, "\u2026", *tail[::-1]])
+
+
+def _tensor_table(page: _Page, report: History) -> Table:
+    """Return a row a tensor and worker: its ratios in short, and their course."""
+    several = len(report.workers) > 1
+    names = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
+    worker = max(len("worker"), *(cell_len(printable(name)) for name in report.workers)) if several else 0
+    taken = len(names) * (RATIO_WIDTH + GAP) + len("violations") + 2 * GAP + several * (min(worker, MOST_WORKER) + GAP)
+    course = min(max((page.width - taken) // 3, 8), 40)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("tensor", no_wrap=True)
+    if several:
+        table.add_column("worker", no_wrap=True)
+    for name in (*names, "violations"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("course", no_wrap=True)
+    for row, own in zip(tensor_summaries(report), courses(report)):
+        cells = [Text(fitted_word(printable(row.tensor), max(page.width - taken - course, 8)))]
+        cells += [Text(fitted_word(printable(row.worker), MOST_WORKER))] if several else []
+        cells += [Text(short_ratio(getattr(row, name))) for name in names]
+        cells += [Text(f"{row.violations:,}", "red" if row.violations else ""), Text(sparkline(own.ratios, course))]
+        table.add_row(*cells)
+    return table

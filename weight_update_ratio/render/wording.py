@@ -10,7 +10,9 @@ from ..judge.comparison import Comparison
 from ..judge.held import held_ratios
 from ..judge.history import History
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL
+from ..judge.summary import run_summary
 from ..judge.violations import SkippedGroup, ViolationGroup
+from .names import tensors_text, workers_text
 
 
 def format_ratio(ratio: float) -> str:
@@ -39,14 +41,18 @@ def verdict_sentence(report: History) -> str:
         return str(report.problem)
     elif passing:
         sentence = f"{passing:,} of {compared} {'is' if passing == 1 else 'are'} out of bounds, {in_a_row}"
-    elif report.bounds.baseline is not None:
-        sentence = f"all {compared} are within their bounds"
     else:
+        one = counts["comparisons"] == 1
+        bounds = f"{report.parameters.small_threshold:g} to {report.parameters.large_threshold:g}"
+        within = "their bounds" if report.bounds.baseline is not None else bounds
         sentence = (
-            f"all {compared} are within {report.parameters.small_threshold:g} to {report.parameters.large_threshold:g}"
+            f"the only update-to-weight ratio is within {within}" if one else f"all {compared} are within {within}"
         )
     lost = counts["unreadable"]
-    return sentence + (f"; {lost:,} record{'s' * (lost != 1)} could not be read" if lost else "")
+    if not lost:
+        return sentence
+    unread = f"{lost:,} record{'s' * (lost != 1)} could not be read"
+    return f"{sentence}; {unread}" if report.fired else f"{unread}; of the rest, {sentence}"
 
 
 def baseline_name(report: History) -> str:
@@ -83,15 +89,52 @@ def verdict_word(report: History) -> str:
     return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
+def summary_line(report: History) -> str:
+    """Return how large all ratios are, and which tensors moved away from the others; empty where none is finite."""
+    summary = run_summary(report)
+    if summary.median is None or summary.p05 is None or summary.p95 is None:
+        return ""
+    line = (
+        f"Median ratio {short_ratio(summary.median)}, 90% are within {short_ratio(summary.p05)} to "
+        f"{short_ratio(summary.p95)}"
+    )
+    if not summary.outliers:
+        return line
+    return f"{line}; moved away from the others by more than a decade: {tensors_text(summary.outliers, report.tensors)}"
+
+
+def skipped_lines(report: History) -> list[str]:
+    """Return a line for each reason and range of steps, with all tensors and workers that were skipped for it."""
+    groups: dict[tuple[str, int | None, int | None], list[SkippedGroup]] = {}
+    lines = []
+    for group in report.skipped:
+        if group.tensor is None:
+            lines.append(skipped_line(group))
+        else:
+            groups.setdefault((group.reason, group.first_step, group.last_step), []).append(group)
+    folded = []
+    for (reason, first, last), alike in groups.items():
+        tensors = list(dict.fromkeys(group.tensor for group in alike if group.tensor is not None))
+        workers = list(dict.fromkeys(group.worker for group in alike if group.worker is not None))
+        what = tensors_text(tensors, report.tensors) + (workers_text(workers, report.workers) if workers else "")
+        count = sum(group.count for group in alike)
+        folded.append(
+            f"{what}: {reason}{_at_steps(first, last)}" + (f" ({count:,} times)" if count > len(alike) else "")
+        )
+    return folded + lines
+
+
+def _at_steps(first: int | None, last: int | None) -> str:
+    return "" if first is None else f" at step {first}" if first == last else f" at steps {first}-{last}"
+
+
 def skipped_line(group: SkippedGroup) -> str:
     """Return a line that says what was skipped, why and when; without a tensor it begins with the worker."""
     what = " of ".join(name for name in (group.tensor, group.worker) if name)
     if group.tensor is None:
         return f"{what}: {group.reason}"  # which names its steps
-    first, last = group.first_step, group.last_step
-    steps = "" if first is None else f" at step {first}" if first == last else f" at steps {first}-{last}"
     times = f" ({group.count} times)" if group.count > 1 else ""
-    return f"{what}: {group.reason}{steps}{times}"
+    return f"{what}: {group.reason}{_at_steps(group.first_step, group.last_step)}{times}"
 
 
 def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
@@ -146,7 +189,7 @@ def expected_range(lower: float, upper: float) -> str:
     >>> expected_range(0.0004, 0.00234), expected_range(0.0, 1e-8)
     ('4e-04 to 2.3e-03', '0 to 1e-08')
     """
-    return f"{_short_ratio(lower)} to {_short_ratio(upper)}"
+    return f"{short_ratio(lower)} to {short_ratio(upper)}"
 
 
 def group_expected(group: ViolationGroup) -> str:
@@ -167,7 +210,12 @@ def violation_text(report: History, group: ViolationGroup) -> str:
     )
 
 
-def _short_ratio(ratio: float) -> str:
+def short_ratio(ratio: float) -> str:
+    """Return a ratio to two digits, or to three where it needs no exponent.
+
+    >>> [short_ratio(ratio) for ratio in (0.00234, 4e-4, 12.5, 0.0)]
+    ['2.3e-03', '4e-04', '12.5', '0']
+    """
     if ratio == 0 or not math.isfinite(ratio) or 0.1 <= ratio < 1000:
         return f"{ratio:.3g}"
     mantissa, _, exponent = f"{ratio:.1e}".partition("e")
