@@ -110,6 +110,8 @@ output_option = file_option("--output", help="Write it to FILE, not to stdout.")
     metavar="S",
     help="Seconds without a new step after which --follow ends [600].",
 )
+@click.option("--fail-fast", is_flag=True, help="End --follow where the rule fires.")
+@click.option("--verbose", is_flag=True, help="Print all findings, and a row a tensor with its course.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors; the exit code tells.")
 def check(
     trial: str,
@@ -124,6 +126,8 @@ def check(
     tensorboard: str | None,
     follow: bool,
     timeout: float | None,
+    fail_fast: bool,
+    verbose: bool,
     quiet: bool,
     **parameters: Any,
 ) -> int:
@@ -137,14 +141,19 @@ def check(
     from .errors import TrialError
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
+    from .render.live_view import LiveView
     from .render.progress import optional_bar
     from .render.wording import incomplete
     from .report import unjudged_report
 
     if follow and dask is not None:
         raise CommandError("'--follow' and '--dask' exclude each other", "Leave one of them out.")
-    if timeout is not None and not follow:
-        raise CommandError("'--timeout' needs '--follow'", "Add --follow, or leave --timeout out.")
+    for option, given in (("--timeout", timeout is not None), ("--fail-fast", fail_fast)):
+        if given and not follow:
+            raise CommandError(f"{option!r} needs '--follow'", f"Add --follow, or leave {option} out.")
+    for option, given in (("--quiet", quiet), (f"--format {style}", style != "text")):
+        if verbose and given:
+            raise CommandError(f"'--verbose' and {option!r} exclude each other", "Leave one of them out.")
     if history is not None and not history.endswith(HISTORY_ENDINGS):
         raise CommandError(
             f"'--history' must end in {', '.join(HISTORY_ENDINGS)} (got {history!r})",
@@ -160,13 +169,14 @@ def check(
         with dask_executor(dask) as executor, optional_bar(quiet) as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
             if follow:
-                judge = follow_trial if timeout is None else functools.partial(follow_trial, timeout=timeout)
+                seconds: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+                judge = functools.partial(follow_trial, **seconds, watch=LiveView(quiet, html, fail_fast))
             report = judge(trial, **parameters, start_step=start_step, end_step=end_step, progress=progress)
     except ValueError as error:
         raise CommandError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:
         if style != "text":  # programs read the others, whatever happened
-            _print_report(unjudged_report(trial, parameters, error), style, output, quiet)
+            _print_report(unjudged_report(trial, parameters, error), style, output, quiet, verbose)
         raise CommandError(str(error), error.remedy) from None
     if history is not None:
         with writing(history):
@@ -176,7 +186,7 @@ def check(
     if tensorboard is not None:
         with writing(tensorboard, "Name a folder that may be made and written to."):
             report.to_tensorboard(tensorboard)
-    _print_report(report, style, output, quiet)
+    _print_report(report, style, output, quiet, verbose)
     if report.problem is not None:
         print_error(report.problem)
     elif report.exit_code == 2 and (quiet or output is not None):
@@ -200,13 +210,13 @@ def _save_baseline(report: Report, path: str, quiet: bool) -> None:
         print_note(f"{path!r} is made of a run that fired: what it has is sound from now on.")
 
 
-def _print_report(report: Report, style: str, output: str | None, quiet: bool) -> None:
+def _print_report(report: Report, style: str, output: str | None, quiet: bool, verbose: bool) -> None:
     if output is not None:
-        save_text(_rendered(report, style, to_stdout=False), output)
+        save_text(_rendered(report, style, False, verbose), output)
         if style == "text" and not quiet:
             note_ending(output)
     elif not quiet:
-        print_text(_rendered(report, style, to_stdout=True), end="\n" if style == "json" else "")
+        print_text(_rendered(report, style, True, verbose), end="\n" if style == "json" else "")
     if style == "github":
         from .render.github import SUMMARY, append_summary
 
@@ -276,7 +286,7 @@ def _print_or_save(text: str, output: str | None) -> None:
         save_text(text, output)
 
 
-def _rendered(report: Report, style: str, to_stdout: bool) -> str:
+def _rendered(report: Report, style: str, to_stdout: bool, verbose: bool) -> str:
     """Return the report in a format; as text on stdout without the problem, which stderr gets."""
     if style != "text":
         rendered: str = getattr(report, f"to_{style}")()
@@ -285,4 +295,5 @@ def _rendered(report: Report, style: str, to_stdout: bool) -> str:
 
     color = to_stdout and sys.stdout.isatty()
     width = os.get_terminal_size(sys.stdout.fileno()).columns if color else None
-    return render_text(report.history, width, color and "NO_COLOR" not in os.environ, problem=not to_stdout)
+    color = color and "NO_COLOR" not in os.environ
+    return render_text(report.history, width, color, problem=not to_stdout, verbose=verbose)

@@ -12,10 +12,11 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 
 from .check import range_steps, step_range
 from .errors import TrialError
+from .judge.comparison import Comparison
 from .judge.diagnosis import missing_trial
 from .judge.good_runs import open_bounds
 from .judge.history import History
@@ -45,6 +46,7 @@ def follow_trial(
     timeout: float = 600.0,
     poll: float = POLL_SECONDS,
     progress: Callable[[int, int], None] | None = None,
+    watch: Callable[[Report, Sequence[Comparison]], bool] | None = None,
 ) -> Report:
     """Return the report of a job that is followed to its end, to ``end_step``, or until it seems dead.
 
@@ -69,6 +71,8 @@ def follow_trial(
         timeout: Seconds without a new step, or without a trial, after which the job is taken for dead; > 0.
         poll: Seconds between looks; > 0.
         progress: Called with (saved steps done, saved steps known) after each.
+        watch: Called after each step with the report so far and the violations that fire there; where it returns True,
+            the following ends: ``watch=lambda report, firing: report.fired`` ends it where the rule fires.
 
     Returns:
         The report, whose ``problem`` says so where the job was not followed to its end: no new step came for
@@ -107,9 +111,12 @@ def follow_trial(
                 history.bounds.require_alike(history.mode)
                 judge = Judge(folder, history, live=not folder.ended)
                 for done, global_step in enumerate(live, 1):
-                    judge.judge_step(global_step, folder.last_complete + 1)
+                    firing = judge.judge_step(global_step, folder.last_complete + 1).firing
                     if progress is not None:
                         progress(done, len(folder.steps))
+                    if watch is not None and watch(Report(history), firing):
+                        judge.end()
+                        return Report(history)
             if not interrupted():
                 if judge.is_live:
                     _look_once_more(folder, poll)

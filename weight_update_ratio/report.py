@@ -131,11 +131,16 @@ class Report:
 
         return saved_baseline(self.history)
 
-    def to_text(self, width: int | None = None) -> str:
-        """Return the report as a person reads it in a terminal, without colour; ``width`` in characters."""
+    def to_text(self, width: int | None = None, verbose: bool = False) -> str:
+        """Return the report as a person reads it in a terminal, without colour.
+
+        Args:
+            width: Characters of a line; None: 100.
+            verbose: Whether it has more than 40 lines where there is more to say, and a row a tensor and worker.
+        """
         from .render.text import render_text
 
-        return render_text(self.history, width)
+        return render_text(self.history, width, verbose=verbose)
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML page; needs the extra ``report`` (bokeh)."""

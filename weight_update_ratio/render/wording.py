@@ -173,7 +173,7 @@ def count_line(report: History) -> str:
 
 def firing_line(rule: str, firing: Sequence[Comparison]) -> str:
     """Return the line that the rule logs where a step fires, by the violations that do; it names the worst tensor."""
-    worst = max(firing, key=_severity)
+    worst = worst_comparison(firing)
     expected = "" if worst.verdict == NOT_FINITE else f", expected {expected_range(worst.lower, worst.upper)}"
     return (
         f"{rule} fired at step {worst.global_step} ({worst.mode} step {worst.step}): "
@@ -181,6 +181,11 @@ def firing_line(rule: str, firing: Sequence[Comparison]) -> str:
         f"tensor {worst.tensor!r} of {worst.worker}, ratio {worst.ratio:.6g} = {worst.update_norm:.6g} / "
         f"{worst.weight_norm:.6g} against step {worst.reference_step}{expected}"
     )
+
+
+def worst_comparison(rows: Iterable[Comparison]) -> Comparison:
+    """Return the worst of some violations: what is not finite, then the largest ratio, then the smallest."""
+    return max(rows, key=_severity)
 
 
 def expected_range(lower: float, upper: float) -> str:
