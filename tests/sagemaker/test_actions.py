@@ -187,7 +187,7 @@ class TestActions:
         given = [f"{name}={value}" for name, value in parameters.items() if name in ("num_steps", "action_json")]
         result = subprocess.run(
             [
-                *(sys.executable, REPOSITORY / "examples" / "sagemaker_evaluator.py"),
+                *(sys.executable, REPOSITORY / "examples" / "sagemaker" / "evaluator.py"),
                 *(tmp_path / "rule.py", RECORDED["pytorch_frozen"], "end_step=2", *given),
             ],
             env={**os.environ, **endpoint},

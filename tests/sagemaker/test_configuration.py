@@ -357,7 +357,7 @@ def endpoint_settings(endpoint: dict[str, str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 class TestExamples:
-    """The scripts of examples/ start a job at a real endpoint, which then has the configuration and the rule's file."""
+    """The scripts start a job at a real endpoint, which then has the configuration and the rule's file."""
 
     def start(self, environment: dict[str, str], script: str, job: str) -> dict[str, Any]:
         """Run an example, check that the rule's file was uploaded, and return what the endpoint says of the job."""
@@ -371,7 +371,7 @@ class TestExamples:
                 sys.executable,
                 "-W",
                 "ignore",
-                REPOSITORY / "examples" / script,
+                REPOSITORY / "examples" / "sagemaker" / script,
                 *arguments,
                 "--job",
                 job,
@@ -410,7 +410,7 @@ class TestExamples:
         return expected
 
     @pytest.mark.usefixtures("endpoint_settings")
-    @pytest.mark.parametrize("script", ["sagemaker_boto3.py", pytest.param("sagemaker_estimator.py", marks=needs_sdk)])
+    @pytest.mark.parametrize("script", ["boto3_job.py", pytest.param("estimator_job.py", marks=needs_sdk)])
     def test_starts_a_job_with_the_rule(self, endpoint: dict[str, str], script: str) -> None:
         name = script.split(".")[0].replace("_", "-")
         job = self.start(endpoint, script, name)

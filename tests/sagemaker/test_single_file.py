@@ -23,7 +23,7 @@ from tests.sagemaker.server import REGION, running_server
 from weight_update_ratio.sagemaker.single_file import RULER, joined_source, rule_source
 
 ALLOWED = {"numpy", "smdebug", "boto3", "botocore", "urllib3"}  # the last is what botocore itself needs
-EVALUATOR = REPOSITORY / "examples" / "sagemaker_evaluator.py"
+EVALUATOR = REPOSITORY / "examples" / "sagemaker" / "evaluator.py"
 
 
 @pytest.fixture(scope="module")
@@ -364,7 +364,7 @@ def run_evaluator(
 
 @pytest.mark.slow
 class TestEvaluator:
-    """The stand-in of examples/ in environments like the service's; a new environment takes half a minute."""
+    """The stand-in in environments like the service's; a new environment takes half a minute."""
 
     def test_has_not_this_package(self, evaluator_python: str) -> None:
         result = subprocess.run(

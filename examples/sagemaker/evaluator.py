@@ -1,7 +1,7 @@
 """Run the rule's single source file over a local trial as SageMaker Debugger's evaluator would.
 
     weight-update-ratio rule-source --output weight_update_ratio_rule.py
-    python examples/sagemaker_evaluator.py weight_update_ratio_rule.py examples/trials/pytorch_frozen large_threshold=5
+    python examples/sagemaker/evaluator.py weight_update_ratio_rule.py examples/trials/pytorch_frozen large_threshold=5
 
 The evaluator has Python 3.7, smdebug and NumPy, and not this package. It loads the source file by its path, finds the
 rule's parameters by inspect.getfullargspec, pastes RuleParameters, which are all strings, between double quotes into

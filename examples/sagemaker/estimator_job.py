@@ -1,7 +1,7 @@
 """Start a training job with the rule beside it, by an Estimator of the SageMaker Python SDK, version 2.
 
     pip install '.[sagemaker]'
-    python examples/sagemaker_estimator.py --bucket my-bucket --role arn:aws:iam::123456789012:role/SageMaker \
+    python examples/sagemaker/estimator_job.py --bucket my-bucket --role arn:aws:iam::123456789012:role/SageMaker \
         --image 763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:1.13.1-gpu-py39 --region eu-west-1
 
 The image must be one whose framework smdebug's hook is built into, or the training script must use the hook itself.

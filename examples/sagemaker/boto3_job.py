@@ -1,6 +1,6 @@
 """Start a training job with the rule beside it, by boto3: with any version of the SageMaker SDK, or without one.
 
-    python examples/sagemaker_boto3.py --bucket my-bucket --role arn:aws:iam::123456789012:role/SageMaker \
+    python examples/sagemaker/boto3_job.py --bucket my-bucket --role arn:aws:iam::123456789012:role/SageMaker \
         --image 763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:1.13.1-gpu-py39 --region eu-west-1
 
 The image must be one whose framework smdebug's hook is built into, or the training script must use the hook itself.
