@@ -135,7 +135,7 @@ class Report:
         """Return the report as a person reads it in a terminal, without colour.
 
         Args:
-            width: Characters of a line; None: 100.
+            width: Characters of a line; None: for a file, where a finding has lines of 100 and all else a line each.
             verbose: Whether it has more than 40 lines where there is more to say, and a row a tensor and worker.
         """
         from .render.text import render_text

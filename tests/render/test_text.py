@@ -7,14 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from tests.conftest import RECORDED, event_file, index_file
+from tests.reports import HOSTILE
+from tests.sick_runs import columns_report, healthy_ratios, sick_resnet, sick_transformer
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.judge.comparison import Skipped
 from weight_update_ratio.judge.history import History
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.text import MOST_LINES, printable, render_text
+from weight_update_ratio.render.advice import told_findings
+from weight_update_ratio.render.text import MOST_ENTRIES, MOST_LINES, printable, render_text
+from weight_update_ratio.report import Report
 
 
 def rendered(path: Any, **options: Any) -> str:
@@ -22,11 +27,33 @@ def rendered(path: Any, **options: Any) -> str:
     return render_text(check_trial(path, **options).history).replace(str(path), "TRIAL")
 
 
-class TestVerdictLine:
+def hostile_run() -> Report:
+    """Return a run whose names are long, wide or markup, with many skipped and unreadable entries."""
+    names = [*HOSTILE, "layer/" * 40, "\u5c64" * 90, *(f"{'x' * 70}{number}" for number in range(40))]
+    ratios = healthy_ratios(3, len(names), 30)
+    for number in range(len(names)):
+        ratios[number % 3, number, number % 29 :] = (0, 50, np.nan)[number % 3]
+    report = columns_report(names, ratios, trial="s3://bucket/" + "deep/" * 30)
+    for number, name in enumerate(names):
+        report.history.add_skipped(Skipped(name, "worker_1", "TRAIN", number, number, "no elements"))
+        report.history.add_unreadable([Unreadable(f"events/{name}", name, "worker_2", number, "is lost " * 40)])
+    return report
+
+
+def shortened_words(lines: list[str]) -> set[str]:
+    """Return the words that lost their middle, and those that tell how much is left out."""
+    words = {word for line in lines for word in line.split()}
+    told = {word for line in lines if line.strip().startswith("and ") for word in line.split()}
+    return {word for word in words if "\u2026" in word} | told
+
+
+class TestVerdict:
     def test_nothing_fired(self) -> None:
-        """It says how much was compared, and with what bounds."""
+        """It says how much was compared, with what bounds, and how large the ratios are."""
         expected = """\
 OK  TRIAL: all 76 update-to-weight ratios are within 1e-08 to 10
+
+Median ratio 1.3e-02, 90% are within 1.3e-03 to 2.4e-02
 20 TRAIN steps, 4 tensors, 1 worker, 76 comparisons, 0 violations, 0 skipped, 0 unreadable
 """
         assert expected == rendered(RECORDED["pytorch_healthy"])
@@ -36,6 +63,7 @@ OK  TRIAL: all 76 update-to-weight ratios are within 1e-08 to 10
         expected = """\
 NOT JUDGED  TRIAL: no saved tensor of 'weights' matches tensor_regex 'none'; the collections' tensors \
 are 'TinyNet_bn1.weight', 'TinyNet_conv1.weight', 'TinyNet_fc1.weight', 'TinyNet_fc2.weight'
+
 0 TRAIN steps, 0 tensors, 0 workers, 0 comparisons, 0 violations, 0 skipped, 0 unreadable
 """
         assert expected == rendered(RECORDED["pytorch_healthy"], tensor_regex="none")
@@ -45,67 +73,127 @@ are 'TinyNet_bn1.weight', 'TinyNet_conv1.weight', 'TinyNet_fc1.weight', 'TinyNet
         expected = """\
 FIRED  TRIAL: 1 of 1 update-to-weight ratios is a violation
 
- verdict   tensor   GLOBAL steps   count   worst ratio   at step
- ───────────────────────────────────────────────────────────────
- large     w                   1       1            98         1
+1. Too large: w moved too much at GLOBAL step 1 (1 comparison): the worst ratio is 98 at step 1.
+   Lower the learning rate, or warm it up.
 
-Too large: from the first comparison on: lower the learning rate or the loss scale, or warm up.
-
+Median ratio 98, 90% are within 98 to 98
 2 GLOBAL steps, 1 tensor, 1 worker, 1 comparison, 1 violation, 0 skipped, 0 unreadable
 """
         assert expected == rendered(write_trial({"w": [1.0, 99.0]}, modes="GLOBAL").path)
 
+    def test_a_single_ratio(self, write_trial: Any) -> None:
+        """It reads as one."""
+        text = rendered(write_trial({"w": [1.0, 1.5]}).path)
+        assert text.startswith("OK  TRIAL: the only update-to-weight ratio is within 1e-08 to 10\n")
 
-class TestViolations:
-    def test_workers_and_notes_where_there_are_any(self, write_trial: Any) -> None:
-        """Columns that would say nothing are left out."""
+    def test_what_was_lost_comes_first(self, write_trial: Any) -> None:
+        """A report that is not complete does not say that all is well."""
+        trial = write_trial({"w": [1.0, 1.5, 1.6, 1.7]})
+        event_file(trial.path, 3).unlink()
+        assert rendered(trial.path).startswith(
+            "NOT JUDGED  TRIAL: 1 record could not be read; of the rest, all 2 update-to-weight ratios are within "
+        )
+
+
+class TestFindings:
+    def test_whole_text(self, write_trial: Any) -> None:
+        """The most urgent first, each with what to do; workers and tensors are folded."""
         trial = write_trial({"w": [0.0, 100.0, 101.0], "v": [1.0, 1.0, 2.0]}, workers=("worker_0", "worker_1"))
         expected = """\
 FIRED  TRIAL: 4 of 8 update-to-weight ratios are violations
 
- verdict   tensor   worker     TRAIN steps   count   worst ratio   at step   note
- ──────────────────────────────────────────────────────────────────────────────────────────────────────
- large     w        worker_0             1       1         1e+11         1   reference weights are all zero
- small     v        worker_0             1       1             0         1
- large     w        worker_1             1       1           100         1
- small     v        worker_1             1       1             0         1
+1. Too large: w on worker_1 only moved too much at TRAIN step 1 (1 comparison): the worst ratio is
+   100 at step 1.
+   Lower the learning rate, or warm it up.
+2. Began at zero: w on worker_0 only moved from weights of zero at TRAIN step 1 (1 comparison): the
+   worst ratio is 1e+11 at step 1.
+   Zero-initialised tensors do this: let it pass by a baseline, start_step or exclude_regex.
+3. Not moving yet: v on all 2 workers did not move at first: ratio 0 at TRAIN step 1 (2
+   comparisons), and moved later.
+   If it is unfrozen there on purpose, let it pass by a baseline; else look at its gradient before.
 
-Too large: from the first comparison on: lower the learning rate or the loss scale, or warm up.
-Not changed at all: some at some steps only: steps that the loss scaler skipped, gradient accumulation, or zero \
-gradients.
-Began at zero: zero initialisation makes the first update huge: let it pass by a baseline, exclude_regex or start_step.
-
+Median ratio 0.255, 90% are within 0 to 6.5e+10
 3 TRAIN steps, 2 tensors, 2 workers, 8 comparisons, 4 violations, 0 skipped, 0 unreadable
 """
-        lines = [re.sub("─+", "─", line) for line in expected.splitlines()]
-        assert lines == [re.sub("─+", "─", line) for line in rendered(trial.path).splitlines()]
-
-    def test_a_long_name_is_folded_and_not_cut(self, write_trial: Any) -> None:
-        """Every character of a name is shown."""
-        name = "layer/" * 40
-        text = render_text(check_trial(write_trial({name: [1.0, 99.0]}).path).history, width=80)
-        rows = text.split("at step\n")[1].split("\n\n")[0].splitlines()[1:]
-        assert name == "".join(row[10:].split("  ")[0].strip() for row in rows)
-        assert 78 <= max(map(len, rows)) <= 80
+        assert expected == rendered(trial.path)
 
     def test_markup_in_names_is_no_markup(self, write_trial: Any) -> None:
         """Names are shown as they are, and what is not a character as an escape."""
         text = rendered(write_trial({"[bold]w[/bold] :smile: \x1b[2J": [1.0, 99.0]}).path)
         assert "[bold]w[/bold] :smile: \\x1b[2J" in text
 
+    @pytest.mark.parametrize("width", [60, 80, 140])
+    @pytest.mark.parametrize("run", [sick_resnet, sick_transformer, hostile_run])
+    def test_a_large_run_is_read_whole(self, run: Any, width: int) -> None:
+        """No line is wider than the terminal, there are at most 40, and no word is broken."""
+        history = run().history
+        lines = render_text(history, width).splitlines()
+        assert len(lines) <= MOST_LINES
+        assert max(map(cell_len, lines)) <= width
+        words = set(render_text(history, 100_000, verbose=True).split())
+        assert {word for line in lines for word in line.split()} - words <= shortened_words(lines)
+
+    def test_of_each_kind_one_before_a_second_of_any(self) -> None:
+        """Where not all have room, no kind is lost, and the number of the others is told."""
+        history = sick_resnet().history
+        text = render_text(history, 60)
+        kinds = re.findall(r"^\d+\. ([A-Z][a-z ]+):", text, re.MULTILINE)
+        assert ["Not finite", "Vanishing", "Frozen", "Spike", "Not moving yet", "Resting"] == kinds[:6]
+        assert re.search(r"^and \d+ more findings; --verbose lists them all$", text, re.MULTILINE)
+        every = render_text(history, 60, verbose=True)
+        assert len(told_findings(history)) == len(re.findall(r"^ *\d+\. [A-Z]", every, re.MULTILINE))
+        assert "more finding" not in every
+
+
+class TestVerbose:
+    def test_a_row_a_tensor(self, write_trial: Any) -> None:
+        """Its ratios in short, its violations, and its course."""
+        trial = write_trial({"w": [1.0, 1.5, 1.5, 3.0, np.nan], "other": [1.0, 2.0, 4.0, 8.0, 16.0]})
+        text = render_text(check_trial(trial.path).history, 80, verbose=True)
+        table = text.split("\n\n")[2]
+        expected = """\
+tensor  median  lowest  highest  last  violations  course
+─────────────────────────────────────────────────────────
+w          0.5       0        1   nan           2  ▄_▆x
+other        1       1        1     1           0  ▅▅▅▅"""
+        assert expected == table
+
+    def test_workers_where_there_are_several(self) -> None:
+        """And the extremes where there is room for them; names lose their middle."""
+        history = sick_transformer(50).history
+        narrow, wide = (render_text(history, width, verbose=True).splitlines() for width in (60, 140))
+        head = ["tensor", "worker", "median", "last", "violations", "course"]
+        assert head in [line.split() for line in narrow]
+        assert [*head[:3], "lowest", "highest", *head[3:]] in [line.split() for line in wide]
+        assert any(line.startswith("decoder.layers.5.self_attn.q_proj.weight") for line in wide)
+        assert 300 * 4 == sum(re.search(r" worker_\d .*[▁-█]", line) is not None for line in narrow)
+        assert max(map(cell_len, narrow)) <= 60
+
+    def test_nothing_compared(self) -> None:
+        """There is no table."""
+        history = check_trial(RECORDED["pytorch_healthy"], tensor_regex="none").history
+        assert render_text(history) == render_text(history, verbose=True)
+
 
 class TestLists:
     def test_skipped(self, write_trial: Any) -> None:
         """Which tensor, why, at which steps, how many times."""
         trial = write_trial({"w": [1.0, 1.5, 1.6, 1.7], "e": lambda s: np.zeros(0), "r": [1, 2, [1, 2], [1, 3]]})
-        assert (
-            """\
+        assert """\
 Skipped
   e: no elements at steps 1-3 (3 times)
   r: shape changed from () to (2,) at step 2
-""".replace("  e:", "  e of worker_0:").replace("  r:", "  r of worker_0:")
-            in rendered(trial.path)
-        )
+""" in rendered(trial.path)
+
+    def test_skipped_tensors_are_folded(self) -> None:
+        """Of one reason, by their modules and workers."""
+        history = sick_transformer(20).history
+        for worker in history.workers:
+            for tensor in history.tensors:
+                if tensor.startswith("head."):
+                    history.add_skipped(Skipped(tensor, worker, "TRAIN", 3, 3, "no elements"))
+                    history.add_skipped(Skipped(tensor, worker, "TRAIN", 4, 4, "no elements"))
+        assert "  head.* (8 tensors) on all 4 workers: no elements at steps 3-4 (64 times)\n" in render_text(history)
 
     def test_unreadable(self, write_trial: Any) -> None:
         """A line for each file and reason, and how much goes with it."""
@@ -122,34 +210,49 @@ the index file of a step before it is lost or broken and 1 more
 """ in "".join(sorted(text.splitlines(True), key=lambda line: ("Unr" not in line, "  " not in line, line)))
 
     def test_many(self) -> None:
-        """Twenty, and how many more."""
+        """The first few, and how many more; all of them where that is asked for."""
         history = History("TRIAL", Parameters())
-        for number in range(MOST_LINES + 3):
-            history.add_skipped(Skipped(f"w{number}", "worker_0", "TRAIN", 1, 1, "no elements"))
-        history.add_unreadable([Unreadable(f"f{n}", None, None, -1, "is empty") for n in range(MOST_LINES + 1)])
+        for number in range(MOST_ENTRIES + 3):
+            history.add_skipped(Skipped(f"w{number}", "worker_0", "TRAIN", number, 1, "no elements"))
+        history.add_unreadable([Unreadable(f"f{n}", None, None, -1, "is empty") for n in range(MOST_ENTRIES + 1)])
         text = render_text(history)
-        assert (
-            f"w{MOST_LINES - 1} of worker_0: no elements at step 1\n  and 3 more; --format json lists them all\n"
-            in text
+        last = MOST_ENTRIES - 1
+        assert f"  w{last}: no elements at step {last}\n  and 3 more; --verbose lists them all\n" in text
+        assert f"  f{last}: is empty\n  and 1 more; --verbose lists them all\n" in text
+        assert f"w{MOST_ENTRIES}:" not in text
+        every = render_text(history, verbose=True)
+        assert f"w{MOST_ENTRIES + 2}:" in every
+        assert "more;" not in every
+
+    def test_long_entries_keep_their_beginning_and_end(self) -> None:
+        """In two lines of a narrow terminal."""
+        history = History("TRIAL", Parameters())
+        file = "events/" + "/".join(f"{n:012d}" for n in range(9))
+        history.add_unreadable(
+            [Unreadable(file, "w", "worker_0", 7, "reads " + "again and " * 30 + "ends in the middle")]
         )
-        assert f"  f{MOST_LINES - 1}: is empty\n  and 1 more; --format json lists them all\n" in text
-        assert f"w{MOST_LINES} " not in text
+        lines = render_text(history, 60).splitlines()
+        (first,) = (number for number, line in enumerate(lines) if line == "Unreadable")
+        assert lines[first + 1].startswith("  tensor w in events/0000")
+        assert lines[first + 2].endswith("ends in the middle")
+        assert lines[first + 3] == ""
+        assert max(map(len, lines)) <= 60
 
 
 class TestColour:
     def test_colour_where_asked_for(self) -> None:
         """The words are the same with it and without."""
         report = check_trial(RECORDED["pytorch_frozen"])
-        plain, coloured = render_text(report.history), render_text(report.history, 160, color=True)
+        plain, coloured = (render_text(report.history, 100, color) for color in (False, True))
         assert "\x1b[" not in plain
-        assert "\x1b[31m" in coloured
+        assert "\x1b[1;31mFIRED" in coloured
         assert plain == re.sub("\x1b\\[[0-9;]*m", "", coloured)
 
-    @pytest.mark.parametrize("width", [1, 20, 60, 77, 300])
-    def test_a_terminal_too_narrow_cuts_no_name_and_no_number(self, width: int) -> None:
-        """It wraps the lines itself; a name is not folded to a letter a line."""
-        report = check_trial(RECORDED["pytorch_frozen"])
-        assert render_text(report.history, 100) == render_text(report.history, width)
+    @pytest.mark.parametrize("width", [1, 20, 39])
+    def test_a_terminal_of_a_few_columns_wraps_the_lines_itself(self, width: int) -> None:
+        """A word a line would be no easier to read."""
+        history = check_trial(RECORDED["pytorch_frozen"]).history
+        assert render_text(history, 40) == render_text(history, width)
 
 
 class TestPrintable:

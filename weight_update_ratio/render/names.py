@@ -24,7 +24,7 @@ def tensors_text(tensors: Sequence[str], known: Iterable[str], most: int = MOST_
     >>> tensors_text(["layer1.bias", "layer2.bias"], layers)
     '*.bias (2 tensors)'
     """
-    known = list(known)
+    known = list(dict.fromkeys([*known, *tensors]))
     chosen = set(tensors)
     if len(chosen) > 1 and chosen.issuperset(known):
         return f"All {len(chosen):,} tensors"

@@ -34,5 +34,5 @@ def sparkline(ratios: Array, width: int) -> str:
         elif level is None:
             bars += ZERO
         else:
-            bars += BARS[min(int(((level - middle) / span + 0.5) * len(BARS)), len(BARS) - 1)]
+            bars += BARS[min(int(((level - middle) / span + 0.5) * len(BARS) + 0.5), len(BARS) - 1)]
     return bars

@@ -16,6 +16,7 @@ from .escapes import printable
 
 FILE_REMEDY = "Name a file in a folder that exists and may be written to."
 OTHER_FORMATS = {".json": "--format json", ".xml": "--format junit", ".md": "--format markdown", ".html": "--html FILE"}
+PLAIN = {0x2500: "-", 0x2026: "~", **{0x2581 + height: str(height + 1) for height in range(8)}}  # lines, "...", bars
 LEAST_MEMORY = 96 << 20  # bytes of address space that NumPy takes; with less, OpenBLAS asks for it again for ever
 
 
@@ -51,7 +52,7 @@ def print_text(text: str, end: str) -> None:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        text = text.replace("\u2500", "-").encode(encoding, "backslashreplace").decode(encoding)  # the tables' lines
+        text = text.translate(PLAIN).encode(encoding, "backslashreplace").decode(encoding)
     try:
         sys.stdout.write(text + end)
         sys.stdout.flush()

@@ -36,6 +36,7 @@ from .wording import (
 )
 
 PLAIN_WIDTH = 100  # columns where the text does not go to a terminal
+WHOLE_LINE = 100_000
 LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself
 MOST_LINES = 40
 MOST_ENTRIES = 3  # of what was skipped, and of what was unreadable
@@ -97,24 +98,24 @@ def render_text(
 
     Args:
         report: What is shown.
-        width: Columns; None: 100.
+        width: Columns; None: that of a file, whose findings have lines of 100 and all else is a line each.
         color: Whether to add a terminal's codes for colours.
         problem: Whether it says why nothing was judged, which a reader may get as an error.
         verbose: Whether it has all findings and entries, and a row a tensor and worker.
     """
     page = _Page(width or PLAIN_WIDTH, color)
-    verdict = page.lines(_verdict(page, report, problem))
+    whole = _Page(width or WHOLE_LINE, color)  # a file's lines are searched: what is one line there stays one
+    verdict = whole.lines(_verdict(whole, report, problem))
     entries = [
-        *_entries(page, "Skipped", skipped_lines(report), verbose),
-        *_entries(page, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
+        *_entries(whole, "Skipped", skipped_lines(report), verbose),
+        *_entries(whole, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
     ]
-    ends = [page.text(line) for line in (summary_line(report), baseline_line(report), count_line(report)) if line]
-    end = page.lines(*ends)
+    ends = [whole.text(line) for line in (summary_line(report), baseline_line(report), count_line(report)) if line]
+    end = whole.lines(*ends)
     table = ["", *page.lines(_tensor_table(page, report))] if verbose and len(report) else []
     room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
     findings = _findings(page, report, None if verbose else room)
-    parts = [*verdict, *findings, *table, *entries]
-    return "\n".join([*parts, *[""] * (len(parts) > len(verdict)), *end]) + "\n"
+    return "\n".join([*verdict, *findings, *table, *entries, "", *end]) + "\n"
 
 
 def _verdict(page: _Page, report: History, problem: bool) -> Text:
