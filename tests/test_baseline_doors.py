@@ -471,8 +471,8 @@ class TestPatience:
         done = invoke_command("check", str(trial), "--baseline", str(written / "good"))
         sentence = "3 of 29 update-to-weight ratios are violations"
         assert (1, f"FIRED  {trial}: {sentence}") == (done.exit_code, done.stdout.split("\n")[0])
-        assert "\n large     moves" in done.stdout
-        assert "\n small     moves" in done.stdout
+        assert "Too large: moves moved too much at TRAIN steps 9-11 (2 comparisons)" in done.stdout
+        assert "Resting: moves rested between moves: ratio 0 at TRAIN step 10" in done.stdout
 
     def test_one_alone(self, tmp_path: Path, written: Path) -> None:
         """The sentence counts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,7 +101,9 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         output, errors = follower.communicate(timeout=60)
         thread.join(60)
         assert not thread.is_alive()
-        assert errors == ""
+        lines = errors.splitlines()
+        assert lines == [line for line in lines if re.match(r"TRAIN step \d+: too large: \S+ on worker_. only, ", line)]
+        assert 1 <= len(lines) <= 4  # two tensors of two workers, each where it begins
     finally:
         for process in (follower, job):
             process.kill()
@@ -430,6 +433,75 @@ class TestTheEndOfPatience:
         """It is judged at once."""
         report = follow_trial(RECORDED["pytorch_healthy"], timeout=60)
         assert report.to_json() == check_trial(RECORDED["pytorch_healthy"]).to_json()
+
+
+class TestWatch:
+    def test_it_is_called_after_each_step_with_what_fires_there(self, live: TrialWriter) -> None:
+        """The report grows."""
+        for step in range(4):
+            save(live, step)
+        live.end()
+        seen = []
+
+        def watch(report: Report, firing: Any) -> bool:
+            seen.append((len(report), [(row.tensor, row.worker, row.step) for row in firing]))
+            return False
+
+        report = follow(live, large_threshold=1e-7, small_threshold=1e-9, watch=watch)
+        assert report.exit_code == 1
+        assert [0, 2, 4, 6] == [rows for rows, _ in seen]
+        assert [] == seen[0][1]
+        assert [("w", "worker_0", 3), ("w", "worker_1", 3)] == seen[3][1]
+
+    def test_the_following_ends_where_it_returns_true(self, live: TrialWriter) -> None:
+        """At once: the job goes on."""
+        for step in range(3):
+            save(live, step)
+        began = time.monotonic()
+        report = follow(live, large_threshold=1e-7, small_threshold=1e-9, watch=lambda report, firing: report.fired)
+        assert time.monotonic() - began < 5
+        assert (1, 2, None, False) == (report.exit_code, len(report), report.problem, report.history.job_ended)
+
+    def test_fail_fast(self, live: TrialWriter, tmp_path: Path) -> None:
+        """The command ends with 1, says on stderr what began, and its page is there."""
+        for step in range(3):
+            save(live, step)
+        page = tmp_path / "page.html"
+        options = ["--large-threshold", "1e-7", "--small-threshold", "1e-9", "--html", page]
+        follower = start(*COMMAND, "check", live.path, "--follow", "--fail-fast", *options)
+        output, errors = follower.communicate(timeout=60)
+        assert (1, "FIRED") == (follower.returncode, output[:5])
+        assert re.fullmatch(r"TRAIN step 1: too large: w on all 2 workers, ratio \S+ in w\n", errors)
+        assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+
+    def test_the_page_grows_with_the_job(self, live: TrialWriter, tmp_path: Path) -> None:
+        """It is there before the job ends, and is written anew at the end."""
+        save(live, 0)
+        save(live, 1)
+        page = tmp_path / "page.html"
+        follower = start(*COMMAND, "check", live.path, "--follow", "--quiet", "--html", page)
+        try:
+            deadline = time.monotonic() + 30
+            while not page.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            first = page.read_text("utf-8")
+            save(live, 2)
+            live.end()
+            assert ("", "") == follower.communicate(timeout=60)
+        finally:
+            follower.kill()
+            follower.communicate()
+        assert first != page.read_text("utf-8")
+
+    def test_a_page_that_cannot_be_written(self, live: TrialWriter, tmp_path: Path) -> None:
+        """It ends the following with a message, not with a traceback."""
+        save(live, 0)
+        save(live, 1)
+        (tmp_path / "page.html").mkdir()
+        follower = start(*COMMAND, "check", live.path, "--follow", "--html", tmp_path / "page.html")
+        _, errors = follower.communicate(timeout=60)
+        assert 2 == follower.returncode
+        assert errors.startswith(f"Error: '{tmp_path}/page.html' cannot be written: ")
 
 
 class TestCtrlC:

@@ -43,6 +43,7 @@ MOST_ENTRIES = 3  # of what was skipped, and of what was unreadable
 MOST_ENTRY_LINES = 2  # that one of them takes
 GAP = 2  # columns between those of the table
 RATIO_WIDTH = 7  # columns of a ratio to two digits
+MOST_COURSE = 40  # columns
 MOST_WORKER = 12  # columns of a worker's name
 WIDE = 80  # columns from which on the table shows the extremes
 MORE = "--verbose lists them all"
@@ -197,7 +198,8 @@ def _tensor_table(page: _Page, report: History) -> Table:
     names = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
     worker = max(len("worker"), *(cell_len(printable(name)) for name in report.workers)) if several else 0
     taken = len(names) * (RATIO_WIDTH + GAP) + len("violations") + 2 * GAP + several * (min(worker, MOST_WORKER) + GAP)
-    course = min(max((page.width - taken) // 3, 8), 40)
+    longest = max(cell_len(printable(name)) for name in report.tensors)
+    course = min(max((page.width - taken) // 3, page.width - taken - longest, 8), MOST_COURSE)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("tensor", no_wrap=True)
     if several:
