@@ -78,6 +78,9 @@ class TestExitCodes:
             (["--quiet", "--collection-names", "nothing"], "no tensor of the collection 'nothing' was saved"),
             (["--quiet", "--end-step", "1"], "there is nothing to compare"),
             (["--timeout", "5"], "'--timeout' needs '--follow'"),
+            (["--fail-fast"], "'--fail-fast' needs '--follow'"),
+            (["--verbose", "--quiet"], "'--verbose' and '--quiet' exclude each other"),
+            (["--verbose", "--format", "json"], "'--verbose' and '--format json' exclude each other"),
         ],
     )
     def test_what_cannot_be_judged(self, arguments: list[str], words: str) -> None:
@@ -247,6 +250,13 @@ Median ratio 6.2e-03, 90% are within 0 to 2.3e-02
             document["fired"],
             document["complete"],
         )
+
+    def test_verbose(self, tmp_path: Path) -> None:
+        """A row a tensor, on stdout and in a file."""
+        done = run_command("check", HEALTHY, "--verbose")
+        assert 4 == sum(line.startswith("TinyNet_") for line in done.stdout.splitlines())
+        run_command("check", HEALTHY, "--verbose", "--output", tmp_path / "report.txt")
+        assert done.stdout == (tmp_path / "report.txt").read_text("utf-8")
 
     def test_quiet(self) -> None:
         """The exit code tells; errors are still said."""
