@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -34,11 +35,13 @@ from tests.conftest import (
     REPOSITORY,
     assert_same_comparisons,
     event_file,
+    needs_writing,
     random_walk,
     recorded_truth,
     run_command,
 )
 from tests.reports import invoke_command, made_report
+from tests.sick_runs import resnet_names
 from weight_update_ratio import check_trial
 from weight_update_ratio.cli import main
 from weight_update_ratio.render.history_files import write_csv
@@ -417,11 +420,11 @@ class TestOptions:
 
 
 class TestTerminal:
-    def run_in_terminal(self, *arguments: Any, **environment: str) -> tuple[int, str, str]:
-        """Return the exit code, and what stdout and stderr showed as terminals of 70 columns of their own."""
+    def run_in_terminal(self, *arguments: Any, columns: int = 70, **environment: str) -> tuple[int, str, str]:
+        """Return the exit code, and what stdout and stderr showed as terminals of their own."""
         ends = [pty.openpty() for _ in range(2)]
         for _, slave in ends:
-            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         command = [sys.executable, "-m", "weight_update_ratio", *map(str, arguments)]
         variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm", **environment}
         variables.pop("COLUMNS", None)
@@ -452,6 +455,34 @@ class TestTerminal:
         assert "\x1b[1;31mFIRED\x1b[0m" in out
         assert "checking" in errors
         assert errors.rstrip("\r\n").endswith("\x1b[2K")
+
+    @needs_writing
+    @pytest.mark.parametrize("columns", [60, 80, 140])
+    def test_a_sick_run_fits_into_the_terminal(self, write_trial: Any, columns: int) -> None:
+        """161 tensors with six faults: at most 40 lines, none wider than the terminal."""
+
+        def values(name: str) -> Any:
+            def at(step: int) -> Any:
+                if name.startswith("layer1.1."):
+                    return np.ones(3)
+                if name.startswith("layer3.0.") and step >= 6:
+                    return np.full(3, 100.0) * 1.001**step
+                if name.startswith("fc.") and step >= 9:
+                    return np.full(3, np.nan)
+                late = min(step, 8) if name.startswith("layer4.") else max(step, 2) if "bn" in name else step
+                return np.full(3, 1.001**late)
+
+            return at
+
+        trial = write_trial({name: values(name) for name in resnet_names()}, steps=14)
+        code, out, _ = self.run_in_terminal("check", trial.path, columns=columns, NO_COLOR="1")
+        lines = out.replace("\r", "").rstrip("\n").split("\n")
+        assert 1 == code
+        assert len(lines) <= 40
+        assert max(map(len, lines)) <= columns
+        titles = re.findall(r"^\d\. ([A-Z][a-z ]+):", "\n".join(lines), re.MULTILINE)
+        assert ["Not finite", "Stopped", "Frozen", "Spike", "Not moving yet"] == list(dict.fromkeys(titles))
+        assert "layer1.1.* (9 tensors) never moved" in " ".join(" ".join(lines).split())
 
     def test_no_color(self) -> None:
         """NO_COLOR is heeded."""
