@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -348,3 +349,148 @@ class TestTrialFolders:
         report = check_trial(write_trial({"a": weights_of([NAN])}).path)
         assert ["a became NaN or infinite at TRAIN step 1 (1 comparison)."] == [each.text for each in report.findings]
         assert math.isnan(report.findings[0].worst_ratio)
+
+
+class TestTrueForTheCase:
+    """A cause is named only where the data shows it."""
+
+    @staticmethod
+    def parameters_of(finding: Finding) -> dict[str, int]:
+        """Return the parameters that an advice gives."""
+        return {name: int(number) for name, number in re.findall(r"(num_steps|start_step)=(\d+)", finding.advice)}
+
+    def test_start_step_is_a_global_step(self, trial_writer: Any) -> None:
+        """With an EVAL step after each TRAIN step, step k of the mode comes later than global step k."""
+        writer = trial_writer().collections({"weights": ["a", "b"]})
+        for step, weights in enumerate(weights_of(accumulated(40, 4))):
+            for mode in ("TRAIN", "EVAL"):
+                writer.save(2 * step + (mode == "EVAL"), {"a": weights, "b": weights}, mode)
+        (finding,) = check_trial(writer.end().path).findings
+        assert [] == check_trial(writer.path, **self.parameters_of(finding)).findings
+
+    def test_start_step_of_a_job_that_begins_later(self, trial_writer: Any) -> None:
+        """Step 1000 is the first that was saved: it goes on from a checkpoint."""
+        writer = trial_writer().collections({"weights": ["a", "b"]})
+        for step, weights in enumerate(weights_of(accumulated(40, 4)), 1000):
+            writer.save(step, {"a": weights, "b": weights}, "TRAIN", step)
+        (finding,) = check_trial(writer.end().path).findings
+        assert [] == check_trial(writer.path, **self.parameters_of(finding)).findings
+
+    def test_accumulation_where_one_tensor_rests_more_often(self) -> None:
+        """It has the same first and last rest as the others, so it is in their finding."""
+        often = [OK if step % 4 == 0 and step % 12 else 0 for step in range(1, 101)]
+        finding = finding_of(judged_report({**alike(accumulated(100, 4)), "f": often}), "resting", "a")
+        assert "num_steps=4" in finding.advice
+        assert "scaler" not in finding.advice
+
+    def test_accumulation_saved_as_float16(self) -> None:
+        """What moves by 1e-3 at every fourth step is not below its resolution at the others."""
+        finding = finding_of(judged_report(alike(accumulated(40, 4)), dtypes="float16"), "resting")
+        assert "num_steps=4" in finding.advice
+
+    def test_accumulation_over_more_steps_than_num_steps(self) -> None:
+        """Over 3 steps, a run that accumulates 8 moves at 3 comparisons of 8: no loss scaler does that."""
+        ratios = alike([OK if step % 8 < 3 and step > 2 else 0 for step in range(1, 81)])
+        report = judged_report(ratios, Parameters(num_steps=3), gaps=dict.fromkeys("abcde", 3))
+        assert "num_steps=8" in finding_of(report, "resting").advice
+
+    def test_rests_at_steps_of_their_own(self) -> None:
+        """Only the first and the last are the same."""
+        inner = [np.random.default_rng(seed).choice([0, OK], 90) for seed in range(5)]
+        ratios = {str(at): [OK] * 4 + [0.0, *map(float, own), 0.0] + [OK] * 4 for at, own in enumerate(inner)}
+        finding = finding_of(judged_report(ratios), "resting")
+        assert "same steps" not in finding.advice
+
+    def test_a_schedule_with_restarts(self) -> None:
+        """Its learning rate falls to 0 evenly, three times."""
+        ratios = alike(lambda seed: noisy(np.concatenate([cosine(50), cosine(50), cosine(50)]), seed))
+        assert "schedule" in finding_of(judged_report(ratios), "resting").advice
+
+    def test_a_loss_scaler_that_skips_the_first_steps(self) -> None:
+        """It begins too high as a rule; a warm-up from 0 is 0 at its first step only, and grows."""
+        assert "scaler" in finding_of(judged_report(alike([0] * 6 + [OK] * 94)), "not_yet").advice
+
+    def test_a_schedule_that_ends_beside_a_layer_that_faded(self) -> None:
+        """All are 0 at the end."""
+        ratios = alike(lambda seed: noisy(cosine(100), seed))
+        ratios["f", "worker_0"] = noisy(np.concatenate([cosine(90) * np.geomspace(1, 1e-4, 90), np.zeros(10)]), 9)
+        finding = finding_of(judged_report(ratios), "stopped")
+        assert "schedule" in finding.advice
+        assert "gradient" not in finding.advice
+
+    def test_a_schedule_that_ends_in_a_trial_of_one_tensor(self) -> None:
+        """There are no others that it falls away from, and it never was below its bound."""
+        (finding,) = judged_report({"a": noisy(cosine(100))}).findings
+        assert "stopped" == finding.kind
+        assert "schedule" in finding.advice
+
+    def test_what_stopped_was_small_before_it_was_zero(self) -> None:
+        """5 of its 9 comparisons are not 0."""
+        finding = finding_of(judged_report(alike(faded(1e-3, 1e-10, 16) + [0] * 4)), "stopped")
+        assert "ratio 0 at TRAIN steps 12-20" not in finding.text
+
+    def test_large_before_and_after_not_finite(self) -> None:
+        """Before it reaches up to it."""
+        ratios = {**WELL, "a": [OK] * 5 + [LARGE] * 4 + [NAN] * 2 + [LARGE] * 5 + [OK] * 4}
+        assert "too large from step 6 on" in finding_of(judged_report(ratios), "not_finite").text
+
+    def test_large_at_first_and_again_up_to_not_finite(self) -> None:
+        """In between it was well for 900 steps."""
+        ratios = {"a": [LARGE] * 2 + [OK] * 900 + [LARGE] * 2 + [NAN] * 9, "b": [OK] * 913}
+        text = finding_of(judged_report(ratios), "not_finite").text
+        assert "from step 1 on" not in text
+        assert "from step 903 on" in text
+
+    def test_not_finite_after_another_tensor_was_too_large(self) -> None:
+        """Its own history has no cause; if the other's is named, it is named as the other's."""
+        ratios = {"b": [OK] * 15 + [NAN] * 5, "zebra": [OK] * 10 + [LARGE] * 5 + [OK] * 5, "h": [OK] * 20}
+        text = finding_of(judged_report(ratios), "not_finite").text
+        assert "too large" not in text or "zebra" in text
+
+    @pytest.mark.parametrize(("ratio", "kind"), [(LARGE, "spike"), (NAN, "not_finite")])
+    def test_steps_with_others_in_between(self, ratio: float, kind: str) -> None:
+        """Two comparisons of 900 are not "at steps 8-907"."""
+        ratios = {"a": at_steps(920, ratio, 8, 907), "b": [OK] * 920}
+        assert "at TRAIN steps 8-907" not in finding_of(judged_report(ratios), kind).text
+
+    def test_float16_beside_float32_in_one_finding(self) -> None:
+        """What is true of the one is not said of both."""
+        dtypes = {"h1": "float32", "h2": "float32", "a": "float16", "b": "float32"}
+        finding = finding_of(judged_report({**WELL, "a": [0] * 20, "b": [0] * 20}, dtypes=dtypes), "frozen", "b")
+        assert "optimizer" in finding.advice
+
+    def test_a_forgotten_layer_of_float16(self) -> None:
+        """The others are float16 too, and move: it may be its resolution, and it may be the optimizer."""
+        finding = finding_of(judged_report({**WELL, "a": [0] * 20}, dtypes="float16"), "frozen")
+        assert "float16" in finding.advice
+        assert "optimizer" in finding.advice
+
+    @pytest.mark.parametrize("word", ["EVAL", "float16"])
+    def test_the_text_names_the_cause_too(self, word: str) -> None:
+        report = judged_report(alike([0] * 20), dtypes="float16" if word == "float16" else "float32")
+        report.history.only_evaluated = word == "EVAL"
+        assert word in finding_of(report, "nothing_moved").text
+
+
+class TestTrueAgainstABaseline:
+    PATIENT = Parameters(baseline=("good",))
+
+    @staticmethod
+    def report(ratios: Any, level: float) -> Report:
+        """Return the report of a run of tensors that were at this level in the good run."""
+        good = made_baseline({name: (1, dict.fromkeys(range(8), (level, level))) for name in "abcde"})
+        return judged_report(ratios, TestTrueAgainstABaseline.PATIENT, good)
+
+    def test_a_threshold_that_does_not_count(self) -> None:
+        """The lower bound is the baseline's: a lower small_threshold changes nothing."""
+        assert "small_threshold" not in finding_of(self.report(alike([1e-5] * 20), OK), "too_small").advice
+
+    def test_a_baseline_is_not_advised_where_it_judged(self) -> None:
+        finding = finding_of(self.report({"a": [0] * 20, "b": [OK] * 20}, OK), "frozen")
+        assert "judge against a baseline" not in finding.advice
+
+    def test_a_layer_that_rests_there_and_moves_here(self) -> None:
+        """It is not the learning rate: in the good run it was frozen."""
+        finding = finding_of(self.report({"a": [OK] * 20, "b": [0] * 20}, 0.0), "too_large")
+        assert "froze" in finding.text + finding.advice
+        assert "Lower the learning rate" not in finding.advice

@@ -149,3 +149,10 @@ def test_an_elided_name_is_no_longer_than_it_may_be(name: str, most: int) -> Non
     head, _, tail = text.rpartition("\u2026") if text != name else (name, "", "")
     assert name.startswith(head)
     assert name.endswith(tail)
+
+
+def test_names_of_very_many_parts() -> None:
+    """No name is so deep that it ends the command with a traceback."""
+    deep = "a." * 1500
+    known = [*(f"{deep}{end}.w" for end in "bcde"), "head"]
+    assert f"{known[0]}, {known[1]}, head" == tensors_text([known[0], known[1], known[4]], known)
