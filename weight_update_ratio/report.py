@@ -188,6 +188,10 @@ class Report:
 
         return report_html(self.history)
 
+    def __dir__(self) -> list[str]:
+        """Return what a notebook completes: without the columns, which the renderings take."""
+        return [name for name in super().__dir__() if name != "history"]
+
     def __repr__(self) -> str:
         """Return a line that tells the verdict and what it stands on."""
         counts = self.counts

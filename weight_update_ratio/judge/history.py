@@ -17,7 +17,7 @@ from .bounds import Bounds
 from .comparison import Comparison, JudgedStep, Skipped
 from .ratio import OK, VERDICTS
 from .references import Pair
-from .violations import SkippedGroup, ViolationGroup
+from .violations import SkippedGroup, ViolationGroup, group_with
 
 if TYPE_CHECKING:
     from .firing import Fired
@@ -121,10 +121,8 @@ class History:
             self._add_violation(row)
 
     def _add_violation(self, row: Comparison) -> None:
-        group = self._violations.get((row.tensor, row.worker, row.verdict))
-        if group is None:
-            group = self._violations[row.tensor, row.worker, row.verdict] = ViolationGroup(row)
-        group.add(row)
+        key = (row.tensor, row.worker, row.verdict)
+        self._violations[key] = group_with(self._violations.get(key), row)
 
     def add_firing(self, firing: Iterable[Fired]) -> None:
         """Add violations that fire; they were added as comparisons before."""

@@ -22,32 +22,36 @@ class SkippedGroup(NamedTuple):
     count: int  # type: ignore[assignment]  # in place of tuple.count
 
 
-class ViolationGroup:
+class ViolationGroup(NamedTuple):
     """The violations of one verdict of one tensor and worker; the worst is the ratio furthest from its bound.
 
     How far is counted in factors: with a baseline the bounds differ from step to step.
+
+    Attributes:
+        tensor: Its name.
+        worker: Its name.
+        verdict: What all of them have.
+        first_step: The lowest step, of the judged mode.
+        last_step: The highest one.
+        count: How many there are.
+        worst_ratio: The ratio of the worst.
+        worst_step: Its step.
+        lower: The bounds at that step, and so is the next one.
+        upper: Its unit is that of a ratio.
+        zero_references: How many have reference weights that are all zero.
     """
 
-    def __init__(self, first: Comparison) -> None:
-        self.tensor = first.tensor
-        self.worker = first.worker
-        self.verdict = first.verdict
-        self.first_step = self.last_step = self.worst_step = first.step
-        self.worst_ratio = first.ratio
-        self.lower, self.upper = first.lower, first.upper  # at the worst step
-        self.count = 0
-        self.zero_references = 0
-
-    def add(self, violation: Comparison) -> None:
-        """Count one more violation of the group."""
-        self.count += 1
-        self.zero_references += violation.weight_norm == 0
-        self.first_step = min(self.first_step, violation.step)
-        self.last_step = max(self.last_step, violation.step)
-        distance = _distance(violation.ratio, violation.lower, violation.upper, self.verdict)
-        if distance > _distance(self.worst_ratio, self.lower, self.upper, self.verdict):
-            self.worst_ratio, self.worst_step = violation.ratio, violation.step
-            self.lower, self.upper = violation.lower, violation.upper
+    tensor: str
+    worker: str
+    verdict: str
+    first_step: int
+    last_step: int
+    count: int  # type: ignore[assignment]  # in place of tuple.count
+    worst_ratio: float
+    worst_step: int
+    lower: float
+    upper: float
+    zero_references: int
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -68,21 +72,28 @@ class ViolationGroup:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the group by the names of the JSON format."""
-        group = {
-            "tensor": self.tensor,
-            "worker": self.worker,
-            "verdict": self.verdict,
-            "first_step": self.first_step,
-            "last_step": self.last_step,
-            "count": self.count,
-            "worst_ratio": self.worst_ratio,
-            "worst_step": self.worst_step,
-            "lower": self.lower,
-            "upper": self.upper,
-        }
+        group: dict[str, Any] = self._asdict()
+        del group["zero_references"]
         if self.note:
             group["note"] = self.note
         return group
+
+
+def group_with(group: ViolationGroup | None, violation: Comparison) -> ViolationGroup:
+    """Return a group with one more violation; None: there is no group yet."""
+    zero = int(violation.weight_norm == 0)
+    step, bounds = violation.step, (violation.lower, violation.upper)
+    if group is None:
+        names = (violation.tensor, violation.worker, violation.verdict)
+        return ViolationGroup(*names, step, step, 1, violation.ratio, step, *bounds, zero)
+    first, last = min(group.first_step, step), max(group.last_step, step)
+    group = group._replace(
+        first_step=first, last_step=last, count=group.count + 1, zero_references=group.zero_references + zero
+    )
+    distance = _distance(violation.ratio, *bounds, violation.verdict)
+    if distance > _distance(group.worst_ratio, group.lower, group.upper, group.verdict):
+        group = group._replace(worst_ratio=violation.ratio, worst_step=step, lower=bounds[0], upper=bounds[1])
+    return group
 
 
 def _distance(ratio: float, lower: float, upper: float, verdict: str) -> tuple[float, float]:
