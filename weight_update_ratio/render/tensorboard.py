@@ -1,6 +1,13 @@
 """A Report's comparisons as TensorBoard scalars.
 
-    {log10_ratio, update_norm, weight_norm}/TENSOR, by the judged mode's step
+    _overview/{median_log10_ratio, highest_log10_ratio, lowest_log10_ratio, violations}
+    MODULE/REST/{log10_ratio, update_norm, weight_norm}, for each tensor
+
+Steps are those of the judged mode. TensorBoard makes a group of the tags that are alike up to the first slash, and the
+filter ``log10_ratio`` finds the ratios of all tensors. ``tensor_tags`` says what a tensor's module is.
+
+The overview is over all tensors of a run. Zero ratios and those that are not finite are left out of the median, the
+highest and the lowest; a step without any other has none of the three.
 
 TensorBoard skips smdebug's own event files, whose payloads carry no real checksum. These carry one. There is a small
 record for each comparison, so the records of one tensor are made side by side, as the rows of an array.
@@ -14,20 +21,28 @@ import os
 import re
 import struct
 import time
-from typing import IO, Any
+from collections import Counter
+from typing import IO, Any, Iterator, Sequence
 
 import numpy as np
 
 from ..files import whole_file
 from ..judge.history import History
+from ..judge.ratio import OK, VERDICTS
 from ..trial.checksum import CRC_TABLE, masked_crc32c
 from ..trial.event_file import record_header
 from ..trial.wire_format import encoded_varint
+from .names import SEPARATOR
 
 Array = Any  # a NumPy array; Python 3.8 cannot subscript its type
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
 LONGEST_NAME = 200  # characters of a folder's name; file systems take 255
 SCALARS = ("log10_ratio", "update_norm", "weight_norm")
+LEVELS = ("median_log10_ratio", "highest_log10_ratio", "lowest_log10_ratio")
+OVERVIEW = "_overview"
+NO_MODULE = "model"  # the group of tensors whose names have one part
+MOST_OF_A_MODULE = 32  # tensors; a decoder layer of a transformer has up to 26
+AT_THE_TOP = re.compile(r"[0-9_]")  # what TensorBoard sorts before all else, the overview's underscore too
 
 
 def write_tensorboard(report: History, folder: str) -> None:
@@ -61,27 +76,70 @@ def run_name(workers: list[str], number: int) -> str:
     return names[number] if alone else f"{names[number]}.{number}"
 
 
+def tensor_tags(names: Sequence[str]) -> list[str]:
+    """Return what the tags of each tensor begin with: MODULE/REST, no two of them the same.
+
+    The module is the shortest part of the name that ends before a dot or slash and is shared by at most
+    ``MOST_OF_A_MODULE`` tensors; where all are shared by more, the longest. Its slashes become dots. A tensor without a
+    module is of NO_MODULE, and so is a module whose name would be sorted before the overview. A number tells tensors
+    apart whose tags would be the same. A run of the same tensors has the same tags.
+
+    >>> layers = [f"layers.{i}.{name}.weight" for i in range(9) for name in ("q", "k", "v", "o")]
+    >>> tensor_tags([*layers, "fc/kernel:0", "0.weight", "scale"])[-4:]
+    ['layers.8/o.weight', 'fc/kernel:0', 'model.0/weight', 'model/scale']
+    """
+    modules = [[name[: found.start()] for found in SEPARATOR.finditer(name) if found.start()] for name in names]
+    sizes = Counter(module for own in modules for module in own)
+    tags: dict[str, None] = {}
+    for name, own in zip(names, modules):
+        module = next((module for module in own if sizes[module] <= MOST_OF_A_MODULE), own[-1] if own else "")
+        rest = name[len(module) + 1 :] if module else name
+        if not module or AT_THE_TOP.match(module):
+            module = f"{NO_MODULE}.{module}" if module else NO_MODULE
+        tag = f"{module.replace('/', '.')}/{rest}".encode("utf-8", "backslashreplace").decode()
+        number, again = 1, tag
+        while again in tags:
+            number += 1
+            again = f"{tag} ({number})"
+        tags[again] = None
+    return list(tags)
+
+
 def _write_events(report: History, rows: Array, file: IO[bytes]) -> None:
-    """Write the comparisons of ``rows``: first the event that gives the file's version, then tensor by tensor."""
+    """Write the comparisons of ``rows``: the event that gives the file's version, the overview, tensor by tensor."""
     now = struct.pack("<Bd", 0x09, time.time())  # field 1, wall_time: now, for a report does not know when a step was
     file.write(_record(now + _bytes_field(3, b"brain.Event:2")))
-    tensors = np.asarray(report.columns["tensor"])[rows]
-    steps = np.asarray(report.columns["step"])[rows]
+    columns = {name: np.asarray(column)[rows] for name, column in report.columns.items()}
+    tensors, steps = columns["tensor"], columns["step"]
     with np.errstate(all="ignore"):
-        values = np.stack(
-            [
-                np.log10(np.asarray(report.columns["ratio"])[rows]),
-                np.asarray(report.columns["update_norm"])[rows],
-                np.asarray(report.columns["weight_norm"])[rows],
-            ],
-            axis=1,
-        ).astype("<f4")
+        logs = np.log10(columns["ratio"])
+        values = np.stack([logs, columns["update_norm"], columns["weight_norm"]], axis=1).astype("<f4")
+    for scalars, own_steps, own_values in _overview(steps, logs, columns["verdict"] != VERDICTS.index(OK)):
+        _write_scalars(file, now, [f"{OVERVIEW}/{scalar}" for scalar in scalars], own_steps, own_values)
     order = np.lexsort((steps, tensors))
     found, starts = np.unique(tensors[order], return_index=True)
-    names = list(report.tensors)
+    tags = tensor_tags(list(report.tensors))
     for tensor, own in zip(found.tolist(), np.split(order, starts[1:])):
-        for part in _by_varint_length(steps[own]):
-            file.write(_scalar_records(now, names[tensor], steps[own][part], values[own][part]).tobytes())
+        _write_scalars(file, now, [f"{tags[tensor]}/{scalar}" for scalar in SCALARS], steps[own], values[own])
+
+
+def _overview(steps: Array, logs: Array, violations: Array) -> Iterator[tuple[Sequence[str], Array, Array]]:
+    """Yield (scalars, steps, values of shape (steps, scalars)) over all tensors: the levels, and the violations."""
+    sound = np.isfinite(logs)
+    if sound.any():
+        order = np.lexsort((logs[sound], steps[sound]))
+        ascending = logs[sound][order]
+        found, starts, counts = np.unique(steps[sound][order], return_index=True, return_counts=True)
+        median = (ascending[starts + (counts - 1) // 2] + ascending[starts + counts // 2]) / 2
+        yield LEVELS, found, np.stack([median, ascending[starts + counts - 1], ascending[starts]], axis=1).astype("<f4")
+    found, places = np.unique(steps, return_inverse=True)
+    yield ["violations"], found, np.bincount(places, violations).astype("<f4").reshape(-1, 1)
+
+
+def _write_scalars(file: IO[bytes], now: bytes, tags: list[str], steps: Array, values: Array) -> None:
+    """Write one record a step, with a scalar for each of the tags; steps are ascending."""
+    for part in _by_varint_length(steps):
+        file.write(_scalar_records(now, tags, steps[part], values[part]).tobytes())
 
 
 def _by_varint_length(steps: Array) -> list[Array]:
@@ -91,16 +149,15 @@ def _by_varint_length(steps: Array) -> list[Array]:
     return parts
 
 
-def _scalar_records(now: bytes, tensor: str, steps: Array, values: Array) -> Array:
-    """Return one record a step, with a scalar for each of SCALARS: uint8, shape (steps, bytes).
+def _scalar_records(now: bytes, tags: list[str], steps: Array, values: Array) -> Array:
+    """Return one record a step, with a scalar for each of the tags: uint8, shape (steps, bytes).
 
     Event{1: wall_time, 2: step, 5: Summary{1: Value{1: tag, 2: simple_value}, ...}}
     """
     summary = b""
     places = []
-    for name in SCALARS:
-        tag = _bytes_field(1, f"{name}/{tensor}".encode("utf-8", "backslashreplace"))
-        value = tag + struct.pack("<Bf", 0x15, 0.0)
+    for tag in tags:
+        value = _bytes_field(1, tag.encode("utf-8")) + struct.pack("<Bf", 0x15, 0.0)
         summary += _bytes_field(1, value)
         places.append(len(summary) - 4)
     step = encoded_varint(int(steps[0]))
