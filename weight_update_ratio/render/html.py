@@ -1,27 +1,42 @@
-"""The verdict and the grouped violations as plain HTML: what a notebook shows, and the top of a page."""
+"""The verdict and the findings as plain HTML: what a notebook shows, and the top of a page.
+
+A notebook may be dark or light, and may drop styles: text keeps the notebook's own colour, and nothing is told by
+colour alone.
+"""
 
 from __future__ import annotations
 
 from ..judge.history import History
+from ..judge.summary import run_summary
 from .advice import TITLES, told_findings
 from .escapes import html_text
+from .names import tensors_text
 from .wording import (
     baseline_line,
     count_line,
+    format_ratio,
     verdict_sentence,
     verdict_word,
 )
 
-COLORS = {"FIRED": "#a50026", "OK": "#1a6b2f", "NOT JUDGED": "#8a5a00"}
+COLORS = {"FIRED": "#b3123a", "OK": "#1a7f37", "NOT JUDGED": "#8a5a00"}  # of white letters' background
+BADGE = "color: #fff; padding: .1em .5em; border-radius: .3em; background: "
+CARD = "border-left: 4px solid #b3123a; padding: 0 0 0 .8em; margin: .8em 0"
 
 
 def report_html(report: History) -> str:
-    """Return the verdict, the counts and the grouped violations, for a notebook's cell."""
+    """Return the verdict, the counts and the findings, for a notebook's cell."""
     if not len(report) and report.problem is None:
         return f"<p>{html_text(report.trial)}: nothing is compared yet</p>"
-    parts = [verdict_html(report), counts_html(report)]
-    parts.append(findings_html(report))
+    parts = [verdict_html(report), counts_html(report), summary_html(report), findings_html(report)]
     return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
+
+
+def verdict_html(report: History, tag: str = "p") -> str:
+    """Return the verdict in one sentence, as an element of this tag."""
+    word = verdict_word(report)
+    sentence = html_text(f"{report.trial}: {verdict_sentence(report)}")
+    return f'<{tag} class="verdict"><strong style="{BADGE}{COLORS[word]}">{word}</strong> {sentence}</{tag}>'
 
 
 def counts_html(report: History) -> str:
@@ -30,16 +45,24 @@ def counts_html(report: History) -> str:
     return "".join(f'<p class="counts">{html_text(line)}</p>' for line in lines)
 
 
-def verdict_html(report: History) -> str:
-    """Return the verdict in one sentence."""
-    word = verdict_word(report)
-    sentence = html_text(f"{report.trial}: {verdict_sentence(report)}")
-    return f'<p class="verdict"><strong style="color: {COLORS[word]}">{word}</strong> {sentence}</p>'
+def summary_html(report: History) -> str:
+    """Return how large the ratios are, also of a healthy run, and which tensors moved away from the others."""
+    summary = run_summary(report)
+    if summary.median is None or summary.p05 is None or summary.p95 is None:
+        return ""
+    low, middle, high = (format_ratio(ratio) for ratio in (summary.p05, summary.median, summary.p95))
+    away = tensors_text(summary.outliers, report.tensors) if summary.outliers else "none"
+    return (
+        f'<p class="counts">Ratios: median {middle}, 5% quantile {low}, 95% quantile {high}. '
+        f"Tensors that moved away from the others by more than a decade: {html_text(away)}.</p>"
+    )
 
 
 def findings_html(report: History) -> str:
-    """Return what is wrong and what to do about it, a paragraph a finding."""
+    """Return what is wrong and what to do about it, a block a finding."""
     return "".join(
-        f'<h3>{TITLES[finding.kind]}</h3><p>{html_text(finding.text)}</p><p class="advice">{html_text(finding.advice)}</p>'
+        f'<div style="{CARD}"><p style="margin: 0"><b>{TITLES[finding.kind]}</b></p>'
+        f'<p style="margin: 0">{html_text(finding.text)}</p>'
+        f'<p class="advice" style="margin: 0"><i>{html_text(finding.advice)}</i></p></div>'
         for finding in told_findings(report)
     )

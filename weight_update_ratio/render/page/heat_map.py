@@ -1,6 +1,7 @@
 """The heat map: tensors down, steps across, colour log10(ratio) about 1e-3, and the violations framed and marked.
 
-Every row is an image of its own, so that sorting and filtering move rows and nothing else.
+Every row is an image of its own, so that sorting and filtering move rows and nothing else. The figure is a window on
+the rows: its range is what is seen of them, each high enough for its label, and scrolling moves it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import numpy as np
 from ...judge.history import History
 from ...judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
 from ..escapes import printable
+from ..names import elided
+from .labels import common_beginning, distinct_labels
 from .reduction import GOOD_RATIO, MOST_COLUMNS, Array, Picture
 
 UNCHANGED = "unchanged"  # a ratio of exactly zero
@@ -31,10 +34,9 @@ MARKS = {  # kind of violation: (bokeh's marker, the same as a character, the ma
     NOT_FINITE: ("x", "\u2715", "#ffffff"),
 }
 MOST_RUNS = 4_000  # frames of violations
-ROW_PIXELS = 26
-LEAST_ROW_PIXELS = 3
-MOST_PIXELS = 900  # of all rows together, unless each had less than LEAST_ROW_PIXELS then
-AROUND_PIXELS = 120  # axis, colour bar and tools
+ROW_PIXELS = 20  # the least that a row is high
+WIDE_LABEL, NARROW_LABEL = 44, 20  # characters that there is room for, in a large window and on a phone
+WIDE_WORKER, NARROW_WORKER = 12, 4  # of them for the worker
 
 
 def palette() -> list[str]:
@@ -45,40 +47,58 @@ def palette() -> list[str]:
     return ["#" + "".join(f"{round(value):02x}" for value in shade) for shade in zip(*channels)]
 
 
-def row_labels(picture: Picture) -> list[str]:
-    """Return each row's name: the tensor, and the worker where there are several."""
-    several = len({row.worker for row in picture.rows}) > 1
-    return [printable(f"{row.tensor} ({row.worker})" if several else row.tensor) for row in picture.rows]
+def row_labels(picture: Picture, most: int, most_worker: int) -> list[str]:
+    """Return a label for each row, at most ``most`` characters: the tensor, and the worker where there are several."""
+    tensors = list(dict.fromkeys(printable(row.tensor) for row in picture.rows))
+    workers = list(dict.fromkeys(printable(row.worker) for row in picture.rows))
+    begin = common_beginning(workers) if max(map(len, workers)) > most_worker else 0
+    ends = {worker: elided(worker[begin:], most_worker) for worker in workers}
+    room = max(map(len, ends.values())) + 1 if len(workers) > 1 else 0
+    labels = dict(zip(tensors, distinct_labels(tensors, most - room)))
+    return [labels[printable(row.tensor)] + (f" {ends[printable(row.worker)]}" if room else "") for row in picture.rows]
 
 
 def row_columns(picture: Picture) -> dict[str, Any]:
     """Return the rows as a bokeh data source holds them: cells as colours, and where they are."""
     rows = picture.rows
     return {
-        "image": cell_values(picture),
+        "image": cell_codes(picture),
         "x": [row.left for row in rows],
-        "y": [place - 0.5 for place in range(len(rows))],
+        "y": [0.0] * len(rows),
         "dw": [len(row.cells) * float(row.width) for row in rows],
-        "dh": [1] * len(rows),
+        "dh": [1.0] * len(rows),
         "width": [float(row.width) for row in rows],
         "start": [row.points.start for row in rows],
         "stop": [row.points.stop for row in rows],
-        "cells": [row.cells.astype(np.int32) for row in rows],
+        "first_cell": np.cumsum([0, *(len(row.cells) for row in rows)])[:-1].astype(np.int32),
         "worst": [row.worst for row in rows],
-        "label": row_labels(picture),
+        "tensor": [printable(row.tensor) for row in rows],
+        "worker": [printable(row.worker) for row in rows],
+        "label": row_labels(picture, WIDE_LABEL, WIDE_WORKER),
+        "short": row_labels(picture, NARROW_LABEL, NARROW_WORKER),
     }
 
 
-def cell_values(picture: Picture) -> list[Array]:
-    """Return each row's cells as log10 ratio within the scale: float32, shape (1, bins).
+def cell_points(picture: Picture) -> Array:
+    """Return the point of each cell of each row in turn, counted from the row's first, -1 where there is none."""
+    relative = [np.where(row.cells < 0, -1, row.cells - row.points.start) for row in picture.rows]
+    points = np.concatenate(relative)
+    return points.astype(np.int16 if points.max() < 2**15 else np.int32)
 
-    What is beyond the scale is clipped to it; zero lies one below it, not finite one above, not compared is NaN.
-    """
-    ratios = picture.points["ratio"]
-    values = np.clip(ratios, LOW, HIGH)
-    values = np.where(np.isneginf(ratios), LOW - 1, values)
-    values = np.where(np.isnan(ratios) | np.isposinf(ratios), HIGH + 1, values).astype(np.float32)
-    return [np.where(row.cells < 0, np.float32(np.nan), values[row.cells])[np.newaxis] for row in picture.rows]
+
+def cell_codes(picture: Picture) -> list[Array]:
+    """Return each row's cells as places in ``cell_palette``: uint8, shape (1, bins); beyond the scale is its end."""
+    ratios = picture.points["ratio"].astype(float)
+    known = np.where(np.isfinite(ratios), ratios, LOW)
+    shades = 1 + np.rint((np.clip(known, LOW, HIGH) - LOW) / (HIGH - LOW) * (SHADES - 1))
+    codes = np.where(np.isneginf(ratios), 0, shades)
+    codes = np.where(np.isnan(ratios) | np.isposinf(ratios), SHADES + 1, codes)
+    return [np.where(row.cells < 0, SHADES + 2, codes[row.cells])[np.newaxis].astype(np.uint8) for row in picture.rows]
+
+
+def cell_palette() -> list[str]:
+    """Return the colours of cells: unchanged, the scale, not finite, not compared."""
+    return [UNCHANGED_COLOR, *palette(), NOT_FINITE_COLOR, NOT_COMPARED_COLOR]
 
 
 def violation_runs(picture: Picture) -> dict[str, Any]:
@@ -103,6 +123,7 @@ def violation_runs(picture: Picture) -> dict[str, Any]:
         "left": left,
         "right": right,
         "at": left + np.array([row.width / 2 for row in rows], float),
+        **{name: np.zeros(len(runs)) for name in ("y", "top", "bottom")},
     }
 
 
@@ -123,73 +144,68 @@ def _runs(picture: Picture, gap: int) -> list[tuple[int, str, int, int]]:
 
 
 def legend_html(report: History) -> str:
-    """Return what the marks and colours of the heat map mean, as HTML."""
+    """Return what the colours and marks of the heat map mean, as HTML."""
     low, high = report.parameters.small_threshold, report.parameters.large_threshold
     above, below = f"above {high:g}", f"below {low:g}"
     if report.bounds.baseline is not None:
         above, below = "above its bounds", "below them"
     sign = {kind: character for kind, (_, character, _) in MARKS.items()}
+    scale = ", ".join(f"#{color}" for color in ANCHORS)
     return (
-        f"<b>{sign[LARGE]}</b>&nbsp;{_unbroken(above)} &ensp; <b>{sign[SMALL]}</b>&nbsp;{_unbroken(below)} &ensp; "
-        f"<b>{sign[UNCHANGED]}</b>&nbsp;unchanged (ratio&nbsp;0, white) &ensp; "
-        f"<b>{sign[NOT_FINITE]}</b>&nbsp;not&nbsp;finite (black): violations, marked where they begin and framed as "
-        "long as they last. Grey: not compared. 1e-3 is advice, never a verdict."
+        f'<span style="white-space: nowrap">ratio \u2264 1e{LOW:.0f} <span style="display: inline-block; width: 7em; '
+        f'height: .7em; background: linear-gradient(to right, {scale})"></span> \u2265 1e+{HIGH:.0f}, 1e-3 in its '
+        f"middle</span> &ensp; {_sign(sign[LARGE], above)} &ensp; {_sign(sign[SMALL], below)} &ensp; "
+        f"{_sign(sign[UNCHANGED], 'ratio 0 (white)')} &ensp; {_sign(sign[NOT_FINITE], 'not finite (black)')} &ensp; "
+        "Violations are marked where they begin and framed as long as they last. Grey: not compared."
     )
 
 
-def _unbroken(words: str) -> str:
-    return words.replace(" ", "&nbsp;")
+def _sign(character: str, meaning: str) -> str:
+    return f'<span style="white-space: nowrap"><b>{character}</b> {meaning}</span>'
 
 
-def heat_height(rows: int) -> int:
-    """Return the figure's height in pixels for so many rows."""
-    return AROUND_PIXELS + max(min(ROW_PIXELS * max(rows, 2), MOST_PIXELS), LEAST_ROW_PIXELS * rows)
-
-
-def heat_map(report: History, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any) -> Any:
+def heat_map(report: History, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any, file_name: str) -> Any:
     """Return the figure of the heat map.
 
     Args:
         report: What is drawn.
         rows: The data source of ``row_columns``.
-        runs: The data source of ``violation_runs``, with columns y, top, bottom, size and stroke.
-        label_formatter: Gives the name of a row for its place.
+        runs: The data source of ``violation_runs``.
+        label_formatter: Gives the label of a row for its place.
         hover_formatter: Gives a field of a cell; the field's name is its format.
+        file_name: What the picture is saved as.
     """
-    from bokeh.models import AdaptiveTicker, BoxZoomTool, HoverTool, Range1d, ResetTool, SaveTool
+    from bokeh.models import (
+        BoxZoomTool,
+        HoverTool,
+        LinearColorMapper,
+        Range1d,
+        ResetTool,
+        SaveTool,
+        SingleIntervalTicker,
+    )
     from bokeh.plotting import figure
 
-    count = len(rows.data["y"])
     left = min(rows.data["x"])
     right = max(x + width for x, width in zip(rows.data["x"], rows.data["dw"]))
     plot = figure(
-        height=heat_height(count),
-        sizing_mode="stretch_width",
         x_range=Range1d(left, right),
-        y_range=Range1d(count - 0.5, -0.5),
-        tools=[BoxZoomTool(), ResetTool(), SaveTool()],
+        y_range=Range1d(0.5, -0.5),
+        tools=[BoxZoomTool(dimensions="width"), ResetTool(), SaveTool(filename=file_name)],
         active_drag=None,
         min_border_right=30,  # room for half of the last label
         toolbar_location="above",
-        x_axis_label=f"{report.mode} step",
         background_fill_color=NOT_COMPARED_COLOR,
         name="heat",
     )
-    mapper = _color_mapper()
+    colors = cell_palette()
+    mapper = LinearColorMapper(palette=colors, low=0, high=len(colors))
     image = plot.image("image", "x", "y", "dw", "dh", source=rows, color_mapper=mapper)
-    plot.quad("left", "right", "top", "bottom", source=runs, fill_alpha=0, line_color="#000000", line_width="stroke")
+    plot.quad("left", "right", "top", "bottom", source=runs, fill_alpha=0, line_color="#000000", line_width=1.5)
     plot.scatter(
-        "at",
-        "y",
-        marker="marker",
-        size="size",
-        source=runs,
-        fill_color="#ffffff",
-        line_color="line",
-        line_width="stroke",
+        "at", "y", marker="marker", size=9, source=runs, fill_color="#ffffff", line_color="line", line_width=1.5
     )
-    plot.add_layout(_color_bar(mapper), "above")
-    fields = ("tensor", "step", "against step", "ratio", "update norm", "weight norm", "verdict", "cell")
+    fields = ("tensor", "worker", "step", "against step", "ratio", "update norm", "weight norm", "verdict", "cell")
     plot.add_tools(
         HoverTool(
             renderers=[image],
@@ -198,46 +214,17 @@ def heat_map(report: History, rows: Any, runs: Any, label_formatter: Any, hover_
             point_policy="follow_mouse",
         )
     )
-    plot.yaxis.ticker = AdaptiveTicker(
-        base=10, mantissas=[1, 2, 5], min_interval=1, num_minor_ticks=0, desired_num_ticks=min(count, 45)
-    )
+    plot.yaxis.ticker = SingleIntervalTicker(interval=1, num_minor_ticks=0)
     plot.yaxis.formatter = label_formatter
-    plot.xaxis.ticker = _step_ticker()
+    plot.yaxis.major_label_text_font_size = "10.5px"
+    plot.xaxis.ticker = step_ticker()
     plot.grid.visible = False
     plot.toolbar.logo = None  # a link to bokeh's site
     return plot
 
 
-def _step_ticker() -> Any:
+def step_ticker() -> Any:
+    """Return the ticker of an axis of steps: whole numbers only."""
     from bokeh.models import AdaptiveTicker
 
     return AdaptiveTicker(base=10, mantissas=[1, 2, 5], min_interval=1, num_minor_ticks=0)
-
-
-def _color_mapper() -> Any:
-    from bokeh.models import LinearColorMapper
-
-    return LinearColorMapper(
-        palette=palette(),
-        low=LOW,
-        high=HIGH,
-        low_color=UNCHANGED_COLOR,
-        high_color=NOT_FINITE_COLOR,
-        nan_color=NOT_COMPARED_COLOR,
-    )
-
-
-def _color_bar(mapper: Any) -> Any:
-    from bokeh.models import ColorBar, FixedTicker
-
-    ticks = [LOW, LOW + 2, GOOD_RATIO, HIGH - 2, HIGH]
-    labels = {tick: f"1e{tick:+.0f}" for tick in ticks}
-    labels.update({LOW: f"\u2264 1e{LOW:+.0f}", HIGH: f"\u2265 1e{HIGH:+.0f}", GOOD_RATIO: "1e-3: advice"})
-    return ColorBar(
-        color_mapper=mapper,
-        ticker=FixedTicker(ticks=ticks),
-        major_label_overrides=labels,
-        height=10,
-        padding=4,
-        title="ratio",
-    )

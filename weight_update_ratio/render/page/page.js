@@ -1,12 +1,105 @@
-// Draws the picture, and lets a tensor's name in the tables above choose the line charts.
+// Draws the picture, and lets cards and controls ask it for rows and comparisons.
 "use strict";
 
-const item = JSON.parse(document.getElementById("chart-data").textContent);
-Bokeh.embed.embed_item(item).then(() => {
-  const drawn = Bokeh.documents[Bokeh.documents.length - 1];
-  for (const link of document.querySelectorAll("a[data-row]")) {
-    link.addEventListener("click", () => {
-      drawn.get_model_by_name("tensor").value = link.dataset.row;
+const by_id = id => document.getElementById(id);
+const { chart: chart_json, cards, worst_first, row_pixels } = JSON.parse(by_id("chart-data").textContent);
+let model; // returns the chart's model of a name
+
+function start() {
+  by_id("picture").hidden = false;
+  document.documentElement.classList.add("scripted");
+  const roots = chart_json.roots;
+  const item = { docid: "chart", roots, root_ids: Object.keys(roots) };
+  return Bokeh.embed.embed_items({ chart: chart_json.document }, [item]).then(() => {
+    const drawn = Bokeh.documents[Bokeh.documents.length - 1];
+    model = name => drawn.get_model_by_name(name);
+    follow_colors();
+    follow_window();
+    follow_controls();
+    follow_cards();
+    follow_address();
+    sort_by_heads();
+    const shown = model("shown");
+    shown.connect(shown.properties.data.change, tell_shown);
+    select_from_address();
+    tell_shown();
+  });
+}
+
+function column(source, name) {
+  return model(source).data[name][0];
+}
+
+// Asks for rows: all but what is given is as before.
+function arrange(wanted) {
+  const now = model("arrangement").data;
+  const next = Object.fromEntries(Object.entries(wanted).map(([name, value]) => [name, [value]]));
+  model("arrangement").data = { ...now, ...next };
+}
+
+function select(row, point) {
+  model("selection").data = { row: [row], point: [point] };
+}
+
+function select_from_afar(row, point, only) {
+  if (row >= 0) select(row, point);
+  by_id("part").value = "";
+  arrange({ part: "", only });
+  by_id("all").hidden = only === null;
+  mark_card(only === null ? -1 : cards.findIndex(card => card.rows === only));
+  bring_into_sight();
+}
+
+function follow_cards() {
+  for (const button of document.querySelectorAll("button[data-finding]")) {
+    const { rows, row, point } = cards[Number(button.dataset.finding)];
+    const article = button.closest("article");
+    article.classList.add("live");
+    article.addEventListener("click", () => {
+      if (!window.getSelection().isCollapsed) return; // its words are being copied
+      select_from_afar(row, point, rows);
     });
   }
-});
+}
+
+function mark_card(chosen) {
+  document.querySelectorAll("button[data-finding]").forEach((button, card) => {
+    button.setAttribute("aria-pressed", String(card === chosen));
+    button.closest("article").classList.toggle("chosen", card === chosen);
+  });
+}
+
+function follow_controls() {
+  by_id("part").addEventListener("input", () => arrange({ part: by_id("part").value }));
+  by_id("sort").addEventListener("change", () => arrange({ sort: by_id("sort").value }));
+  const split = by_id("split");
+  if (split !== null) split.addEventListener("change", () => arrange({ split: split.checked }));
+  by_id("all").addEventListener("click", () => {
+    by_id("part").value = "";
+    by_id("all").hidden = true;
+    mark_card(-1);
+    arrange({ part: "", only: null });
+  });
+}
+
+// Says what the picture shows, also in the address.
+function tell_shown() {
+  const [seen, row] = [column("shown", "rows"), column("shown", "row")];
+  if (row < 0) return; // it is not laid out yet
+  const { tensor, worker } = model("rows").data;
+  const several = by_id("split") !== null;
+  const all = several && !column("arrangement", "split") ? new Set(tensor).size : tensor.length;
+  by_id("count").textContent = `${seen.length.toLocaleString("en")} of ${all.toLocaleString("en")} rows`;
+  by_id("tensor").textContent = several ? `${tensor[row]} of ${worker[row]}` : tensor[row];
+  by_id("cell").textContent = column("shown", "text");
+  fit_window(seen.length);
+  write_address(tensor[row], worker[row], column("shown", "step"));
+}
+
+function bring_into_sight() {
+  const { top, bottom } = by_id("charts").getBoundingClientRect();
+  if (top < 0 || bottom > window.innerHeight) by_id("charts").scrollIntoView({ block: "end" });
+  if (by_id("charts").getBoundingClientRect().top < 0) by_id("charts").scrollIntoView({ block: "start" });
+}
+
+start();

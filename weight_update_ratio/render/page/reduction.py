@@ -1,4 +1,4 @@
-"""A Report as a picture can hold it: a row a tensor and worker, its steps in bins, and of each bin the extremes.
+"""A report as a picture can hold it: a row a tensor and worker, its steps in bins, and of each bin the extremes.
 
 A trial of 300 tensors and 5,000 steps has 1.5 million comparisons, more than a screen has pixels. A bin keeps its
 lowest ratio, its highest and its first that is not finite, so that a spike stays visible. A small trial keeps
@@ -7,7 +7,7 @@ everything.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from ...judge.history import History
 from ...judge.ratio import OK, VERDICTS
 
 GOOD_RATIO = -3.0  # log10; cs231n's advice: "this ratio should be somewhere around 1e-3"
-MOST_POINTS = 100_000  # comparisons that a picture holds; 20 bytes each, a third more in base64
+MOST_POINTS = 105_000  # comparisons that a picture holds; about 17 bytes each, a third more in base64
+MOST_POINTS_BANDED = 70_000  # likewise, each with its own bounds
 MOST_COLUMNS = 240  # cells across; more than a phone has pixels for, and the canvas would drop some
 MOST_ROWS = 2_000  # the worst of more
 
@@ -28,7 +29,7 @@ class Row(NamedTuple):
     Attributes:
         left: Half a save interval before its first step, so that a bin of one step is centred on it.
         points: Where its points are in the picture's columns.
-        worst: Index of its worst point.
+        worst: Index of its worst point; of several, the first.
         cells: Index of the worst point of each bin, -1 where nothing was compared; shape (bins,).
     """
 
@@ -51,7 +52,8 @@ class Picture(NamedTuple):
     Attributes:
         rows: Rows in the trial's order; at most ``MOST_ROWS``, the worst.
         points: Columns step, reference_step (int64), update_norm, weight_norm, ratio, lower, upper (log10 in float32:
-            -inf for zero), verdict (index in VERDICTS) of the kept comparisons; by row, then by step.
+            -inf for zero), verdict (index in VERDICTS), gap (whether steps before it were not compared) of the kept
+            comparisons; by row, then by step.
         worst_first: The rows' indices, worst first.
         left_out: How many rows are not drawn.
         reduced: Whether any comparison of a drawn row is not kept.
@@ -63,9 +65,25 @@ class Picture(NamedTuple):
     left_out: int
     reduced: bool
 
+    def point_of(self, row: int, step: int) -> int:
+        """Return the index of a row's point at a step, or of the kept one that is nearest."""
+        points = self.rows[row].points
+        nearest = int(abs(self.points["step"][points] - step).argmin())
+        return int(points.start) + nearest
 
-def reduce_report(report: History, most_points: int = MOST_POINTS) -> Picture:
-    """Return what a picture of the report holds: all of a small one, the extremes of each bin of a large one."""
+
+def reduce_report(
+    report: History, most_points: int | None = None, keep: Iterable[tuple[str, str, int]] = ()
+) -> Picture:
+    """Return what a picture of the report holds: all of a small one, the extremes of each bin of a large one.
+
+    Args:
+        report: What is drawn.
+        most_points: How many comparisons are kept at most, but for a few; None: as many as a page has room for.
+        keep: (tensor, worker, step) of comparisons that are kept in any case.
+    """
+    if most_points is None:
+        most_points = MOST_POINTS if report.bounds.baseline is None else MOST_POINTS_BANDED
     columns = {name: np.asarray(column) for name, column in report.columns.items()}
     workers = max(len(report.workers), 1)
     keys = columns["tensor"].astype(np.int64) * workers + columns["worker"]
@@ -73,29 +91,39 @@ def reduce_report(report: History, most_points: int = MOST_POINTS) -> Picture:
     badness = ratio_badness(columns["ratio"], columns["verdict"])
     found, starts = np.unique(keys[order], return_index=True)
     parts = np.split(order, starts[1:]) if len(found) else []
-    ranking = sorted(range(len(parts)), key=lambda row: _row_badness(badness[parts[row]]))
+    ranking = sorted(range(len(parts)), key=lambda row: _row_badness(columns, badness, parts[row]))
     drawn = sorted(ranking[:MOST_ROWS])
     tensors, names = list(report.tensors), list(report.workers)
+    kept_steps: dict[int, list[int]] = {}
+    for name, worker_name, step in keep:
+        kept_steps.setdefault(report.tensors[name] * workers + report.workers[worker_name], []).append(step)
     bins = max(1, min(MOST_COLUMNS, most_points // (2 * max(len(drawn), 1))))
     keep_all = sum(len(parts[row]) for row in drawn) <= most_points
     rows: list[Row] = []
     kept: list[Array] = []
+    gaps: list[Array] = []
     start = 0
     for row in drawn:
         tensor, worker = divmod(int(found[row]), workers)
-        left, width, bin_of = _bins(columns["step"][parts[row]], bins)
-        chosen = np.arange(len(bin_of)) if keep_all else _extremes(columns["ratio"][parts[row]], bin_of)
+        steps = columns["step"][parts[row]]
+        left, width, bin_of = _bins(steps, bins)
+        worst = int(badness[parts[row]].argmax())
+        chosen = np.arange(len(steps))
+        if not keep_all:
+            asked = np.flatnonzero(np.isin(steps, kept_steps.get(int(found[row]), [])))
+            chosen = np.union1d(_extremes(columns["ratio"][parts[row]], bin_of), np.append(asked, worst))
         points = parts[row][chosen]
         cells = _worst_points(badness[points], bin_of[chosen], start)
-        worst = start + int(badness[points].argmax())
-        rows.append(Row(tensors[tensor], names[worker], left, width, slice(start, start + len(points)), worst, cells))
+        place = start + int(np.searchsorted(chosen, worst))
+        rows.append(Row(tensors[tensor], names[worker], left, width, slice(start, start + len(points)), place, cells))
         kept.append(points)
+        gaps.append(gaps_before(steps, chosen))
         start += len(points)
     index = np.concatenate(kept) if kept else np.zeros(0, np.int64)
     places = {row: place for place, row in enumerate(drawn)}
     return Picture(
         rows,
-        _points(columns, index),
+        {**_points(columns, index), "gap": np.concatenate(gaps) if gaps else np.zeros(0, bool)},
         [places[row] for row in ranking[:MOST_ROWS]],
         len(parts) - len(drawn),
         len(index) < sum(len(parts[row]) for row in drawn),
@@ -111,10 +139,25 @@ def ratio_badness(ratio: Array, verdict: Array) -> Array:
     return decades + np.where(verdict == VERDICTS.index(OK), 0.0, 1e4)
 
 
-def _row_badness(badness: Array) -> tuple[float, int]:
-    """Return a key that sorts the worst row first: by its worst comparison, then by how many are as bad."""
-    worst = badness.max()
-    return -float(worst), -int((badness == worst).sum())
+def gaps_before(steps: Array, chosen: Array) -> Array:
+    """Return for each chosen comparison whether steps before it, back to the one chosen before, were not compared.
+
+    They were not where the interval between two comparisons is larger than the tensor's usual one.
+
+    >>> gaps_before(np.array([1, 2, 3, 5, 6]), np.array([0, 2, 4])).tolist()
+    [False, False, True]
+    """
+    intervals = np.diff(steps)
+    usual = np.median(intervals) if len(intervals) else 0
+    so_far = np.append(0, np.cumsum(intervals > usual))[chosen]
+    return np.append(False, np.diff(so_far) > 0)
+
+
+def _row_badness(columns: dict[str, Array], badness: Array, part: Array) -> tuple[float, int, int]:
+    """Return a key that sorts the worst row first: by its worst comparison, its violations, and when they begin."""
+    violating = np.flatnonzero(columns["verdict"][part] != VERDICTS.index(OK))
+    onset = int(columns["step"][part[violating[0]]]) if len(violating) else 0
+    return -float(badness[part].max()), -len(violating), onset
 
 
 def _bins(steps: Array, most: int) -> tuple[float, int, Array]:
@@ -141,8 +184,8 @@ def _extremes(ratio: Array, bin_of: Array) -> Array:
 def _worst_points(badness: Array, bin_of: Array, start: int) -> Array:
     """Return for each bin the index of its worst point, counted from ``start``, or -1."""
     cells = np.full(int(bin_of[-1]) + 1, -1, np.int64)
-    ascending = np.lexsort((badness, bin_of))
-    cells[bin_of[ascending]] = ascending + start  # of several, the last stays: the worst
+    ascending = np.lexsort((-np.arange(len(badness)), badness, bin_of))
+    cells[bin_of[ascending]] = ascending + start  # of several, the last stays: the worst, and of equals the first
     return cells
 
 

@@ -1,0 +1,109 @@
+"""The table of tensors: the page without scripts, for screen readers, and on paper."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+
+from ...judge.history import History
+from ...judge.summary import tensor_summaries
+from ..escapes import html_text, printable
+from ..wording import format_ratio
+from .reduction import Picture, Row
+
+MOST_TABLE_ROWS = 1_000  # the worst of more
+MOST_PRINTED = 40  # tensors
+SPARK_PLACES = 48
+SPARK_HEIGHT = 14
+COLUMNS = ("median", "lowest", "highest", "last", "violations")
+
+
+class TableRow(NamedTuple):
+    """A row of the table; ``step`` is that of its worst comparison, ``spark`` its course as SVG."""
+
+    tensor: str
+    worker: str
+    numbers: tuple[float, float, float, float]
+    violations: int
+    step: int
+    spark: str
+    printed: bool
+
+
+def table_rows(report: History, picture: Picture) -> list[TableRow]:
+    """Return the rows of the table, worst first; those of the worst tensors are also printed."""
+    summaries = {(row.tensor, row.worker): row for row in tensor_summaries(report)}
+    rows = []
+    printed: set[str] = set()
+    for place in picture.worst_first[:MOST_TABLE_ROWS]:
+        row = picture.rows[place]
+        summary = summaries[row.tensor, row.worker]
+        is_printed = row.tensor not in printed and len(printed) < MOST_PRINTED
+        printed |= {row.tensor} if is_printed else set()
+        numbers = (summary.median, summary.lowest, summary.highest, summary.last)
+        step = int(picture.points["step"][row.worst])
+        spark = sparkline(picture, row)
+        rows.append(TableRow(row.tensor, row.worker, numbers, summary.violations, step, spark, is_printed))
+    return rows
+
+
+def table_html(report: History, picture: Picture) -> str:
+    """Return the table of tensors, with a line of what it leaves out."""
+    rows = table_rows(report, picture)
+    several = len(report.workers) > 1
+    heads = "".join(
+        f'<th scope="col"><button type="button">{name}</button></th>'
+        for name in ("tensor", *(["worker"] if several else []), *COLUMNS)
+    )
+    left_out = len(picture.rows) + picture.left_out - len(rows)
+    tensors = len({row.tensor for row in rows if row.printed})
+    notes = [f'<p class="note on-paper">The {tensors:,} worst of {len(report.tensors):,} tensors.</p>']
+    if left_out:
+        notes.insert(0, f'<p class="note">The {len(rows):,} worst rows; {left_out:,} are left out.</p>')
+    return (
+        f'{"".join(notes)}<div class="scroll" tabindex="0" role="region" aria-label="Tensors"><table id="tensors">'
+        '<caption class="unseen">Update-to-weight ratios of each tensor, worst first</caption>'
+        f'<thead><tr>{heads}<th scope="col">course</th></tr></thead><tbody>'
+        + "\n".join(_row_html(row, several) for row in rows)
+        + "</tbody></table></div>"
+    )
+
+
+def _row_html(row: TableRow, several: bool) -> str:
+    names = {"tensor": row.tensor, **({"worker": row.worker} if several else {}), "step": row.step}
+    link = "&amp;".join(f"{name}={quote(printable(str(value)), safe='')}" for name, value in names.items())
+    worker = f"<td>{html_text(row.worker)}" if several else ""
+    numbers = "".join(f"<td>{format_ratio(value)}" for value in row.numbers)
+    return (
+        f'<tr{" class=printed" if row.printed else ""}><th scope="row"><a href="#{link}">{html_text(row.tensor)}</a>'
+        f"{worker}{numbers}<td>{row.violations:,}<td>{row.spark}"
+    )
+
+
+def sparkline(picture: Picture, row: Row) -> str:
+    """Return the course of a row's ratios, in log10, as a small picture; it breaks at what is zero or not finite.
+
+    Steps are those of the trial, and the scale is the row's own, of at least half a decade. Of several ratios in one
+    place it has the lowest and the highest by turns, so that a spike stays visible.
+    """
+    ratios, gaps = picture.points["ratio"][row.points].astype(float), picture.points["gap"][row.points]
+    finite = ratios[np.isfinite(ratios)]
+    if not len(finite):
+        return ""
+    steps = picture.points["step"]
+    places = (steps[row.points] - steps.min()) * (SPARK_PLACES - 1) // max(int(steps.max() - steps.min()), 1)
+    begins = np.flatnonzero(np.append(True, np.diff(places) > 0))
+    top, scale = finite.max(), SPARK_HEIGHT / max(finite.max() - finite.min(), 0.5)
+    path = ""
+    joined = False
+    for turn, (begin, end) in enumerate(zip(begins, np.append(begins[1:], len(places)))):
+        own = ratios[begin:end]
+        own = own[np.isfinite(own)]
+        joined = joined and not gaps[begin]
+        if len(own):
+            height = round((top - (own.max() if turn % 2 else own.min())) * scale)
+            path += f"L{2 * places[begin]} {height}" if joined else f"M{2 * places[begin]} {height}h1"
+        joined = len(own) > 0
+    return f'<svg viewBox="0 -1 {2 * SPARK_PLACES} {SPARK_HEIGHT + 2}" aria-hidden="true"><path d="{path}"/></svg>'
