@@ -1,69 +1,91 @@
-"""The README: its commands print what stands there, its Python runs, and it leaves no option out."""
+"""The documents: their commands print what stands there, their Python runs, and they leave no option out."""
 
 from __future__ import annotations
 
 import doctest
-import os
 import re
-import shlex
-import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.documents import DOCUMENTS, blocks, commands, exit_code, is_run, make_workplace, refreshed, run, text_of
 from weight_update_ratio.cli import main
 
-README = (REPOSITORY / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```console\n\$ (.*?)\n(.*?)```$", README, re.MULTILINE | re.DOTALL)
-EXIT_CODES = {"pytorch_exploding": 1, "pytorch_frozen": 1, "pytorch_reductions_only": 2}
+MOST_BYTES = 12_000  # of README.md
+TEXTS = {document: text_of(document) for document in DOCUMENTS}
+TOGETHER = "\n".join(TEXTS.values())
+RUN = [
+    pytest.param(block, id=f"{document}: {commands(block)[0].line[:40]}")
+    for document, text in TEXTS.items()
+    for block in blocks(text, "console")
+    if is_run(block)
+]
+LINKS = [(document, link) for document, text in TEXTS.items() for link in re.findall(r"\]\(([^):]+)\)", text)]
+PATH = re.compile(r"(?<![\w/.:{-])(?:examples|tests|weight_update_ratio|\.ci|\.github)/[\w./-]*\w")
 
 
-@pytest.mark.parametrize(("command", "output"), [block for block in BLOCKS if block[1]], ids=lambda text: text[:40])
-def test_commands_print_what_stands_there(command: str, output: str) -> None:
-    """Of a command that first makes an environment, the last part: the tests run in one already."""
-    words = shlex.split(command.rpartition(" && ")[2])
-    assert "weight-update-ratio" == os.path.basename(words[0])
-    done = subprocess.run(
-        [sys.executable, "-m", "weight_update_ratio", *words[1:]],
-        capture_output=True,
-        encoding="utf-8",
-        cwd=REPOSITORY,
-        timeout=60,
-    )
-    assert output == done.stdout + done.stderr
-    assert ({code for name, code in EXIT_CODES.items() if name in command} or {0}) == {done.returncode}
+@pytest.mark.parametrize("block", RUN)
+def test_commands_print_what_stands_there(block: str, tmp_path: Path) -> None:
+    """In their order, each with its exit code."""
+    workplace = make_workplace(tmp_path)
+    for command in commands(block):
+        output, code = run(command.line, workplace)
+        assert command.output == output
+        assert exit_code(command.output) == code
+
+
+def test_outputs_are_written_anew() -> None:
+    """An output that has changed is replaced; what is not run, and all else, stays."""
+    line = "weight-update-ratio check nowhere --quiet"
+    text = f"words\n```console\n$ {line}\nold\n```\n```console\n$ {line} --follow\n```\n```sh\nls\n```\n"
+    new = refreshed(text)
+    assert new.startswith(f"words\n```console\n$ {line}\nError: the trial folder 'nowhere' does not exist\n")
+    assert new.endswith(f"```\n```console\n$ {line} --follow\n```\n```sh\nls\n```\n")
+    assert new == refreshed(new)
 
 
 def test_the_two_commands_that_make_an_environment() -> None:
     """One installs and does the main job, the other installs and runs the tests; .ci/run runs both as they stand."""
-    ends = [command.rpartition(" && ")[2] for command, _ in BLOCKS if command.startswith("python3 -m venv .venv && ")]
+    lines = [command.line for block in blocks(TEXTS["README.md"], "console") for command in commands(block)]
+    ends = [line.rpartition(" && ")[2] for line in lines if line.startswith("python3 -m venv .venv && ")]
     assert [
         ".venv/bin/weight-update-ratio check examples/trials/pytorch_frozen",
         ".venv/bin/pytest --quiet --cov -n 2",
     ] == ends
 
 
-def test_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_is_short() -> None:
+    """It is read in a few minutes; the rest stands beside what it describes."""
+    assert len(TEXTS["README.md"].encode("utf-8")) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if "```pycon\n" in TEXTS[name]])
+def test_python_runs(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands after >>> gives what stands below it."""
     monkeypatch.chdir(REPOSITORY)
-    source = "\n".join(re.findall(r"^```pycon\n(.*?)```$", README, re.MULTILINE | re.DOTALL))
-    test = doctest.DocTestParser().get_doctest(source, {}, "README.md", "README.md", 0)
-    assert len(test.examples) >= 5
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks(TEXTS[document], "pycon")), {}, document, document, 0)
+    assert test.examples
     told: list[str] = []
     result = doctest.DocTestRunner().run(test, out=told.append)
     assert (0, "") == (result.failed, "".join(told))
 
 
+@pytest.mark.parametrize("source", blocks(TOGETHER, "python"))
+def test_python_that_is_not_run_compiles(source: str) -> None:
+    """It needs a framework, a notebook or the service."""
+    compile(source, "document", "exec")
+
+
 def all_parameters() -> list[Any]:
     """Return (command, option) of everything that the command takes."""
     context = main.make_context("weight-update-ratio", [], resilient_parsing=True)
-    commands = {"": main, **{name: main.get_command(context, name) for name in main.list_commands(context)}}
+    found = {"": main, **{name: main.get_command(context, name) for name in main.list_commands(context)}}
     return [
         (name, option)
-        for name, command in commands.items()
+        for name, command in found.items()
         for parameter in command.get_params(click.Context(command, parent=context))  # type: ignore[arg-type,union-attr]
         if isinstance(parameter, click.Option)
         for option in sorted(parameter.opts)
@@ -72,19 +94,40 @@ def all_parameters() -> list[Any]:
 
 @pytest.mark.parametrize(("command", "option"), all_parameters())
 def test_every_option_is_documented(command: str, option: str) -> None:
-    """Each stands in the README, as code."""
-    assert re.search(rf"`[^`]*{re.escape(option)}(?![\w-])[^`]*`", README), f"{command} {option} is not in README.md"
+    """Each stands in one of the documents, as code."""
+    assert re.search(rf"`[^`\n]*{re.escape(option)}(?![\w-])[^`\n]*`", TOGETHER), f"{command} {option} is in no document"
 
 
 def test_every_command_is_documented() -> None:
     """Each is named with the program."""
     context = main.make_context("weight-update-ratio", [], resilient_parsing=True)
     for name in main.list_commands(context):
-        assert f"weight-update-ratio {name}" in README
+        assert f"weight-update-ratio {name}" in TOGETHER
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(([^):]+)\)", README))
-def test_links_lead_somewhere(path: str) -> None:
-    """Into the repository, or to a heading."""
-    headings = {"#" + heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", README, re.MULTILINE)}
-    assert path in headings or (REPOSITORY / path).exists()
+def headings(text: str) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize(("document", "link"), LINKS)
+def test_links_lead_somewhere(document: str, link: str) -> None:
+    """Into the repository, to a document, or to a heading of one."""
+    path, _, heading = link.partition("#")
+    target = (REPOSITORY / document).parent / path if path else REPOSITORY / document
+    assert target.exists()
+    assert not heading or heading in headings(target.read_text(encoding="utf-8"))
+
+
+def test_every_document_is_linked() -> None:
+    """From the README, so that a reader finds it."""
+    linked = {(REPOSITORY / link.partition("#")[0]).resolve() for document, link in LINKS if document == "README.md"}
+    for document in DOCUMENTS[1:]:
+        assert {REPOSITORY / document, (REPOSITORY / document).parent} & linked, document
+
+
+@pytest.mark.parametrize("path", sorted(set(PATH.findall(TOGETHER))))
+def test_paths_are_there(path: str) -> None:
+    """A path of the repository that a document names is one."""
+    assert (REPOSITORY / path).exists()

@@ -1,10 +1,11 @@
-"""The examples run as they stand, in processes of their own; record_pytorch.py needs torch."""
+"""The examples run as they stand, in processes of their own; record_pytorch.py needs torch.
+
+Those of examples/sagemaker/ run in its document (tests/test_readme.py) and at an endpoint (tests/sagemaker/).
+"""
 
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,8 +18,6 @@ from tests.conftest import CAN_WRITE, REPOSITORY
 from weight_update_ratio import check_trial
 
 pytestmark = pytest.mark.slow  # servers, browsers, processes
-
-README = REPOSITORY / "README.md"
 
 
 def run_example(*arguments: Any, folder: Path = REPOSITORY) -> str:
@@ -41,17 +40,6 @@ def test_invoke_rule(name: str, steps: int, violations: int) -> None:
     ending = f"the trial ends before step 26\nRuleTriggered: {steps}\nViolations: {violations}\nDatapoints: 76\n"
     assert ending in printed
     assert steps == printed.count("WeightUpdateRatio fired at step ")
-
-
-def test_sagemaker_evaluator_prints_the_line_of_the_readme(tmp_path: Path) -> None:
-    """Its command as the README has it, where the README's command before it wrote the rule."""
-    command, line = re.findall(
-        r"^    \$ python (examples/sagemaker_evaluator.py .*)\n    (.*)$", README.read_text("utf-8"), re.MULTILINE
-    )[0]
-    words = shlex.split(command)
-    run_example("-m", "weight_update_ratio", "rule-source", "--output", words[1], folder=tmp_path)
-    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
-    assert f"{line}\n" == run_example(*words, folder=tmp_path)
 
 
 @pytest.mark.skipif(find_spec("torch") is None or not CAN_WRITE, reason="needs torch, and numpy<2.3, to record with")

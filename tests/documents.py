@@ -1,0 +1,130 @@
+"""The documents, their blocks, and how the commands in them are run.
+
+    python -m tests.documents
+
+writes below each command what it prints now. ``tests/test_readme.py`` fails where a document shows anything else.
+
+A ``console`` block with an output is run, all of its commands in their order, in a folder that has the repository's
+entries; one without an output is only shown. What a command writes does not reach the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.conftest import REPOSITORY
+
+DOCUMENTS = (
+    "README.md",
+    "examples/README.md",
+    "examples/ci/README.md",
+    "examples/sagemaker/README.md",
+    "tests/README.md",
+    "tests/benchmarks/README.md",
+)
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SECONDS = 120  # that a command may take
+
+
+class Command(NamedTuple):
+    """A line that begins with ``$``, and what stands below it."""
+
+    line: str
+    output: str
+
+
+def text_of(document: str) -> str:
+    """Return the text of a document of the repository."""
+    return (REPOSITORY / document).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the contents of the fenced blocks of a language."""
+    return [content for found, content in FENCED.findall(text) if found == language]
+
+
+def commands(block: str) -> list[Command]:
+    r"""Return the commands of a console block.
+
+    >>> commands("$ one\n$ two\nits\noutput\n")
+    [Command(line='one', output=''), Command(line='two', output='its\noutput\n')]
+    """
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    return [Command(line, output) for line, _, output in (part.partition("\n") for part in parts)]
+
+
+def is_run(block: str) -> bool:
+    """Return whether a console block is run: it shows an output."""
+    return any(command.output for command in commands(block))
+
+
+def make_workplace(folder: Path) -> Path:
+    """Return a folder in which commands find the repository, and may write beside and into its examples."""
+    shutil.copytree(REPOSITORY / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tests").symlink_to(REPOSITORY / "tests")
+    return folder
+
+
+def run(line: str, workplace: Path) -> tuple[str, int]:
+    """Return what a command prints, as a terminal shows it, and its exit code.
+
+    Of a command that first makes an environment, it is the last part: there is an environment already.
+    """
+    program, *arguments = shlex.split(line.rpartition(" && ")[2])
+    interpreter = {"weight-update-ratio": [sys.executable, "-m", "weight_update_ratio"], "python": [sys.executable]}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SMDEBUG_", "GITHUB_"))}
+    done = subprocess.run(
+        [*interpreter[os.path.basename(program)], *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        cwd=workplace,
+        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+        timeout=SECONDS,
+        check=False,
+    )
+    return done.stdout, done.returncode
+
+
+def exit_code(output: str) -> int:
+    """Return the exit code that a command with this output must have."""
+    if re.search(r"^(FIRED  |### .*FIRED|::error |<\?xml(.|\n)*<failure)", output, re.MULTILINE):
+        return 1
+    return 2 if re.search(r"^(Error: |NOT JUDGED  )", output, re.MULTILINE) else 0
+
+
+def refreshed(text: str) -> str:
+    """Return a document's text with what its commands print now."""
+
+    def anew(match: re.Match[str]) -> str:
+        language, block = match.groups()
+        if language != "console" or not is_run(block):
+            return match.group()
+        with tempfile.TemporaryDirectory() as folder:
+            workplace = make_workplace(Path(folder))
+            shown = [f"$ {command.line}\n{run(command.line, workplace)[0]}" for command in commands(block)]
+        return f"```{language}\n{''.join(shown)}```"
+
+    return FENCED.sub(anew, text)
+
+
+def main() -> None:
+    """Rewrite the documents whose outputs have changed, and name them."""
+    for document in DOCUMENTS:
+        text = text_of(document)
+        new = refreshed(text)
+        if new != text:
+            (REPOSITORY / document).write_text(new, encoding="utf-8")
+            print(document)
+
+
+if __name__ == "__main__":
+    main()
