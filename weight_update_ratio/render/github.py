@@ -2,7 +2,8 @@
 
     ::error title=TITLE::MESSAGE
 
-Every line is one command, so that no name of a trial can begin a second one.
+Every line is one command, so that no name of a trial can begin a second one. GitHub shows ten annotations of a level:
+the first finding of each kind comes before a second one of any, and the notice says how many more there are.
 
 Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``ActionCommand.cs``, for the escapes.
 """
@@ -12,14 +13,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..judge.findings import Finding
 from ..judge.history import History
-from .advice import told_findings
+from .advice import TITLES, kinds_first, told_findings
 from .escapes import command_message, command_property
 from .markdown import render_markdown
 from .wording import (
     baseline_line,
     count_line,
-    skipped_line,
+    skipped_lines,
+    summary_line,
     unreadable_lines,
     verdict_sentence,
     verdict_word,
@@ -32,20 +35,36 @@ MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
 
 def render_github(report: History) -> str:
     """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
-    errors = [f"{finding.text} {finding.advice}" for finding in told_findings(report)]
-    warnings = [f"skipped: {skipped_line(group)}" for group in report.skipped]
+    findings = kinds_first(told_findings(report))
     unreadable = [f"unreadable: {line}" for line in unreadable_lines(report.unreadable)]
-    if report.problem is not None:
-        errors.append(f"{report.problem}. {report.problem.remedy}")
+    warnings = [f"skipped: {line}" for line in skipped_lines(report)]
+    errors = [] if report.problem is None else [command("error", f"{report.problem}. {report.problem.remedy}")]
     if report.fired:
         warnings = unreadable + warnings
     else:
-        errors += unreadable
-    details = ". ".join(filter(None, [count_line(report), baseline_line(report)]))
-    verdict = f"{verdict_word(report)} {report.trial}: {verdict_sentence(report)} ({details})"
-    commands = [command("error", text) for text in _most(errors)]
-    commands += [command("warning", text) for text in _most(warnings)]
-    return "\n".join([*commands, command("notice", verdict)]) + "\n"
+        errors += [command("error", text) for text in _most(unreadable, MOST_ANNOTATIONS - len(errors))]
+    shown = findings[: MOST_ANNOTATIONS - len(errors)]
+    errors += [
+        command("error", f"{finding.text} {finding.advice}", f"{TITLE}: {TITLES[finding.kind]}") for finding in shown
+    ]
+    commands = [*errors, *(command("warning", text) for text in _most(warnings, MOST_ANNOTATIONS))]
+    return "\n".join([*commands, command("notice", _verdict(report, findings[len(shown) :]))]) + "\n"
+
+
+def _verdict(report: History, left_out: list[Finding]) -> str:
+    """Return the verdict, without a problem that an error has told, and the findings that have no annotation."""
+    told = report.problem is not None and (report.is_unheld or not report.fired)
+    sentence = "" if told else f": {verdict_sentence(report)}"
+    sentences = [
+        f"{verdict_word(report)} {report.trial}{sentence} ({count_line(report)})",
+        summary_line(report),
+        baseline_line(report),
+    ]
+    if left_out:
+        kinds = ", ".join(dict.fromkeys(TITLES[finding.kind] for finding in left_out))
+        plural = "s" * (len(left_out) > 1)
+        sentences.append(f"{len(left_out):,} more finding{plural} ({kinds}): --format json lists them all")
+    return ". ".join(filter(None, sentences))
 
 
 def command(level: str, message: str, title: str = TITLE) -> str:
@@ -69,10 +88,7 @@ def append_summary(report: History) -> None:
             file.write(render_markdown(report) + "\n")
 
 
-def _most(lines: list[str]) -> list[str]:
-    if len(lines) <= MOST_ANNOTATIONS:
+def _most(lines: list[str], most: int) -> list[str]:
+    if len(lines) <= most:
         return lines
-    return [
-        *lines[: MOST_ANNOTATIONS - 1],
-        f"and {len(lines) - MOST_ANNOTATIONS + 1} more; --format json lists them all",
-    ]
+    return [*lines[: most - 1], f"and {len(lines) - most + 1} more; --format json lists them all"]

@@ -1,7 +1,15 @@
 """A Report as JUnit XML, which CI systems show as tests: a suite a worker, a test case a tensor.
 
-A failure is a violation. An error is what could not be read or judged. Failures exist exactly where the exit code is 1,
-and errors wherever it is 2: a CI system that reads only this file never shows a failed check as passed.
+A failure is a violation that fires, told by the findings that it is in. An error is what could not be read or judged.
+Failures exist exactly where the exit code is 1, and errors wherever it is 2: a CI system that reads only this file
+never shows a failed check as passed. What was compared and not judged is skipped.
+
+A class name is the trial, a dot and the worker. GitLab shows it as the suite, and of two tests of one class and name in
+a job it keeps the first; a job may judge several trials, so the trial is in it. Jenkins splits it at its last dot: the
+trial becomes the package, and the worker the class. GitLab shows a failure's content and not its message, GitHub's
+reporters mostly the message, Jenkins both: both hold all words.
+
+Source: GitLab's "Unit test reports", and its ``junit.rb``; Jenkins' ``CaseResult.java``.
 """
 
 from __future__ import annotations
@@ -11,24 +19,33 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from ..judge.findings import Finding
 from ..judge.history import History
+from ..judge.kinds import NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
+from ..judge.ratio import LARGE, NOT_FINITE, SMALL
+from ..judge.summary import run_summary
+from .advice import TITLES, told_findings
 from .escapes import printable, xml_text
-from .wording import baseline_line, skipped_line, unreadable_lines, violation_text
+from .wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
 WHOLE_TRIAL = "the whole trial"
+NO_WORKER = "all workers"
 NO_REFERENCE = "no earlier saved step to compare with"
+VERDICT_OF_KIND = {NOT_FINITE_KIND: NOT_FINITE, TOO_LARGE: LARGE, SPIKE: LARGE, ZERO_START: LARGE}  # else small
 
 
 def render_junit(report: History) -> str:
     """Return the report as JUnit XML."""
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
     cases = _cases(report)
+    properties = _properties(report)
     for worker in dict.fromkeys(worker for worker, _ in cases):
         name = f"{_name(report.trial)} {_name(worker)}".strip()
         suite = ElementTree.SubElement(root, "testsuite", name=name)
-        if report.bounds.baseline is not None:
-            properties = ElementTree.SubElement(suite, "properties")
-            ElementTree.SubElement(properties, "property", name="baseline", value=_name(baseline_line(report)))
+        if properties:
+            listed = ElementTree.SubElement(suite, "properties")
+            for key, value in properties.items():
+                ElementTree.SubElement(listed, "property", name=key, value=value)
         suite.extend(case for (owner, _), case in cases.items() if owner == worker)
         _count(suite)
     _count(root)
@@ -40,6 +57,20 @@ def _name(text: str) -> str:
     return xml_text(printable(text))
 
 
+def _properties(report: History) -> dict[str, str]:
+    """Return the figures of the run, and what it was held against."""
+    summary = run_summary(report)
+    figures = {"median": summary.median, "p05": summary.p05, "p95": summary.p95}
+    properties = {name: format_ratio(figure) for name, figure in figures.items() if figure is not None}
+    if report.bounds.baseline is not None:
+        properties["baseline"] = _name(baseline_line(report))
+    return properties
+
+
+def _class_name(report: History, worker: str) -> str:
+    return _name(f"{report.trial}.{worker or NO_WORKER}")
+
+
 def _cases(report: History) -> dict[tuple[str, str], Any]:
     """Return the test case of each (worker, tensor), and of the trial as a whole where it or a file has an error."""
     found: dict[tuple[str, str], Any] = {}
@@ -47,15 +78,15 @@ def _cases(report: History) -> dict[tuple[str, str], Any]:
     def case(worker: str | None, tensor: str | None) -> Any:
         key = (worker or "", tensor if tensor is not None else WHOLE_TRIAL)
         if key not in found:
-            found[key] = ElementTree.Element("testcase", classname=_name(key[0] or report.trial), name=_name(key[1]))
+            found[key] = ElementTree.Element("testcase", classname=_class_name(report, key[0]), name=_name(key[1]))
         return found[key]
 
     compared = _compared(report)
     for worker, tensor in compared:
         case(worker, tensor)
-    for group in report.firing:
-        text = violation_text(report, group)
-        _add(case(group.worker, group.tensor), "failure", text, group.verdict)
+    for (worker, tensor), findings in _findings(report).items():
+        lines = [f"{TITLES[finding.kind]}: {finding.text} {finding.advice}" for finding in findings]
+        _add(case(worker, tensor), "failure", "\n".join(map(printable, lines)), findings[0].kind)
     for group in report.passing:
         _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")
     for skipped in report.skipped:
@@ -73,6 +104,28 @@ def _cases(report: History) -> dict[tuple[str, str], Any]:
         _add(case(None, None), "skipped", "the job has not ended")
     if report.problem is not None:
         _add(case(None, None), "error", f"{report.problem}\n{report.problem.remedy}", "not judged")
+    if report.is_unheld:
+        for key in compared:
+            if found[key].find("failure") is None and found[key].find("error") is None:
+                _add(found[key], "skipped", f"not judged: {report.problem}")
+    return found
+
+
+def _findings(report: History) -> dict[tuple[str, str], list[Finding]]:
+    """Return the findings that each (worker, tensor) is in, the most urgent first.
+
+    A finding that stands for the rest of its kind has tensors that are not sick on each of its workers.
+    """
+    verdicts: dict[tuple[str, str], set[str]] = {}
+    for group in report.firing:
+        verdicts.setdefault((group.worker, group.tensor), set()).add(group.verdict)
+    found: dict[tuple[str, str], list[Finding]] = {}
+    for finding in told_findings(report):
+        verdict = VERDICT_OF_KIND.get(finding.kind, SMALL)
+        for worker in finding.workers:
+            for tensor in finding.tensors:
+                if verdict in verdicts.get((worker, tensor), ()):
+                    found.setdefault((worker, tensor), []).append(finding)
     return found
 
 
@@ -87,7 +140,7 @@ def _compared(report: History) -> dict[tuple[str, str], None]:
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:
     """Add a result of a kind to a test case; a second one of its kind is added to the first's text."""
     text = "\n".join(map(printable, text.split("\n"))) if kind != "skipped" else printable(text)
-    message = xml_text(text.split("\n")[0])
+    message = xml_text(text.replace("\n", " "))
     element = case.find(kind)
     if element is None:
         element = ElementTree.SubElement(case, kind)

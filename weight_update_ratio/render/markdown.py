@@ -1,22 +1,39 @@
-"""A Report as GitHub's markdown, for a pull request's comment or a job's summary."""
+"""A Report as GitHub's markdown, for a pull request's comment or a job's summary.
+
+A comment holds 65,536 characters. A name may be of any length, and its escapes five times as long; so each sentence and
+each name is cut before it is escaped, and the findings end where their room does: no cut is ever inside of markup.
+"""
 
 from __future__ import annotations
 
 from ..judge.findings import Finding
 from ..judge.history import History
-from .advice import TITLES, told_findings
-from .escapes import markdown_code, markdown_text, shortened
+from ..judge.ratio import LARGE, NOT_FINITE, SMALL
+from ..judge.violations import ViolationGroup
+from .advice import TITLES, kinds_first, told_findings
+from .escapes import markdown_code, markdown_text, printable
+from .names import elided
 from .wording import (
     baseline_line,
     count_line,
-    skipped_line,
+    short_ratio,
+    skipped_lines,
+    summary_line,
     unreadable_lines,
     verdict_sentence,
     verdict_word,
 )
 
-MOST_LINES = 10
+MOST_FINDINGS = 18_000  # characters of all of them, with their escapes
+MOST_SENTENCE = 600  # characters without escapes; those of a transformer have 300
+MOST_LINES = 10  # of what was skipped, and of what was unreadable
+MOST_LINE = 120  # characters of one
+OPEN_LINES = 3  # that are not folded
+MOST_ROWS = 25
+MOST_TENSOR = 40  # characters of a name in the table, so that its columns fit the width of a comment
+MOST_WORKER = 20
 SIGNS = {"FIRED": "\u274c", "OK": "\u2705", "NOT JUDGED": "\u26a0\ufe0f"}
+URGENCY = (NOT_FINITE, LARGE, SMALL)
 
 
 def render_markdown(report: History) -> str:
@@ -24,24 +41,77 @@ def render_markdown(report: History) -> str:
     word = verdict_word(report)
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
-        f"{markdown_code(report.trial)}: {markdown_text(verdict_sentence(report))}",
-        *(_finding(finding) for finding in told_findings(report)),
-        *_lines("Skipped", [skipped_line(group) for group in report.skipped]),
-        *_lines("Unreadable", list(unreadable_lines(report.unreadable))),
-        *([markdown_text(shortened(baseline_line(report)))] if report.bounds.baseline is not None else []),
+        f"{markdown_code(report.trial)}: {_sentence(verdict_sentence(report))}",
+        _findings(told_findings(report)),
+        _problem(report),
+        _sentence(summary_line(report)),
+        _table(report, "Violations by tensor", report.firing),
+        _table(report, "Violations by tensor that do not fire", report.passing),
+        _lines("Skipped", skipped_lines(report)),
+        _lines("Unreadable", list(unreadable_lines(report.unreadable))),
+        _sentence(baseline_line(report)),
         count_line(report),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _finding(finding: Finding) -> str:
-    return f"**{TITLES[finding.kind]}**: {markdown_text(finding.text)} {markdown_text(finding.advice)}"
+def _sentence(text: str, most: int = MOST_SENTENCE) -> str:
+    return markdown_text(elided(printable(text), most))
 
 
-def _lines(title: str, lines: list[str]) -> list[str]:
-    if not lines:
-        return []
-    listed = [f"- {markdown_text(shortened(line))}" for line in lines[:MOST_LINES]]
-    left_out = len(lines) - MOST_LINES
-    more = [f"- and {left_out} more"] if left_out > 0 else []
-    return [f"**{title}**", "\n".join(listed + more)]
+def _problem(report: History) -> str:
+    """Return what to do about what ended the judgement, and what that was where the verdict does not say it."""
+    if report.problem is None:
+        return ""
+    said = report.is_unheld or not report.fired
+    return _sentence(report.problem.remedy if said else f"{report.problem}. {report.problem.remedy}")
+
+
+def _findings(findings: list[Finding]) -> str:
+    """Return a numbered list; where room ends, each kind has an entry before another has its second one."""
+    entries: dict[int, str] = {}
+    room = MOST_FINDINGS
+    for finding in kinds_first(findings):
+        entry = f"**{TITLES[finding.kind]}**: {_sentence(finding.text)}\n    {_sentence(finding.advice)}"
+        room -= len(entry)
+        if room > 0:
+            entries[id(finding)] = entry
+    kept = [entries[id(finding)] for finding in findings if id(finding) in entries]
+    listed = [f"{number}. {entry}" for number, entry in enumerate(kept, 1)]
+    left_out = len(findings) - len(kept)
+    return "\n".join(listed) + (f"\n\nand {left_out:,} more; `--format json` lists them all" if left_out else "")
+
+
+def _table(report: History, title: str, groups: list[ViolationGroup]) -> str:
+    """Return a folded table of groups of violations, the most urgent first and then those that last."""
+    if not groups:
+        return ""
+    workers = len(report.workers) > 1
+    head = ["tensor", *(["worker"] if workers else []), f"{report.mode} steps", "count", "worst ratio"]
+    rows = [head, [":--" if name in ("tensor", "worker") else "--:" for name in head]]
+    groups = sorted(groups, key=lambda group: (URGENCY.index(group.verdict), -group.count, group.first_step))
+    for group in groups[:MOST_ROWS]:
+        row = [_name(group.tensor, MOST_TENSOR), *([_name(group.worker, MOST_WORKER)] if workers else [])]
+        first, last = group.first_step, group.last_step
+        steps = str(first) if first == last else f"{first}-{last}"
+        rows.append([*row, steps, f"{group.count:,}", short_ratio(group.worst_ratio)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return _folded(title, MOST_ROWS, len(groups), table)
+
+
+def _name(name: str, most: int) -> str:
+    return markdown_code(elided(printable(name), most))
+
+
+def _lines(title: str, lines: list[str]) -> str:
+    """Return a list, folded where it has more than a few lines."""
+    listed = "\n".join(f"- {_sentence(line, MOST_LINE)}" for line in lines[:MOST_LINES])
+    if len(lines) > OPEN_LINES:
+        return _folded(title, MOST_LINES, len(lines), listed)
+    return f"**{title}**\n\n{listed}" if lines else ""
+
+
+def _folded(title: str, most: int, count: int, content: str) -> str:
+    """Return content that a click unfolds; the blank lines make it markdown inside of HTML."""
+    shown = f"{count:,}" if count <= most else f"{most:,} of {count:,}"
+    return f"<details><summary>{title} ({shown})</summary>\n\n{content}\n\n</details>"
