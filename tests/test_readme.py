@@ -95,7 +95,9 @@ def all_parameters() -> list[Any]:
 @pytest.mark.parametrize(("command", "option"), all_parameters())
 def test_every_option_is_documented(command: str, option: str) -> None:
     """Each stands in one of the documents, as code."""
-    assert re.search(rf"`[^`\n]*{re.escape(option)}(?![\w-])[^`\n]*`", TOGETHER), f"{command} {option} is in no document"
+    assert re.search(rf"`[^`\n]*{re.escape(option)}(?![\w-])[^`\n]*`", TOGETHER), (
+        f"{command} {option} is in no document"
+    )
 
 
 def test_every_command_is_documented() -> None:

@@ -20,12 +20,12 @@ from weight_update_ratio import check_trial
 pytestmark = pytest.mark.slow  # servers, browsers, processes
 
 
-def run_example(*arguments: Any, folder: Path = REPOSITORY) -> str:
-    """Run an example in a folder, without the tests' settings of smdebug, and return what it printed."""
+def run_example(*arguments: Any) -> str:
+    """Run an example, without the tests' settings of smdebug, and return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SMDEBUG_")}
     environment["PYTHONPATH"] = str(REPOSITORY)
     command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=folder, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=REPOSITORY, env=environment, timeout=300)
     assert (0, "") == (done.returncode, done.stderr)
     return done.stdout
 
