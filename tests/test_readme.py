@@ -11,7 +11,18 @@ import click
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.documents import DOCUMENTS, blocks, commands, exit_code, is_run, make_workplace, refreshed, run, text_of
+from tests.documents import (
+    DOCUMENTS,
+    FENCED,
+    blocks,
+    commands,
+    exit_code,
+    is_run,
+    make_workplace,
+    refreshed,
+    run,
+    text_of,
+)
 from weight_update_ratio.cli import main
 
 MOST_BYTES = 12_000  # of README.md
@@ -109,7 +120,7 @@ def test_every_command_is_documented() -> None:
 
 def headings(text: str) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
-    found = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    found = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
@@ -129,7 +140,12 @@ def test_every_document_is_linked() -> None:
         assert {REPOSITORY / document, (REPOSITORY / document).parent} & linked, document
 
 
-@pytest.mark.parametrize("path", sorted(set(PATH.findall(TOGETHER))))
+def without_outputs(text: str) -> str:
+    """Return a document's text with nothing below the commands."""
+    return FENCED.sub(lambda match: "\n".join(re.findall(r"^\$ .*", match.group(), re.MULTILINE)), text)
+
+
+@pytest.mark.parametrize("path", sorted(set(PATH.findall(without_outputs(TOGETHER)))))
 def test_paths_are_there(path: str) -> None:
-    """A path of the repository that a document names is one."""
+    """A path of the repository that a document or a command in it names is one."""
     assert (REPOSITORY / path).exists()
