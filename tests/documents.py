@@ -35,7 +35,7 @@ SECONDS = 120  # that a command may take
 
 
 class Command(NamedTuple):
-    """A line that begins with ``$``, and what stands below it."""
+    """A line that begins with ``$``, and what is printed below it."""
 
     line: str
     output: str

@@ -1,4 +1,4 @@
-"""The documents: their commands print what stands there, their Python runs, and they leave no option out."""
+"""The documents: their commands print what they show, their Python runs, and they leave no option out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PATH = re.compile(r"(?<![\w/.:{-])(?:examples|tests|weight_update_ratio|\.ci|\.g
 
 
 @pytest.mark.parametrize("block", RUN)
-def test_commands_print_what_stands_there(block: str, tmp_path: Path) -> None:
+def test_commands_print_what_is_shown(block: str, tmp_path: Path) -> None:
     """In their order, each with its exit code."""
     workplace = make_workplace(tmp_path)
     for command in commands(block):
@@ -59,7 +59,7 @@ def test_outputs_are_written_anew() -> None:
 
 
 def test_the_two_commands_that_make_an_environment() -> None:
-    """One installs and does the main job, the other installs and runs the tests; .ci/run runs both as they stand."""
+    """One installs and does the main job, the other installs and runs the tests; .ci/run runs both as they are."""
     lines = [command.line for block in blocks(TEXTS["README.md"], "console") for command in commands(block)]
     ends = [line.rpartition(" && ")[2] for line in lines if line.startswith("python3 -m venv .venv && ")]
     assert [
@@ -69,19 +69,19 @@ def test_the_two_commands_that_make_an_environment() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    """It is read in a few minutes; the rest stands beside what it describes."""
+    """It is read in a few minutes; the rest is beside what it describes."""
     assert len(TEXTS["README.md"].encode("utf-8")) <= MOST_BYTES
 
 
 @pytest.mark.parametrize("document", [name for name in DOCUMENTS if "```pycon\n" in TEXTS[name]])
 def test_python_runs(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands after >>> gives what stands below it."""
+    """What follows >>> gives what is shown below it."""
     monkeypatch.chdir(REPOSITORY)
     test = doctest.DocTestParser().get_doctest("\n".join(blocks(TEXTS[document], "pycon")), {}, document, document, 0)
     assert test.examples
-    told: list[str] = []
-    result = doctest.DocTestRunner().run(test, out=told.append)
-    assert (0, "") == (result.failed, "".join(told))
+    printed: list[str] = []
+    result = doctest.DocTestRunner().run(test, out=printed.append)
+    assert (0, "") == (result.failed, "".join(printed))
 
 
 @pytest.mark.parametrize("source", blocks(TOGETHER, "python"))
@@ -105,7 +105,7 @@ def all_parameters() -> list[Any]:
 
 @pytest.mark.parametrize(("command", "option"), all_parameters())
 def test_every_option_is_documented(command: str, option: str) -> None:
-    """Each stands in one of the documents, as code."""
+    """Each is in one of the documents, as code."""
     assert re.search(rf"`[^`\n]*{re.escape(option)}(?![\w-])[^`\n]*`", TOGETHER), (
         f"{command} {option} is in no document"
     )
