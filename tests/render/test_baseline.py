@@ -11,6 +11,7 @@ import pytest
 
 from tests.browser import Page, browser
 from tests.reports import made_report
+from weight_update_ratio.errors import TrialError
 from weight_update_ratio.judge.baseline import Baseline, learn_baseline
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.wording import expected_range
@@ -68,13 +69,26 @@ class TestRenderings:
     def test_one_that_did_not_last(self) -> None:
         assert "1 of 60 update-to-weight ratios is out of bounds" in held(moves=[1.0] + [0.001] * 19).to_text()
 
+    def unheld(self, **ratios: Any) -> Report:
+        """Return a run of which nothing could be held: what is not finite fires all the same."""
+        report = held(**ratios)
+        report.history.is_unheld = True
+        report.history.problem = TrialError("the baseline is of another model", "Learn one of this model.")
+        return report
+
     def test_nothing_could_be_held(self) -> None:
         """Only what is not finite fires, and the sentence says why."""
-        report = held(moves=[float("nan")] + [0.001] * 19)
-        report.history.is_unheld = True
-        report.history.problem = RuntimeError("the baseline is of another model")  # type: ignore[assignment]
         expected = "a violation, and only those that are not finite fire: the baseline is of another model"
-        assert expected in report.to_text(200)
+        for form in ("text", "markdown", "html"):
+            text = rendered(self.unheld(moves=[float("nan")] + [0.001] * 19), form).replace("\n", " ")
+            assert expected in text
+
+    @pytest.mark.parametrize("moves", [[0.001] * 20, [float("nan")] + [0.001] * 19])
+    @pytest.mark.parametrize("form", ["github", "markdown"])
+    def test_why_nothing_could_be_held_is_said_once(self, form: str, moves: list[float]) -> None:
+        """With what to do."""
+        text = rendered(self.unheld(moves=moves), form)
+        assert (1, 1) == (text.count("the baseline is of another model"), text.count("Learn one of this model"))
 
 
 class TestJunit:
@@ -91,9 +105,11 @@ class TestJunit:
         failure, output = cases["rests"].find("failure"), cases["spikes"].find("system-out")
         assert failure is not None
         assert output is not None
+        assert "too_large" == failure.get("type")
         assert (
-            "large: 11 at TRAIN steps 10-20; the worst ratio is 1e-05 at step 10, expected 0 to 1e-08"
-            == failure.get("message")
+            "Too large: rests moved too much at TRAIN steps 10-20 (11 comparisons): the worst ratio is 1e-05 at "
+            "step 10, expected 0 to 1e-08. Look at what changed at step 10 (learning rate, loss scale, data); clip "
+            "gradients." == failure.get("message")
         )
         expected = "large: 2 at TRAIN steps 5-6; the worst ratio is 0.5 at step 5, expected 3.3e-03 to 3e-02"
         assert f"{expected}: does not fire" == output.text
@@ -109,13 +125,13 @@ class TestJson:
 
 class TestPage:
     def test_the_band_is_shaded_and_named(self) -> None:
-        """In place of the thresholds and of the advice; the data holds the bounds of each comparison."""
+        """In place of the thresholds; the data holds the bounds of each comparison."""
         pytest.importorskip("bokeh")
         html = held(**SICK).to_html()
         assert f"shaded: expected by the {NAME}" in html
-        assert "its\\u0026nbsp;bounds" in html
-        assert "large_threshold 10" not in html
-        assert "large_threshold 10" in made_report(GOOD).to_html()
+        assert "above its bounds" in html
+        assert "above 10" not in html
+        assert "above 10" in made_report(GOOD).to_html()
 
     @pytest.mark.slow
     def test_in_a_browser(self, tmp_path: Path) -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
+from tests.sick_runs import columns_report, sick_resnet, sick_transformer
 from weight_update_ratio import check_trial
-from weight_update_ratio.errors import Unreadable
+from weight_update_ratio.errors import TrialError, Unreadable
+from weight_update_ratio.render.advice import TITLES
+from weight_update_ratio.render.escapes import printable
 from weight_update_ratio.render.github import command, render_github
+from weight_update_ratio.render.wording import count_line, summary_line
+from weight_update_ratio.report import Report
+
+MORE = "and 21 more; --format json lists them all"
 
 
 def _read(text: str) -> list[tuple[str, dict[str, str], str]]:
@@ -29,15 +37,51 @@ def _read(text: str) -> list[tuple[str, dict[str, str], str]]:
     return commands
 
 
+def _texts(report: Report, level: str) -> list[str]:
+    return [text for name, _, text in _read(report.to_github()) if name == level]
+
+
+def _many_kinds() -> Report:
+    """Return a report of six kinds and more than ten findings."""
+    ratios = np.full((1, 40, 200), 1e-3)
+    for tensor in range(8):
+        ratios[0, tensor, 20 * tensor : 20 * tensor + 10] = 20.0 + tensor
+        ratios[0, 10 + tensor, 10 + 20 * tensor] = 30.0
+    ratios[0, 20] = 0
+    ratios[0, 21, :40] = 0
+    ratios[0, 22, 100:] = 0
+    ratios[0, 23, -5:] = math.nan
+    return columns_report([f"t{tensor}.w" for tensor in range(40)], ratios)
+
+
 class TestRenderGithub:
-    def test_violations_are_errors_and_the_verdict_is_a_notice(self) -> None:
-        error, notice = _read(check_trial(RECORDED["pytorch_frozen"]).to_github())
-        assert error[:2] == ("error", {"title": "WeightUpdateRatio"})
-        assert error[2].startswith(
-            "TinyNet_conv1.weight of worker_0: small: 19 at TRAIN steps 1-19; the worst ratio is 0"
+    def test_findings_are_errors_and_the_verdict_is_a_notice(self) -> None:
+        report = check_trial(RECORDED["pytorch_frozen"])
+        report.history.trial = "TRIAL"
+        assert _read(report.to_github()) == [
+            (
+                "error",
+                {"title": "WeightUpdateRatio: Frozen"},
+                "TinyNet_conv1.weight never moved, while others did: ratio 0 at TRAIN steps 1-19 (19 comparisons). "
+                "Give it to the optimizer and check that it is trainable (requires_grad); where it is frozen on "
+                "purpose, leave it out by exclude_regex or judge against a baseline.",
+            ),
+            (
+                "notice",
+                {"title": "WeightUpdateRatio"},
+                "FIRED TRIAL: 19 of 76 update-to-weight ratios are violations (20 TRAIN steps, 4 tensors, 1 worker, "
+                f"76 comparisons, 19 violations, 0 skipped, 0 unreadable). {summary_line(report.history)}",
+            ),
+        ]
+
+    def test_nothing_wrong_is_a_notice(self) -> None:
+        (notice,) = _read(made_report({"a": [1e-3, 1e-3]}).to_github())
+        assert notice == (
+            "notice",
+            {"title": "WeightUpdateRatio"},
+            "OK made/trial: all 2 update-to-weight ratios are within 1e-08 to 10 (2 TRAIN steps, 1 tensor, 1 worker, "
+            "2 comparisons, 0 violations, 0 skipped, 0 unreadable). Median ratio 1e-03, 90% are within 1e-03 to 1e-03",
         )
-        assert notice[0] == "notice"
-        assert "19 of 76" in notice[2]
 
     def test_unreadable_is_an_error_unless_something_fired(self) -> None:
         entry = Unreadable("index/7", None, None, 7, "is empty")
@@ -48,21 +92,72 @@ class TestRenderGithub:
             assert found[0] == level
 
     def test_skipped_is_a_warning_and_nothing_compared_an_error(self) -> None:
-        commands = _read(check_trial(RECORDED["pytorch_reductions_only"]).to_github())
-        assert [name for name, _, _ in commands] == ["error", *["warning"] * 4, "notice"]
+        report = check_trial(RECORDED["pytorch_reductions_only"])
+        commands = _read(report.to_github())
+        assert [name for name, _, _ in commands] == ["error", "warning", "notice"]
         assert "Save the tensors: leave out" in commands[0][2]
+        assert "saved only as a reduction (l2)" in commands[1][2]
+        assert commands[2][2] == f"NOT JUDGED {report.trial} ({count_line(report.history)})"
 
-    def test_no_more_annotations_than_github_shows(self) -> None:
-        commands = _read(made_report({str(i): [math.nan] for i in range(30)}).to_github())
-        assert len(commands) == 11
-        assert commands[9][2].startswith("and 21 more")
+    def test_a_job_that_was_not_followed_to_its_end_may_fire_too(self) -> None:
+        report = made_report({"a": [20.0], "b": [1e-3]})
+        report.history.problem = TrialError("no new step came for 600 s", "Raise --timeout.")
+        problem, finding, notice = _read(report.to_github())
+        assert problem[:2] == ("error", {"title": "WeightUpdateRatio"})
+        assert problem[2] == "no new step came for 600 s. Raise --timeout."
+        assert finding[1] == {"title": "WeightUpdateRatio: Too large"}
+        assert notice[2].startswith("FIRED made/trial: 1 of 2 update-to-weight ratios is a violation (1 TRAIN step")
+
+    def test_the_first_of_each_kind_comes_before_a_second_of_any(self) -> None:
+        """No kind is lost, though there are more findings than annotations."""
+        report = _many_kinds()
+        assert len(report.findings) > 10
+        kinds = list(dict.fromkeys(finding.kind for finding in report.findings))
+        *errors, notice = _read(report.to_github())
+        titles = [f"WeightUpdateRatio: {TITLES[kind]}" for kind in kinds]
+        assert [name for name, _, _ in errors] == ["error"] * 10
+        assert [properties["title"] for _, properties, _ in errors][: len(kinds)] == titles
+        assert len(kinds) >= 6
+        left_out = len(report.findings) - 10
+        assert notice[2].endswith(f". {left_out} more findings (Too large, Spike): --format json lists them all")
+        told = {f"{finding.text} {finding.advice}" for finding in report.findings}
+        assert {text for _, _, text in errors} <= told
+
+    def test_one_more_finding_than_annotations(self) -> None:
+        report = sick_resnet()
+        assert (len(report.findings) > 10) == ("more finding" in report.to_github())
+        assert len(report.to_github().splitlines()) == min(len(report.findings), 10) + 1
+
+    def test_large_runs_stay_small(self) -> None:
+        for report in (sick_resnet(), sick_transformer()):
+            text = report.to_github()
+            assert (len(text.splitlines()) <= 11, len(text.encode()) < 4000) == (True, True)
+
+    def test_no_more_annotations_of_what_was_not_judged_than_github_shows(self) -> None:
+        report = made_report({"a": [1e-3]})
+        report.history.add_unreadable([Unreadable(f"index/{i}", None, None, i, "is empty") for i in range(30)])
+        assert _texts(report, "error")[8:] == ["unreadable: index/8 (global step 8): is empty", MORE]
+        assert len(_texts(report, "error")) == 10
+        report.history.problem = TrialError("no new step came for 600 s", "Raise --timeout.")
+        assert (len(_texts(report, "error")), _texts(report, "error")[0][:6]) == (10, "no new")
+        report = made_report({"a": [20.0]})
+        report.history.add_unreadable([Unreadable(f"index/{i}", None, None, i, "is empty") for i in range(30)])
+        assert (len(_texts(report, "error")), len(_texts(report, "warning"))) == (1, 10)
+        assert _texts(report, "warning")[9] == MORE
 
     def test_names_make_no_command_of_their_own(self) -> None:
-        names = [*HOSTILE, "\n::stop-commands::x", "100%\r\n::add-mask::y", "%0A::error::z"]
-        text = render_github(made_report({name: [20.0] for name in names}).history)
-        assert {name for name, _, _ in _read(text)} == {"error", "notice"}
-        assert any("%0A::error::z" in data for _, _, data in _read(text))
-        assert "\x1b" not in text
+        for name in [*HOSTILE, "\n::stop-commands::x", "100%\r\n::add-mask::y", "%0A::error::z"]:
+            text = render_github(made_report({name: [20.0], "sound": [1e-3]}).history)
+            assert [name for name, _, _ in _read(text)] == ["error", "notice"]
+            assert _read(text)[0][2].startswith(printable(name) + " moved too much")
+            assert text.isascii() or name in HOSTILE[3:]
+            assert "\x1b" not in text
+
+    def test_the_advice_is_read_also_where_a_name_is_long(self) -> None:
+        """The runner cuts a message after 4,096 characters."""
+        report = made_report({"n" * 5000: [20.0], "m" * 5000: [20.0], "sound": [1e-3]})
+        ((_, _, text), _) = _read(report.to_github())
+        assert (len(text) < 4096, text.endswith(f" {report.findings[0].advice}")) == (True, True)
 
     def test_properties_are_escaped_further(self) -> None:
         assert _read(command("error", "a:b,c%", "t:1,%2C")) == [("error", {"title": "t:1,%2C"}, "a:b,c%")]
@@ -79,7 +174,8 @@ class TestSummary:
         assert (result.exit_code, result.stdout, result.stderr) == (1, "", "")
         written = summary.read_text(encoding="utf-8")
         assert written.startswith("before\n### ")
-        assert "`TinyNet_conv1.weight`" in written
+        assert "1. **Frozen**: TinyNet" in written
+        assert "| `TinyNet_conv1.weight` |" in written
 
     def test_summary_that_cannot_be_written_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))

@@ -12,6 +12,8 @@ import pytest
 
 import weight_update_ratio
 from tests.conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, event_file, random_walk, recorded_truth
+from tests.reports import HOSTILE, invoke_command, made_report
+from tests.sick_runs import sick_resnet
 from weight_update_ratio import check_trial
 from weight_update_ratio.judge.comparison import Comparison
 from weight_update_ratio.render.history_files import write_csv, write_json_lines
@@ -54,20 +56,69 @@ class TestDocument:
                 "skipped": 0,
                 "unreadable": 0,
             },
+            "summary": {"median": 0.0086959338, "p05": 0.0, "p95": 0.0232582601, "outliers": []},
             "problem": None,
             "job_ended": True,
             "baseline": None,
+            "findings": [
+                {
+                    "kind": "frozen",
+                    "tensors": ["TinyNet_conv1.weight"],
+                    "workers": ["worker_0"],
+                    "first_step": 1,
+                    "last_step": 19,
+                    "count": 19,
+                    "worst_ratio": 0.0,
+                    "worst_step": 1,
+                    "worst_tensor": "TinyNet_conv1.weight",
+                    "text": "TinyNet_conv1.weight never moved, while others did: ratio 0 at TRAIN steps 1-19 "
+                    "(19 comparisons).",
+                    "advice": "Give it to the optimizer and check that it is trainable (requires_grad); where it is "
+                    "frozen on purpose, leave it out by exclude_regex or judge against a baseline.",
+                }
+            ],
             "violations": [FROZEN_LAYER],
             "skipped": [],
             "unreadable": [],
         }
         report = check_trial(RECORDED["pytorch_frozen"], tensor_regex="conv1,fc1")
-        assert expected == {**parsed(render_json(report.history)), "trial": "TRIAL"}
+        document = parsed(render_json(report.history))
+        document["summary"] = {
+            name: value if name == "outliers" else round(value, 10) for name, value in document["summary"].items()
+        }
+        assert list(expected) == list(document)
+        assert expected == {**document, "trial": "TRIAL"}
 
-    def test_nan_is_a_string(self) -> None:
-        """Strict JSON has no NaN."""
-        document = parsed(render_json(check_trial(RECORDED["pytorch_exploding"]).history))
-        assert {"nan"} == {g["worst_ratio"] for g in document["violations"] if g["verdict"] == "not_finite"}
+    def test_findings_are_those_of_the_report_the_most_urgent_first(self) -> None:
+        """In the same words."""
+        report = sick_resnet()
+        document = parsed(report.to_json())
+        assert [finding.as_dict() for finding in report.findings[1:]] == document["findings"][1:]
+        assert [finding.text for finding in report.findings] == [finding["text"] for finding in document["findings"]]
+        kinds = list(dict.fromkeys(finding["kind"] for finding in document["findings"]))
+        assert ["not_finite", "vanishing", "frozen", "spike", "not_yet", "resting"] == kinds
+        assert set(document["summary"]["outliers"]) == {name for name in report.history.tensors if "layer2." in name}
+
+    def test_what_is_not_finite_is_a_string(self) -> None:
+        """Strict JSON has no NaN and no infinity; the summary is of what is finite."""
+        document = parsed(made_report({"a": [1e-3, math.nan], "b": [math.inf, 1e-3]}).to_json())
+        assert {"nan", "inf"} == {group["worst_ratio"] for group in document["violations"]}
+        assert ["not_finite"] == [finding["kind"] for finding in document["findings"]]
+        assert document["findings"][0]["worst_ratio"] in ("nan", "inf")
+        assert {"median": 1e-3, "p05": 1e-3, "p95": 1e-3, "outliers": []} == document["summary"]
+
+    def test_nothing_finite_has_no_summary(self) -> None:
+        """Null, not NaN."""
+        document = parsed(made_report({"a": [math.nan]}).to_json())
+        assert {"median": None, "p05": None, "p95": None, "outliers": []} == document["summary"]
+
+    def test_names_of_any_kind(self) -> None:
+        """They are as the trial has them, also in the words of a finding."""
+        names = [*HOSTILE, "\ud800", "new\nline", ""]
+        for name in names:
+            (finding,) = parsed(made_report({name: [20.0], "sound": [1e-3]}).to_json())["findings"]
+            assert [name] == finding["tensors"]
+            assert finding["text"].startswith(name)
 
     def test_what_was_skipped_and_unreadable(self, write_trial: Any) -> None:
         """Each with its names."""
@@ -85,7 +136,31 @@ class TestDocument:
         """The problem and its remedy are in the document."""
         document = parsed(render_json(check_trial(RECORDED["xgboost"]).history))
         assert "no tensor of the collection 'weights' was saved" in document["problem"]["text"]
-        assert ({}, {}) == ({}, {key: document[key] for key in ("violations", "unreadable") if document[key]})
+        assert "Save the weights" in document["problem"]["remedy"]
+        assert {} == {key: document[key] for key in ("findings", "violations", "unreadable") if document[key]}
+
+    @pytest.mark.parametrize("options", [[], ["--baseline", str(RECORDED["pytorch_healthy"])]])
+    def test_no_trial_has_the_same_keys(self, options: list[str]) -> None:
+        """Empty, with the problem."""
+        result = invoke_command("check", "no/such/trial", "--format", "json", *options)
+        document = parsed(result.stdout)
+        sound = parsed(made_report({"a": [1e-3]}).to_json())
+        assert 2 == result.exit_code
+        assert {key: list(value) if isinstance(value, dict) else None for key, value in sound.items()} == {
+            **{key: list(value) if isinstance(value, dict) else None for key, value in document.items()},
+            "problem": None,
+        }
+        assert {"text", "remedy"} == set(document["problem"])
+        assert "'no/such/trial' does not exist" in document["problem"]["text"]
+        assert {0} == set(document["counts"].values())
+        assert {"median": None, "p05": None, "p95": None, "outliers": []} == document["summary"]
+        empty = ("findings", "violations", "skipped", "unreadable")
+        assert ([[]] * 4, False, False, None) == (
+            [document[key] for key in empty],
+            document["fired"],
+            document["complete"],
+            document["mode"],
+        )
 
 
 class TestStrict:

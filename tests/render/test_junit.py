@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, invoke_command, made_report
+from tests.sick_runs import columns_report, sick_resnet, sick_transformer
 from weight_update_ratio import check_trial
-from weight_update_ratio.errors import Unreadable
+from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.judge.violations import SkippedGroup
+from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.escapes import xml_text
 from weight_update_ratio.render.junit import render_junit
+from weight_update_ratio.report import Report
 
 junitparser = pytest.importorskip("junitparser")
 
@@ -26,6 +30,14 @@ def _results(document: str) -> dict[str, list[str]]:
     """Return {name: kinds of result} of every test case, as junitparser reads it."""
     suites = junitparser.JUnitXml.fromstring(document.encode("utf-8"))
     return {case.name: [type(result).__name__ for result in case.result] for suite in suites for case in suite}
+
+
+def _root(report: Report) -> Any:
+    return ElementTree.fromstring(report.to_junit())  # noqa: S314  (it is ours)
+
+
+def _name(case: Any) -> str:
+    return f"{case.get('classname')} {case.get('name')}"
 
 
 class TestRenderJunit:
@@ -47,16 +59,114 @@ class TestRenderJunit:
             "TinyNet_fc2.weight": [],
         }
 
-    def test_failure_tells_steps_ratio_and_advice(self) -> None:
-        root = ElementTree.fromstring(made_report({"a": [20.0, 30.0, math.nan, 0.5]}).to_junit())  # noqa: S314
-        (failure,) = root.findall(".//failure")
-        assert failure.get("message") == "large: 2 at TRAIN steps 1-2; the worst ratio is 30 at step 2"
-        lines = (failure.text or "").splitlines()
-        assert lines[2] == "not_finite: 1 at TRAIN step 3; the worst ratio is nan at step 3"
-        assert "warm up" in lines[1]
+    def test_the_whole_of_a_small_one(self) -> None:
+        failure = (
+            "Frozen: b never moved, while others did: ratio 0 at TRAIN steps 1-3 (3 comparisons). Give it to the "
+            "optimizer and check that it is trainable (requires_grad); where it is frozen on purpose, leave it out by "
+            "exclude_regex or judge against a baseline."
+        )
+        assert (
+            made_report({"a": [1e-3, 2e-3, 3e-3], "b": [0.0] * 3}).to_junit()
+            == f"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="weight_update_ratio" tests="2" failures="1" errors="0" skipped="0" time="0">
+  <testsuite name="made/trial worker_0" tests="2" failures="1" errors="0" skipped="0" time="0">
+    <properties>
+      <property name="median" value="0.0005" />
+      <property name="p05" value="0" />
+      <property name="p95" value="0.00275" />
+    </properties>
+    <testcase classname="made/trial.worker_0" name="a" />
+    <testcase classname="made/trial.worker_0" name="b">
+      <failure message="{failure}" type="frozen">{failure}</failure>
+    </testcase>
+  </testsuite>
+</testsuites>
+"""
+        )
 
-    def test_zero_reference_is_noted(self) -> None:
-        assert "(reference weights are all zero)" in made_report({"a": [1e9]}, weight_norm=0.0).to_junit()
+    def test_failure_has_the_words_of_each_finding_and_the_kind_of_the_most_urgent(self) -> None:
+        report = made_report({"a": [20.0, 30.0, math.nan, 0.5]})
+        (failure,) = _root(report).findall(".//failure")
+        words = [f"{finding.text} {finding.advice}" for finding in report.findings]
+        lines = [f"Not finite: {words[0]}", f"Too large: {words[1]}"]
+        assert (failure.text, failure.get("message")) == ("\n".join(lines), " ".join(lines))
+        assert failure.get("type") == "not_finite"
+
+    def test_a_tensor_of_a_large_finding_has_its_words(self) -> None:
+        report = sick_transformer(steps=60)
+        (finding,) = (finding for finding in report.findings if finding.kind == "too_large")
+        failures = [case.find("failure") for case in _root(report).iter("testcase") if "layers.5." in _name(case)]
+        assert len(failures) == 12 * 4
+        told = [failure for failure in failures if failure is not None and finding.text in (failure.text or "")]
+        assert len(told) == 8 * 4
+        assert {failure.get("type") for failure in told} == {"too_large"}
+
+    def test_what_is_not_sick_on_a_worker_does_not_fail_there(self) -> None:
+        """A finding that stands for the rest of its kind is of tensors and workers, and not of each pair of them."""
+        tensors, workers, steps = 14, 2, 60
+        ratios = np.full((workers, tensors, steps), 1e-3)
+        for tensor in range(tensors):
+            ratios[tensor % 2, tensor, 4 * tensor] = 50.0
+        report = columns_report([f"t{tensor}" for tensor in range(tensors)], ratios)
+        rest = report.findings[-1]
+        assert (rest.is_rest, len(rest.workers)) == (True, 2)
+        failed = {_name(case) for case in _root(report).iter("testcase") if case.find("failure") is not None}
+        assert failed == {f"made/trial.worker_{tensor % 2} t{tensor}" for tensor in range(tensors)}
+
+    @given(
+        st.dictionaries(
+            st.sampled_from("abcdef"),
+            st.lists(st.sampled_from([0.0, 1e-9, 1e-3, 0.1, 20.0, math.nan, math.inf]), min_size=1, max_size=12),
+            min_size=1,
+        ),
+        st.sampled_from([None, 2, 3]),
+    )
+    def test_failures_are_exactly_of_what_fires(self, ratios: dict[str, list[float]], patience: int | None) -> None:
+        report = made_report(ratios, Parameters(patience=patience), workers=("w0", "w1"))
+        failed = {_name(case) for case in _root(report).iter("testcase") if case.find("failure") is not None}
+        assert failed == {f"made/trial.{worker} {tensor}" for tensor, worker, _ in report.history.firing_keys}
+        assert bool(failed) == (report.exit_code == 1)
+
+    def test_class_names_tell_trials_and_workers_apart(self) -> None:
+        report = made_report({"a": [1e-3]}, workers=("w0", "/job:w/task:1"))
+        report.history.trial = "runs/v1.2"
+        report.history.add_unreadable([Unreadable("index/7", None, None, 7, "is empty")])
+        assert [case.get("classname") for case in _root(report).iter("testcase")] == [
+            "runs/v1.2.w0",
+            "runs/v1.2./job:w/task:1",
+            "runs/v1.2.all workers",
+        ]
+
+    def test_a_run_that_could_not_be_held_against_its_baseline_has_no_passes(self) -> None:
+        report = made_report(
+            {"a": [1e-3, 1e-3], "b": [1e-3, math.nan], "c": [20.0, 1e-3], "d": [1e-3]}, workers=("w0",)
+        )
+        history = report.history
+        history.firing_keys, history.is_unheld = {("b", "w0", "not_finite")}, True
+        history.problem = TrialError("nothing can be held", "Learn a baseline of this model.")
+        history.add_unreadable([Unreadable("events/1", "d", "w0", 1, "is corrupt")])
+        root = _root(report)
+        assert {case.get("name"): [result.tag for result in case] for case in root.iter("testcase")} == {
+            "a": ["skipped"],
+            "b": ["failure"],
+            "c": ["system-out", "skipped"],
+            "d": ["error"],
+            "the whole trial": ["error"],
+        }
+        assert {skipped.get("message") for skipped in root.iter("skipped")} == {"not judged: nothing can be held"}
+        (error,) = root.findall(".//testcase[@name='the whole trial']/error")
+        assert error.get("message") == "nothing can be held Learn a baseline of this model."
+        assert error.text == "nothing can be held\nLearn a baseline of this model."
+
+    def test_without_a_finite_ratio_there_are_no_figures(self) -> None:
+        assert _root(made_report({"a": [math.nan]})).find(".//properties") is None
+
+    def test_large_runs_stay_small(self) -> None:
+        """What a tensor's violations were told by took 456,746 bytes before there were findings."""
+        for report, failures, size in ((sick_resnet(), 64, 60_000), (sick_transformer(), 1200, 800_000)):
+            document = report.to_junit()
+            assert (document.count("<failure "), len(document.encode()) < size) == (failures, True)
 
     def test_each_worker_is_a_suite(self) -> None:
         suites = junitparser.JUnitXml.fromstring(

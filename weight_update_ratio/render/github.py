@@ -16,8 +16,9 @@ from pathlib import Path
 from ..judge.findings import Finding
 from ..judge.history import History
 from .advice import TITLES, kinds_first, told_findings
-from .escapes import command_message, command_property
+from .escapes import command_message, command_property, printable
 from .markdown import render_markdown
+from .names import elided
 from .wording import (
     baseline_line,
     count_line,
@@ -31,6 +32,7 @@ from .wording import (
 SUMMARY = "GITHUB_STEP_SUMMARY"
 TITLE = "WeightUpdateRatio"
 MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
+MOST_SENTENCE = 2000  # characters; the runner cuts a message after 4,096, and the advice is at its end
 
 
 def render_github(report: History) -> str:
@@ -44,9 +46,9 @@ def render_github(report: History) -> str:
     else:
         errors += [command("error", text) for text in _most(unreadable, MOST_ANNOTATIONS - len(errors))]
     shown = findings[: MOST_ANNOTATIONS - len(errors)]
-    errors += [
-        command("error", f"{finding.text} {finding.advice}", f"{TITLE}: {TITLES[finding.kind]}") for finding in shown
-    ]
+    for finding in shown:
+        text = elided(printable(finding.text), MOST_SENTENCE)
+        errors.append(command("error", f"{text} {finding.advice}", f"{TITLE}: {TITLES[finding.kind]}"))
     commands = [*errors, *(command("warning", text) for text in _most(warnings, MOST_ANNOTATIONS))]
     return "\n".join([*commands, command("notice", _verdict(report, findings[len(shown) :]))]) + "\n"
 
