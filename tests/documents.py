@@ -2,7 +2,8 @@
 
     python -m tests.documents
 
-writes below each command what it prints now. ``tests/test_readme.py`` fails where a document shows anything else.
+writes below each command what it prints now, if it ends with the exit code that its old output means.
+``tests/test_readme.py`` fails where a document shows anything else.
 
 A ``console`` block with an output is run, all of its commands in their order, in a folder that has the repository's
 entries; one without an output is only shown. What a command writes does not reach the repository.
@@ -101,8 +102,20 @@ def exit_code(output: str) -> int:
     return 2 if re.search(r"^(Error: |NOT JUDGED  )", output, re.MULTILINE) else 0
 
 
+def new_output(command: Command, workplace: Path) -> str:
+    """Return what a command prints, if its verdict is that of its old output."""
+    output, code = run(command.line, workplace)
+    if code != exit_code(command.output):
+        raise ValueError(f"exit code {code}, not {exit_code(command.output)}: {command.line}\n{output}")
+    return output
+
+
 def refreshed(text: str) -> str:
-    """Return a document's text with what its commands print now."""
+    """Return a document's text with what its commands print now.
+
+    Raises:
+        ValueError: A command ends with another exit code than that of its old output, as where the package is broken.
+    """
 
     def anew(match: re.Match[str]) -> str:
         language, block = match.groups()
@@ -110,7 +123,7 @@ def refreshed(text: str) -> str:
             return match.group()
         with tempfile.TemporaryDirectory() as folder:
             workplace = make_workplace(Path(folder))
-            shown = [f"$ {command.line}\n{run(command.line, workplace)[0]}" for command in commands(block)]
+            shown = [f"$ {command.line}\n{new_output(command, workplace)}" for command in commands(block)]
         return f"```{language}\n{''.join(shown)}```"
 
     return FENCED.sub(anew, text)
@@ -120,7 +133,10 @@ def main() -> None:
     """Rewrite the documents whose outputs have changed, and name them."""
     for document in DOCUMENTS:
         text = text_of(document)
-        new = refreshed(text)
+        try:
+            new = refreshed(text)
+        except ValueError as error:
+            sys.exit(f"{document}: {error}")
         if new != text:
             (REPOSITORY / document).write_text(new, encoding="utf-8")
             print(document)

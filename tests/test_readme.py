@@ -51,11 +51,13 @@ def test_commands_print_what_is_shown(block: str, tmp_path: Path) -> None:
 def test_outputs_are_written_anew() -> None:
     """An output that has changed is replaced; what is not run, and all else, stays."""
     line = "weight-update-ratio check nowhere --quiet"
-    text = f"words\n```console\n$ {line}\nold\n```\n```console\n$ {line} --follow\n```\n```sh\nls\n```\n"
+    text = f"words\n```console\n$ {line}\nError: old\n```\n```console\n$ {line} --follow\n```\n```sh\nls\n```\n"
     new = refreshed(text)
     assert new.startswith(f"words\n```console\n$ {line}\nError: the trial folder 'nowhere' does not exist\n")
     assert new.endswith(f"```\n```console\n$ {line} --follow\n```\n```sh\nls\n```\n")
     assert new == refreshed(new)
+    with pytest.raises(ValueError, match=r"^exit code 2, not 1: "):
+        refreshed(text.replace("Error: old", "FIRED  nowhere"))
 
 
 def test_the_two_commands_that_make_an_environment() -> None:
