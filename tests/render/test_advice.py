@@ -67,7 +67,7 @@ WORDS = {
     "one that rests, and a forgotten layer": Words(
         {**WELL, "a": [0] * 20, "b": at_steps(20, 0, 8)},
         "resting",
-        "b rested between moves: ratio 0 at TRAIN step 8.",
+        "b rested between moves: ratio 0 at TRAIN step 8 (1 comparison).",
         ("gradient", "patience"),
         ("scaler", "optimizer", "num_steps"),
     ),

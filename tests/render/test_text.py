@@ -135,13 +135,20 @@ Median ratio 0.255, 90% are within 0 to 6.5e+10
 
     def test_of_each_kind_one_before_a_second_of_any(self) -> None:
         """Where not all have room, no kind is lost, and the number of the others is told."""
-        history = sick_resnet().history
+        names = [f"layer{number}.weight" for number in range(40)]
+        ratios = healthy_ratios(1, len(names), 100)
+        for number in range(12):
+            ratios[0, number, 5 + 5 * number] = 50.0
+            ratios[0, 12 + number, 6 + 5 * number] = 0
+            ratios[0, 24 + number, 7 + 5 * number :] = np.nan
+        history = columns_report(names, ratios).history
         text = render_text(history, 60)
         kinds = re.findall(r"^\d+\. ([A-Z][a-z ]+):", text, re.MULTILINE)
-        assert ["Not finite", "Vanishing", "Frozen", "Spike", "Not moving yet", "Resting"] == kinds[:6]
+        assert ["Not finite", "Spike", "Resting"] == kinds[:3]
+        assert len(kinds) > 3
         assert re.search(r"^and \d+ more findings; --verbose lists them all$", text, re.MULTILINE)
         every = render_text(history, 60, verbose=True)
-        assert len(told_findings(history)) == len(re.findall(r"^ *\d+\. [A-Z]", every, re.MULTILINE))
+        assert len(told_findings(history)) == len(re.findall(r"^ *\d+\. [A-Z]", every, re.MULTILINE)) == 18
         assert "more finding" not in every
 
 

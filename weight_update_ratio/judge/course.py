@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .history import History
+from .levels import Array, levels_to_end
 from .ratio import NOT_FINITE, OK, VERDICTS
-
-Array = Any  # a NumPy array; its generic alias came with Python 3.9
 
 
 class Course(NamedTuple):
@@ -19,19 +18,23 @@ class Course(NamedTuple):
         tensor: Its place in the history's tensors.
         worker: Its place in the history's workers.
         steps: int64, of the judged mode.
+        references: int64, the step that each is compared with.
+        global_steps: int64.
         ratios: float64.
         verdicts: Places in VERDICTS.
         lower: The bounds, float64, and so is the next one.
         upper: Its unit is that of a ratio.
         zero_references: bool, whether the reference weights are all zero.
         fires: bool, whether it is a violation that fires or leads up to one that does.
-        levels: float64, log10 of the ratio above the median of the worker's other tensors at that step; NaN where the
-            ratio is zero or not finite, or no other tensor moved.
+        levels: float64, log10 of the ratio above the median of the worker's other tensors at that step, of those that
+            move to the end where there are some; NaN where the ratio is zero or not finite, or no other tensor moved.
     """
 
     tensor: int
     worker: int
     steps: Array
+    references: Array
+    global_steps: Array
     ratios: Array
     verdicts: Array
     lower: Array
@@ -49,15 +52,19 @@ def courses(history: History) -> list[Course]:
     workers = max(len(history.workers), 1)
     keys = columns["tensor"].astype(np.int64) * workers + columns["worker"]
     order = np.lexsort((columns["global_step"], keys))
-    _, starts = np.unique(keys[order], return_index=True)
+    found, starts = np.unique(keys[order], return_index=True)
+    ratios = columns["ratio"]
+    finite = np.where(np.isfinite(ratios[order]), np.arange(len(order)), -1)
+    last = np.maximum.reduceat(finite, starts)
+    moves_to_end = (last >= 0) & (ratios[order][last] != 0)
     sources = (
-        *(columns[name] for name in ("step", "ratio", "verdict", "lower", "upper")),
+        *(columns[name] for name in ("step", "reference_step", "global_step", "ratio", "verdict", "lower", "upper")),
         columns["weight_norm"] == 0,
         firing_rows(history, columns),
-        relative_levels(columns["worker"], columns["step"], columns["ratio"]),
+        levels_to_end(columns["worker"], columns["step"], ratios, np.isin(keys, found[moves_to_end])),
     )
     parts = [np.split(source[order], starts[1:]) for source in sources]
-    return [Course(*divmod(int(keys[order[start]]), workers), *own) for start, own in zip(starts.tolist(), zip(*parts))]
+    return [Course(*divmod(int(key), workers), *own) for key, own in zip(found.tolist(), zip(*parts))]
 
 
 def firing_rows(history: History, columns: dict[str, Array]) -> Array:
@@ -81,32 +88,6 @@ def firing_rows(history: History, columns: dict[str, Array]) -> Array:
                 lasting[rows[(first <= at) & (at <= last)]] = True
         fires &= lasting
     return fires
-
-
-def relative_levels(workers: Array, steps: Array, ratios: Array) -> Array:
-    """Return log10 of each ratio above the median of the worker's other ratios at that step: shape (n,), float64.
-
-    NaN where the ratio is zero or not finite, or all others are.
-    """
-    levels = np.full(len(ratios), np.nan)
-    known = np.flatnonzero((ratios > 0) & np.isfinite(ratios))
-    if not len(known):
-        return levels
-    logs = np.log10(ratios[known])
-    order = np.lexsort((logs, steps[known], workers[known]))
-    logs, known = logs[order], known[order]
-    begins = np.ones(len(known), bool)
-    begins[1:] = (steps[known][1:] != steps[known][:-1]) | (workers[known][1:] != workers[known][:-1])
-    starts = np.flatnonzero(begins)
-    sizes = np.diff(np.append(starts, len(known)))
-    first, count = np.repeat(starts, sizes), np.repeat(sizes, sizes)
-    rank = np.arange(len(known)) - first
-    median = np.zeros(len(known))
-    for middle in ((count - 2) // 2, (count - 1) // 2):  # of the others, so the own rank is passed over
-        place = np.maximum(middle, 0) + (middle >= rank)
-        median += logs[first + np.minimum(place, count - 1)] / 2
-    levels[known] = np.where(count > 1, logs - median, np.nan)
-    return levels
 
 
 def is_finite(course: Course) -> Array:

@@ -5,29 +5,57 @@ Kinds and numbers, without words; DESIGN.md, section 5.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import Counter
+from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 
 from .course import Course, courses
+from .entries import MOST_ALIKE, Entry, entries_of
 from .history import History
-from .kinds import (
-    FEW,
-    FROZEN,
-    KINDS,
-    NOT_FINITE_KIND,
-    NOTHING_MOVED,
-    RESTING,
-    TOO_LARGE,
-    Zeros,
-    kinds_of,
-    period_of,
-    severity,
-    zeros_of,
-)
+from .kinds import FEW, FROZEN, KINDS, NOTHING_MOVED, STOPPED, VANISHING, zeros_of
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
 MOST_TENSORS = 0.9  # of those that move, that a finding is of all
+FADING = 0.1  # of the length of a fade; its first step hangs on the noise of a ratio that nears its bound slowly
+
+
+class Clues(NamedTuple):
+    """What the courses of a finding's tensors show of its cause.
+
+    Attributes:
+        lower: The bounds of the worst comparison, and so is the next one.
+        upper: Its unit is that of a ratio.
+        from_start: Whether it begins with the first comparison of its tensors.
+        to_end: Whether it ends with their last one.
+        in_a_row: Whether no other comparison of them is between.
+        all_zero: Whether every ratio is zero.
+        is_gradual: Whether moves next to zeros are small.
+        together: Whether nearly all tensors that move are in it, of several.
+        alone: Whether one tensor moves at all.
+        same_steps: Whether its tensors have it at the same steps.
+        period: How many steps are between moves that rest in between, where that is regular.
+        full_from: The global step from which on windows of ``period`` steps are full.
+        led_up_from: The step from which on updates were too large, where that goes on until a ratio is not finite.
+        led_up: The tensors of which that is so.
+        is_rest: Whether it stands for all further findings of its kind.
+    """
+
+    lower: float
+    upper: float
+    from_start: bool
+    to_end: bool
+    in_a_row: bool
+    all_zero: bool
+    is_gradual: bool
+    together: bool
+    alone: bool
+    same_steps: bool
+    period: int | None
+    full_from: int | None
+    led_up_from: int | None
+    led_up: tuple[str, ...]
+    is_rest: bool
 
 
 class Finding(NamedTuple):
@@ -44,14 +72,7 @@ class Finding(NamedTuple):
         worst_step: Where that is.
         worst_tensor: Whose it is.
         worst_worker: Likewise.
-        lower: The bounds of that comparison, and so is the next one.
-        upper: Its unit is that of a ratio.
-        from_start: Whether it begins with the first comparison of its tensors.
-        to_end: Whether it ends with the last one.
-        everywhere: Whether it is of nearly all tensors that move, and there are several.
-        period: How many steps are between the moves of tensors that rest in between, where that is regular.
-        led_up_from: Step from which updates were too large, where that goes on until a ratio is not finite.
-        is_rest: Whether it stands for all further findings of its kind.
+        clues: What shows its cause.
         text: One sentence of what happened; the renderings give it words, and so the next one.
         advice: One sentence of what to do.
     """
@@ -66,14 +87,7 @@ class Finding(NamedTuple):
     worst_step: int
     worst_tensor: str
     worst_worker: str
-    lower: float
-    upper: float
-    from_start: bool
-    to_end: bool
-    everywhere: bool
-    period: int | None
-    led_up_from: int | None
-    is_rest: bool
+    clues: Clues
     text: str = ""
     advice: str = ""
 
@@ -88,125 +102,111 @@ class Finding(NamedTuple):
         return {"kind": self.kind, **lists, **{name: getattr(self, name) for name in names}}
 
 
-class _Entry(NamedTuple):
-    """The violations of one kind of one tensor and worker; ``gap`` is how far apart its comparisons are, in steps."""
+class _Movers:
+    """Which tensors of which workers move, and which of them end at rest; by their places in the history."""
 
-    kind: str
-    tensor: int
-    worker: int
-    first: int
-    last: int
-    count: int  # type: ignore[assignment]  # in place of tuple.count
-    severity: float
-    worst_ratio: float
-    worst_step: int
-    lower: float
-    upper: float
-    from_start: bool
-    to_end: bool
-    period: int | None
-    gap: int
+    def __init__(self, found: list[Course]) -> None:
+        self.zeros = [zeros_of(course) for course in found]
+        self.tensors: dict[int, set[int]] = {}  # by worker
+        self.end_at_rest: dict[int, bool] = {}  # by worker, whether all that move do
+        for course, own in zip(found, self.zeros):
+            if course.ratios.any():
+                self.tensors.setdefault(course.worker, set()).add(course.tensor)
+            if len(own.moves):
+                self.end_at_rest[course.worker] = self.end_at_rest.get(course.worker, True) and own.ends_at_rest
+
+    def all_stop(self, worker: int) -> bool:
+        """Return whether all tensors of a worker that move end at rest, and there are several."""
+        return self.end_at_rest.get(worker, False) and len(self.tensors[worker]) > 1
+
+    def of(self, workers: Iterable[int]) -> set[int]:
+        """Return the tensors that move on any of these workers."""
+        return set().union(*(self.tensors.get(worker, set()) for worker in workers))
 
 
-def find_findings(history: History) -> list[Finding]:
-    """Return what is wrong, the most urgent first, and of a kind the earliest first."""
-    found = courses(history)
-    zeros = [zeros_of(course) for course in found]
-    nothing_moved = not any(course.ratios.any() for course in found)
-    moving: dict[int, set[int]] = {}  # worker -> tensors
-    stopped: dict[int, bool] = {}
-    for course, own in zip(found, zeros):
-        if len(own.moves) or len(own.finite) < len(course.steps):
-            moving.setdefault(course.worker, set()).add(course.tensor)
-        if len(own.moves):
-            stopped[course.worker] = stopped.get(course.worker, True) and own.ends_at_rest
-    entries: dict[str, list[_Entry]] = {}
-    for course, own in zip(found, zeros):
+def find_findings(history: History, found: list[Course] | None = None) -> list[Finding]:
+    """Return what is wrong, the most urgent first, and of a kind the earliest first.
+
+    Args:
+        history: Of the run.
+        found: What ``courses`` returns for it; None: it is called here.
+    """
+    found = courses(history) if found is None else found
+    movers = _Movers(found)
+    entries: dict[str, list[Entry]] = {}
+    for course, own in zip(found, movers.zeros):
         if course.fires.any():
-            all_stop = stopped.get(course.worker, False) and len(moving[course.worker]) > 1
-            for entry in _entries(course, own, all_stop):
-                kind = NOTHING_MOVED if entry.kind == FROZEN and nothing_moved else entry.kind
+            for entry in entries_of(course, own, movers.all_stop(course.worker)):
+                kind = NOTHING_MOVED if entry.kind == FROZEN and not movers.tensors else entry.kind
                 entries.setdefault(kind, []).append(entry)
-    findings = []
-    for kind in KINDS:
-        findings += _findings_of_kind(history, kind, entries.get(kind, []), moving)
-    return [_with_cause(finding, entries.get(TOO_LARGE, [])) for finding in findings]
+    return [finding for kind in KINDS for finding in _findings_of(history, kind, entries.get(kind, []), movers)]
 
 
-def _entries(course: Course, zeros: Zeros, all_stop: bool) -> list[_Entry]:
-    kinds = kinds_of(course, zeros, all_stop)
-    kinds[~course.fires] = None
-    gap = max(int(np.median(np.diff(course.steps))), 1) if len(course.steps) > 1 else 1
-    entries = []
-    for kind in dict.fromkeys(kinds[course.fires].tolist()):
-        rows = np.flatnonzero(kinds == kind)
-        outside = severity(course, rows)
-        worst = int(rows[outside.argmax()])
-        entries.append(
-            _Entry(
-                kind,
-                course.tensor,
-                course.worker,
-                int(course.steps[rows].min()),
-                int(course.steps[rows].max()),
-                len(rows),
-                float(outside.max()),
-                float(course.ratios[worst]),
-                int(course.steps[worst]),
-                float(course.lower[worst]),
-                float(course.upper[worst]),
-                bool(rows[0] == 0),
-                bool(rows[-1] == len(course.steps) - 1),
-                period_of(course, zeros.moves) if kind == RESTING else None,
-                gap,
-            )
-        )
-    return entries
-
-
-def _findings_of_kind(history: History, kind: str, entries: list[_Entry], moving: dict[int, set[int]]) -> list[Finding]:
+def _findings_of(history: History, kind: str, entries: list[Entry], movers: _Movers) -> list[Finding]:
     """Return the findings of one kind; of more than ``MOST_OF_A_KIND`` the smallest and latest become one."""
-    groups: list[list[_Entry]] = []
+    groups: list[list[Entry]] = []
     for alike in _alike(entries):
-        by_tensor: dict[int, list[_Entry]] = {}
+        by_tensor: dict[int, list[Entry]] = {}
         for entry in alike:
             by_tensor.setdefault(entry.tensor, []).append(entry)
-        by_workers: dict[tuple[int, ...], list[_Entry]] = {}
+        by_workers: dict[tuple[int, ...], list[Entry]] = {}
         for own in by_tensor.values():
             by_workers.setdefault(tuple(sorted(entry.worker for entry in own)), []).extend(own)
         groups += by_workers.values()
     groups.sort(key=lambda group: (-len(group), min(entry.first for entry in group)))
     rest = [entry for group in groups[MOST_OF_A_KIND:] for entry in group]
-    kept = [_finding(history, kind, group, moving) for group in groups[:MOST_OF_A_KIND]]
+    kept = [_finding(history, kind, group, movers) for group in groups[:MOST_OF_A_KIND]]
     kept.sort(key=lambda finding: (finding.first_step, -len(finding.tensors)))
     if rest:
-        is_rest = len(groups) > MOST_OF_A_KIND + 1
-        kept.append(_finding(history, kind, rest, moving)._replace(is_rest=is_rest))
+        kept.append(_finding(history, kind, rest, movers, is_rest=len(groups) > MOST_OF_A_KIND + 1))
     return kept
 
 
-def _alike(entries: list[_Entry]) -> list[list[_Entry]]:
+def _alike(entries: list[Entry]) -> list[list[Entry]]:
     """Return entries in groups whose first and last steps are within a few comparisons of those of the earliest."""
     waiting = sorted(entries, key=lambda entry: (entry.first, entry.last))
-    first, last, gap = (np.array([getattr(entry, name) for entry in waiting]) for name in ("first", "last", "gap"))
+    first, last = (np.array([getattr(entry, name) for entry in waiting]) for name in ("first", "last"))
     left = np.arange(len(waiting))
     groups = []
     while len(left):
-        anchor = left[0]
-        reach = FEW * np.maximum(gap[left], gap[anchor])
-        near = (first[left] - first[anchor] <= reach) & (abs(last[left] - last[anchor]) <= reach)
+        anchor = waiting[left[0]]
+        reach = float(FEW * anchor.gap)
+        if anchor.kind == VANISHING:
+            reach = max(reach, FADING * (anchor.last - anchor.first))
+        near = (first[left] - anchor.first <= reach) & (abs(last[left] - anchor.last) <= reach)
         groups.append([waiting[position] for position in left[near].tolist()])
         left = left[~near]
     return groups
 
 
-def _finding(history: History, kind: str, entries: list[_Entry], moving: dict[int, set[int]]) -> Finding:
+def _finding(history: History, kind: str, entries: list[Entry], movers: _Movers, is_rest: bool = False) -> Finding:
     tensors, workers = list(history.tensors), list(history.workers)
     own_tensors = sorted({entry.tensor for entry in entries})
     own_workers = sorted({entry.worker for entry in entries})
     worst = min(entries, key=lambda entry: (-entry.severity, entry.worst_step))
-    movers = set().union(*(moving.get(worker, set()) for worker in own_workers))
-    periods = {entry.period for entry in entries}
+    moving = movers.of(own_workers)
+    together = len(moving.intersection(own_tensors)) >= MOST_TENSORS * len(moving)
+    if kind == STOPPED:
+        together = all(map(movers.all_stop, own_workers))
+    period = _common([entry.period for entry in entries], MOST_ALIKE)
+    led_up = [entry for entry in entries if entry.led_up_from is not None]
+    clues = Clues(
+        worst.lower,
+        worst.upper,
+        all(entry.from_start for entry in entries),
+        all(entry.to_end for entry in entries),
+        all(entry.in_a_row for entry in entries),
+        all(entry.all_zero for entry in entries),
+        sum(entry.is_gradual for entry in entries) > len(entries) / 2,
+        len(moving) > 1 and together,
+        len(moving) == 1,
+        _common([entry.steps_hash for entry in entries], MOST_TENSORS) is not None,
+        period,
+        max((entry.full_from or 0 for entry in entries if entry.period == period), default=None) if period else None,
+        min((entry.led_up_from or 0 for entry in led_up), default=None),
+        tuple(tensors[tensor] for tensor in sorted({entry.tensor for entry in led_up})),
+        is_rest,
+    )
     return Finding(
         kind,
         tuple(tensors[tensor] for tensor in own_tensors),
@@ -218,20 +218,11 @@ def _finding(history: History, kind: str, entries: list[_Entry], moving: dict[in
         worst.worst_step,
         tensors[worst.tensor],
         workers[worst.worker],
-        worst.lower,
-        worst.upper,
-        all(entry.from_start for entry in entries),
-        all(entry.to_end for entry in entries),
-        len(movers) > 1 and len(movers.intersection(own_tensors)) >= MOST_TENSORS * len(movers),
-        periods.pop() if len(periods) == 1 else None,
-        None,
-        False,
+        clues,
     )
 
 
-def _with_cause(finding: Finding, too_large: list[_Entry]) -> Finding:
-    """Return a finding of what is not finite with the step from which updates that lead up to it were too large."""
-    if finding.kind != NOT_FINITE_KIND:
-        return finding
-    before = [entry.first for entry in too_large if 0 <= finding.first_step - entry.last <= (FEW + 1) * entry.gap]
-    return finding._replace(led_up_from=min(before)) if before else finding
+def _common(values: list[Any], share: float) -> Any:
+    """Return the value that at least this share of them are, or None."""
+    value, count = Counter(values).most_common(1)[0]
+    return value if count >= share * len(values) else None

@@ -45,6 +45,10 @@ class _InARow(NamedTuple):
 NONE_IN_A_ROW = _InARow(-1, 0, frozenset(), -1)
 
 
+def _alone(row: Comparison) -> Fired:
+    return Fired(row, frozenset((row.verdict,)), row.global_step)
+
+
 class Firing:
     """Decides which violations of a trial fire, in any order of its steps.
 
@@ -76,13 +80,12 @@ class Firing:
             firing, self._waiting = self._waiting + firing, []
             return firing
         self._waiting += [fired for fired in firing if fired.row.verdict != NOT_FINITE]
-        return [fired for fired in firing if fired.row.verdict == NOT_FINITE]
+        return [_alone(fired.row) for fired in firing if fired.row.verdict == NOT_FINITE]
 
     def _fired(self, row: Comparison) -> Fired | None:
         """Return a violation with those that led up to it, where it fires."""
-        alone = Fired(row, frozenset((row.verdict,)), row.global_step)
         if self._needed == 1:
-            return alone
+            return _alone(row)
         self._is_in_order = self._is_in_order and row.global_step >= self._latest
         self._latest = row.global_step
         last = self._last.get((row.tensor, row.worker), NONE_IN_A_ROW)
@@ -103,7 +106,7 @@ class Firing:
         self._last[row.tensor, row.worker] = _InARow(row.global_step, count, frozenset(verdicts), since)
         if count >= self._needed:
             return Fired(row, frozenset(verdicts), since)
-        return alone if row.verdict == NOT_FINITE else None
+        return _alone(row) if row.verdict == NOT_FINITE else None
 
     def _steps_before(self, row: Comparison) -> Iterator[int]:
         """Yield the global steps before a row at which its tensor was saved by its worker, the last first."""

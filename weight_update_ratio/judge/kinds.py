@@ -5,11 +5,12 @@ A violation belongs to one kind: not finite; else large from weights that were z
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from .course import Array, Course, is_finite
+from .course import Course, is_finite
+from .levels import Array
 from .ratio import LARGE, NOT_FINITE, OK, SMALL, VERDICTS
 
 NOT_FINITE_KIND = "not_finite"
@@ -40,7 +41,6 @@ KINDS = (  # most urgent first
 FEW = 3  # comparisons in a row: a spike lasts no longer, and steps are the same that are no further apart
 FAR = 2.0  # decades that a tensor falls more than the others before it is said to vanish
 RESTS = 2  # times the longest rest in between; zeros at an end that are not longer are a rest
-MOST_ALIKE = 0.8  # of the distances between moves, that they have a period
 
 
 class Zeros(NamedTuple):
@@ -96,9 +96,8 @@ def kinds_of(course: Course, zeros: Zeros, all_stop: bool) -> Array:
 def _mark_large(course: Course, kinds: Array) -> None:
     large = course.verdicts == VERDICTS.index(LARGE)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], large, [False]])))
-    count = len(large)
     for first, end in zip(edges[::2].tolist(), edges[1::2].tolist()):
-        between = first > 0 and end < count and not course.verdicts[[first - 1, end]].any()  # OK is the first verdict
+        between = first > 0 and end < len(large) and not course.verdicts[[first - 1, end]].any()  # OK is the first
         kinds[first:end] = SPIKE if between and end - first <= FEW else TOO_LARGE
     kinds[large & course.zero_references] = ZERO_START
 
@@ -148,12 +147,13 @@ def _fall(course: Course, moves: Array) -> _Fall:
         return _Fall(False, False, False, len(course.steps))
     logs = np.log10(course.ratios[moves])
     levels = course.levels[moves]
-    if np.isnan(levels[sound]).all():
-        levels = logs  # no other tensor moved
+    is_alone = bool(np.isnan(levels[sound]).all())  # no other tensor moved
+    if is_alone:
+        levels = logs
     small = course.verdicts[moves] == VERDICTS.index(SMALL)
     depths = _normal(levels[sound]) - levels  # decades
     ends = depths[~np.isnan(depths)][-FEW:]
-    far = bool(np.median(ends) >= FAR)
+    far = not is_alone and bool(np.median(ends) >= FAR)
     below = bool(small[-FEW:].mean() > 0.5 or (small[-1] and depths[-1] >= FAR))
     normal = _normal(logs[sound])
     depth = normal - float(np.median(logs[-FEW:]))
@@ -167,22 +167,3 @@ def _fall(course: Course, moves: Array) -> _Fall:
 def _normal(values: Array) -> float:
     """Return the level that values normally have, NaN left out: high among them, for a fall takes the others down."""
     return float(np.nanquantile(values, 0.9))
-
-
-def period_of(course: Course, moves: Array) -> int | None:
-    """Return how many steps are between the moves of a course that rests in between, where that is regular."""
-    distances = np.diff(course.steps[moves])
-    if len(distances) < 2:
-        return None
-    found, counts = np.unique(distances, return_counts=True)
-    period = int(found[counts.argmax()])
-    is_regular = counts.max() >= MOST_ALIKE * len(distances) and period > int(np.diff(course.steps).min())
-    return period if is_regular else None
-
-
-def severity(course: Course, rows: Array) -> Any:
-    """Return how many decades ratios are outside of their bounds: shape (n,); inf for zero and what is not finite."""
-    ratios, lower, upper = course.ratios[rows], course.lower[rows], course.upper[rows]
-    with np.errstate(all="ignore"):
-        outside = np.where(ratios > upper, np.log10(ratios) - np.log10(upper), np.log10(lower) - np.log10(ratios))
-    return np.where(np.isfinite(ratios), outside, np.inf)

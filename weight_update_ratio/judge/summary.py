@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .course import Array, Course, courses
+from .course import Course, courses
 from .history import History
+from .levels import Array
 from .ratio import LARGE, OK, VERDICTS
 
 AWAY = 1.0  # decades that a tensor moves away from the others before it is named
@@ -49,11 +50,16 @@ class TensorSummary(NamedTuple):
     violations: int
 
 
-def run_summary(history: History) -> Summary:
-    """Return how large the ratios of a run are."""
+def run_summary(history: History, found: list[Course] | None = None) -> Summary:
+    """Return how large the ratios of a run are.
+
+    Args:
+        history: Of the run.
+        found: What ``courses`` returns for it; None: it is called here.
+    """
     ratios = np.asarray(history.columns["ratio"])
     finite = ratios[np.isfinite(ratios)]
-    found = courses(history)
+    found = courses(history) if found is None else found
     away = {course.tensor for course in found if moved_away(course)}
     outliers = tuple(name for tensor, name in enumerate(history.tensors) if tensor in away)
     if not len(finite):
@@ -79,11 +85,11 @@ def moved_away(course: Course) -> bool:
     return bool(((abs(medians - first) > AWAY) & (abs(medians) > abs(first))).any())
 
 
-def tensor_summaries(history: History) -> list[TensorSummary]:
-    """Return the ratios of each tensor and worker in short, in the trial's order."""
+def tensor_summaries(history: History, found: list[Course] | None = None) -> list[TensorSummary]:
+    """Return the ratios of each tensor and worker in short, in the trial's order; ``found`` as for ``run_summary``."""
     tensors, workers = list(history.tensors), list(history.workers)
     rows = []
-    for course in courses(history):
+    for course in courses(history) if found is None else found:
         finite = course.ratios[np.isfinite(course.ratios)]
         extremes = (np.median(finite), finite.min(), finite.max()) if len(finite) else (np.nan,) * 3
         violations = int((course.verdicts != VERDICTS.index(OK)).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..judge.course import Course
 from ..judge.findings import Finding, find_findings
 from ..judge.history import History
 from ..judge.kinds import (
@@ -33,18 +34,23 @@ TITLES = {
     NOT_YET: "Not moving yet",
     RESTING: "Resting",
 }
+AT_REST = (NOTHING_MOVED, FROZEN, NOT_YET, STOPPED, RESTING)
 HALF = "float16"
-HALF_ADVICE = (
-    "It was saved as float16, which cannot hold a change below 1/2048 of a weight: save float32 master weights, or "
-    "leave it out by exclude_regex."
-)
+EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save TRAIN steps (hook.set_mode(modes.TRAIN))."
+HALF_RESOLUTION = "float16 cannot hold a change below 1/2048 of a weight: save float32 master weights"
+HALF_MAY_HIDE = f"The updates may be too small to be saved, for {HALF_RESOLUTION}"
 
 
-def told_findings(history: History) -> list[Finding]:
-    """Return the findings with their words, the most urgent first; names in them are as the trial has them."""
+def told_findings(history: History, found: list[Course] | None = None) -> list[Finding]:
+    """Return the findings with their words, the most urgent first; names in them are as the trial has them.
+
+    Args:
+        history: Of the run.
+        found: What ``courses`` returns for it; None: it is called here.
+    """
     return [
         finding._replace(text=finding_text(history, finding), advice=finding_advice(history, finding))
-        for finding in find_findings(history)
+        for finding in find_findings(history, found)
     ]
 
 
@@ -56,107 +62,195 @@ def kinds_first(findings: list[Finding]) -> list[Finding]:
 
 def finding_text(history: History, finding: Finding) -> str:
     """Return what happened, in one sentence with numbers."""
-    steps = f"{history.mode} {_steps(finding)}"
-    compared = f"{finding.count:,} comparison{'s' * (finding.count != 1)}"
-    worst = f"{format_ratio(finding.worst_ratio)} at step {finding.worst_step}"
+    when = _when(history, finding)
+    worst = f"the worst ratio is {format_ratio(finding.worst_ratio)} at step {finding.worst_step}"
     if len(finding.tensors) > 1:
         worst += f" in {finding.worst_tensor}"
-    bounds = f", expected {expected_range(finding.lower, finding.upper)}" if history.bounds.baseline is not None else ""
+    zero = "ratio 0" if finding.clues.all_zero else "ratio too small and then 0"
     texts = {
-        NOT_FINITE_KIND: f"became NaN or infinite at {steps} ({compared}){_cause(finding)}",
-        TOO_LARGE: f"moved too much at {steps} ({compared}): the worst ratio is {worst}{bounds}",
-        NOTHING_MOVED: f"did not move: ratio 0 at {steps} ({compared})",
-        VANISHING: f"faded until too small at {steps} ({compared}): the worst ratio is {worst}{bounds}",
-        STOPPED: f"moved, and then no more: ratio 0 at {steps} ({compared}){bounds}",
-        FROZEN: f"never moved, while others did: ratio 0 at {steps} ({compared}){bounds}",
-        SPIKE: f"moved too much for a moment, at {steps} ({compared}): the worst ratio is {worst}{bounds}",
-        TOO_SMALL: f"moved too little at {steps} ({compared}): the worst ratio is {worst}{bounds}",
-        ZERO_START: f"moved from weights of zero at {steps} ({compared}): the worst ratio is {worst}{bounds}",
-        NOT_YET: f"did not move at first: ratio 0 at {steps} ({compared}), and moved later{bounds}",
-        RESTING: f"rested between moves: ratio 0 at {_times(history, finding)}{bounds}",
+        NOT_FINITE_KIND: f"became NaN or infinite {when}{_cause(history, finding)}",
+        TOO_LARGE: f"moved too much {when}: {worst}",
+        NOTHING_MOVED: f"did not move: ratio 0 {when}",
+        VANISHING: f"faded until too small {when}: {worst}",
+        STOPPED: f"moved, and then no more: {zero} {when}",
+        FROZEN: f"never moved, while others did: ratio 0 {when}",
+        SPIKE: f"moved too much for a moment, {when}: {worst}",
+        TOO_SMALL: f"moved too little {when}: {worst}",
+        ZERO_START: f"moved from weights of zero {when}: {worst}",
+        NOT_YET: f"did not move at first: ratio 0 {when}, and moved later",
+        RESTING: f"rested between moves: ratio 0 {when}",
     }
-    return f"{finding_subject(history, finding)} {texts[finding.kind]}."
+    subject = finding_subject(history, finding)
+    return f"{subject} {texts[finding.kind]}{_saved_as(history, finding)}{_bounds(history, finding)}."
 
 
 def finding_subject(history: History, finding: Finding) -> str:
     """Return which tensors of which workers a finding is of."""
     subject = tensors_text(finding.tensors, history.tensors) + workers_text(finding.workers, history.workers)
-    return f"Others ({subject})" if finding.is_rest else subject
+    return f"Others ({subject})" if finding.clues.is_rest else subject
 
 
-def _steps(finding: Finding) -> str:
-    if finding.first_step == finding.last_step:
-        return f"step {finding.first_step}"
-    return f"steps {finding.first_step}-{finding.last_step}"
+def _when(history: History, finding: Finding) -> str:
+    first, last, mode = finding.first_step, finding.last_step, history.mode
+    compared = f"{finding.count:,} comparison{'s' * (finding.count != 1)}"
+    if first == last:
+        return f"at {mode} step {first} ({compared})"
+    if finding.clues.in_a_row:
+        return f"at {mode} steps {first}-{last} ({compared})"
+    return f"at {compared} between {mode} steps {first} and {last}"
 
 
-def _times(history: History, finding: Finding) -> str:
-    """Return how often something was in between other comparisons."""
-    if finding.first_step == finding.last_step:
-        return f"{history.mode} {_steps(finding)}"
-    return f"{finding.count:,} comparisons between {history.mode} steps {finding.first_step} and {finding.last_step}"
-
-
-def _cause(finding: Finding) -> str:
-    if finding.led_up_from is None:
+def _cause(history: History, finding: Finding) -> str:
+    clues = finding.clues
+    if clues.led_up_from is None:
         return ""
-    return f", after updates that were too large from step {finding.led_up_from} on"
+    whose = "" if clues.led_up == finding.tensors else f" of {tensors_text(clues.led_up, history.tensors)}"
+    return f", after updates{whose} that were too large from step {clues.led_up_from} on"
+
+
+def _saved_as(history: History, finding: Finding) -> str:
+    """Return what of the recording may be the cause of a rest."""
+    if finding.kind not in AT_REST:
+        return ""
+    if history.only_evaluated:
+        return ", in EVAL steps"
+    return ", saved as float16" if _is_half(history, finding) else ""
+
+
+def _bounds(history: History, finding: Finding) -> str:
+    if history.bounds.baseline is None or finding.kind in (NOT_FINITE_KIND, NOTHING_MOVED):
+        return ""
+    return f", expected {expected_range(finding.clues.lower, finding.clues.upper)}"
+
+
+def _is_half(history: History, finding: Finding) -> bool:
+    return all(history.dtypes.get(tensor) == HALF for tensor in finding.tensors)
 
 
 def finding_advice(history: History, finding: Finding) -> str:
     """Return what to do, in one sentence that is true for the case."""
-    half = any(history.dtypes.get(tensor) == HALF for tensor in finding.tensors)
-    together = finding.everywhere
-    if finding.kind == NOT_FINITE_KIND:
-        if finding.led_up_from is not None:
-            return "Correct the large updates first: lower the learning rate or warm it up, and clip gradients."
-        return f"Look there for NaN in the data, an overflow{' of float16' * half} or a division by zero."
-    if finding.kind == TOO_LARGE:
-        if finding.from_start:
-            return "Lower the learning rate, or warm it up."
-        return f"Look at what changed at step {finding.first_step} (learning rate, loss scale, data); clip gradients."
-    if finding.kind == SPIKE:
-        return "Look at the batch there, and clip gradients; where the run recovers from it, patience=4 lets it pass."
-    if finding.kind == ZERO_START:
-        return "Zero-initialised tensors do this: let it pass by a baseline, start_step or exclude_regex."
-    if history.only_evaluated:
-        return "Only EVAL steps were saved, at which weights rest: save TRAIN steps (hook.set_mode(modes.TRAIN))."
-    if half and finding.worst_ratio == 0:
-        return HALF_ADVICE
-    if finding.kind == NOTHING_MOVED:
+    if history.only_evaluated and finding.kind in AT_REST:
+        return EVAL_ADVICE
+    advice = {
+        NOT_FINITE_KIND: _not_finite,
+        TOO_LARGE: _too_large,
+        NOTHING_MOVED: _nothing_moved,
+        VANISHING: _vanishing,
+        STOPPED: _stopped,
+        FROZEN: _frozen,
+        SPIKE: _spike,
+        TOO_SMALL: _too_small,
+        ZERO_START: _zero_start,
+        NOT_YET: _not_yet,
+        RESTING: _resting,
+    }
+    return advice[finding.kind](history, finding)
+
+
+def _baseline(history: History) -> str:
+    """Return the baseline that would let something pass."""
+    return "a baseline" if history.bounds.baseline is None else "a good run that does so too"
+
+
+def _them(finding: Finding) -> str:
+    return "it" if len(finding.tensors) == 1 else "them"
+
+
+def _not_finite(history: History, finding: Finding) -> str:
+    if finding.clues.led_up_from is not None:
+        return "Correct the large updates first: lower the learning rate or warm it up, and clip gradients."
+    overflow = "an overflow of float16" if _is_half(history, finding) else "an overflow"
+    return f"Look there for NaN in the data, {overflow} or a division by zero."
+
+
+def _too_large(history: History, finding: Finding) -> str:
+    if history.bounds.baseline is not None and finding.clues.upper <= history.parameters.small_threshold:
+        return f"The good run has {_them(finding)} frozen: freeze {_them(finding)} here, or take {_baseline(history)}."
+    if finding.clues.from_start:
+        return "Lower the learning rate, or warm it up."
+    return f"Look at what changed at step {finding.first_step} (learning rate, loss scale, data), and clip gradients."
+
+
+def _nothing_moved(history: History, finding: Finding) -> str:
+    if _is_half(history, finding):
+        return f"{HALF_MAY_HIDE}; where they are not, look at the learning rate and the optimizer."
+    return (
+        "Check that the learning rate is not 0, that the optimizer steps, and that it was given these parameters; "
+        "a loss scaler may skip every step."
+    )
+
+
+def _vanishing(history: History, finding: Finding) -> str:
+    if finding.clues.together:
+        return "All fade together, as with a learning rate schedule that goes too low: end it earlier or higher."
+    if _is_half(history, finding):
+        return f"The gradient vanishes (saturated or dead units), or {HALF_RESOLUTION}."
+    return "The gradient vanishes: look for saturated or dead units, and for underflow of low precision."
+
+
+def _stopped(history: History, finding: Finding) -> str:
+    if finding.clues.together:
+        return "All stop together, as where the schedule of the learning rate ends at 0: end the run there too."
+    if finding.clues.alone:
+        return "Look whether the schedule of the learning rate ends there, and else for dead units or a lost gradient."
+    if _is_half(history, finding):
+        return f"Look for dead units or a lost gradient at step {finding.first_step}; also, {HALF_RESOLUTION}."
+    return (
+        f"Look for dead units or a lost gradient at step {finding.first_step}; where {_them(finding)} was frozen on "
+        f"purpose, judge against {_baseline(history)}."
+    )
+
+
+def _frozen(history: History, finding: Finding) -> str:
+    them = _them(finding)
+    if _is_half(history, finding):
+        return f"Give {them} to the optimizer (requires_grad, trainable); if that is so, {HALF_RESOLUTION}."
+    return (
+        f"Give {them} to the optimizer, trainable (requires_grad); where that rests on purpose, leave {them} out by "
+        f"exclude_regex or judge against {_baseline(history)}."
+    )
+
+
+def _spike(history: History, finding: Finding) -> str:
+    return "Look at the batch there, and clip gradients; where the run recovers from it, patience=4 lets it pass."
+
+
+def _too_small(history: History, finding: Finding) -> str:
+    if finding.clues.together and finding.clues.from_start and not finding.clues.to_end:
+        return f"All grow later, as in a warm-up: let it pass by start_step or {_baseline(history)}."
+    if finding.clues.together and history.bounds.baseline is not None:
+        return "All move less than in the good run: compare the learning rates."
+    if finding.clues.together:
+        return "Raise the learning rate, or lower small_threshold where such small updates are wanted."
+    return "Look at its gradient and its learning rate: the update is small against the weights."
+
+
+def _zero_start(history: History, finding: Finding) -> str:
+    return f"Zero-initialised tensors do this: let it pass by {_baseline(history)}, start_step or exclude_regex."
+
+
+def _not_yet(history: History, finding: Finding) -> str:
+    if finding.clues.together and finding.clues.is_gradual:
+        return f"A warm-up from a learning rate of 0 does this: let it pass by start_step or {_baseline(history)}."
+    if finding.clues.together:
         return (
-            "Check that the learning rate is not 0, that the optimizer steps, and that it was given these parameters; "
-            "a loss scaler may skip every step."
+            "A loss scaler that skips the first steps does this, or a learning rate of 0 there: let it pass by "
+            f"start_step or {_baseline(history)}."
         )
-    if finding.kind == FROZEN:
+    return f"If it is unfrozen there on purpose, let it pass by {_baseline(history)}; else look at its gradient before."
+
+
+def _resting(history: History, finding: Finding) -> str:
+    clues = finding.clues
+    if clues.period is not None:
         return (
-            "Give it to the optimizer and check that it is trainable (requires_grad); where it is frozen on purpose, "
-            "leave it out by exclude_regex or judge against a baseline."
+            f"Moves come every {clues.period} steps, as where gradients are accumulated: give "
+            f"num_steps={clues.period} with start_step={clues.full_from}."
         )
-    if finding.kind == NOT_YET:
-        if together:
-            return "A warm-up from a learning rate of 0 does this: let it pass by start_step or a baseline."
-        return "If it is unfrozen there on purpose, let it pass by a baseline; else look at its gradient before."
-    if finding.kind == STOPPED:
-        if together:
-            return "The learning rate is 0 from there on: end the schedule with the run, or the run with the schedule."
-        return f"If it is not frozen on purpose, look for dead units or a lost gradient at step {finding.first_step}."
-    if finding.kind == RESTING:
-        if finding.period is not None:
-            k = finding.period
-            return (
-                f"It moves every {k} steps, as with gradients accumulated over {k} steps: give num_steps={k} with "
-                f"start_step={k}."
-            )
-        if together:
-            return "All rest at the same steps: a loss scaler skips steps whose gradients overflow."
-        return (
-            "No gradient reached it at these steps: look whether each batch uses it; patience lets single rests pass."
-        )
-    if finding.kind == VANISHING:
-        if together:
-            return "All fade together, as with a learning rate schedule that goes too low: end it earlier or higher."
-        return "Its gradient vanishes: look for saturated or dead units, and for underflow of low precision."
-    if together:
-        return "Raise the learning rate, or lower small_threshold if such small updates are wanted."
-    return "Look at its gradient and its learning rate: both are small against its weights."
+    if clues.together and clues.same_steps and clues.is_gradual:
+        return "All rest at the same steps, as where the schedule of the learning rate touches 0: keep it above 0."
+    if clues.together and clues.same_steps:
+        return "All rest at the same steps: a loss scaler skips steps whose gradients overflow."
+    if _is_half(history, finding):
+        return f"{HALF_MAY_HIDE}."
+    return "No gradient reached it at these steps: look whether each batch uses it; patience lets short rests pass."

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from ..judge.course import courses
 from ..judge.held import held_ratios
 from ..judge.history import History
 from ..judge.summary import run_summary
@@ -22,7 +23,7 @@ def render_json(history: History) -> str:
 
 def report_document(history: History) -> dict[str, Any]:
     """Return a report by the names of the JSON format; numbers are as they are, also NaN."""
-    problem = history.problem
+    problem, found = history.problem, courses(history)
     return {
         "trial": history.trial,
         "rule": RULE_NAME,
@@ -32,11 +33,11 @@ def report_document(history: History) -> dict[str, Any]:
         "mode": history.mode,
         "parameters": history.parameters.as_dict(),
         "counts": history.counts,
-        "summary": run_summary(history).as_dict(),
+        "summary": run_summary(history, found).as_dict(),
         "problem": None if problem is None else {"text": str(problem), "remedy": problem.remedy},
         "job_ended": history.job_ended,
         "baseline": _baseline_facts(history),
-        "findings": [finding.as_dict() for finding in told_findings(history)],
+        "findings": [finding.as_dict() for finding in told_findings(history, found)],
         "violations": [group.as_dict() for group in history.violations],
         "skipped": [group._asdict() for group in history.skipped],
         "unreadable": [entry._asdict() for entry in history.unreadable],

@@ -7,6 +7,8 @@ from typing import Iterable, Sequence
 
 MOST_NAMES = 3  # in a sentence
 MOST = 0.8  # of a module's tensors, that the module is named for them
+MOST_PARTS = 30  # of a name; a hostile one may have thousands
+LONGEST = 100  # characters of a name
 SEPARATOR = re.compile(r"[./]")
 
 
@@ -34,13 +36,13 @@ def tensors_text(tensors: Sequence[str], known: Iterable[str], most: int = MOST_
         return f"*{_last_separator(tensors[0])}{endings.pop()} ({len(chosen):,} tensors)"
     folded = _by_module([_parts(name) for name in known], chosen, known, 0)
     if len(folded) <= most + 1:
-        return ", ".join(text for text, _ in folded)
+        return ", ".join(elided(text, LONGEST) for text, _ in folded)
     rest = sum(count for _, count in folded[most:])
-    return ", ".join(text for text, _ in folded[:most]) + f" and {rest:,} more"
+    return ", ".join(elided(text, LONGEST) for text, _ in folded[:most]) + f" and {rest:,} more"
 
 
 def _parts(name: str) -> list[str]:
-    return SEPARATOR.split(name)
+    return SEPARATOR.split(name, MOST_PARTS)
 
 
 def _last_separator(name: str) -> str:

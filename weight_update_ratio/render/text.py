@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..judge.course import courses
+from ..judge.course import Course, courses
 from ..judge.findings import Finding
 from ..judge.history import History
 from ..judge.summary import tensor_summaries
@@ -105,17 +105,20 @@ def render_text(
         verbose: Whether it has all findings and entries, and a row a tensor and worker.
     """
     page = _Page(width or PLAIN_WIDTH, color)
+    found = courses(report)
     whole = _Page(width or WHOLE_LINE, color)  # a file's lines are searched: what is one line there stays one
     verdict = whole.lines(_verdict(whole, report, problem))
     entries = [
         *_entries(whole, "Skipped", skipped_lines(report), verbose),
         *_entries(whole, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
     ]
-    ends = [whole.text(line) for line in (summary_line(report), baseline_line(report), count_line(report)) if line]
+    ends = [
+        whole.text(line) for line in (summary_line(report, found), baseline_line(report), count_line(report)) if line
+    ]
     end = whole.lines(*ends)
-    table = ["", *page.lines(_tensor_table(page, report))] if verbose and len(report) else []
+    table = ["", *page.lines(_tensor_table(page, report, found))] if verbose and len(report) else []
     room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
-    findings = _findings(page, report, None if verbose else room)
+    findings = _findings(page, told_findings(report, found), None if verbose else room)
     return "\n".join([*verdict, *findings, *table, *entries, "", *end]) + "\n"
 
 
@@ -131,13 +134,13 @@ def _verdict(page: _Page, report: History, problem: bool) -> Text:
     return line
 
 
-def _findings(page: _Page, report: History, room: int | None) -> list[str]:
+def _findings(page: _Page, found: list[Finding], room: int | None) -> list[str]:
     """Return the findings, of each kind one before a second of any where not all have room."""
-    found = told_findings(report)
     blocks = [_finding(page, number, finding, set()) for number, finding in enumerate(found, 1)]
     if room is None or sum(map(len, blocks)) + 1 <= room:
         return ["", *(line for block in blocks for line in block)] if blocks else []
-    lines, told = [""], set[str]()
+    lines: list[str] = [""]
+    told: set[str] = set()
     shown = 0
     for finding in kinds_first(found):
         block = _finding(page, shown + 1, finding, told)
@@ -192,7 +195,7 @@ def _shortened(entry: str, width: int) -> str:
     return " ".join([*head, "\u2026", *tail[::-1]])
 
 
-def _tensor_table(page: _Page, report: History) -> Table:
+def _tensor_table(page: _Page, report: History, found: list[Course]) -> Table:
     """Return a row a tensor and worker: its ratios in short, and their course."""
     several = len(report.workers) > 1
     names = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
@@ -207,7 +210,7 @@ def _tensor_table(page: _Page, report: History) -> Table:
     for name in (*names, "violations"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("course", no_wrap=True)
-    for row, own in zip(tensor_summaries(report), courses(report)):
+    for row, own in zip(tensor_summaries(report, found), found):
         cells = [Text(fitted_word(printable(row.tensor), max(page.width - taken - course, 8)))]
         cells += [Text(fitted_word(printable(row.worker), MOST_WORKER))] if several else []
         cells += [Text(short_ratio(getattr(row, name))) for name in names]

@@ -7,6 +7,7 @@ from typing import Iterable, Sequence
 
 from ..errors import TrialError, Unreadable
 from ..judge.comparison import Comparison
+from ..judge.course import Course
 from ..judge.held import held_ratios
 from ..judge.history import History
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL
@@ -89,9 +90,9 @@ def verdict_word(report: History) -> str:
     return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
-def summary_line(report: History) -> str:
+def summary_line(report: History, found: list[Course] | None = None) -> str:
     """Return how large all ratios are, and which tensors moved away from the others; empty where none is finite."""
-    summary = run_summary(report)
+    summary = run_summary(report, found)
     if summary.median is None or summary.p05 is None or summary.p95 is None:
         return ""
     line = (
