@@ -58,13 +58,12 @@ class TestRenderGithub:
     def test_findings_are_errors_and_the_verdict_is_a_notice(self) -> None:
         report = check_trial(RECORDED["pytorch_frozen"])
         report.history.trial = "TRIAL"
+        (finding,) = report.findings
         assert _read(report.to_github()) == [
             (
                 "error",
                 {"title": "WeightUpdateRatio: Frozen"},
-                "TinyNet_conv1.weight never moved, while others did: ratio 0 at TRAIN steps 1-19 (19 comparisons). "
-                "Give it to the optimizer and check that it is trainable (requires_grad); where it is frozen on "
-                "purpose, leave it out by exclude_regex or judge against a baseline.",
+                f"{finding.text} {finding.advice}",
             ),
             (
                 "notice",

@@ -60,13 +60,11 @@ class TestRenderJunit:
         }
 
     def test_the_whole_of_a_small_one(self) -> None:
-        failure = (
-            "Frozen: b never moved, while others did: ratio 0 at TRAIN steps 1-3 (3 comparisons). Give it to the "
-            "optimizer and check that it is trainable (requires_grad); where it is frozen on purpose, leave it out by "
-            "exclude_regex or judge against a baseline."
-        )
+        report = made_report({"a": [1e-3, 2e-3, 3e-3], "b": [0.0] * 3})
+        (finding,) = report.findings
+        failure = f"Frozen: {finding.text} {finding.advice}"
         assert (
-            made_report({"a": [1e-3, 2e-3, 3e-3], "b": [0.0] * 3}).to_junit()
+            report.to_junit()
             == f"""\
 <?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="weight_update_ratio" tests="2" failures="1" errors="0" skipped="0" time="0">
@@ -110,7 +108,7 @@ class TestRenderJunit:
             ratios[tensor % 2, tensor, 4 * tensor] = 50.0
         report = columns_report([f"t{tensor}" for tensor in range(tensors)], ratios)
         rest = report.findings[-1]
-        assert (rest.is_rest, len(rest.workers)) == (True, 2)
+        assert (rest.clues.is_rest, len(rest.workers)) == (True, 2)
         failed = {_name(case) for case in _root(report).iter("testcase") if case.find("failure") is not None}
         assert failed == {f"made/trial.worker_{tensor % 2} t{tensor}" for tensor in range(tensors)}
 

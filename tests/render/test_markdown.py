@@ -57,6 +57,7 @@ class TestRenderMarkdown:
     def test_the_whole_of_a_small_one(self) -> None:
         report = check_trial(RECORDED["pytorch_frozen"])
         report.history.trial = "TRIAL"
+        (finding,) = report.findings
         assert (
             report.to_markdown()
             == f"""\
@@ -64,9 +65,8 @@ class TestRenderMarkdown:
 
 `TRIAL`: 19 of 76 update-to-weight ratios are violations
 
-1. **Frozen**: TinyNet\\_conv1.weight never moved, while others did: ratio 0 at TRAIN steps 1-19 \\(19 comparisons\\).
-    Give it to the optimizer and check that it is trainable \\(requires\\_grad\\); where it is frozen on purpose, \
-leave it out by exclude\\_regex or judge against a baseline.
+1. **Frozen**: {markdown_text(finding.text)}
+    {markdown_text(finding.advice)}
 
 {summary_line(report.history)}
 
