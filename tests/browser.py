@@ -47,14 +47,15 @@ class Page:
         self.driver = driver
         self.opened_in = 0.0
 
-    def open(self, path: Path) -> Page:
-        """Open the page, and return when it is drawn."""
+    def open(self, path: Path, fragment: str = "") -> Page:
+        """Open the page, at a fragment of its address, and return when it is drawn."""
+        self.driver.get("about:blank")  # a page that differs in its fragment alone would not be loaded again
         self.driver.get_log("browser")
         self.driver.get_log("performance")
         start = time.monotonic()
-        self.driver.get(path.as_uri())
+        self.driver.get(path.as_uri() + fragment)
         self.wait("return window.Bokeh !== undefined && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle")
-        self.wait("return Bokeh.documents[0].get_model_by_name('tensor').value !== ''")
+        self.wait("return Bokeh.documents[0].get_model_by_name('shown').data.row[0] >= 0")
         self.opened_in = time.monotonic() - start
         return self
 
@@ -76,15 +77,58 @@ class Page:
         """Return an attribute of the bokeh model of this name."""
         return self.run("return Bokeh.documents[0].get_model_by_name(arguments[0])[arguments[1]]", name, attribute)
 
+    def shown(self, name: str) -> Any:
+        """Return what the picture shows: its rows in order, or the row, point, step or text that is chosen."""
+        return self.model("shown", "data")[name][0]
+
     def rows(self) -> list[str]:
-        """Return the names of the rows that are in sight, from the top."""
+        """Return the tensors of the rows that are shown, from the top."""
+        tensors = self.model("rows", "data")["tensor"]
+        return [tensors[row] for row in self.shown("rows")]
+
+    def lines(self) -> dict[str, list[Any]]:
+        """Return the columns of the line charts; None where a line breaks."""
         return self.run(
             """
-            const rows = Bokeh.documents[0].get_model_by_name("rows").data;
-            const seen = Array.from(rows.y, (y, i) => [y, rows.label[i]]).filter(([y]) => y > -1000);
-            return seen.sort((a, b) => a[0] - b[0]).map(([_, label]) => label);
+            const lines = Bokeh.documents[0].get_model_by_name("lines").data;
+            const values = column => Array.from(column, value => typeof value === "string" || Number.isFinite(value)
+                ? value : null);
+            return Object.fromEntries(Object.entries(lines).map(([name, column]) => [name, values(column)]));
             """
         )
+
+    def choose(self, tensor: str, **more: Any) -> None:
+        """Follow a link to a tensor, and to a step or worker of it."""
+        names = {"tensor": tensor, **more}
+        self.run("location.hash = new URLSearchParams(arguments[0]).toString().replaceAll('+', '%20')", names)
+        self.wait(
+            "const [shown, rows] = ['shown', 'rows'].map(name => Bokeh.documents[0].get_model_by_name(name).data);"
+            "return rows.tensor[shown.row[0]] === arguments[0]",
+            tensor,
+        )
+
+    def box(self, selector: str) -> dict[str, float]:
+        """Return where an element is in the window, in pixels."""
+        return self.run("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
+
+    def emulate(self, command: str, **arguments: Any) -> Any:
+        """Send one command of Chrome's protocol."""
+        return self.driver.execute_cdp_cmd(command, arguments)
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the window another size, until ``reset``."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.emulate("Emulation.setDeviceMetricsOverride", **size)
+
+    def darken(self) -> None:
+        """Be the browser of a person who wants dark pages, until ``reset``."""
+        features = [{"name": "prefers-color-scheme", "value": "dark"}]
+        self.emulate("Emulation.setEmulatedMedia", features=features)
+
+    def reset(self) -> None:
+        """Undo ``resize`` and ``darken``."""
+        self.emulate("Emulation.clearDeviceMetricsOverride")
+        self.emulate("Emulation.setEmulatedMedia", features=[])
 
     def point(self, step: float, place: int) -> tuple[float, float]:
         """Return where the cell of a step in the row at a place is, in the viewport's pixels."""

@@ -33,10 +33,11 @@ def report_html(report: History) -> str:
 
 
 def verdict_html(report: History, tag: str = "p") -> str:
-    """Return the verdict in one sentence, as an element of this tag."""
+    """Return the verdict in one sentence, as an element of this tag, and what to do where there is a problem."""
     word = verdict_word(report)
     sentence = html_text(f"{report.trial}: {verdict_sentence(report)}")
-    return f'<{tag} class="verdict"><strong style="{BADGE}{COLORS[word]}">{word}</strong> {sentence}</{tag}>'
+    remedy = "" if report.problem is None else f"<p>{html_text(report.problem.remedy)}</p>"
+    return f'<{tag} class="verdict"><strong style="{BADGE}{COLORS[word]}">{word}</strong> {sentence}</{tag}>{remedy}'
 
 
 def counts_html(report: History) -> str:

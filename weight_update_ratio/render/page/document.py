@@ -47,7 +47,7 @@ def render_html(report: History) -> str:
         picture = reduce_report(report, keep=worst)
         scripts = [*_bokeh_scripts(), "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)]
         workbench = (
-            f'<div id="workbench"><section id="cards" aria-label="Findings" tabindex="-1">{cards_html(findings)}'
+            f'<div id="workbench"{"" if findings else " class=calm"}><section id="cards" aria-label="Findings" tabindex="-1">{cards_html(findings)}'
             f"</section>{_picture_html(report, picture, findings)}</div>"
         )
         table = f"<h2>Tensors</h2>{_notes(report, picture)}{table_html(report, picture)}"

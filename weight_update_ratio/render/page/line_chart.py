@@ -50,11 +50,11 @@ def ratio_chart(report: History, lines: Any, edges: Any, steps: Any) -> Any:
         plot.title.text_color, plot.title.text_font_size, plot.title.text_font_style = ADVICE_COLOR, "11px", "normal"
         _line(plot, "ratio", RATIO_COLOR, "circle", "ratio", lines, edges, ("expected", "@expected_text"))
     else:
-        _level(plot, GOOD_RATIO, "1e-3: advice, never a verdict", ADVICE_COLOR, "dotted")
-        for name in ("large_threshold", "small_threshold"):
+        _level(plot, GOOD_RATIO, "advice", "1e-3: advice, never a verdict", ADVICE_COLOR, "dotted")
+        for kind, name in (("upper", "large_threshold"), ("lower", "small_threshold")):
             threshold = getattr(report.parameters, name)
             if threshold > 0:
-                _level(plot, math.log10(threshold), f"{name} {threshold:g}", THRESHOLD_COLOR, "dashed")
+                _level(plot, math.log10(threshold), kind, f"{name} {threshold:g}", THRESHOLD_COLOR, "dashed")
         _line(plot, "ratio", RATIO_COLOR, "circle", "ratio", lines, edges)
     plot.legend.visible = False
     return plot
@@ -116,10 +116,12 @@ def _line(
         plot.add_tools(HoverTool(renderers=[beyond], tooltips=[("at the edge", "@text")]))
 
 
-def _level(plot: Any, location: float, text: str, color: str, dash: str) -> None:
+def _level(plot: Any, location: float, kind: str, text: str, color: str, dash: str) -> None:
     from bokeh.models import Label, Span
 
-    line = Span(dimension="width", location=location, line_color=color, line_dash=dash, line_width=1.5, tags=["level"])
+    line = Span(
+        dimension="width", location=location, line_color=color, line_dash=dash, line_width=1.5, tags=["level", kind]
+    )
     label = Label(
         x=4,
         x_units="screen",
@@ -131,7 +133,7 @@ def _level(plot: Any, location: float, text: str, color: str, dash: str) -> None
         background_fill_color="#ffffff",
         background_fill_alpha=0.8,
         level="overlay",
-        tags=["level"],
+        tags=["level", kind],
     )
     plot.add_layout(line)
     plot.add_layout(label)

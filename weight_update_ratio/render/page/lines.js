@@ -1,15 +1,21 @@
 // The line charts of one row: they reach as far as its data, and break where steps were not compared.
 
-const NEAR = 1; // decades from the data within which a threshold or bound is drawn
+const NEAR = 1; // decades from the data within which a bound or the advice is drawn
+const FAR = 6; // likewise for a bound that the data is beyond
 
-function ends_of(values, levels) {
+// Where a chart begins and ends: at its data, and at the bounds that are near.
+function ends_of(values, { lower = [], upper = [], advice = [] }) {
   const finite = values.filter(Number.isFinite);
   if (finite.length === 0) return [-4, -2];
-  let [low, high] = [Math.min(...finite), Math.max(...finite)];
-  const near = levels.filter(log => Number.isFinite(log) && log > low - NEAR && log < high + NEAR);
-  [low, high] = [Math.min(low, ...near), Math.max(high, ...near)];
-  const margin = Math.max(0.12 * (high - low), (0.7 - (high - low)) / 2);
-  return [low - margin, high + margin];
+  const [low, high] = [Math.min(...finite), Math.max(...finite)];
+  const near = [
+    ...lower.filter(log => low - NEAR < log && log < high + (low < log ? FAR : NEAR)),
+    ...upper.filter(log => low - (log < high ? FAR : NEAR) < log && log < high + NEAR),
+    ...advice.filter(log => low - NEAR < log && log < high + NEAR),
+  ];
+  const [least, most] = [Math.min(low, ...near), Math.max(high, ...near)];
+  const margin = Math.max(0.12 * (most - least), (0.7 - (most - least)) / 2);
+  return [least - margin, most + margin];
 }
 
 function set_range(figure, [start, end]) {
@@ -83,9 +89,13 @@ function show(row, point) {
   const of = name => own.map(place => points.data[name][place]);
   const [ratios, update, weight, step] = [of("ratio"), of("update_norm"), of("weight_norm"), of("step")];
   const at = level => (level.location === undefined ? level.y : level.location); // of a line, or of its label
-  const bounds = points.data.lower === undefined ? levels.map(at) : [...of("lower"), ...of("upper")];
+  const of_kind = kind => levels.filter(level => level.tags.includes(kind)).map(at);
+  const banded = points.data.lower !== undefined;
+  const bounds = banded
+    ? { lower: of("lower"), upper: of("upper") }
+    : { lower: of_kind("lower"), upper: of_kind("upper"), advice: of_kind("advice") };
   const ratio_ends = ends_of(ratios, bounds);
-  const norm_ends = ends_of([...update, ...weight], []);
+  const norm_ends = ends_of([...update, ...weight], {});
   lines.data = line_columns(own, ratio_ends);
   set_range(ratio, ratio_ends);
   set_range(norm, norm_ends);

@@ -4,6 +4,8 @@
 const by_id = id => document.getElementById(id);
 const { chart: chart_json, cards, worst_first, row_pixels } = JSON.parse(by_id("chart-data").textContent);
 let model; // returns the chart's model of a name
+let told = ""; // which row and point the page tells of
+let asked = false; // whether the charts are to be brought into sight
 
 function start() {
   by_id("picture").hidden = false;
@@ -41,13 +43,14 @@ function select(row, point) {
   model("selection").data = { row: [row], point: [point] };
 }
 
+// bokeh calls back later, first for the rows: then the choice is known already.
 function select_from_afar(row, point, only) {
-  if (row >= 0) select(row, point);
+  asked = true;
   by_id("part").value = "";
-  arrange({ part: "", only });
   by_id("all").hidden = only === null;
   mark_card(only === null ? -1 : cards.findIndex(card => card.rows === only));
-  bring_into_sight();
+  arrange({ part: "", only });
+  if (row >= 0) select(row, point);
 }
 
 function follow_cards() {
@@ -56,7 +59,8 @@ function follow_cards() {
     const article = button.closest("article");
     article.classList.add("live");
     article.addEventListener("click", () => {
-      if (!window.getSelection().isCollapsed) return; // its words are being copied
+      const marked = window.getSelection();
+      if (!marked.isCollapsed && article.contains(marked.anchorNode)) return; // its words are being copied
       select_from_afar(row, point, rows);
     });
   }
@@ -82,7 +86,7 @@ function follow_controls() {
   });
 }
 
-// Says what the picture shows, also in the address.
+// Says what the picture shows, also in the address; what was chosen since is brought into sight.
 function tell_shown() {
   const [seen, row] = [column("shown", "rows"), column("shown", "row")];
   if (row < 0) return; // it is not laid out yet
@@ -94,12 +98,15 @@ function tell_shown() {
   by_id("cell").textContent = column("shown", "text");
   fit_window(seen.length);
   write_address(tensor[row], worker[row], column("shown", "step"));
+  const now = `${row} ${column("shown", "point")}`;
+  if (asked || (told !== "" && told !== now)) bring_into_sight();
+  [told, asked] = [now, false];
 }
 
+// Scrolls to map and charts where both fit in the window, else to the charts.
 function bring_into_sight() {
-  const { top, bottom } = by_id("charts").getBoundingClientRect();
-  if (top < 0 || bottom > window.innerHeight) by_id("charts").scrollIntoView({ block: "end" });
-  if (by_id("charts").getBoundingClientRect().top < 0) by_id("charts").scrollIntoView({ block: "start" });
+  const fits = by_id("picture").getBoundingClientRect().height <= window.innerHeight;
+  by_id(fits ? "picture" : "charts").scrollIntoView({ block: "nearest" });
 }
 
 start();

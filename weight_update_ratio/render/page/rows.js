@@ -42,7 +42,7 @@ function arrange() {
 // The figures begin and end at the same place, whatever is seen of the labels.
 function align() {
   const labels = rows.data[window.innerWidth < 600 ? "short" : "label"];
-  const left = Math.max(56, 14 + 5.8 * Math.max(...labels.map(label => label.length)));
+  const left = Math.max(72, 14 + 5.8 * Math.max(...labels.map(label => label.length)));
   for (const figure of [heat, ratio, norm]) figure.min_border_left = left;
 }
 
