@@ -39,10 +39,9 @@ FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
 LONGEST_NAME = 200  # characters of a folder's name; file systems take 255
 SCALARS = ("log10_ratio", "update_norm", "weight_norm")
 LEVELS = ("median_log10_ratio", "highest_log10_ratio", "lowest_log10_ratio")
-OVERVIEW = "_overview"
+OVERVIEW = "_overview"  # first in TensorBoard's order of characters, if no group begins with one up to the underscore
 NO_MODULE = "model"  # the group of tensors whose names have one part
 MOST_OF_A_MODULE = 32  # tensors; a decoder layer of a transformer has up to 26
-AT_THE_TOP = re.compile(r"[0-9_]")  # what TensorBoard sorts before all else, the overview's underscore too
 
 
 def write_tensorboard(report: History, folder: str) -> None:
@@ -81,22 +80,24 @@ def tensor_tags(names: Sequence[str]) -> list[str]:
 
     The module is the shortest part of the name that ends before a dot or slash and is shared by at most
     ``MOST_OF_A_MODULE`` tensors; where all are shared by more, the longest. Its slashes become dots. A tensor without a
-    module is of NO_MODULE, and so is a module whose name would be sorted before the overview. A number tells tensors
-    apart whose tags would be the same. A run of the same tensors has the same tags.
+    module is of NO_MODULE, and so is a module that TensorBoard would show before the overview: one that begins with a
+    capital, a digit or a sign. A number tells tensors apart whose tags would be the same. A run of the same tensors has
+    the same tags.
 
     >>> layers = [f"layers.{i}.{name}.weight" for i in range(9) for name in ("q", "k", "v", "o")]
-    >>> tensor_tags([*layers, "fc/kernel:0", "0.weight", "scale"])[-4:]
-    ['layers.8/o.weight', 'fc/kernel:0', 'model.0/weight', 'model/scale']
+    >>> tensor_tags([*layers, "fc/kernel:0", "Net_fc.weight", "scale"])[-4:]
+    ['layers.8/o.weight', 'fc/kernel:0', 'model.Net_fc/weight', 'model/scale']
     """
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
     modules = [[name[: found.start()] for found in SEPARATOR.finditer(name) if found.start()] for name in names]
     sizes = Counter(module for own in modules for module in own)
     tags: dict[str, None] = {}
     for name, own in zip(names, modules):
         module = next((module for module in own if sizes[module] <= MOST_OF_A_MODULE), own[-1] if own else "")
         rest = name[len(module) + 1 :] if module else name
-        if not module or AT_THE_TOP.match(module):
+        if module[:1] <= OVERVIEW[0]:
             module = f"{NO_MODULE}.{module}" if module else NO_MODULE
-        tag = f"{module.replace('/', '.')}/{rest}".encode("utf-8", "backslashreplace").decode()
+        tag = f"{module.replace('/', '.')}/{rest}"
         number, again = 1, tag
         while again in tags:
             number += 1
