@@ -141,17 +141,15 @@ class TestPage:
             self.look_at(page.open(path))
 
     def look_at(self, page: Page) -> None:
-        lines = "Bokeh.documents[0].get_model_by_name('lines').data"
-        page.driver.execute_script("const t = Bokeh.documents[0].get_model_by_name('tensor'); t.value = '0';")
-        lower, upper = (page.driver.execute_script(f"return Array.from({lines}.{name})") for name in ("lower", "upper"))
-        assert {round(value, 4) for value in lower} == {-3.4771}  # log10 of 0.001 / 3
-        assert {round(value, 4) for value in upper} == {-2.5229}
-        expected = page.driver.execute_script(f"return {lines}.expected_text[0]")
-        assert "0.0003333 to 0.003" == expected
-        page.driver.execute_script("const t = Bokeh.documents[0].get_model_by_name('tensor'); t.value = '1';")
-        low, high = page.driver.execute_script(f"return [Math.min(...{lines}.lower), Math.max(...{lines}.upper)]")
-        assert high == pytest.approx(-8, abs=1e-4)
-        assert -20 < low < -8, "no lower bound: the band reaches to the edge of the chart"
+        page.choose("moves")
+        lines = page.lines()
+        assert {round(value, 4) for value in lines["lower"]} == {-3.4771}  # log10 of 0.001 / 3
+        assert {round(value, 4) for value in lines["upper"]} == {-2.5229}
+        assert "0.0003333 to 0.003" == lines["expected_text"][0]
+        page.choose("rests")
+        lines = page.lines()
+        assert max(lines["upper"]) == pytest.approx(-8, abs=1e-4)
+        assert -20 < min(lines["lower"]) < -8, "no lower bound: the band reaches to the edge of the chart"
 
 
 class TestExpectedRange:
