@@ -339,7 +339,7 @@ class TestTheCommand:
         assert 0 == check_trial(HEALTHY, baseline=str(file)).exit_code
         with pytest.raises(TrialError) as caught:
             WeightUpdateRatio(str(HEALTHY), baseline=str(file))
-        assert f"the baseline {str(tmp_path / 'good')!r} {NOT_THERE}" == str(caught.value)
+        assert f"the baseline {str(tmp_path / 'good')!r} {NOT_THERE}" == caught.value.message
         two = f" {HEALTHY}, {saved(FROZEN, tmp_path / 'frozen.json')} "
         rule = WeightUpdateRatio(str(HEALTHY), baseline=two)
         assert 2 == rule._history.bounds.baseline.runs
@@ -471,7 +471,7 @@ class TestPatience:
         done = invoke_command("check", str(trial), "--baseline", str(written / "good"))
         sentence = "3 of 29 update-to-weight ratios are violations"
         assert (1, f"FIRED  {trial}: {sentence}") == (done.exit_code, done.stdout.split("\n")[0])
-        assert "Too large: moves moved too much at TRAIN steps 9-11 (2 comparisons)" in done.stdout
+        assert "Too large: moves moved too much at 2 comparisons between TRAIN steps 9 and 11:" in done.stdout
         assert "Resting: moves rested between moves: ratio 0 at TRAIN step 10" in done.stdout
 
     def test_one_alone(self, tmp_path: Path, written: Path) -> None:
@@ -634,7 +634,7 @@ class TestRefusals:
         """Why is said as of a run, and what to save instead."""
         problem = check_trial(RECORDED[name]).problem
         assert problem is not None
-        expected = [f"the baseline {str(RECORDED[name])!r} cannot be used: {problem}", problem.remedy]
+        expected = [f"the baseline {str(RECORDED[name])!r} cannot be used: {problem.message}", problem.remedy]
         assert expected == self.refused(HEALTHY, "--baseline", RECORDED[name])
 
     @needs_writing
@@ -663,7 +663,7 @@ class TestRefusals:
         assert 0 == invoke_command("check", str(HEALTHY), "--baseline", str(HEALTHY), *option).exit_code
         with pytest.raises(TrialError) as caught:
             WeightUpdateRatio(str(HEALTHY), baseline=str(file), **{what: own})
-        assert expected == [str(caught.value), caught.value.remedy]
+        assert expected == [caught.value.message, caught.value.remedy]
 
     def test_a_run_of_another_mode(self, tmp_path: Path) -> None:
         """Steps of two modes do not count the same."""
@@ -803,7 +803,7 @@ class TestWhatCannotBeHeld:
         for step in (7, 0, 7):
             with pytest.raises(InsufficientInformationForRuleInvocation) as caught:
                 rule.invoke_at_step(step)
-            assert f"{problem}\n\n{problem.remedy}" in str(caught.value)
+            assert str(problem) in str(caught.value)
         with pytest.raises(InsufficientInformationForRuleInvocation):
             invoke_rule(WeightUpdateRatio(str(FROZEN), baseline=str(RECORDED["tf_keras"])))
 
@@ -971,7 +971,7 @@ class TestSaving:
         assert (2, False) == (done.exit_code, file.exists())
         problem = check_trial(HEALTHY, baseline=RECORDED["tf_keras"]).problem
         message = f"{str(file)!r} is not written: the report is not complete"
-        assert f"Error: {problem}\n\n{SAME_MODEL}\nNote: {message}\n" == done.stderr
+        assert f"Error: {problem.message}\n\n{SAME_MODEL}\nNote: {message}\n" == done.stderr
 
     def test_a_followed_job(self, tmp_path: Path) -> None:
         """Its baseline is that of a check."""

@@ -437,7 +437,7 @@ class TestDamagedTrials:
         assert {"holds the tensor 'w' where the index names 'v'", "holds the tensor 'v' where the index names 'w'"} == {
             entry.reason for entry in report.unreadable
         }
-        assert "nothing could be read to compare" in str(report.problem)
+        assert "nothing could be read to compare" in report.problem.message
 
     def test_a_broken_index_file_leaves_no_false_reference(self, write_trial: Any) -> None:
         """Where the nearest reference may have been in an unreadable index file, there is no comparison."""

@@ -177,7 +177,7 @@ def check(
     except TrialError as error:
         if style != "text":  # programs read the others, whatever happened
             _print_report(unjudged_report(trial, parameters, error), style, output, quiet, verbose)
-        raise CommandError(str(error), error.remedy) from None
+        raise CommandError(error.message, error.remedy) from None
     if history is not None:
         with writing(history):
             write_history(report.history, history)
@@ -203,7 +203,7 @@ def _save_baseline(report: Report, path: str, quiet: bool) -> None:
     try:
         text = report.to_baseline()
     except TrialError as error:
-        print_note(f"{path!r} is not written: {error if report.complete else 'the report is not complete'}")
+        print_note(f"{path!r} is not written: {error.message if report.complete else 'the report is not complete'}")
         return
     save_text(text, path)
     if report.fired and not quiet:

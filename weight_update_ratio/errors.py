@@ -8,17 +8,20 @@ from typing import NamedTuple
 class TrialError(Exception):
     """A trial that cannot be judged: what is wrong and where, and one remedy.
 
+    As a string it is the message, an empty line and the remedy: what a traceback shows, and a cell of a notebook.
+
     Attributes:
+        message: What is wrong, and where.
         remedy: What the reader can do about it, one sentence.
     """
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message, remedy)  # both, so that the error survives pickling between processes
+        self.message = message
         self.remedy = remedy
-        self.__notes__ = [f"\n{remedy}"]  # a traceback shows it, from Python 3.11 on
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return f"{self.message}\n\n{self.remedy}"
 
 
 class UnreadableError(Exception):

@@ -203,7 +203,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _raise_insufficient(self, history: History) -> None:
         problem = missing_trial(self._folder) or history.problem or nothing_compared(history, self._folder)
         history.problem = problem
-        raise InsufficientInformationForRuleInvocation(self.rule_name, f"{problem}\n\n{problem.remedy}")
+        raise InsufficientInformationForRuleInvocation(self.rule_name, str(problem))
 
     def _judge_step(self, step: int) -> bool:
         self._await_event_files(step)
@@ -243,7 +243,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         errors = list(map(record_line, unreadable))
         problem = self._history.problem
         if problem is not None and len(self._history):  # else the rule raises
-            errors.append(f"{problem}; {problem.remedy}")
+            errors.append(f"{problem.message}; {problem.remedy}")
         for error in errors:
             if error not in self._logged:
                 self._logged.add(error)
@@ -295,7 +295,7 @@ def _open_trial(path: str, parameters: Parameters) -> Any:
     """Return smdebug's Trial of a folder that is there; it waits for the collections, and this says so once."""
     missing = missing_trial(TrialFolder(open_storage(path), parameters))
     if missing is not None:
-        get_logger().warning(f"waiting for the trial: {missing}; {missing.remedy}")
+        get_logger().warning(f"waiting for the trial: {missing.message}; {missing.remedy}")
     from smdebug.trials import create_trial
 
     return create_trial(path)

@@ -674,7 +674,7 @@ class TestNothingToJudge:
         from weight_update_ratio import WeightUpdateRatio
 
         spoil(trial)
-        assert message in str(check_trial(trial).problem)
+        assert message in check_trial(trial).problem.message
         reports = tmp_path / "reports"
         rule = WeightUpdateRatio(create_trial(str(trial)), report_dir=str(reports))
         with pytest.raises(InsufficientInformationForRuleInvocation) as raised:

@@ -177,7 +177,7 @@ class TestMerging:
         assert (
             f"the baselines 'good.json' and 'other.json' cannot be merged: their {what} is {values}",
             f"Merge baselines that were judged with the same {what}.",
-        ) == (str(caught.value), caught.value.remedy)
+        ) == (caught.value.message, caught.value.remedy)
 
 
 class TestRefusals:
@@ -190,7 +190,7 @@ class TestRefusals:
         assert (
             f"the ratio of 'b' at TRAIN step 2 is {ratio}",
             "Take a run that trains well.",
-        ) == (str(caught.value), caught.value.remedy)
+        ) == (caught.value.message, caught.value.remedy)
 
     def test_a_run_with_records_that_could_not_be_read(self) -> None:
         """Its lowest and highest ratios may be among them."""
@@ -201,7 +201,7 @@ class TestRefusals:
         assert (
             "2 of its records could not be read",
             "Restore its files, or take another run that trains well.",
-        ) == (str(caught.value), caught.value.remedy)
+        ) == (caught.value.message, caught.value.remedy)
 
     def test_a_run_that_was_not_judged_as_a_whole(self) -> None:
         """The problem and its remedy are those of the run."""
@@ -210,7 +210,7 @@ class TestRefusals:
         with pytest.raises(TrialError) as caught:
             learn_baseline(history)
         assert ("no step came for 600 seconds", "Follow it again.") == (
-            str(caught.value),
+            caught.value.message,
             caught.value.remedy,
         )
 

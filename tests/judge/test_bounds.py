@@ -200,7 +200,7 @@ class TestRequireAlike:
         bounds = Bounds(Parameters(**parameters, baseline=("good.json", "fine")), made_baseline({}, num_steps=2))
         with pytest.raises(TrialError) as caught:
             bounds.require_alike(mode)
-        assert f"the run cannot be held against the baseline 'good.json', 'fine': {message}" == str(caught.value)
+        assert f"the run cannot be held against the baseline 'good.json', 'fine': {message}" == caught.value.message
         assert remedy == caught.value.remedy
 
     @pytest.mark.parametrize("mode", ["TRAIN", None])

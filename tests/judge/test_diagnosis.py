@@ -20,44 +20,44 @@ class TestNothingCompared:
             "nothing can be compared: 'TinyNet_conv1.weight', 'TinyNet_bn1.weight', 'TinyNet_fc1.weight', "
             "'TinyNet_fc2.weight' of 'weights' were saved only as reductions ('l2'), and a ratio needs the tensors "
             "themselves"
-        ) == str(problem)
+        ) == problem.message
         assert "save_raw_tensor" in problem.remedy
 
     def test_no_weights_saved(self) -> None:
         """The message says that the collection was not saved, and which were."""
         problem = check_trial(RECORDED["xgboost"]).problem
-        assert "no tensor of the collection 'weights' was saved" in str(problem)
-        assert "'feature_importance'" in str(problem)
+        assert "no tensor of the collection 'weights' was saved" in problem.message
+        assert "'feature_importance'" in problem.message
         assert "include_collections=['weights']" in problem.remedy
 
     def test_only_one_step_saved(self, write_trial: Any) -> None:
         """The first saved step has nothing to be compared with."""
         report = check_trial(write_trial({"w": [1.0]}).path)
-        assert "there is nothing to compare: no tensor has a reference" in str(report.problem)
+        assert "there is nothing to compare: no tensor has a reference" in report.problem.message
         assert 2 == report.exit_code
 
     def test_no_tensor_matches(self) -> None:
         """A pattern that finds nothing is no pass."""
         report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="no such")
-        assert "no saved tensor of 'weights' matches tensor_regex 'no such'" in str(report.problem)
+        assert "no saved tensor of 'weights' matches tensor_regex 'no such'" in report.problem.message
 
     def test_every_comparison_skipped(self, write_trial: Any) -> None:
         """Nothing but empty tensors is no pass."""
         report = check_trial(write_trial({"w": lambda step: np.zeros(0)}, steps=2).path)
-        assert "every comparison was skipped; the first: tensor 'w': no elements" == str(report.problem)
+        assert "every comparison was skipped; the first: tensor 'w': no elements" == report.problem.message
         assert 2 == report.exit_code
 
     def test_collections_and_no_steps(self, trial_writer: Any) -> None:
         """A hook that failed at its first step leaves collections and nothing else."""
         trial = trial_writer().collections({"weights": ["w"]}).end()
         report = check_trial(trial.path)
-        assert "has no saved steps" in str(report.problem)
+        assert "has no saved steps" in report.problem.message
         assert "bfloat16" in report.problem.remedy
 
     def test_tensors_of_no_collection(self, write_trial: Any) -> None:
         """Where the index names only tensors that no collection has, the message says so."""
         report = check_trial(write_trial({"w": [1.0, 2.0]}, collections={"weights": ()}).path)
-        assert "saved were tensors of no collection" in str(report.problem)
+        assert "saved were tensors of no collection" in report.problem.message
 
 
 NAMES = "'TinyNet_bn1.weight', 'TinyNet_conv1.weight', 'TinyNet_fc1.weight', 'TinyNet_fc2.weight'"
@@ -77,19 +77,19 @@ class TestWhatMatchesNothing:
         """What matches is judged; the names that are there are listed, and the exit code is 2."""
         report = check_trial(RECORDED["pytorch_healthy"], **parameters)
         assert (rows, 2, False) == (len(report), report.exit_code, report.complete)
-        assert f"no saved tensor of 'weights' {said}the collections' tensors are {NAMES}" == str(report.problem)
+        assert f"no saved tensor of 'weights' {said}the collections' tensors are {NAMES}" == report.problem.message
 
     def test_a_pattern_where_the_rule_fires(self) -> None:
         """The exit code is that of firing, and the problem is said."""
         report = check_trial(RECORDED["pytorch_frozen"], tensor_regex="conv,nowhere")
         assert (1, 19) == (report.exit_code, report.counts["violations"])
-        assert "matches tensor_regex 'nowhere'" in str(report.problem)
+        assert "matches tensor_regex 'nowhere'" in report.problem.message
 
     def test_a_single_pattern_that_is_a_glob(self) -> None:
         """The message says what a regular expression is."""
         report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="Tiny*weight")
         hint = "patterns are regular expressions, in which 'Tiny*weight' is written 'Tiny.*weight'"
-        assert f"matches tensor_regex 'Tiny*weight'; {hint}; the collections" in str(report.problem)
+        assert f"matches tensor_regex 'Tiny*weight'; {hint}; the collections" in report.problem.message
         assert 2 == report.exit_code
 
     @pytest.mark.parametrize("names", ["weights,nowhere", "nowhere,weights", "weights,losses,metrics"])
@@ -97,21 +97,21 @@ class TestWhatMatchesNothing:
         """What the others hold is judged; the collections that were saved are listed, and the exit code is 2."""
         report = check_trial(RECORDED["pytorch_healthy"], collection_names=names)
         missing = "metrics" if "metrics" in names else "nowhere"
-        assert f"no tensor of the collection '{missing}' was saved; saved were " in str(report.problem)
-        assert "'weights'" in str(report.problem)
+        assert f"no tensor of the collection '{missing}' was saved; saved were " in report.problem.message
+        assert "'weights'" in report.problem.message
         assert (2, True) == (report.exit_code, len(report) >= 76)
 
     def test_all_is_excluded(self) -> None:
         """The message says what left them out."""
         report = check_trial(RECORDED["pytorch_healthy"], exclude_regex="Tiny")
         what = "exclude_regex leaves out every saved tensor of 'weights' that tensor_regex chooses"
-        assert f"{what}; the collections' tensors are {NAMES}" == str(report.problem)
+        assert f"{what}; the collections' tensors are {NAMES}" == report.problem.message
         assert 2 == report.exit_code
 
     def test_a_pattern_of_reduced_tensors(self) -> None:
         """They are there, though not to compare: the message is that of reductions."""
         problem = check_trial(RECORDED["pytorch_reductions_only"], tensor_regex="conv").problem
-        assert "nothing can be compared: 'TinyNet_conv1.weight' of 'weights' was saved only as" in str(problem)
+        assert "nothing can be compared: 'TinyNet_conv1.weight' of 'weights' was saved only as" in problem.message
 
     def test_tensors_whose_reductions_lack_the_output_number(self, write_trial: Any) -> None:
         """A pattern of the tensor's own name matches them."""
@@ -120,7 +120,7 @@ class TestWhatMatchesNothing:
         for options, rows in (({}, 2), ({"tensor_regex": "d/k:0,e/k"}, 2), ({"exclude_regex": "d/k:0"}, 2)):
             report = check_trial(trial, **options)
             assert (rows, None) == (len(report), report.problem)
-        assert "saved only as" in str(check_trial(trial, tensor_regex="d/k:0$").problem)
+        assert "saved only as" in check_trial(trial, tensor_regex="d/k:0$").problem.message
 
     @pytest.mark.parametrize(
         ("options", "said"),
@@ -142,7 +142,7 @@ class TestWhatMatchesNothing:
             lambda content: content["_meta"].update(num_workers=4),
         )
         report = check_trial(trial, **options)
-        assert said in str(report.problem)
+        assert said in report.problem.message
         assert (2, 1) == (report.exit_code, len(report.unreadable))
 
 

@@ -440,7 +440,7 @@ class TestARunThatCannotBeHeld:
         run = write_run(tmp_path / "trial", {("a", "w"): [OK, LARGE, LARGE, LARGE, LARGE]})
         report = check_trial(run.path, baseline=other)
         assert (2, set(), 4) == (report.exit_code, fired(report), report.counts["violations"])
-        assert "has none of the run's tensors ('a'): it holds 'other'" in str(report.problem)
+        assert "has none of the run's tensors ('a'): it holds 'other'" in report.problem.message
 
     def test_what_is_not_finite_fires(self, tmp_path: Path, other: Path) -> None:
         """Exit code 1: no baseline is needed to see that."""

@@ -21,7 +21,7 @@ HEALTHY = str(RECORDED["pytorch_healthy"])
 def refusal(*locations: str, **parameters: Any) -> tuple[str, str]:
     with pytest.raises(TrialError) as caught:
         open_bounds(Parameters(baseline=locations, **parameters))
-    return str(caught.value), caught.value.remedy
+    return caught.value.message, caught.value.remedy
 
 
 def opened(*locations: str, **parameters: Any) -> Any:
@@ -125,7 +125,7 @@ class TestRefusals:
     def test_a_run_of_which_nothing_can_be_compared(self, name: str) -> None:
         """The message says why."""
         problem = check_trial(RECORDED[name]).problem
-        assert refusal(str(RECORDED[name]))[0].endswith(f"cannot be used: {problem}")
+        assert refusal(str(RECORDED[name]))[0].endswith(f"cannot be used: {problem.message}")
 
     @needs_writing
     def test_a_run_with_records_that_cannot_be_read(self, write_trial: Any) -> None:

@@ -401,7 +401,7 @@ class TestTheEndOfPatience:
             save(live, step, workers=2 if step < 3 else 1)
         report = follow(live, large_threshold=threshold)
         assert (exit_code, False) == (report.exit_code, report.complete)
-        assert "the job wrote no new step for 0.3 s, and no end-of-job file" == str(report.problem)
+        assert "the job wrote no new step for 0.3 s, and no end-of-job file" == report.problem.message
         assert found_comparisons(check_trial(live.path)) == found_comparisons(report)
 
     def test_steps_of_eval_alone_fire_nothing(self, live: TrialWriter) -> None:
@@ -547,7 +547,7 @@ class TestCtrlC:
         for step in range(5):
             save(live, step)
         report = follow(live, progress=lambda done, total: signal.raise_signal(signal.SIGINT) if done == 2 else None)
-        assert (2, "interrupted before the job ended") == (len(report), str(report.problem))
+        assert (2, "interrupted before the job ended") == (len(report), report.problem.message)
 
 
 class TestTheRule:

@@ -160,7 +160,7 @@ class TestInThisProcess:
         names = {"WeightUpdateRatio": load(source_file).WeightUpdateRatio}
         with pytest.raises(InsufficientInformationForRuleInvocation) as caught:
             invoke_until_end(made(names, run, {"baseline": str(good)}))
-        assert str(check_trial(run, baseline=good).problem) in str(caught.value)
+        assert check_trial(run, baseline=good).problem.message in str(caught.value)
 
 
 @pytest.mark.slow

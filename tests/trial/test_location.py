@@ -32,7 +32,7 @@ def job(tmp_path: Path) -> Path:
 def refusal(trial: Any) -> tuple[str, str]:
     with pytest.raises(TrialError) as caught:
         check_trial(trial)
-    return str(caught.value), caught.value.remedy
+    return caught.value.message, caught.value.remedy
 
 
 class TestForms:

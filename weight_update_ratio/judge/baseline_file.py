@@ -31,7 +31,7 @@ def saved_baseline(history: History) -> str:
     try:
         learnt, known = learn_baseline(history), history.bounds.baseline
     except TrialError as error:
-        raise TrialError(f"the run {history.trial!r} cannot be a baseline: {error}", error.remedy) from None
+        raise TrialError(f"the run {history.trial!r} cannot be a baseline: {error.message}", error.remedy) from None
     return baseline_text(learnt if known is None else known.merged(learnt))
 
 

@@ -47,7 +47,7 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
             f"the baseline {location!r} {error}", "Save it anew with --save-baseline, from a run that trains well."
         ) from None
     except TrialError as error:
-        raise TrialError(f"the baseline {location!r} cannot be used: {error}", error.remedy) from None
+        raise TrialError(f"the baseline {location!r} cannot be used: {error.message}", error.remedy) from None
 
 
 def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:

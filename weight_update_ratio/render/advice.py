@@ -35,7 +35,7 @@ TITLES = {
     RESTING: "Resting",
 }
 AT_REST = (NOTHING_MOVED, FROZEN, NOT_YET, STOPPED, RESTING)
-HALF = "float16"
+FLOAT16 = "float16"
 EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save TRAIN steps (hook.set_mode(modes.TRAIN))."
 HALF_RESOLUTION = "float16 cannot hold a change below 1/2048 of a weight: save float32 master weights"
 HALF_MAY_HIDE = f"The updates may be too small to be saved, for {HALF_RESOLUTION}"
@@ -124,7 +124,7 @@ def _bounds(history: History, finding: Finding) -> str:
 
 
 def _is_half(history: History, finding: Finding) -> bool:
-    return all(history.dtypes.get(tensor) == HALF for tensor in finding.tensors)
+    return all(history.dtypes.get(tensor) == FLOAT16 for tensor in finding.tensors)
 
 
 def finding_advice(history: History, finding: Finding) -> str:
@@ -196,17 +196,17 @@ def _stopped(history: History, finding: Finding) -> str:
     if _is_half(history, finding):
         return f"Look for dead units or a lost gradient at step {finding.first_step}; also, {HALF_RESOLUTION}."
     return (
-        f"Look for dead units or a lost gradient at step {finding.first_step}; where {_them(finding)} was frozen on "
-        f"purpose, judge against {_baseline(history)}."
+        f"Look for dead units or a lost gradient at step {finding.first_step}; where that is frozen on purpose, "
+        f"judge against {_baseline(history)}."
     )
 
 
 def _frozen(history: History, finding: Finding) -> str:
     them = _them(finding)
     if _is_half(history, finding):
-        return f"Give {them} to the optimizer (requires_grad, trainable); if that is so, {HALF_RESOLUTION}."
+        return f"Give {them} to the optimizer, with requires_grad (trainable) on; if that is so, {HALF_RESOLUTION}."
     return (
-        f"Give {them} to the optimizer, trainable (requires_grad); where that rests on purpose, leave {them} out by "
+        f"Give {them} to the optimizer, with requires_grad (trainable) on; where that rests on purpose, leave {them} out by "
         f"exclude_regex or judge against {_baseline(history)}."
     )
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..judge.course import courses
 from ..judge.findings import Finding
 from ..judge.history import History
 from .advice import TITLES, kinds_first, told_findings
@@ -37,10 +38,11 @@ MOST_SENTENCE = 2000  # characters; the runner cuts a message after 4,096, and t
 
 def render_github(report: History) -> str:
     """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
-    findings = kinds_first(told_findings(report))
+    found = courses(report)
+    findings = kinds_first(told_findings(report, found))
     unreadable = [f"unreadable: {line}" for line in unreadable_lines(report.unreadable)]
     warnings = [f"skipped: {line}" for line in skipped_lines(report)]
-    errors = [] if report.problem is None else [command("error", f"{report.problem}. {report.problem.remedy}")]
+    errors = [] if report.problem is None else [command("error", f"{report.problem.message}. {report.problem.remedy}")]
     if report.fired:
         warnings = unreadable + warnings
     else:
@@ -50,16 +52,19 @@ def render_github(report: History) -> str:
         text = elided(printable(finding.text), MOST_SENTENCE)
         errors.append(command("error", f"{text} {finding.advice}", f"{TITLE}: {TITLES[finding.kind]}"))
     commands = [*errors, *(command("warning", text) for text in _most(warnings, MOST_ANNOTATIONS))]
-    return "\n".join([*commands, command("notice", _verdict(report, findings[len(shown) :]))]) + "\n"
+    return (
+        "\n".join([*commands, command("notice", _verdict(report, summary_line(report, found), findings[len(shown) :]))])
+        + "\n"
+    )
 
 
-def _verdict(report: History, left_out: list[Finding]) -> str:
+def _verdict(report: History, summary: str, left_out: list[Finding]) -> str:
     """Return the verdict, without a problem that an error has told, and the findings that have no annotation."""
     told = report.problem is not None and (report.is_unheld or not report.fired)
     sentence = "" if told else f": {verdict_sentence(report)}"
     sentences = [
         f"{verdict_word(report)} {report.trial}{sentence} ({count_line(report)})",
-        summary_line(report),
+        summary,
         baseline_line(report),
     ]
     if left_out:

@@ -34,7 +34,7 @@ def report_document(history: History) -> dict[str, Any]:
         "parameters": history.parameters.as_dict(),
         "counts": history.counts,
         "summary": run_summary(history, found).as_dict(),
-        "problem": None if problem is None else {"text": str(problem), "remedy": problem.remedy},
+        "problem": None if problem is None else {"text": problem.message, "remedy": problem.remedy},
         "job_ended": history.job_ended,
         "baseline": _baseline_facts(history),
         "findings": [finding.as_dict() for finding in told_findings(history, found)],

@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from ..judge.course import Course, courses
 from ..judge.findings import Finding
 from ..judge.history import History
 from ..judge.kinds import NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
@@ -37,8 +38,8 @@ VERDICT_OF_KIND = {NOT_FINITE_KIND: NOT_FINITE, TOO_LARGE: LARGE, SPIKE: LARGE, 
 def render_junit(report: History) -> str:
     """Return the report as JUnit XML."""
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
-    cases = _cases(report)
-    properties = _properties(report)
+    found = courses(report)
+    cases, properties = _cases(report, found), _properties(report, found)
     for worker in dict.fromkeys(worker for worker, _ in cases):
         name = f"{_name(report.trial)} {_name(worker)}".strip()
         suite = ElementTree.SubElement(root, "testsuite", name=name)
@@ -57,9 +58,9 @@ def _name(text: str) -> str:
     return xml_text(printable(text))
 
 
-def _properties(report: History) -> dict[str, str]:
+def _properties(report: History, found: list[Course]) -> dict[str, str]:
     """Return the figures of the run, and what it was held against."""
-    summary = run_summary(report)
+    summary = run_summary(report, found)
     figures = {"median": summary.median, "p05": summary.p05, "p95": summary.p95}
     properties = {name: format_ratio(figure) for name, figure in figures.items() if figure is not None}
     if report.bounds.baseline is not None:
@@ -71,20 +72,20 @@ def _class_name(report: History, worker: str) -> str:
     return _name(f"{report.trial}.{worker or NO_WORKER}")
 
 
-def _cases(report: History) -> dict[tuple[str, str], Any]:
+def _cases(report: History, found: list[Course]) -> dict[tuple[str, str], Any]:
     """Return the test case of each (worker, tensor), and of the trial as a whole where it or a file has an error."""
-    found: dict[tuple[str, str], Any] = {}
+    cases: dict[tuple[str, str], Any] = {}
 
     def case(worker: str | None, tensor: str | None) -> Any:
         key = (worker or "", tensor if tensor is not None else WHOLE_TRIAL)
-        if key not in found:
-            found[key] = ElementTree.Element("testcase", classname=_class_name(report, key[0]), name=_name(key[1]))
-        return found[key]
+        if key not in cases:
+            cases[key] = ElementTree.Element("testcase", classname=_class_name(report, key[0]), name=_name(key[1]))
+        return cases[key]
 
     compared = _compared(report)
     for worker, tensor in compared:
         case(worker, tensor)
-    for (worker, tensor), findings in _findings(report).items():
+    for (worker, tensor), findings in _findings(report, found).items():
         lines = [f"{TITLES[finding.kind]}: {finding.text} {finding.advice}" for finding in findings]
         _add(case(worker, tensor), "failure", "\n".join(map(printable, lines)), findings[0].kind)
     for group in report.passing:
@@ -96,22 +97,21 @@ def _cases(report: History) -> dict[tuple[str, str], Any]:
         whole_file = entry.tensor is None
         owner = case(None, entry.file) if whole_file else case(entry.worker, entry.tensor)
         _add(owner, "error", "\n".join(unreadable_lines([entry])), "unreadable")
-    seen = {tensor for _, tensor in found}
+    seen = {tensor for _, tensor in cases}
     for tensor in report.tensors:
         if tensor not in seen:
             _add(case(None, tensor), "skipped", NO_REFERENCE)
     if len(report) and not report.job_ended:
         _add(case(None, None), "skipped", "the job has not ended")
     if report.problem is not None:
-        _add(case(None, None), "error", f"{report.problem}\n{report.problem.remedy}", "not judged")
-    if report.is_unheld:
-        for key in compared:
-            if found[key].find("failure") is None and found[key].find("error") is None:
-                _add(found[key], "skipped", f"not judged: {report.problem}")
-    return found
+        _add(case(None, None), "error", f"{report.problem.message}.\n{report.problem.remedy}", "not judged")
+        for key in compared if report.is_unheld else ():
+            if cases[key].find("failure") is None and cases[key].find("error") is None:
+                _add(cases[key], "skipped", f"not judged: {report.problem.message}")
+    return cases
 
 
-def _findings(report: History) -> dict[tuple[str, str], list[Finding]]:
+def _findings(report: History, found: list[Course]) -> dict[tuple[str, str], list[Finding]]:
     """Return the findings that each (worker, tensor) is in, the most urgent first.
 
     A finding that stands for the rest of its kind has tensors that are not sick on each of its workers.
@@ -119,14 +119,14 @@ def _findings(report: History) -> dict[tuple[str, str], list[Finding]]:
     verdicts: dict[tuple[str, str], set[str]] = {}
     for group in report.firing:
         verdicts.setdefault((group.worker, group.tensor), set()).add(group.verdict)
-    found: dict[tuple[str, str], list[Finding]] = {}
-    for finding in told_findings(report):
+    told: dict[tuple[str, str], list[Finding]] = {}
+    for finding in told_findings(report, found):
         verdict = VERDICT_OF_KIND.get(finding.kind, SMALL)
         for worker in finding.workers:
             for tensor in finding.tensors:
                 if verdict in verdicts.get((worker, tensor), ()):
-                    found.setdefault((worker, tensor), []).append(finding)
-    return found
+                    told.setdefault((worker, tensor), []).append(finding)
+    return told
 
 
 def _compared(report: History) -> dict[tuple[str, str], None]:

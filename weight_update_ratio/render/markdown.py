@@ -6,6 +6,7 @@ each name is cut before it is escaped, and the findings end where their room doe
 
 from __future__ import annotations
 
+from ..judge.course import courses
 from ..judge.findings import Finding
 from ..judge.history import History
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL
@@ -38,13 +39,13 @@ URGENCY = (NOT_FINITE, LARGE, SMALL)
 
 def render_markdown(report: History) -> str:
     """Return the report as markdown; names of the trial are only text in it."""
-    word = verdict_word(report)
+    word, found = verdict_word(report), courses(report)
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
         f"{markdown_code(report.trial)}: {_sentence(verdict_sentence(report))}",
-        _findings(told_findings(report)),
+        _findings(told_findings(report, found)),
         _problem(report),
-        _sentence(summary_line(report)),
+        _sentence(summary_line(report, found)),
         _table(report, "Violations by tensor", report.firing),
         _table(report, "Violations by tensor that do not fire", report.passing),
         _lines("Skipped", skipped_lines(report)),
@@ -64,7 +65,7 @@ def _problem(report: History) -> str:
     if report.problem is None:
         return ""
     said = report.is_unheld or not report.fired
-    return _sentence(report.problem.remedy if said else f"{report.problem}. {report.problem.remedy}")
+    return _sentence(report.problem.remedy if said else f"{report.problem.message}. {report.problem.remedy}")
 
 
 def _findings(findings: list[Finding]) -> str:

@@ -24,17 +24,19 @@ class CommandError(Exception):
     """The command cannot do what was asked; exit code 2, as for all that could not be judged.
 
     Attributes:
+        message: What is wrong.
         remedy: What the user can do about it, one sentence.
     """
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
+        self.message = message
         self.remedy = remedy
 
 
 def print_error(error: CommandError | TrialError) -> None:
     """Print one message, an empty line and one remedy to stderr."""
-    print(f"Error: {printable(str(error))}\n\n{printable(error.remedy)}", file=sys.stderr, flush=True)
+    print(f"Error: {printable(error.message)}\n\n{printable(error.remedy)}", file=sys.stderr, flush=True)
 
 
 def print_note(text: str) -> None:

@@ -34,12 +34,12 @@ def verdict_sentence(report: History) -> str:
     if report.fired:
         verb = "is a violation" if counts["violations"] == 1 else "are violations"
         sentence = f"{counts['violations']:,} of {compared} {verb}"
-        if report.is_unheld:
-            sentence += f", and only those that are not finite fire: {report.problem}"
+        if report.is_unheld and report.problem is not None:
+            sentence += f", and only those that are not finite fire: {report.problem.message}"
         elif passing:
             sentence += f", {passing:,} of them {in_a_row}"
     elif report.problem is not None:
-        return str(report.problem)
+        return report.problem.message
     elif passing:
         sentence = f"{passing:,} of {compared} {'is' if passing == 1 else 'are'} out of bounds, {in_a_row}"
     else:
