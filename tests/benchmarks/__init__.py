@@ -1,1 +1,1 @@
-"""The benchmark: ``python -m tests.benchmarks`` prints the README's tables."""
+"""The benchmark: ``python -m tests.benchmarks`` prints the tables of its README."""

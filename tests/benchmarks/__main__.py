@@ -141,7 +141,7 @@ def machine() -> str:
 @click.option("--rounds", default=3, show_default=True, help="Turns that are counted; the docs rule takes as many.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the trials are written, 4.2 GB, and kept.")
 def main(rounds: int, folder: Path | None) -> None:
-    """Print the tables of the README's section on speed."""
+    """Print the tables of speed that README.md, beside this file, shows."""
     with tempfile.TemporaryDirectory() as scratch:
         root = folder or Path(scratch)
         folders = {}
