@@ -154,8 +154,8 @@ class TestRenderJunit:
         }
         assert {skipped.get("message") for skipped in root.iter("skipped")} == {"not judged: nothing can be held"}
         (error,) = root.findall(".//testcase[@name='the whole trial']/error")
-        assert error.get("message") == "nothing can be held Learn a baseline of this model."
-        assert error.text == "nothing can be held\nLearn a baseline of this model."
+        assert error.get("message") == "nothing can be held. Learn a baseline of this model."
+        assert error.text == "nothing can be held.\nLearn a baseline of this model."
 
     def test_without_a_finite_ratio_there_are_no_figures(self) -> None:
         assert _root(made_report({"a": [math.nan]})).find(".//properties") is None
