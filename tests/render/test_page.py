@@ -255,6 +255,8 @@ class TestPageInTheBrowser:
         page.mouse("mouseWheel", *page.point(1, 3), deltaX=0, deltaY=100)
         heat = "const range = Bokeh.documents[0].get_model_by_name('heat').y_range; return "
         assert page.wait(heat + "range.end > -0.5")
+        page.mouse("mouseWheel", *page.point(1, 8), deltaX=0, deltaY=-5000)
+        assert page.wait(heat + "range.end === -0.5"), "no further than the first row"
         page.element("input[type=checkbox]").click()
         page.wait("return Bokeh.documents[0].get_model_by_name('shown').data.rows[0].length === 60")
         page.element("input[type=text]").send_keys("layer7")

@@ -41,18 +41,15 @@ def render_html(report: History) -> str:
     require_bokeh()
     findings = told_findings(report)
     scripts: list[str] = []
-    workbench, table = f'<div id="cards">{cards_html(findings)}</div>' if findings else "", ""
+    cards = f'<section id="cards" aria-label="Findings">{cards_html(findings)}</section>'
+    workbench, table = "<p>There is no comparison to draw.</p>", ""
     if len(report):
         worst = [(finding.worst_tensor, finding.worst_worker, finding.worst_step) for finding in findings]
         picture = reduce_report(report, keep=worst)
         scripts = [*_bokeh_scripts(), "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)]
-        workbench = (
-            f'<div id="workbench"{"" if findings else " class=calm"}><section id="cards" aria-label="Findings" tabindex="-1">{cards_html(findings)}'
-            f"</section>{_picture_html(report, picture, findings)}</div>"
-        )
+        kind = "" if findings else " class=calm"
+        workbench = f'<div id="workbench"{kind}>{cards}{_picture_html(report, picture, findings)}</div>'
         table = f"<h2>Tensors</h2>{_notes(report, picture)}{table_html(report, picture)}"
-    else:
-        workbench += "<p>There is no comparison to draw.</p>"
     return "\n".join(
         [
             *_head(report, scripts),

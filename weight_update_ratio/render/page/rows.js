@@ -52,7 +52,7 @@ function scroll_to(first) {
   const room = Math.max(1, Math.floor(heat.inner_height / layout.row));
   const begin = Math.max(0, Math.min(first, count - room)) - 0.5;
   const end = begin + Math.min(room, count);
-  heat.y_range.setv({ start: end, end: begin, reset_start: end, reset_end: begin });
+  heat.y_range.setv({ start: end, end: begin, reset_start: end, reset_end: begin, bounds: [-0.5, count - 0.5] });
 }
 
 function shown_count() {
