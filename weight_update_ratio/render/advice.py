@@ -206,8 +206,8 @@ def _frozen(history: History, finding: Finding) -> str:
     if _is_half(history, finding):
         return f"Give {them} to the optimizer, with requires_grad (trainable) on; if that is so, {HALF_RESOLUTION}."
     return (
-        f"Give {them} to the optimizer, with requires_grad (trainable) on; where that rests on purpose, leave {them} out by "
-        f"exclude_regex or judge against {_baseline(history)}."
+        f"Give {them} to the optimizer, with requires_grad (trainable) on; where that rests on purpose, leave {them} "
+        f"out by exclude_regex or judge against {_baseline(history)}."
     )
 
 

@@ -22,6 +22,7 @@ from ..judge.history import History
 from ..judge.summary import tensor_summaries
 from .advice import TITLES, kinds_first, told_findings
 from .escapes import printable
+from .labels import distinct_labels
 from .names import elided
 from .sparkline import sparkline
 from .wording import (
@@ -210,8 +211,11 @@ def _tensor_table(page: _Page, report: History, found: list[Course]) -> Table:
     for name in (*names, "violations"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("course", no_wrap=True)
+    room = max(page.width - taken - course, 8)
+    names_shown = [printable(name) for name in report.tensors]
+    labels = dict(zip(report.tensors, names_shown if longest <= room else distinct_labels(names_shown, room)))
     for row, own in zip(tensor_summaries(report, found), found):
-        cells = [Text(fitted_word(printable(row.tensor), max(page.width - taken - course, 8)))]
+        cells = [Text(fitted_word(labels[row.tensor], room))]
         cells += [Text(fitted_word(printable(row.worker), MOST_WORKER))] if several else []
         cells += [Text(short_ratio(getattr(row, name))) for name in names]
         cells += [Text(f"{row.violations:,}", "red" if row.violations else ""), Text(sparkline(own.ratios, course))]

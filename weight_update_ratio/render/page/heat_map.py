@@ -13,8 +13,8 @@ import numpy as np
 from ...judge.history import History
 from ...judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
 from ..escapes import printable
+from ..labels import common_beginning, distinct_labels
 from ..names import elided
-from .labels import common_beginning, distinct_labels
 from .reduction import GOOD_RATIO, MOST_COLUMNS, Array, Picture
 
 UNCHANGED = "unchanged"  # a ratio of exactly zero

@@ -1,4 +1,4 @@
-"""Short labels of tensors for the rows of a picture, no two of them alike.
+"""Short labels of tensors for the rows of a table or a picture, no two of them alike.
 
 Names of a network differ in the middle (``decoder.layers.11.self_attn.q_proj.weight``), so that cutting them to a
 length leaves many alike. Here a part of a name that tells nothing is left out, and the others keep as many of their
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Sequence
 
-from ..names import elided
+from .names import elided
 
 PART = re.compile(r"[./]?[^./]*")
 END = ""  # marks that a name ends at a part
