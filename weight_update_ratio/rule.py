@@ -240,8 +240,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     def _log_errors(self, unreadable: Iterable[Unreadable]) -> None:
         """Log each entry once, and what was asked for and is not in a trial that is judged to its end."""
-        errors = list(map(record_line, unreadable))
-        problem = self._history.problem
+        errors, problem = list(map(record_line, unreadable)), self._history.problem
         if problem is not None and len(self._history):  # else the rule raises
             errors.append(f"{problem.message}; {problem.remedy}")
         for error in errors:
