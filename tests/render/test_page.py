@@ -28,7 +28,7 @@ from weight_update_ratio import check_trial
 from weight_update_ratio.judge.baseline import learn_baseline
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.advice import TITLES, told_findings
-from weight_update_ratio.render.page import cards, heat_map, labels, reduction, table
+from weight_update_ratio.render.page import cards, heat_map, reduction, table
 from weight_update_ratio.report import Report
 
 pytest.importorskip("bokeh")
@@ -673,30 +673,30 @@ class TestLabels:
     @pytest.mark.parametrize("names", [resnet_names(), transformer_names()], ids=["resnet", "transformer"])
     @pytest.mark.parametrize("most", [14, 20, 34])
     def test_labels_of_a_network_are_distinct_and_short(self, names: list[str], most: int) -> None:
-        found = labels.distinct_labels(names, most)
+        found = heat_map.distinct_labels(names, most)
         assert len(set(found)) == len(names)
         assert max(map(len, found)) <= most
 
     def test_a_common_beginning_is_dropped_and_what_fits_is_kept(self) -> None:
         names = ["TinyNet_conv1.weight", "TinyNet_fc1.weight"]
-        assert labels.distinct_labels(names, 20) == ["conv1.weight", "fc1.weight"]
+        assert heat_map.distinct_labels(names, 20) == ["conv1.weight", "fc1.weight"]
 
     def test_one_name_alone(self) -> None:
-        assert labels.distinct_labels(["encoder.layers.11.weight"], 15) == ["encoder\u2026.weight"]
-        assert labels.distinct_labels(["weight"], 15) == ["weight"]
+        assert heat_map.distinct_labels(["encoder.layers.11.weight"], 15) == ["encoder\u2026.weight"]
+        assert heat_map.distinct_labels(["weight"], 15) == ["weight"]
 
     def test_names_that_have_no_parts_are_numbered(self) -> None:
         long = ["x" * 40 + "a" + "y" * 40, "x" * 40 + "b" + "y" * 40]
         assert (
-            labels.distinct_labels(long, 10) == ["xxx\u2026xxxx~1", "xxx\u2026xxxx~2"]
-            or len(set(labels.distinct_labels(long, 10))) == 2
+            heat_map.distinct_labels(long, 10) == ["xxx\u2026xxxx~1", "xxx\u2026xxxx~2"]
+            or len(set(heat_map.distinct_labels(long, 10))) == 2
         )
 
     @given(
         st.lists(st.text("ab.", min_size=1, max_size=40).filter(lambda name: name.strip(".")), min_size=1, unique=True)
     )
     def test_no_two_are_alike(self, names: list[str]) -> None:
-        found = labels.distinct_labels(names, 12)
+        found = heat_map.distinct_labels(names, 12)
         assert len(set(found)) == len(names)
         assert max(map(len, found)) <= 12
 
@@ -765,6 +765,14 @@ class TestReduction:
         assert steps[picture.rows[0].worst] == 403
         assert picture.points["step"][picture.point_of(0, 777)] == 777
         assert len(steps) < 110
+
+    def test_the_row_that_is_seen_first_of_a_tensor_is_the_finest(self) -> None:
+        """That of its worst worker; the others share the other half."""
+        report = made_report({"a": [1e-3] * 600}, workers=("w", "x", "y"))
+        for place in np.flatnonzero(np.array(report.history.columns["worker"]) == 1)[:3]:
+            report.history.columns["ratio"][place] = 1e-4
+        picture = reduction.reduce_report(report.history, 400)
+        assert [row.width for row in picture.rows] == [12, 6, 12]
 
     def test_a_gap_is_known_where_some_are_kept(self) -> None:
         values: list[float | None] = [1e-3 * (1 + step % 7) for step in range(900)]

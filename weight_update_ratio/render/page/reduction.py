@@ -97,7 +97,7 @@ def reduce_report(
     kept_steps: dict[int, list[int]] = {}
     for name, worker_name, step in keep:
         kept_steps.setdefault(report.tensors[name] * workers + report.workers[worker_name], []).append(step)
-    bins = max(1, min(MOST_COLUMNS, most_points // (2 * max(len(drawn), 1))))
+    bins = _most_bins((found[ranking[:MOST_ROWS]] // workers).tolist(), ranking[:MOST_ROWS], most_points)
     keep_all = sum(len(parts[row]) for row in drawn) <= most_points
     rows: list[Row] = []
     kept: list[Array] = []
@@ -106,7 +106,7 @@ def reduce_report(
     for row in drawn:
         tensor, worker = divmod(int(found[row]), workers)
         steps = columns["step"][parts[row]]
-        left, width, bin_of = _bins(steps, bins)
+        left, width, bin_of = _bins(steps, bins[row])
         worst = int(badness[parts[row]].argmax())
         chosen = np.arange(len(steps))
         if not keep_all:
@@ -158,6 +158,22 @@ def _row_badness(columns: dict[str, Array], badness: Array, part: Array) -> tupl
     violating = np.flatnonzero(columns["verdict"][part] != VERDICTS.index(OK))
     onset = int(columns["step"][part[violating[0]]]) if len(violating) else 0
     return -float(badness[part].max()), -len(violating), onset
+
+
+def _most_bins(tensors: list[int], ranking: list[int], most_points: int) -> dict[int, int]:
+    """Return how many bins each row has at most; all rows of a tensor but the worst, which is seen first, share half.
+
+    Args:
+        tensors: Of each row, worst first.
+        ranking: The rows, worst first.
+        most_points: How many points all of them have together; a bin keeps two.
+    """
+    first = dict(reversed(list(zip(tensors, ranking))))
+    worst = set(first.values())
+    others = len(ranking) - len(worst)
+    share = most_points // (4 if others else 2)
+    room = {row: share // (len(worst) if row in worst else others) for row in ranking}
+    return {row: max(1, min(MOST_COLUMNS, bins)) for row, bins in room.items()}
 
 
 def _bins(steps: Array, most: int) -> tuple[float, int, Array]:
