@@ -149,7 +149,7 @@ class Report:
         return render_html(self.history)
 
     def to_junit(self) -> str:
-        """Return the report as JUnit XML: a test case a tensor."""
+        """Return the report as JUnit XML: a test case a tensor, whose class is the trial and the worker."""
         from .render.junit import render_junit
 
         return render_junit(self.history)
@@ -167,7 +167,7 @@ class Report:
         return render_markdown(self.history)
 
     def to_tensorboard(self, folder: str) -> None:
-        """Write the comparisons as TensorBoard's scalars log10_ratio, update_norm and weight_norm, by tensor."""
+        """Write TensorBoard's scalars: log10_ratio, update_norm and weight_norm by module and tensor, and an overview."""
         from .render.tensorboard import write_tensorboard
 
         write_tensorboard(self.history, folder)
