@@ -16,7 +16,7 @@ import numpy as np
 from ...judge.history import History
 from ...judge.ratio import VERDICTS
 from ..escapes import printable
-from .heat_map import ROW_PIXELS, cell_points, heat_map, legend_html, row_columns, violation_runs
+from .heat_map import OUT_OF_SIGHT, ROW_PIXELS, cell_points, heat_map, legend_html, row_columns, violation_runs
 from .line_chart import EDGE_COLUMNS, LINE_COLUMNS, norm_chart, ratio_chart
 from .reduction import Array, Picture, reduce_report
 
@@ -170,6 +170,9 @@ def linked_charts(report: History, picture: Picture, selected: tuple[int, int] |
     marks = [Span(dimension="height", location=-1, line_color="#0b57d0", line_width=1) for _ in range(3)]
     for figure, mark in zip((heat, ratio, norm), marks):
         figure.add_layout(mark)
+        figure.min_border_left = max(
+            72, 14 + 6 * max(map(len, rows.data["label"]))
+        )  # as rows.js has it in a wide window
     everything = {
         **data,
         **sources,
@@ -179,7 +182,7 @@ def linked_charts(report: History, picture: Picture, selected: tuple[int, int] |
         "chosen": chosen,
         "lines": lines,
         "marks": marks,
-        "layout": {"row": ROW_PIXELS},
+        "layout": {"row": ROW_PIXELS, "out_of_sight": OUT_OF_SIGHT},
         "ratio": ratio,
         "norm": norm,
         "levels": [mark for mark in ratio.center if "level" in mark.tags],  # each a line and a label

@@ -2,7 +2,7 @@
 
 function show_selected() {
   const [row] = selection.data.row;
-  if (shown.data.row[0] < 0 || rows.data.y[row] === OUT_OF_SIGHT) arrange();
+  if (shown.data.row[0] < 0 || rows.data.y[row] === layout.out_of_sight) arrange();
   show(row, selection.data.point[0]);
 }
 

@@ -35,6 +35,7 @@ MARKS = {  # kind of violation: (bokeh's marker, the same as a character, the ma
 }
 MOST_RUNS = 4_000  # frames of violations
 ROW_PIXELS = 20  # the least that a row is high
+OUT_OF_SIGHT = -1e6  # where rows are that are not shown, as all are at first
 WIDE_LABEL, NARROW_LABEL = 44, 20  # characters that there is room for, in a large window and on a phone
 WIDE_WORKER, NARROW_WORKER = 12, 4  # of them for the worker
 
@@ -64,7 +65,7 @@ def row_columns(picture: Picture) -> dict[str, Any]:
     return {
         "image": cell_codes(picture),
         "x": [row.left for row in rows],
-        "y": [0.0] * len(rows),
+        "y": [OUT_OF_SIGHT] * len(rows),
         "dw": [len(row.cells) * float(row.width) for row in rows],
         "dh": [1.0] * len(rows),
         "width": [float(row.width) for row in rows],
@@ -123,7 +124,7 @@ def violation_runs(picture: Picture) -> dict[str, Any]:
         "left": left,
         "right": right,
         "at": left + np.array([row.width / 2 for row in rows], float),
-        **{name: np.zeros(len(runs)) for name in ("y", "top", "bottom")},
+        **{name: np.full(len(runs), OUT_OF_SIGHT) for name in ("y", "top", "bottom")},
     }
 
 

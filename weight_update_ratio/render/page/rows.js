@@ -1,7 +1,5 @@
 // Which rows are seen, in which order, and which window of them the heat map shows.
 
-const OUT_OF_SIGHT = -1000000;
-
 // One row a tensor: the chosen one, else that of its worst worker.
 function one_a_tensor(allowed, row_chosen) {
   const first = new Map();
@@ -28,7 +26,7 @@ function seen_rows() {
 function arrange() {
   const seen = seen_rows();
   const gap = 0.1; // between rows
-  const y = rows.data.tensor.map(() => OUT_OF_SIGHT);
+  const y = rows.data.tensor.map(() => layout.out_of_sight);
   seen.forEach((row, place) => { y[row] = place - 0.5 + gap / 2; });
   rows.data = { ...rows.data, y, dh: y.map(() => 1 - gap) };
   const top = Array.from(runs.data.row, row => y[row]);
@@ -42,7 +40,7 @@ function arrange() {
 // The figures begin and end at the same place, whatever is seen of the labels.
 function align() {
   const labels = rows.data[window.innerWidth < 600 ? "short" : "label"];
-  const left = Math.max(72, 14 + 5.8 * Math.max(...labels.map(label => label.length)));
+  const left = Math.max(72, 14 + 6 * Math.max(...labels.map(label => label.length)));
   for (const figure of [heat, ratio, norm]) figure.min_border_left = left;
 }
 
@@ -56,7 +54,7 @@ function scroll_to(first) {
 }
 
 function shown_count() {
-  return Array.from(rows.data.y).filter(top => top !== OUT_OF_SIGHT).length;
+  return Array.from(rows.data.y).filter(top => top !== layout.out_of_sight).length;
 }
 
 function frame_chosen() {
