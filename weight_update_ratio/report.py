@@ -167,7 +167,7 @@ class Report:
         return render_markdown(self.history)
 
     def to_tensorboard(self, folder: str) -> None:
-        """Write TensorBoard's scalars: log10_ratio, update_norm and weight_norm by module and tensor, and an overview."""
+        """Write TensorBoard's scalars: log10_ratio, update_norm and weight_norm by module, and an overview."""
         from .render.tensorboard import write_tensorboard
 
         write_tensorboard(self.history, folder)

@@ -275,7 +275,7 @@ WORDS = {
     "against a baseline": Words(
         {"a": [0] * 20, "b": [OK] * 20},
         "frozen",
-        "a never moved, while others did: ratio 0 at TRAIN steps 1-20 (20 comparisons), expected 3.3e-04 to 3e-03.",
+        "while others did: ratio 0 at TRAIN steps 1-20 (20 comparisons), expected 3.3e-04 to 3e-03 at step 1.",
         ("optimizer",),
         (),
         {
@@ -470,6 +470,99 @@ class TestTrueForTheCase:
         report = judged_report(alike([0] * 20), dtypes="float16" if word == "float16" else "float32")
         report.history.only_evaluated = word == "EVAL"
         assert word in finding_of(report, "nothing_moved").text
+
+
+class TestReallyTrained:
+    """What nets did that were really trained, as far as a few tensors show it."""
+
+    def test_all_fade_and_cross_their_bounds_at_different_steps(self) -> None:
+        """A learning rate that decays by a tenth each step: no tensor falls against the others."""
+        ratios = {
+            str(at): noisy(level * 0.9 ** np.arange(200), at) for at, level in enumerate(np.geomspace(1e-1, 1e-4, 7))
+        }
+        (finding,) = judged_report(ratios).findings
+        assert ("vanishing", 7) == (finding.kind, len(finding.tensors))
+        assert "schedule" in finding.advice
+        assert "units" not in finding.advice
+
+    def test_all_stop_at_once_from_full_size(self) -> None:
+        """No schedule does that."""
+        ratios = alike(lambda seed: np.concatenate([noisy(np.full(88, 0.1), seed), np.zeros(112)]))
+        finding = finding_of(judged_report(ratios), "stopped")
+        assert "dead units" in finding.advice
+        assert "schedule" not in finding.advice
+
+    def test_what_comes_after_an_explosion_is_not_told_by_itself(self) -> None:
+        """0 before NaN is not the end, and large up to two steps before NaN does not recover."""
+        ratios = {
+            "a": [OK] * 100 + [50.0, 2.3e3, 3.7e10, 9.6e5, 0, 0] + [NAN] * 94,
+            "head": [OK] * 101 + [2.6e3, 3.6e10, 1.6e-2] + [NAN] * 96,
+        }
+        report = judged_report(ratios)
+        assert {"not_finite", "too_large", "resting"} == {finding.kind for finding in report.findings}
+        large = [finding for finding in report.findings if finding.kind == "too_large"]
+        assert [(("a", "head"), 101, 104)] == [(find.tensors, find.first_step, find.last_step) for find in large]
+        assert "from step 101 on" in finding_of(report, "not_finite", "head").text
+
+    def test_large_from_the_second_comparison_on(self) -> None:
+        """Nothing can have changed there."""
+        advice = finding_of(judged_report({**WELL, "a": [OK] + [LARGE] * 19}), "too_large").advice
+        assert "changed" not in advice
+        assert "warm" in advice
+
+    def test_a_spike_of_what_is_too_large_at_other_steps(self) -> None:
+        """It oscillates about the bound: no batch is to blame, and patience would not help."""
+        finding = finding_of(
+            judged_report({**WELL, "a": [OK] * 5 + [LARGE] * 5 + [OK] * 4 + [LARGE] + [OK] * 5}), "spike"
+        )
+        assert "batch" not in finding.advice
+        assert "patience" not in finding.advice
+        assert "too large" in finding.advice
+
+    def test_a_spike_near_the_start(self) -> None:
+        assert "warm" in finding_of(judged_report({**WELL, "a": at_steps(20, LARGE, 2)}), "spike").advice
+
+    def test_layers_behind_one_that_began_at_zero(self) -> None:
+        """It passes back no gradient at its first step."""
+        report = judged_report(
+            {"head": [1e6] + [OK] * 19, "body": [0] + [OK] * 19, "stem": [0] + [OK] * 19, "other": [OK] * 20},
+            zero_weights=[("head", 1)],
+        )
+        assert "zero-initialised" in finding_of(report, "not_yet").advice
+
+    def test_a_warm_up_from_tiny_updates(self) -> None:
+        """All grow."""
+        ratios = alike(lambda seed: noisy(np.concatenate([np.geomspace(1e-12, 1e-3, 20), np.full(80, 1e-3)]), seed))
+        assert "warm-up" in finding_of(judged_report(ratios), "too_small").advice
+
+    @pytest.mark.parametrize("kind", ["vanishing", "stopped", "too_small", "resting"])
+    def test_float16_may_be_the_cause(self, kind: str) -> None:
+        """Of one tensor, while the others move."""
+        course = {
+            "vanishing": faded(1.5e-3, 1e-10, 16) + [0] * 4,
+            "stopped": [OK] * 10 + [0] * 10,
+            "too_small": [SMALL] * 20,
+            "resting": at_steps(20, 0, 8, 12),
+        }[kind]
+        finding = finding_of(judged_report({**WELL, "a": course}, dtypes="float16"), kind)
+        assert "float16" in finding.advice
+
+    def test_accumulation_against_a_baseline(self) -> None:
+        """Another num_steps needs another baseline."""
+        good = made_baseline({name: (1, dict.fromkeys(range(8), (OK, OK))) for name in "abcde"})
+        report = judged_report(alike(accumulated(40, 4)), Parameters(baseline=("good",)), good)
+        assert "save the baseline anew" in finding_of(report, "resting").advice
+
+    def test_less_than_in_the_good_run(self) -> None:
+        good = made_baseline({name: (1, dict.fromkeys(range(8), (OK, OK))) for name in "abcde"})
+        report = judged_report(alike([1e-5] * 20), Parameters(baseline=("good",)), good)
+        assert "compare the learning rates" in finding_of(report, "too_small").advice
+
+    def test_violations_that_did_not_last_are_counted_beside_those_that_did(self) -> None:
+        """Of one verdict of one tensor too."""
+        ratios = {**WELL, "a": [0] * 3 + [OK] * 5 + [0] + [OK] * 11}
+        report = judged_report(ratios, Parameters(patience=3))
+        assert "4 of 60 update-to-weight ratios are violations, 1 of them never 3 in a row" in report.to_text()
 
 
 class TestTrueAgainstABaseline:

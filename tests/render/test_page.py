@@ -496,7 +496,7 @@ class TestPage:
             "19 of 76 update-to-weight ratios are violations",
             "20 TRAIN steps, 4 tensors",
             *(text for finding in report.findings for text in (TITLES[finding.kind], finding.text, finding.advice)),
-            "Ratios: median ",
+            "Median ratio ",
             "num_steps2",
             "judged modeTRAIN",
             "weight-update-ratio0.1.0",
@@ -571,7 +571,7 @@ class TestPage:
         page = check_trial(RECORDED["pytorch_healthy"]).to_html()
         assert "No finding" in page
         assert "data-finding" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
-        assert "Ratios: median 0.0" in page
+        assert "Median ratio 1.3e-02" in page
         assert page.count('<th scope="row">') == 4
 
     def test_held_against_a_baseline_it_shows_a_band_in_place_of_thresholds(self) -> None:

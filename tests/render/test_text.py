@@ -74,7 +74,7 @@ are 'TinyNet_bn1.weight', 'TinyNet_conv1.weight', 'TinyNet_fc1.weight', 'TinyNet
 FIRED  TRIAL: 1 of 1 update-to-weight ratios is a violation
 
 1. Too large: w moved too much at GLOBAL step 1 (1 comparison): the worst ratio is 98 at step 1.
-   Lower the learning rate, or warm it up.
+   Lower the learning rate (or the weight decay), or warm it up.
 
 Median ratio 98, 90% are within 98 to 98
 2 GLOBAL steps, 1 tensor, 1 worker, 1 comparison, 1 violation, 0 skipped, 0 unreadable
@@ -104,13 +104,14 @@ FIRED  TRIAL: 4 of 8 update-to-weight ratios are violations
 
 1. Too large: w on worker_1 only moved too much at TRAIN step 1 (1 comparison): the worst ratio is
    100 at step 1.
-   Lower the learning rate, or warm it up.
+   Lower the learning rate (or the weight decay), or warm it up.
 2. Began at zero: w on worker_0 only moved from weights of zero at TRAIN step 1 (1 comparison): the
    worst ratio is 1e+11 at step 1.
    Zero-initialised tensors do this: let it pass by a baseline, start_step or exclude_regex.
 3. Not moving yet: v on all 2 workers did not move at first: ratio 0 at TRAIN step 1 (2
    comparisons), and moved later.
-   If it is unfrozen there on purpose, let it pass by a baseline; else look at its gradient before.
+   A zero-initialised layer passes back no gradient at first: where that is the reason, let it pass
+   by start_step or a baseline.
 
 Median ratio 0.255, 90% are within 0 to 6.5e+10
 3 TRAIN steps, 2 tensors, 2 workers, 8 comparisons, 4 violations, 0 skipped, 0 unreadable

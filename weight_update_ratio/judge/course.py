@@ -67,6 +67,12 @@ def courses(history: History) -> list[Course]:
     return [Course(*divmod(int(key), workers), *own) for key, own in zip(found.tolist(), zip(*parts))]
 
 
+def count_firing(history: History) -> int:
+    """Return how many violations fire, or lead up to one that does."""
+    columns = {name: np.asarray(column) for name, column in history.columns.items()}
+    return int(firing_rows(history, columns).sum())
+
+
 def firing_rows(history: History, columns: dict[str, Array]) -> Array:
     """Return which comparisons are violations that fire, or lead up to one that does: shape (n,), bool."""
     fires: Array = columns["verdict"] != VERDICTS.index(OK)

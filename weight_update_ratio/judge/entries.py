@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .course import Course
-from .kinds import FEW, NOT_FINITE_KIND, NOT_YET, RESTING, STOPPED, TOO_LARGE, Zeros, kinds_of
+from .kinds import DEEP, FEW, NOT_FINITE_KIND, NOT_YET, RESTING, STOPPED, TOO_LARGE, VANISHING, Zeros, fall_of
 from .levels import Array
 
 MOST_ALIKE = 0.8  # of the distances between moves, that they have a period
@@ -30,12 +30,13 @@ class Entry(NamedTuple):
         lower: Its bounds, and so is the next one.
         upper: Its unit is that of a ratio.
         gap: How far apart the comparisons of the tensor are, in steps.
-        from_start: Whether the first comparison of the tensor is among them.
+        near_start: Whether they begin within the first few comparisons of the tensor.
         to_end: Whether the last one is.
         in_a_row: Whether no other comparison is between them.
         all_zero: Whether every ratio is zero.
         is_gradual: Whether the moves next to zeros are less than half of the normal ratio.
-        steps_hash: A hash of their steps.
+        fell_away: Whether the tensor ends a decade or more below its level among the others.
+        with_all: Whether no tensor of the worker moves where it rests.
         period: How many steps moves are apart that rest in between, where that is regular and rests are the rule.
         full_from: The global step from which on windows of ``period`` steps are full.
         led_up_from: The step from which on updates were too large, where that goes on until a ratio is not finite.
@@ -53,31 +54,32 @@ class Entry(NamedTuple):
     lower: float
     upper: float
     gap: int
-    from_start: bool
+    near_start: bool
     to_end: bool
     in_a_row: bool
     all_zero: bool
     is_gradual: bool
-    steps_hash: int
+    fell_away: bool
+    with_all: bool
     period: int | None
     full_from: int | None
     led_up_from: int | None
 
 
-def entries_of(course: Course, zeros: Zeros, all_stop: bool) -> list[Entry]:
+def entries_of(course: Course, zeros: Zeros, kinds: Array, moving_steps: Array) -> list[Entry]:
     """Return the entry of each kind that a course has among the violations that fire.
 
     Args:
         course: One tensor of a worker.
         zeros: What ``zeros_of`` returns for it.
-        all_stop: As for ``kinds_of``.
+        kinds: What ``kinds_of`` returns for it.
+        moving_steps: The steps at which any tensor of the worker moves.
     """
-    kinds = kinds_of(course, zeros, all_stop)
     found = dict.fromkeys(kinds[course.fires].tolist())
-    return [_entry(course, zeros, kinds, kind) for kind in found]
+    return [_entry(course, zeros, kinds, moving_steps, kind) for kind in found]
 
 
-def _entry(course: Course, zeros: Zeros, kinds: Array, kind: str) -> Entry:
+def _entry(course: Course, zeros: Zeros, kinds: Array, moving_steps: Array, kind: str) -> Entry:
     rows = np.flatnonzero((kinds == kind) & course.fires)
     steps = course.steps[rows]
     outside = severity(course, rows)
@@ -96,12 +98,13 @@ def _entry(course: Course, zeros: Zeros, kinds: Array, kind: str) -> Entry:
         float(course.lower[worst]),
         float(course.upper[worst]),
         max(int(np.median(np.diff(course.steps))), 1) if len(course.steps) > 1 else 1,
-        bool(rows[0] == 0),
+        bool(rows[0] < FEW),
         bool(rows[-1] == len(course.steps) - 1),
         bool(rows[-1] - rows[0] + 1 == len(rows)),
         not course.ratios[rows].any(),
         kind in (NOT_YET, RESTING, STOPPED) and _is_gradual(course, zeros, rows),
-        hash(steps.tobytes()),
+        kind == VANISHING and fall_of(course, zeros.moves).decades >= DEEP,
+        not np.isin(steps[course.ratios[rows] == 0], moving_steps).any(),
         period,
         None if period is None else _full_from(course, period),
         _led_up_from(course, kinds) if kind == NOT_FINITE_KIND else None,

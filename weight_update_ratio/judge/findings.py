@@ -13,7 +13,22 @@ import numpy as np
 from .course import Course, courses
 from .entries import MOST_ALIKE, Entry, entries_of
 from .history import History
-from .kinds import FEW, FROZEN, KINDS, NOTHING_MOVED, STOPPED, VANISHING, zeros_of
+from .kinds import (
+    FEW,
+    FROZEN,
+    KINDS,
+    NOT_YET,
+    NOTHING_MOVED,
+    RESTING,
+    STOPPED,
+    TOO_LARGE,
+    VANISHING,
+    ZERO_START,
+    kinds_of,
+    zeros_of,
+)
+from .levels import Array
+from .ratio import OK, VERDICTS
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
 MOST_TENSORS = 0.9  # of those that move, that a finding is of all
@@ -26,14 +41,17 @@ class Clues(NamedTuple):
     Attributes:
         lower: The bounds of the worst comparison, and so is the next one.
         upper: Its unit is that of a ratio.
-        from_start: Whether it begins with the first comparison of its tensors.
+        near_start: Whether it begins within the first few comparisons of its tensors.
         to_end: Whether it ends with their last one.
         in_a_row: Whether no other comparison of them is between.
         all_zero: Whether every ratio is zero.
         is_gradual: Whether moves next to zeros are small.
-        together: Whether nearly all tensors that move are in it, of several.
+        together: Whether nearly all tensors that move have such violations, of several; of rests, whether nothing moves
+            there.
         alone: Whether one tensor moves at all.
-        same_steps: Whether its tensors have it at the same steps.
+        fell_away: Whether its tensors fell a decade or more below their level among the others.
+        too_large: Whether its tensors have updates that are too large as well.
+        zero_start: Whether any tensor of the run began at zero.
         period: How many steps are between moves that rest in between, where that is regular.
         full_from: The global step from which on windows of ``period`` steps are full.
         led_up_from: The step from which on updates were too large, where that goes on until a ratio is not finite.
@@ -43,14 +61,16 @@ class Clues(NamedTuple):
 
     lower: float
     upper: float
-    from_start: bool
+    near_start: bool
     to_end: bool
     in_a_row: bool
     all_zero: bool
     is_gradual: bool
     together: bool
     alone: bool
-    same_steps: bool
+    fell_away: bool
+    too_large: bool
+    zero_start: bool
     period: int | None
     full_from: int | None
     led_up_from: int | None
@@ -102,26 +122,41 @@ class Finding(NamedTuple):
         return {"kind": self.kind, **lists, **{name: getattr(self, name) for name in names}}
 
 
-class _Movers:
-    """Which tensors of which workers move, and which of them end at rest; by their places in the history."""
+class _Run:
+    """What the courses of a run have in common; tensors and workers by their places in the history.
+
+    Attributes:
+        zeros: Of each course.
+        kinds: Of each course's comparisons.
+        movers: {worker: tensors that move}.
+        having: {(worker, kind): tensors that have such violations, also where they do not fire}.
+    """
 
     def __init__(self, found: list[Course]) -> None:
         self.zeros = [zeros_of(course) for course in found]
-        self.tensors: dict[int, set[int]] = {}  # by worker
-        self.end_at_rest: dict[int, bool] = {}  # by worker, whether all that move do
+        self.movers: dict[int, set[int]] = {}
+        self.having: dict[tuple[int, str], set[int]] = {}
+        ends_at_rest: dict[int, bool] = {}
+        moving: dict[int, list[Array]] = {}
         for course, own in zip(found, self.zeros):
             if course.ratios.any():
-                self.tensors.setdefault(course.worker, set()).add(course.tensor)
+                self.movers.setdefault(course.worker, set()).add(course.tensor)
+            moving.setdefault(course.worker, []).append(course.steps[course.ratios != 0])
             if len(own.moves):
-                self.end_at_rest[course.worker] = self.end_at_rest.get(course.worker, True) and own.ends_at_rest
+                ends_at_rest[course.worker] = ends_at_rest.get(course.worker, True) and own.ends_at_rest
+        self.moving_steps = {worker: np.unique(np.concatenate(steps)) for worker, steps in moving.items()}
+        self.kinds = []
+        for course, own in zip(found, self.zeros):
+            all_stop = ends_at_rest.get(course.worker, False) and len(self.movers[course.worker]) > 1
+            kinds = kinds_of(course, own, all_stop)
+            self.kinds.append(kinds)
+            for kind in set(kinds[course.verdicts != VERDICTS.index(OK)].tolist()):
+                self.having.setdefault((course.worker, kind), set()).add(course.tensor)
 
-    def all_stop(self, worker: int) -> bool:
-        """Return whether all tensors of a worker that move end at rest, and there are several."""
-        return self.end_at_rest.get(worker, False) and len(self.tensors[worker]) > 1
-
-    def of(self, workers: Iterable[int]) -> set[int]:
-        """Return the tensors that move on any of these workers."""
-        return set().union(*(self.tensors.get(worker, set()) for worker in workers))
+    def tensors(self, workers: Iterable[int], kind: str | None = None) -> set[int]:
+        """Return the tensors that move on any of these workers, or that have violations of a kind there."""
+        known = (self.movers.get(at, set()) if kind is None else self.having.get((at, kind), set()) for at in workers)
+        return set().union(*known)
 
 
 def find_findings(history: History, found: list[Course] | None = None) -> list[Finding]:
@@ -132,17 +167,16 @@ def find_findings(history: History, found: list[Course] | None = None) -> list[F
         found: What ``courses`` returns for it; None: it is called here.
     """
     found = courses(history) if found is None else found
-    movers = _Movers(found)
+    run = _Run(found)
     entries: dict[str, list[Entry]] = {}
-    for course, own in zip(found, movers.zeros):
-        if course.fires.any():
-            for entry in entries_of(course, own, movers.all_stop(course.worker)):
-                kind = NOTHING_MOVED if entry.kind == FROZEN and not movers.tensors else entry.kind
-                entries.setdefault(kind, []).append(entry)
-    return [finding for kind in KINDS for finding in _findings_of(history, kind, entries.get(kind, []), movers)]
+    for course, own, kinds in zip(found, run.zeros, run.kinds):
+        for entry in entries_of(course, own, kinds, run.moving_steps[course.worker]):
+            kind = NOTHING_MOVED if entry.kind == FROZEN and not run.movers else entry.kind
+            entries.setdefault(kind, []).append(entry)
+    return [finding for kind in KINDS for finding in _findings_of(history, kind, entries.get(kind, []), run)]
 
 
-def _findings_of(history: History, kind: str, entries: list[Entry], movers: _Movers) -> list[Finding]:
+def _findings_of(history: History, kind: str, entries: list[Entry], run: _Run) -> list[Finding]:
     """Return the findings of one kind; of more than ``MOST_OF_A_KIND`` the smallest and latest become one."""
     groups: list[list[Entry]] = []
     for alike in _alike(entries):
@@ -155,17 +189,19 @@ def _findings_of(history: History, kind: str, entries: list[Entry], movers: _Mov
         groups += by_workers.values()
     groups.sort(key=lambda group: (-len(group), min(entry.first for entry in group)))
     rest = [entry for group in groups[MOST_OF_A_KIND:] for entry in group]
-    kept = [_finding(history, kind, group, movers) for group in groups[:MOST_OF_A_KIND]]
+    kept = [_finding(history, kind, group, run) for group in groups[:MOST_OF_A_KIND]]
     kept.sort(key=lambda finding: (finding.first_step, -len(finding.tensors)))
     if rest:
-        kept.append(_finding(history, kind, rest, movers, is_rest=len(groups) > MOST_OF_A_KIND + 1))
+        kept.append(_finding(history, kind, rest, run, is_rest=len(groups) > MOST_OF_A_KIND + 1))
     return kept
 
 
 def _alike(entries: list[Entry]) -> list[list[Entry]]:
     """Return entries in groups whose first and last steps are within a few comparisons of those of the earliest."""
     waiting = sorted(entries, key=lambda entry: (entry.first, entry.last))
-    first, last = (np.array([getattr(entry, name) for entry in waiting]) for name in ("first", "last"))
+    first, last, fell_away = (
+        np.array([getattr(entry, name) for entry in waiting]) for name in ("first", "last", "fell_away")
+    )
     left = np.arange(len(waiting))
     groups = []
     while len(left):
@@ -174,33 +210,37 @@ def _alike(entries: list[Entry]) -> list[list[Entry]]:
         if anchor.kind == VANISHING:
             reach = max(reach, FADING * (anchor.last - anchor.first))
         near = (first[left] - anchor.first <= reach) & (abs(last[left] - anchor.last) <= reach)
+        if anchor.kind == VANISHING and not anchor.fell_away:
+            near |= ~fell_away[left]  # all fade alike, and cross their bounds at different steps
         groups.append([waiting[position] for position in left[near].tolist()])
         left = left[~near]
     return groups
 
 
-def _finding(history: History, kind: str, entries: list[Entry], movers: _Movers, is_rest: bool = False) -> Finding:
+def _finding(history: History, kind: str, entries: list[Entry], run: _Run, is_rest: bool = False) -> Finding:
     tensors, workers = list(history.tensors), list(history.workers)
     own_tensors = sorted({entry.tensor for entry in entries})
     own_workers = sorted({entry.worker for entry in entries})
     worst = min(entries, key=lambda entry: (-entry.severity, entry.worst_step))
-    moving = movers.of(own_workers)
-    together = len(moving.intersection(own_tensors)) >= MOST_TENSORS * len(moving)
-    if kind == STOPPED:
-        together = all(map(movers.all_stop, own_workers))
+    moving = run.tensors(own_workers)
+    together = len(moving) > 1 and len(moving & run.tensors(own_workers, kind)) >= MOST_TENSORS * len(moving)
+    if kind in (NOT_YET, STOPPED, RESTING):
+        together = len(moving) > 1 and _most(entry.with_all for entry in entries)
     period = _common([entry.period for entry in entries], MOST_ALIKE)
     led_up = [entry for entry in entries if entry.led_up_from is not None]
     clues = Clues(
         worst.lower,
         worst.upper,
-        all(entry.from_start for entry in entries),
+        any(entry.near_start for entry in entries),
         all(entry.to_end for entry in entries),
         all(entry.in_a_row for entry in entries),
         all(entry.all_zero for entry in entries),
-        sum(entry.is_gradual for entry in entries) > len(entries) / 2,
-        len(moving) > 1 and together,
+        _most(entry.is_gradual for entry in entries),
+        together,
         len(moving) == 1,
-        _common([entry.steps_hash for entry in entries], MOST_TENSORS) is not None,
+        _most(entry.fell_away for entry in entries),
+        bool(run.tensors(own_workers, TOO_LARGE).intersection(own_tensors)),
+        bool(run.tensors(run.movers, ZERO_START)),
         period,
         max((entry.full_from or 0 for entry in entries if entry.period == period), default=None) if period else None,
         min((entry.led_up_from or 0 for entry in led_up), default=None),
@@ -220,6 +260,11 @@ def _finding(history: History, kind: str, entries: list[Entry], movers: _Movers,
         workers[worst.worker],
         clues,
     )
+
+
+def _most(values: Iterable[bool]) -> bool:
+    known = list(values)
+    return sum(known) >= MOST_ALIKE * len(known)
 
 
 def _common(values: list[Any], share: float) -> Any:

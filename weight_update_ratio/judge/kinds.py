@@ -39,6 +39,7 @@ KINDS = (  # most urgent first
 )
 
 FEW = 3  # comparisons in a row: a spike lasts no longer, and steps are the same that are no further apart
+DEEP = 1.0  # decades that a ratio sinks at least before it is said to vanish
 FAR = 2.0  # decades that a tensor falls more than the others before it is said to vanish
 RESTS = 2  # times the longest rest in between; zeros at an end that are not longer are a rest
 
@@ -74,7 +75,10 @@ def zeros_of(course: Course) -> Zeros:
         return Zeros(finite, moving, len(finite), len(finite), 0)
     rests = np.diff(moving) - 1
     longest = int(rests.max()) if len(rests) else 0
-    return Zeros(finite, finite[moving], int(moving[0]), len(finite) - 1 - int(moving[-1]), longest)
+    trailing = len(finite) - 1 - int(moving[-1])
+    if finite[-1] < len(course.steps) - 1:  # what is not finite comes after it: it is not the end
+        longest, trailing = max(longest, trailing), 0
+    return Zeros(finite, finite[moving], int(moving[0]), trailing, longest)
 
 
 def kinds_of(course: Course, zeros: Zeros, all_stop: bool) -> Array:
@@ -95,10 +99,12 @@ def kinds_of(course: Course, zeros: Zeros, all_stop: bool) -> Array:
 
 def _mark_large(course: Course, kinds: Array) -> None:
     large = course.verdicts == VERDICTS.index(LARGE)
+    lost = course.verdicts == VERDICTS.index(NOT_FINITE)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], large, [False]])))
     for first, end in zip(edges[::2].tolist(), edges[1::2].tolist()):
         between = first > 0 and end < len(large) and not course.verdicts[[first - 1, end]].any()  # OK is the first
-        kinds[first:end] = SPIKE if between and end - first <= FEW else TOO_LARGE
+        recovers = between and not lost[end : end + FEW + 1].any()
+        kinds[first:end] = SPIKE if recovers and end - first <= FEW else TOO_LARGE
     kinds[large & course.zero_references] = ZERO_START
 
 
@@ -115,7 +121,7 @@ def _mark_small(course: Course, zeros: Zeros, all_stop: bool, kinds: Array) -> N
     if zeros.leading > RESTS * zeros.longest:
         kinds[at_rest & (positions < first)] = NOT_YET
     stops = zeros.trailing > RESTS * zeros.longest
-    fall = _fall(course, zeros.moves)
+    fall = fall_of(course, zeros.moves)
     fallen = small & (positions >= fall.low)
     if stops:
         kinds[at_rest & (positions > last)] = STOPPED
@@ -125,26 +131,29 @@ def _mark_small(course: Course, zeros: Zeros, all_stop: bool, kinds: Array) -> N
         kinds[fallen] = VANISHING
 
 
-class _Fall(NamedTuple):
+class Fall(NamedTuple):
     """How the moves of a course end.
 
     Attributes:
         below: Whether they end below the lower bound, after they were within.
         far: Whether they end ``FAR`` decades further from their normal level than the other tensors do.
+        decades: How far below their normal level they end, measured likewise.
         slow: Whether that took more than a few moves.
         low: Position of the first move below the bound since it fell; else where the moves end.
     """
 
     below: bool
     far: bool
+    decades: float
     slow: bool
     low: int
 
 
-def _fall(course: Course, moves: Array) -> _Fall:
+def fall_of(course: Course, moves: Array) -> Fall:
+    """Return how the moves of a course end; ``moves`` are their positions, of which there is at least one."""
     sound = (course.verdicts[moves] == VERDICTS.index(OK)) & ~course.zero_references[moves]
     if not sound.any():
-        return _Fall(False, False, False, len(course.steps))
+        return Fall(False, False, 0.0, False, len(course.steps))
     logs = np.log10(course.ratios[moves])
     levels = course.levels[moves]
     is_alone = bool(np.isnan(levels[sound]).all())  # no other tensor moved
@@ -153,15 +162,16 @@ def _fall(course: Course, moves: Array) -> _Fall:
     small = course.verdicts[moves] == VERDICTS.index(SMALL)
     depths = _normal(levels[sound]) - levels  # decades
     ends = depths[~np.isnan(depths)][-FEW:]
-    far = not is_alone and bool(np.median(ends) >= FAR)
+    decades = float(np.median(ends))
+    far = not is_alone and decades >= FAR
     below = bool(small[-FEW:].mean() > 0.5 or (small[-1] and depths[-1] >= FAR))
     normal = _normal(logs[sound])
     depth = normal - float(np.median(logs[-FEW:]))
     high = int(np.flatnonzero(logs >= normal - depth / 4)[-1])
     low = np.flatnonzero(logs[high:] <= normal - 3 * depth / 4)
-    slow = bool(len(low)) and int(low[0]) > FEW
+    slow = depth >= DEEP and bool(len(low)) and int(low[0]) > FEW
     first = np.flatnonzero(small[high:])
-    return _Fall(below, far, slow, int(moves[high + first[0]] if len(first) else moves[-1] + 1))
+    return Fall(below, far, decades, slow, int(moves[high + first[0]] if len(first) else moves[-1] + 1))
 
 
 def _normal(values: Array) -> float:

@@ -113,14 +113,15 @@ def _saved_as(history: History, finding: Finding) -> str:
     if finding.kind not in AT_REST:
         return ""
     if history.only_evaluated:
-        return ", in EVAL steps"
+        return ", all saved as EVAL steps"
     return ", saved as float16" if _is_half(history, finding) else ""
 
 
 def _bounds(history: History, finding: Finding) -> str:
     if history.bounds.baseline is None or finding.kind in (NOT_FINITE_KIND, NOTHING_MOVED):
         return ""
-    return f", expected {expected_range(finding.clues.lower, finding.clues.upper)}"
+    where = f" at step {finding.worst_step}" if finding.kind in AT_REST else ""
+    return f", expected {expected_range(finding.clues.lower, finding.clues.upper)}{where}"
 
 
 def _is_half(history: History, finding: Finding) -> bool:
@@ -156,18 +157,24 @@ def _them(finding: Finding) -> str:
     return "it" if len(finding.tensors) == 1 else "them"
 
 
+def _that(finding: Finding) -> str:
+    return "this tensor" if len(finding.tensors) == 1 else "this group"
+
+
 def _not_finite(history: History, finding: Finding) -> str:
     if finding.clues.led_up_from is not None:
         return "Correct the large updates first: lower the learning rate or warm it up, and clip gradients."
     overflow = "an overflow of float16" if _is_half(history, finding) else "an overflow"
-    return f"Look there for NaN in the data, {overflow} or a division by zero."
+    return f"Look at the updates up to there for NaN in the data, {overflow} or a division by zero."
 
 
 def _too_large(history: History, finding: Finding) -> str:
     if history.bounds.baseline is not None and finding.clues.upper <= history.parameters.small_threshold:
-        return f"The good run has {_them(finding)} frozen: freeze {_them(finding)} here, or take {_baseline(history)}."
-    if finding.clues.from_start:
-        return "Lower the learning rate, or warm it up."
+        return (
+            f"In the good run {_that(finding)} rests: where it is frozen on purpose, freeze {_them(finding)} here too."
+        )
+    if finding.clues.near_start:
+        return "Lower the learning rate (or the weight decay), or warm it up."
     return f"Look at what changed at step {finding.first_step} (learning rate, loss scale, data), and clip gradients."
 
 
@@ -175,54 +182,77 @@ def _nothing_moved(history: History, finding: Finding) -> str:
     if _is_half(history, finding):
         return f"{HALF_MAY_HIDE}; where they are not, look at the learning rate and the optimizer."
     return (
-        "Check that the learning rate is not 0, that the optimizer steps, and that it was given these parameters; "
-        "a loss scaler may skip every step."
+        "Check that the learning rate is not 0, that the optimizer steps and was given these parameters, and that a "
+        "gradient reaches them; a loss scaler may skip every step."
     )
 
 
 def _vanishing(history: History, finding: Finding) -> str:
-    if finding.clues.together:
-        return "All fade together, as with a learning rate schedule that goes too low: end it earlier or higher."
+    if finding.clues.alone:
+        return "Look at the schedule of the learning rate, and at the gradient."
+    if not finding.clues.fell_away:
+        return (
+            "Other tensors fade as well: the schedule of the learning rate goes too low, or the loss is near its end."
+        )
     if _is_half(history, finding):
         return f"The gradient vanishes (saturated or dead units), or {HALF_RESOLUTION}."
     return "The gradient vanishes: look for saturated or dead units, and for underflow of low precision."
 
 
 def _stopped(history: History, finding: Finding) -> str:
-    if finding.clues.together:
-        return "All stop together, as where the schedule of the learning rate ends at 0: end the run there too."
     if finding.clues.alone:
         return "Look whether the schedule of the learning rate ends there, and else for dead units or a lost gradient."
+    if finding.clues.together and finding.clues.is_gradual:
+        return (
+            f"All stop together, as where the schedule of the learning rate reaches 0: end the run at step "
+            f"{finding.first_step}, or make the schedule as long as the run."
+        )
+    if finding.clues.together:
+        return (
+            "All stop at once: look for dead units after large updates, a learning rate that is set to 0, or an "
+            "optimizer that no longer steps."
+        )
     if _is_half(history, finding):
         return f"Look for dead units or a lost gradient at step {finding.first_step}; also, {HALF_RESOLUTION}."
     return (
-        f"Look for dead units or a lost gradient at step {finding.first_step}; where that is frozen on purpose, "
-        f"judge against {_baseline(history)}."
+        f"Look for dead units or a lost gradient at step {finding.first_step}; where {_that(finding)} is frozen on "
+        f"purpose, judge against {_baseline(history)}."
     )
 
 
 def _frozen(history: History, finding: Finding) -> str:
     them = _them(finding)
+    trained = (
+        f"Give {them} to the optimizer, with requires_grad (trainable) on, and look whether a gradient reaches {them}"
+    )
     if _is_half(history, finding):
-        return f"Give {them} to the optimizer, with requires_grad (trainable) on; if that is so, {HALF_RESOLUTION}."
+        return f"{trained}; also, {HALF_RESOLUTION}."
     return (
-        f"Give {them} to the optimizer, with requires_grad (trainable) on; where that rests on purpose, leave {them} "
-        f"out by exclude_regex or judge against {_baseline(history)}."
+        f"{trained} (dead units, detach, not used); where {_that(finding)} is frozen on purpose, leave {them} out by "
+        f"exclude_regex or judge against {_baseline(history)}."
     )
 
 
 def _spike(history: History, finding: Finding) -> str:
+    if finding.clues.too_large:
+        return f"Correct first what is too large: {_that(finding)} is among it."
+    if finding.clues.near_start:
+        return "Look at the batch there; at the start of a run, warm up the learning rate."
     return "Look at the batch there, and clip gradients; where the run recovers from it, patience=4 lets it pass."
 
 
 def _too_small(history: History, finding: Finding) -> str:
-    if finding.clues.together and finding.clues.from_start and not finding.clues.to_end:
+    clues = finding.clues
+    if clues.together and clues.near_start and not clues.to_end:
         return f"All grow later, as in a warm-up: let it pass by start_step or {_baseline(history)}."
-    if finding.clues.together and history.bounds.baseline is not None:
-        return "All move less than in the good run: compare the learning rates."
-    if finding.clues.together:
+    if clues.together and history.bounds.baseline is not None:
+        return "All move less than in the good run: compare the learning rates, and the gradients."
+    if clues.together:
         return "Raise the learning rate, or lower small_threshold where such small updates are wanted."
-    return "Look at its gradient and its learning rate: the update is small against the weights."
+    half = f"; also, {HALF_RESOLUTION}" if _is_half(history, finding) else ""
+    return (
+        f"Look at the gradient and the learning rate of {_that(finding)}: updates are small against the weights{half}."
+    )
 
 
 def _zero_start(history: History, finding: Finding) -> str:
@@ -237,20 +267,30 @@ def _not_yet(history: History, finding: Finding) -> str:
             "A loss scaler that skips the first steps does this, or a learning rate of 0 there: let it pass by "
             f"start_step or {_baseline(history)}."
         )
-    return f"If it is unfrozen there on purpose, let it pass by {_baseline(history)}; else look at its gradient before."
+    if finding.clues.zero_start:
+        return (
+            "A zero-initialised layer passes back no gradient at first: where that is the reason, let it pass by "
+            f"start_step or {_baseline(history)}."
+        )
+    return (
+        f"Where {_that(finding)} is unfrozen there on purpose, let it pass by {_baseline(history)}; else look at the "
+        "gradient before."
+    )
 
 
 def _resting(history: History, finding: Finding) -> str:
     clues = finding.clues
     if clues.period is not None:
+        alike = "" if history.bounds.baseline is None else ", and save the baseline anew with the same num_steps"
         return (
             f"Moves come every {clues.period} steps, as where gradients are accumulated: give "
-            f"num_steps={clues.period} with start_step={clues.full_from}."
+            f"num_steps={clues.period} with start_step={clues.full_from}{alike}."
         )
-    if clues.together and clues.same_steps and clues.is_gradual:
+    if clues.together and clues.is_gradual:
         return "All rest at the same steps, as where the schedule of the learning rate touches 0: keep it above 0."
-    if clues.together and clues.same_steps:
+    if clues.together:
         return "All rest at the same steps: a loss scaler skips steps whose gradients overflow."
     if _is_half(history, finding):
         return f"{HALF_MAY_HIDE}."
-    return "No gradient reached it at these steps: look whether each batch uses it; patience lets short rests pass."
+    them = _them(finding)
+    return f"No gradient reached {them} there: look whether each batch uses {them}; patience lets short rests pass."

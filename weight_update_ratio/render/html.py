@@ -7,17 +7,9 @@ colour alone.
 from __future__ import annotations
 
 from ..judge.history import History
-from ..judge.summary import run_summary
 from .advice import TITLES, told_findings
 from .escapes import html_text
-from .names import tensors_text
-from .wording import (
-    baseline_line,
-    count_line,
-    format_ratio,
-    verdict_sentence,
-    verdict_word,
-)
+from .wording import baseline_line, count_line, summary_line, verdict_sentence, verdict_word
 
 COLORS = {"FIRED": "#b3123a", "OK": "#1a7f37", "NOT JUDGED": "#8a5a00"}  # of white letters' background
 BADGE = "color: #fff; padding: .1em .5em; border-radius: .3em; background: "
@@ -48,15 +40,8 @@ def counts_html(report: History) -> str:
 
 def summary_html(report: History) -> str:
     """Return how large the ratios are, also of a healthy run, and which tensors moved away from the others."""
-    summary = run_summary(report)
-    if summary.median is None or summary.p05 is None or summary.p95 is None:
-        return ""
-    low, middle, high = (format_ratio(ratio) for ratio in (summary.p05, summary.median, summary.p95))
-    away = tensors_text(summary.outliers, report.tensors) if summary.outliers else "none"
-    return (
-        f'<p class="counts">Ratios: median {middle}, 5% quantile {low}, 95% quantile {high}. '
-        f"Tensors that moved away from the others by more than a decade: {html_text(away)}.</p>"
-    )
+    line = summary_line(report)
+    return f'<p class="counts">{html_text(line)}</p>' if line else ""
 
 
 def findings_html(report: History) -> str:

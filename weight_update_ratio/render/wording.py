@@ -7,7 +7,7 @@ from typing import Iterable, Sequence
 
 from ..errors import TrialError, Unreadable
 from ..judge.comparison import Comparison
-from ..judge.course import Course
+from ..judge.course import Course, count_firing
 from ..judge.held import held_ratios
 from ..judge.history import History
 from ..judge.ratio import LARGE, NOT_FINITE, SMALL
@@ -29,7 +29,7 @@ def verdict_sentence(report: History) -> str:
     """Return the report's verdict in one sentence."""
     counts = report.counts
     compared = f"{counts['comparisons']:,} update-to-weight ratios"
-    passing = sum(group.count for group in report.passing)
+    passing = counts["violations"] - count_firing(report)
     in_a_row = f"never {report.parameters.violations_to_fire} in a row"
     if report.fired:
         verb = "is a violation" if counts["violations"] == 1 else "are violations"
