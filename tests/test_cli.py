@@ -235,8 +235,9 @@ FIRED  examples/trials/pytorch_frozen: 19 of 76 update-to-weight ratios are viol
 
 1. Frozen: TinyNet_conv1.weight never moved, while others did: ratio 0 at TRAIN steps 1-19 (19
    comparisons).
-   Give it to the optimizer, with requires_grad (trainable) on; where that rests on purpose, leave
-   it out by exclude_regex or judge against a baseline.
+   Give it to the optimizer, with requires_grad (trainable) on, and look whether a gradient reaches
+   it (dead units, detach, not used); where this tensor is frozen on purpose, leave it out by
+   exclude_regex or judge against a baseline.
 
 Median ratio 6.2e-03, 90% are within 0 to 2.3e-02
 20 TRAIN steps, 4 tensors, 1 worker, 76 comparisons, 19 violations, 0 skipped, 0 unreadable
@@ -260,6 +261,8 @@ Median ratio 6.2e-03, 90% are within 0 to 2.3e-02
         assert 4 == sum(line.startswith("TinyNet_") for line in done.stdout.splitlines())
         run_command("check", HEALTHY, "--verbose", "--output", tmp_path / "report.txt")
         assert done.stdout == (tmp_path / "report.txt").read_text("utf-8")
+        for option in (["--quiet"], ["--format", "markdown"]):
+            assert "exclude each other" in invoke_command("check", str(HEALTHY), "--verbose", *option).stderr
 
     def test_quiet(self) -> None:
         """The exit code tells; errors are still said."""

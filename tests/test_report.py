@@ -205,3 +205,15 @@ class TestPackage:
         assert weight_update_ratio.Report is Report
         with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
             weight_update_ratio.nothing  # noqa: B018
+
+
+def test_what_a_notebook_completes_and_lists() -> None:
+    """Public names, and values that say what they are."""
+    report = check_trial(RECORDED["pytorch_frozen"])
+    assert "history" not in dir(report)
+    assert {"findings", "violations", "summary", "to_html"} <= set(dir(report))
+    (group,) = report.violations
+    assert "<ViolationGroup small: TinyNet_conv1.weight of worker_0, 19 at steps 1-19>" == repr(group)
+    assert "1 at step 3>" in repr(group._replace(count=1, first_step=3, last_step=3))
+    (finding,) = report.findings
+    assert repr(finding).startswith("<Finding frozen: TinyNet_conv1.weight never moved")

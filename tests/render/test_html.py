@@ -36,12 +36,12 @@ class TestReportHtml:
         text = _text(report._repr_html_())
         assert "OK" in text
         assert re.search(r"Median ratio \S+, 90% are within \S+ to \S+", text)
-        assert "Tensors that moved away from the others by more than a decade: none." in text
+        assert "moved away" not in text
 
     def test_tensors_that_moved_away_are_named(self) -> None:
         values = {name: [1e-3] * 40 for name in ("a.w", "b.w", "c.w")}
         values["d.w"] = [1e-3] * 20 + [0.5] * 20
-        assert "by more than a decade: d.w." in report_html(made_report(values).history)
+        assert "moved away from the others by more than a decade: d.w<" in report_html(made_report(values).history)
 
     def test_nothing_is_said_of_ratios_that_are_not_finite(self) -> None:
         assert "Median" not in report_html(made_report({"a": [math.nan]}).history)

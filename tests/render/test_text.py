@@ -148,6 +148,9 @@ Median ratio 0.255, 90% are within 0 to 6.5e+10
         assert ["Not finite", "Spike", "Resting"] == kinds[:3]
         assert len(kinds) > 3
         assert re.search(r"^and \d+ more findings; --verbose lists them all$", text, re.MULTILINE)
+        wide = render_text(history, 140)  # the same advice is given once, so that all have room
+        assert 18 == len(re.findall(r"^ *\d+\. [A-Z]", wide, re.MULTILINE))
+        assert len(wide.splitlines()) <= MOST_LINES
         every = render_text(history, 60, verbose=True)
         assert len(told_findings(history)) == len(re.findall(r"^ *\d+\. [A-Z]", every, re.MULTILINE)) == 18
         assert "more finding" not in every
@@ -244,6 +247,10 @@ the index file of a step before it is lost or broken and 1 more
         assert lines[first + 1].startswith("  tensor w in events/0000")
         assert lines[first + 2].endswith("ends in the middle")
         assert lines[first + 3] == ""
+        history.add_unreadable([Unreadable("a" * 100, None, None, -1, "b" * 100 + " ends")])
+        assert f" {'a' * 14}\u2026{'a' * 13}: {'b' * 14}\u2026{'b' * 14} ends " in " ".join(
+            render_text(history, 60).split()
+        )
         assert max(map(len, lines)) <= 60
 
 

@@ -127,7 +127,7 @@ class _Run:
 
     Attributes:
         zeros: Of each course.
-        kinds: Of each course's comparisons.
+        kinds: Of each course's comparisons; None where no comparison is a violation.
         movers: {worker: tensors that move}.
         having: {(worker, kind): tensors that have such violations, also where they do not fire}.
     """
@@ -145,12 +145,16 @@ class _Run:
             if len(own.moves):
                 ends_at_rest[course.worker] = ends_at_rest.get(course.worker, True) and own.ends_at_rest
         self.moving_steps = {worker: np.unique(np.concatenate(steps)) for worker, steps in moving.items()}
-        self.kinds = []
+        self.kinds: list[Array] = []
         for course, own in zip(found, self.zeros):
+            violating = course.verdicts != VERDICTS.index(OK)
+            if not violating.any():
+                self.kinds.append(None)
+                continue
             all_stop = ends_at_rest.get(course.worker, False) and len(self.movers[course.worker]) > 1
             kinds = kinds_of(course, own, all_stop)
             self.kinds.append(kinds)
-            for kind in set(kinds[course.verdicts != VERDICTS.index(OK)].tolist()):
+            for kind in set(kinds[violating].tolist()):
                 self.having.setdefault((course.worker, kind), set()).add(course.tensor)
 
     def tensors(self, workers: Iterable[int], kind: str | None = None) -> set[int]:
@@ -170,6 +174,8 @@ def find_findings(history: History, found: list[Course] | None = None) -> list[F
     run = _Run(found)
     entries: dict[str, list[Entry]] = {}
     for course, own, kinds in zip(found, run.zeros, run.kinds):
+        if not course.fires.any():
+            continue
         for entry in entries_of(course, own, kinds, run.moving_steps[course.worker]):
             kind = NOTHING_MOVED if entry.kind == FROZEN and not run.movers else entry.kind
             entries.setdefault(kind, []).append(entry)

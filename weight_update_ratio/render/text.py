@@ -142,15 +142,14 @@ def _findings(page: _Page, found: list[Finding], room: int | None) -> list[str]:
         return ["", *(line for block in blocks for line in block)] if blocks else []
     lines: list[str] = [""]
     told: set[str] = set()
-    shown = 0
-    for finding in kinds_first(found):
-        block = _finding(page, shown + 1, finding, told)
-        if shown and len(lines) + len(block) + 1 > room:
+    waiting = kinds_first(found)
+    while waiting:
+        block = _finding(page, len(found) - len(waiting) + 1, waiting[0], told)
+        if told and len(lines) + len(block) + 1 > room:
             break
         lines += block
-        told.add(finding.advice)
-        shown += 1
-    left = len(found) - shown
+        told.add(waiting.pop(0).advice)
+    left = len(waiting)
     return [*lines, *page.lines(page.text(f"and {left:,} more finding{'s' * (left != 1)}; {MORE}"))] if left else lines
 
 
@@ -191,9 +190,9 @@ def _shortened(entry: str, width: int) -> str:
         taken = head if len(head) <= len(tail) else tail
         word = words.pop(0) if taken is head else words.pop()
         if sum(map(cell_len, head + tail)) + len(head + tail) + cell_len(word) > room:
-            break
+            return " ".join([*head, "\u2026", *tail[::-1]])
         taken.append(word)
-    return " ".join([*head, "\u2026", *tail[::-1]])
+    return " ".join([*head, *tail[::-1]])
 
 
 def _tensor_table(page: _Page, report: History, found: list[Course]) -> Table:
