@@ -66,7 +66,7 @@ def test_the_two_commands_that_make_an_environment() -> None:
     ends = [line.rpartition(" && ")[2] for line in lines if line.startswith("python3 -m venv .venv && ")]
     assert [
         ".venv/bin/weight-update-ratio check examples/trials/pytorch_frozen",
-        ".venv/bin/pytest --quiet --cov -n 2",
+        ".venv/bin/pytest --quiet --cov -n 3",
     ] == ends
 
 
@@ -89,7 +89,7 @@ def test_python_runs(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("source", blocks(TOGETHER, "python"))
 def test_python_that_is_not_run_compiles(source: str) -> None:
     """It needs a framework, a notebook or the service."""
-    compile(source, "document", "exec")
+    assert compile(source, "document", "exec").co_name == "<module>"
 
 
 def all_parameters() -> list[Any]:

@@ -1,4 +1,4 @@
-"""Each ratio against the others of its step: what all do together, a schedule, is no tensor's own course."""
+"""Each ratio against the others of its step, so that what all tensors do together does not count: a schedule."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class ViolationGroup(NamedTuple):
 
 
 def group_with(group: ViolationGroup | None, violation: Comparison) -> ViolationGroup:
-    """Return a group with one more violation; None: there is no group yet."""
+    """Return a group with one more violation; None: a new group."""
     zero = int(violation.weight_norm == 0)
     step, bounds = violation.step, (violation.lower, violation.upper)
     if group is None:

@@ -19,7 +19,7 @@ from ...judge.history import History
 from ..advice import told_findings
 from ..escapes import html_text
 from ..html import counts_html, summary_html, verdict_html
-from ..wording import skipped_line, unreadable_lines
+from ..wording import skipped_lines, unreadable_lines
 from .cards import cards_html, selected_rows
 from .chart import file_name, linked_charts, require_bokeh
 from .heat_map import ROW_PIXELS, legend_html
@@ -171,7 +171,7 @@ def _details_html(report: History) -> str:
     parameters = [(name, "None" if value is None else value) for name, value in report.parameters.as_dict().items()]
     return "\n".join(
         [
-            _list("Skipped", [skipped_line(group) for group in report.skipped]),
+            _list("Skipped", skipped_lines(report)),
             _list("Unreadable", list(unreadable_lines(report.unreadable))),
             "<h2>Parameters and versions</h2>",
             _facts([*parameters, ("judged mode", report.mode), *_versions()]),
