@@ -46,8 +46,8 @@ class Clues(NamedTuple):
         in_a_row: Whether no other comparison of them is between.
         all_zero: Whether every ratio is zero.
         is_gradual: Whether moves next to zeros are small.
-        together: Whether nearly all tensors that move have such violations, of several; of rests, whether nothing moves
-            there.
+        together: Whether nearly all tensors that move have violations of this kind, of several; of rests, whether
+            nothing moves there.
         alone: Whether one tensor moves at all.
         fell_away: Whether its tensors fell a decade or more below their level among the others.
         too_large: Whether its tensors have updates that are too large as well.
@@ -56,7 +56,7 @@ class Clues(NamedTuple):
         full_from: The global step from which on windows of ``period`` steps are full.
         led_up_from: The step from which on updates were too large, where that goes on until a ratio is not finite.
         led_up: The tensors of which that is so.
-        is_rest: Whether it stands for all further findings of its kind.
+        is_rest: Whether it holds all further findings of its kind.
     """
 
     lower: float
@@ -129,7 +129,7 @@ class _Run:
         zeros: Of each course.
         kinds: Of each course's comparisons; None where no comparison is a violation.
         movers: {worker: tensors that move}.
-        having: {(worker, kind): tensors that have such violations, also where they do not fire}.
+        having: {(worker, kind): tensors that have violations of this kind, also where they do not fire}.
     """
 
     def __init__(self, found: list[Course]) -> None:

@@ -48,7 +48,7 @@ class History:
         bounds: Between which ratios a comparison is sound.
         fired_steps: The global steps at which the rule fires.
         firing_keys: (tensor, worker, verdict) of violations that fire or lead up to one that does.
-        firing_spans: {(tensor, worker): [[first, last global step of such violations in a row], ...]}; kept where
+        firing_spans: {(tensor, worker): [[first, last global step of violations in a row that fire], ...]}; kept where
             violations that follow each other are counted.
         uncompared: (tensor, worker, global step) that were judged and have no ratio; kept where violations that follow
             each other are counted.

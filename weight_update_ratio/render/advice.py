@@ -1,4 +1,4 @@
-"""What a person is told of a finding: its title, one sentence of what happened, and one of what to do."""
+"""The words of a finding: its title, one sentence of what happened, and one of what to do."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def _too_small(history: History, finding: Finding) -> str:
     if clues.together and history.bounds.baseline is not None:
         return "All move less than in the good run: compare the learning rates, and the gradients."
     if clues.together:
-        return "Raise the learning rate, or lower small_threshold where such small updates are wanted."
+        return "Raise the learning rate, or lower small_threshold where updates this small are wanted."
     half = f"; also, {HALF_RESOLUTION}" if _is_half(history, finding) else ""
     return (
         f"Look at the gradient and the learning rate of {_that(finding)}: updates are small against the weights{half}."

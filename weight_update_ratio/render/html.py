@@ -1,6 +1,6 @@
 """The verdict and the findings as plain HTML: what a notebook shows, and the top of a page.
 
-A notebook may be dark or light, and may drop styles: text keeps the notebook's own colour, and nothing is told by
+A notebook may be dark or light, and may drop styles: text keeps the notebook's own colour, and no meaning is in a
 colour alone.
 """
 

@@ -114,7 +114,7 @@ def _cases(report: History, found: list[Course]) -> dict[tuple[str, str], Any]:
 def _findings(report: History, found: list[Course]) -> dict[tuple[str, str], list[Finding]]:
     """Return the findings that each (worker, tensor) is in, the most urgent first.
 
-    A finding that stands for the rest of its kind has tensors that are not sick on each of its workers.
+    A finding that holds the rest of its kind has tensors that are not sick on each of its workers.
     """
     verdicts: dict[tuple[str, str], set[str]] = {}
     for group in report.firing:
