@@ -1,8 +1,8 @@
 """WeightUpdateRatio: is every weight of a training job updated too much, too little, or not at all?
 
 The open drop-in for the built-in rule of Amazon SageMaker Debugger. ``WeightUpdateRatio`` is the smdebug Rule,
-``check_trial`` judges a recorded trial folder without smdebug. Both are imported when first asked for: smdebug takes
-seconds.
+``check_trial`` judges a recorded trial folder without smdebug, and ``TrialRecorder`` records one. Each is imported when
+it is first asked for: smdebug takes seconds.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from .check import check_trial as check_trial
     from .errors import TrialError as TrialError
     from .follow import follow_trial as follow_trial
+    from .record import TrialRecorder as TrialRecorder
     from .report import Report as Report
     from .rule import WeightUpdateRatio as WeightUpdateRatio
 
-__all__ = ["Report", "TrialError", "WeightUpdateRatio", "__version__", "check_trial", "follow_trial"]
+__all__ = ["Report", "TrialError", "TrialRecorder", "WeightUpdateRatio", "__version__", "check_trial", "follow_trial"]
 
 _HOMES = {
     "Report": "report",
     "TrialError": "errors",
+    "TrialRecorder": "record",
     "WeightUpdateRatio": "rule",
     "check_trial": "check",
     "follow_trial": "follow",

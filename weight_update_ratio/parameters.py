@@ -126,11 +126,18 @@ def parse_report_dir(report_dir: Any) -> str:
     Raises:
         ValueError: It is not a path on this machine.
     """
-    if _is_unset(report_dir):
-        return ""
-    path = os.fspath(report_dir) if isinstance(report_dir, (str, os.PathLike)) else b""
-    if not isinstance(path, str) or "://" in path or "\0" in path:
-        raise ValueError(f"'report_dir' must be the path of a folder on this machine (got {report_dir!r})")
+    return "" if _is_unset(report_dir) else local_folder("report_dir", report_dir)
+
+
+def local_folder(name: str, value: Any) -> str:
+    """Return the path of a folder on this machine, without outer blanks.
+
+    Raises:
+        ValueError: It is not a path, or is a URI; the message names the parameter.
+    """
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else b""
+    if not isinstance(path, str) or not path.strip() or "://" in path or "\0" in path:
+        raise ValueError(f"{name!r} must be the path of a folder on this machine (got {value!r})")
     return path.strip()
 
 

@@ -7,6 +7,7 @@ Source: smdebug 1.0.34, ``core/collection.py``, ``core/collection_manager.py``.
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
@@ -44,6 +45,19 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
         except UnreadableError as error:
             found.unreadable.append(Unreadable(name, None, None, -1, str(error)))
     return found._replace(num_workers=max(num_workers, default=1))
+
+
+def collections_content(collections: Collections, num_workers: int) -> bytes:
+    """Return a worker's collections file."""
+    content = {
+        name: {
+            "name": name,
+            "include_regex": collections.include_regex.get(name, []),
+            "tensor_names": sorted(tensors),
+        }
+        for name, tensors in collections.tensor_names.items()
+    }
+    return json.dumps({"collections": content, "_meta": {"num_workers": num_workers}}).encode("ascii")
 
 
 def _add_collection(found: Collections, key: str, collection: Any) -> None:

@@ -20,7 +20,7 @@ from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
 from .collections import COLLECTIONS_ENDING, Collections, read_collections
 from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payload
-from .listing import IndexListing
+from .listing import IndexListing, index_file_name
 from .selection import Selection
 from .storage import COLLECTIONS_FOLDER, FileStamp, Storage
 from .timeline import NO_RANGE, SavedTensor, Timeline, WorkerStep
@@ -139,7 +139,7 @@ class TrialFolder:
                 continue
             saved = self._saved[global_step] = SavedStep(global_step, [], [])
             for worker_in_name, event_file in sorted(lost.items()):
-                name = f"index/{global_step // 1000:09d}/{global_step:012d}_{worker_in_name}.json"
+                name = index_file_name(global_step, worker_in_name)
                 reason = f"does not exist, while its event file '{event_file}' does"
                 saved.unreadable.append(Unreadable(name, None, worker_name(worker_in_name), global_step, reason))
             for worker_in_name, name in sorted(files.items()):

@@ -1,0 +1,164 @@
+"""Records a training run as a trial folder, from any framework and without smdebug."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+import reprlib
+from typing import Any, Callable, Iterable, Iterator, Mapping, Tuple, Union
+
+import numpy as np
+
+from .parameters import local_folder
+from .trial.folder_writer import FolderWriter
+from .trial.index_file import LARGEST_STEP, MODES
+from .trial.saved_array import saved_array
+
+Tensors = Union[Mapping[str, Any], Iterable[Tuple[str, Any]]]
+
+GLOBAL = "GLOBAL"
+_WORKER = re.compile(r"[A-Za-z0-9]+(?:[_.-][A-Za-z0-9]+)*")  # smdebug takes "__" for a device of TensorFlow
+
+
+class TrialRecorder:
+    """Records a training run's weights, step by step, as a trial folder that the rule, ``check`` and smdebug read.
+
+        with TrialRecorder("out") as recorder:
+            for batch in batches:
+                ...  # one training step
+                recorder.step(model.named_parameters)
+
+    A step is recorded whole or not at all, and is in its place when ``step`` returns: a process that is killed loses
+    none of those before. Leaving the block writes the end-of-job file, also where an exception ends the training.
+
+    Args:
+        path: Folder on this machine, made where it does not exist.
+        save_interval: Save the steps 0, n, 2n, ... of each mode; >= 1.
+        pairs: Save the step after each of them too, so that a ratio is that of one update (``num_steps=1``).
+        worker: The name of this process, as in ``f"worker_{rank}"``; each process that records has one of its own.
+            The end-of-job file is worker_0's.
+        num_workers: How many processes record into this folder; >= 1.
+        collection: The name of the collection that the tensors are in; "weights" is what the rule judges.
+        resume: Continue the trial that the folder holds, if it holds one: each count goes on after the last step that
+            was saved. Files that a killed process left unfinished are removed, and so is the end-of-job file.
+
+    Raises:
+        FileExistsError: The folder holds a trial, and ``resume`` is False. Nothing of it was changed.
+        OSError: The folder cannot be made or read.
+        ValueError: An argument is not valid.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        save_interval: int = 1,
+        pairs: bool = False,
+        worker: str = "worker_0",
+        num_workers: int = 1,
+        collection: str = "weights",
+        resume: bool = False,
+    ) -> None:
+        folder = os.path.expanduser(local_folder("path", path))
+        self._save_interval = _whole_number("save_interval", save_interval, 1)
+        self._pairs = bool(pairs)
+        if not isinstance(worker, str) or not _WORKER.fullmatch(worker):
+            raise ValueError(f"'worker' must be a name like 'worker_0' (got {worker!r})")
+        if not isinstance(collection, str) or not collection.strip() or "," in collection:
+            raise ValueError(f"'collection' must be a name without commas (got {collection!r})")
+        self._collection = collection
+        self._writer = FolderWriter(folder, worker, _whole_number("num_workers", num_workers, 1))
+        if not resume and self._writer.holds_trial():
+            raise FileExistsError(
+                f"the folder {folder!r} holds a trial already\n\n"
+                "Record into another folder, or pass resume=True to continue this one."
+            )
+        self._counts = {mode: step + 1 for mode, step in self._writer.prepare().items()}
+        self._is_closed = False
+
+    def step(self, tensors: Tensors | Callable[[], Tensors], mode: str = "TRAIN", step: int | None = None) -> bool:
+        """Count one step, and record it if it is one of those that are saved. Call it once a step, after the update.
+
+        Args:
+            tensors: {name: array}, pairs (name, array), or a function that returns either, such as
+                ``model.named_parameters``. It is only asked, and only looked into, where the step is saved. Arrays of
+                NumPy, PyTorch (on any device), JAX, TensorFlow, Keras, or anything with ``__array__``; of any shape.
+                bfloat16 and float8 are widened to float32. Of a DTensor (FSDP2) it is this process's shard.
+            mode: "TRAIN", "EVAL" or "PREDICT"; or "GLOBAL", whose steps are numbered over all modes.
+            step: The number of this step in its mode, >= 0, from which it counts on; None: one more than the last.
+                For a job that goes on from an older checkpoint.
+
+        Returns:
+            Whether the step was saved: its number in its mode is a multiple of ``save_interval`` or, with ``pairs``,
+            one more.
+
+        Raises:
+            TypeError: ``tensors`` are not what is described above, or an array holds no numbers.
+            ValueError: An argument is not valid, there is no tensor, two have one name, one has 2 GiB or more, or the
+                recorder is closed.
+            OSError: The step cannot be written.
+
+        The step is counted, but not recorded, where this raises after ``tensors`` were asked for.
+        """
+        if self._is_closed:
+            raise ValueError("step() of a recorder that is closed")
+        if mode not in MODES:
+            raise ValueError(f"'mode' must be one of {', '.join(map(repr, MODES))} (got {mode!r})")
+        if step is not None and mode == GLOBAL:
+            raise ValueError("'step' cannot be set in mode 'GLOBAL', which counts the steps of all modes")
+        number = self._counts.get(mode, 0) if step is None else _whole_number("step", step, 0)
+        global_step = self._counts.get(GLOBAL, 0)
+        self._counts[mode] = number + 1
+        self._counts[GLOBAL] = global_step + 1
+        if number % self._save_interval > int(self._pairs):
+            return False
+        self._writer.write_step(_named_arrays(tensors), self._collection, global_step, mode, number)
+        return True
+
+    def close(self) -> None:
+        """Write the end-of-job file (as worker_0); the end of a ``with`` block does it. More often it does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._writer.write_end()
+
+    def __enter__(self) -> TrialRecorder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _named_arrays(tensors: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield the names and arrays of what was passed to ``step``; a tensor is converted when it is its turn."""
+    if callable(tensors) and not hasattr(tensors, "items"):
+        tensors = tensors()
+    pairs = tensors.items() if hasattr(tensors, "items") else tensors
+    is_empty = True
+    for pair in pairs if isinstance(pairs, Iterable) else [pairs]:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise TypeError(
+                "step() takes {name: array}, pairs (name, array), or a function that returns either "
+                f"(got {reprlib.repr(pair)})"
+            )
+        name, tensor = pair
+        try:
+            array = saved_array(tensor)
+        except Exception as error:
+            raise TypeError(f"the tensor {name!r} cannot be recorded: {error}") from error
+        is_empty = False
+        yield name, array
+    if is_empty:
+        raise ValueError(
+            "step() was given no tensors\n\n"
+            "Pass a function, such as model.named_parameters: an iterator that was passed before has nothing left."
+        )
+
+
+def _whole_number(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or not least <= number < LARGEST_STEP:
+        raise ValueError(f"{name!r} must be a whole number >= {least} (got {value!r})")
+    return number

@@ -1,0 +1,98 @@
+"""Tensors to the records of an event file: the inverse of ``event_file``.
+
+    uint64 length | uint32 masked crc32c of it | payload | uint32 "no checksum was computed"
+
+    Event{1: wall time, 2: step, 5: Summary{1: Value{1: tag, 8: TensorProto{1: dtype, 2: shape, 4: tensor_content},
+          9: SummaryMetadata{1: PluginData{1: "mode_step", 2: step in its mode}, 1: PluginData{1: "mode", 2: mode}}}}}
+
+Source: as ``event_file``, and smdebug 1.0.34, ``core/writer.py`` and ``core/modes.py``, for the metadata.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import IO, Any, Iterable
+
+import numpy as np
+
+from .event_file import (
+    DTYPES,
+    FOOTER,
+    HEADER,
+    LONGEST_RECORD,
+    METADATA_KEY,
+    STEP_KEY,
+    SUMMARY_KEY,
+    TIME_KEY,
+    UNCHECKED,
+    VALUE_KEY,
+    record_header,
+)
+from .wire_format import encoded_varint
+
+TAG_KEY = 1 << 3 | 2
+TENSOR_KEY = 8 << 3 | 2
+CONTENT_KEY = 4 << 3 | 2
+
+_KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
+_MODES = {"TRAIN": b"1", "EVAL": b"2", "PREDICT": b"3", "GLOBAL": b"4"}  # smdebug's ModeKeys, as text
+_FOOTER = struct.pack("<I", UNCHECKED)
+
+
+def write_records(
+    file: IO[bytes], tensors: Iterable[tuple[str, np.ndarray[Any, Any]]], global_step: int, mode: str, step: int
+) -> dict[str, tuple[int, int]]:
+    """Write a record a tensor, from the file's first byte on, and return {name: (first byte, length)}.
+
+    Args:
+        file: A new file.
+        tensors: Names and arrays, C-contiguous and of the types in ``DTYPES``; one is asked for at a time.
+        global_step: The number of the step over all modes, >= 0.
+        mode: One of ``MODES``.
+        step: The number of the step in its mode, >= 0.
+
+    Raises:
+        ValueError: Two tensors have one name, or a name is not Unicode, or a tensor is too large for a record.
+        OSError: The file cannot be written.
+    """
+    event = bytes((TIME_KEY,)) + struct.pack("<d", time.time())
+    event += bytes((STEP_KEY,)) + encoded_varint(global_step) if global_step else b""  # protobuf leaves out a zero
+    metadata = _field(METADATA_KEY, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))
+    records: dict[str, tuple[int, int]] = {}
+    position = 0
+    for name, array in tensors:
+        if name in records:
+            raise ValueError(f"two tensors of one step are named {name!r}")
+        heading = _field(TAG_KEY, name.encode("utf-8"))
+        proto = _tensor_heading(array)
+        heading += bytes((TENSOR_KEY,)) + encoded_varint(len(proto) + array.nbytes) + proto
+        value = bytes((VALUE_KEY,)) + encoded_varint(len(heading) + array.nbytes + len(metadata))
+        summary = encoded_varint(len(value) + len(heading) + array.nbytes + len(metadata))
+        before = event + bytes((SUMMARY_KEY,)) + summary + value + heading
+        payload = len(before) + array.nbytes + len(metadata)
+        length = HEADER + payload + FOOTER
+        if length >= LONGEST_RECORD:
+            raise ValueError(f"the tensor {name!r} has {array.nbytes:,} bytes, and a record holds less than 2 GiB")
+        file.write(record_header(payload) + before)
+        file.write(array.data)
+        file.write(metadata + _FOOTER)
+        records[name] = position, length
+        position += length
+    return records
+
+
+def _tensor_heading(array: np.ndarray[Any, Any]) -> bytes:
+    """Return a TensorProto up to its elements; protobuf leaves out what is empty, and a dimension of 0."""
+    dims = (bytes((1 << 3,)) + encoded_varint(size) if size else b"" for size in array.shape)
+    shape = b"".join(_field(2 << 3 | 2, dim) for dim in dims)
+    heading = bytes((1 << 3, _KINDS[array.dtype])) + _field(2 << 3 | 2, shape)
+    return heading + bytes((CONTENT_KEY,)) + encoded_varint(array.nbytes) if array.nbytes else heading
+
+
+def _plugin(name: bytes, content: bytes) -> bytes:
+    return _field(1 << 3 | 2, _field(1 << 3 | 2, name) + _field(2 << 3 | 2, content))
+
+
+def _field(key: int, content: bytes) -> bytes:
+    return bytes((key,)) + encoded_varint(len(content)) + content

@@ -1,0 +1,177 @@
+"""Writes a trial folder on a disk: the inverse of ``folder``.
+
+    collections/000000000/{worker}_collections.json       before the first index file, and again where a name is new
+    events/{step:012d}/{step:012d}_{worker}.tfevents      a step's records
+    index/{step // 1000:09d}/{step:012d}_{worker}.json    once its event file is whole
+    training_job_end.ts                                   the job has ended
+
+A file's name ends in ``.tmp`` until the file is whole, as smdebug's do. So a process that is killed leaves whole steps
+and files that no reader looks at, which its worker removes when it goes on.
+
+Source: smdebug 1.0.34, ``core/locations.py``, ``core/tfevent/index_file_writer.py``, ``core/collection_manager.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import IO, Any, Iterable, Iterator
+
+import numpy as np
+
+from ..errors import UnreadableError
+from .collections import COLLECTIONS_ENDING, collections_content, read_collections
+from .disk import DiskStorage
+from .event_writer import write_records
+from .folder import END_OF_JOB, GLOBAL
+from .index_file import IndexMeta, index_content, index_parts, read_meta
+from .listing import event_file_name, index_file_name
+from .storage import COLLECTIONS_FOLDER
+
+UNFINISHED = ".tmp"
+FIRST_WORKER = "worker_0"  # the one that writes and removes the end-of-job file
+
+
+class FolderWriter:
+    """Writes what one worker saves. Only one process may write as this worker."""
+
+    def __init__(self, folder: str, worker: str, num_workers: int) -> None:
+        os.makedirs(folder, exist_ok=True)
+        self._folder = folder
+        self._worker = worker
+        self._num_workers = num_workers
+        self._storage = DiskStorage(folder)
+        self._collections_file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
+        self._collections = read_collections(self._storage, [])
+        self._is_described = False  # whether this writer may write the collections file again
+
+    def holds_trial(self) -> bool:
+        """Return whether the folder holds files of this worker, or of another trial.
+
+        Other workers' files are of this trial where each of their collections files announces as many workers.
+        """
+        described = [name for name in self._storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
+        saved = [name for name in self._saved_files() if not name.endswith(UNFINISHED)]
+        if not described:
+            return bool(saved) or self._storage.exists(END_OF_JOB)
+        if self._collections_file in described or any(self._own_step(name) is not None for name in saved):
+            return True
+        return {read_collections(self._storage, [name]).num_workers for name in described} != {self._num_workers}
+
+    def prepare(self) -> dict[str, int]:
+        """Make the folder ready to be written to, whether or not this worker has written to it before.
+
+        Removes the end-of-job file and what a killed process of this worker left.
+
+        Returns:
+            {mode: number of the last step that this worker saved in it}; for GLOBAL the last global step.
+        """
+        if self._storage.exists(self._collections_file):
+            self._collections = read_collections(self._storage, [self._collections_file])
+            self._is_described = True
+        last_steps: dict[str, int] = {}
+        for name in self._storage.names("index"):
+            global_step = self._own_step(name)
+            if global_step is not None:
+                with contextlib.suppress(UnreadableError):
+                    meta = read_meta(index_parts(self._storage.read(name))[0], name)
+                    last_steps.update({meta.mode: meta.step, GLOBAL: global_step})
+        for name in [self._collections_file + UNFINISHED, *self._saved_files()]:
+            whole = name[: -len(UNFINISHED)] if name.endswith(UNFINISHED) else name
+            global_step = self._own_step(whole)
+            is_after = global_step is not None and global_step > last_steps.get(GLOBAL, -1)
+            if is_after or whole == self._collections_file:
+                self._remove(name)
+        if self._worker == FIRST_WORKER:
+            self._remove(END_OF_JOB)
+        return last_steps
+
+    def write_step(
+        self,
+        tensors: Iterable[tuple[str, np.ndarray[Any, Any]]],
+        collection: str,
+        global_step: int,
+        mode: str,
+        step: int,
+    ) -> None:
+        """Write the tensors of one step; they are members of the collection from then on.
+
+        Args:
+            tensors: As ``write_records`` takes them; at least one.
+            collection: The name of their collection.
+            global_step: The number of the step over all modes, >= 0.
+            mode: One of ``MODES``.
+            step: The number of the step in its mode, >= 0.
+
+        Raises:
+            ValueError: There is no tensor, or ``write_records`` refuses one. The folder is as before.
+            FileExistsError: Another process writes as this worker. Its files are as before.
+            OSError: A file cannot be written. What readers see of the folder is as before.
+        """
+        event_file = event_file_name(global_step, self._worker)
+        with self._whole_file(event_file) as file:
+            records = write_records(file, tensors, global_step, mode, step)
+            self._add_members(collection, records)
+        try:
+            with self._whole_file(index_file_name(global_step, self._worker)) as file:
+                file.write(index_content(records, IndexMeta(mode, step, event_file)))
+        except BaseException:
+            self._remove(event_file)  # without an index file it would be reported as lost
+            raise
+
+    def write_end(self) -> None:
+        """Write the end-of-job file, unless another worker is to write it."""
+        if self._worker == FIRST_WORKER:
+            with open(os.path.join(self._folder, END_OF_JOB), "wb"):
+                pass
+
+    def _add_members(self, collection: str, tensors: Iterable[str]) -> None:
+        """Write the collections file where a tensor is not yet a member of the collection."""
+        members = self._collections.tensor_names.setdefault(collection, set())
+        if members.issuperset(tensors):
+            return
+        members.update(tensors)
+        with self._whole_file(self._collections_file) as file:
+            if not self._is_described and self._storage.exists(self._collections_file):
+                raise self._other_process()
+            file.write(collections_content(self._collections, self._num_workers))
+        self._is_described = True
+
+    @contextlib.contextmanager
+    def _whole_file(self, name: str) -> Iterator[IO[bytes]]:
+        """Give a file that takes its name when it is whole; where that fails, nothing of it is left."""
+        path = os.path.join(self._folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            descriptor = os.open(path + UNFINISHED, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            raise self._other_process() from None
+        try:
+            with open(descriptor, "wb") as file:
+                yield file
+            os.replace(path + UNFINISHED, path)
+        except BaseException as error:
+            self._remove(name + UNFINISHED)
+            if isinstance(error, OSError):
+                error.filename = error.filename or path  # a full disk does not say which
+            raise
+
+    def _other_process(self) -> FileExistsError:
+        return FileExistsError(
+            f"another process records as {self._worker!r} into {self._folder!r}\n\n"
+            "Give each process a worker's name of its own and num_workers, or record in one of them only."
+        )
+
+    def _saved_files(self) -> list[str]:
+        """Return the names of the index and event files of all workers, also of those that are not whole."""
+        return [name for folder in ("index", "events") for name in self._storage.names(folder)]
+
+    def _own_step(self, name: str) -> int | None:
+        """Return the global step of one of this worker's index or event files, None for another file."""
+        step, _, rest = name.rpartition("/")[2].partition("_")
+        is_own = rest in (f"{self._worker}.json", f"{self._worker}.tfevents")
+        return int(step) if is_own and step.isdecimal() else None
+
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._folder, name))
