@@ -73,7 +73,8 @@ class TrialRecorder:
                 f"the folder {folder!r} holds a trial already\n\n"
                 "Record into another folder, or pass resume=True to continue this one."
             )
-        self._counts = {mode: step + 1 for mode, step in self._writer.prepare().items()}
+        last_steps = self._writer.resume() if resume else {}
+        self._counts = {mode: step + 1 for mode, step in last_steps.items()}
         self._is_closed = False
 
     def step(self, tensors: Tensors | Callable[[], Tensors], mode: str = "TRAIN", step: int | None = None) -> bool:

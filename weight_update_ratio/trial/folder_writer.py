@@ -36,30 +36,36 @@ class FolderWriter:
     """Writes what one worker saves. Only one process may write as this worker."""
 
     def __init__(self, folder: str, worker: str, num_workers: int) -> None:
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(f"{folder!r} is a file\n\nPass the path of a folder.") from None
         self._folder = folder
         self._worker = worker
         self._num_workers = num_workers
         self._storage = DiskStorage(folder)
         self._collections_file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
-        self._collections = read_collections(self._storage, [])
-        self._is_described = False  # whether this writer may write the collections file again
+        self._members: dict[str, set[str]] = {}
+        self._patterns: dict[str, list[str]] = {}
+        self._ends_job = worker == FIRST_WORKER
 
     def holds_trial(self) -> bool:
         """Return whether the folder holds files of this worker, or of another trial.
 
-        Other workers' files are of this trial where each of their collections files announces as many workers.
+        Other workers' files are of this trial where their collections files announce its number of workers, and leave
+        room for this one.
         """
+        saved = self._saved_files()  # listed first, for a worker that begins now writes its collections file first
         described = [name for name in self._storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
-        saved = [name for name in self._saved_files() if not name.endswith(UNFINISHED)]
-        if not described:
-            return bool(saved) or self._storage.exists(END_OF_JOB)
-        if self._collections_file in described or any(self._own_step(name) is not None for name in saved):
+        if self._collections_file in described or any(self._own_step(_whole(name)) is not None for name in saved):
             return True
-        return {read_collections(self._storage, [name]).num_workers for name in described} != {self._num_workers}
+        if not described:
+            return self._storage.exists(END_OF_JOB) or any(name == _whole(name) for name in saved)
+        announced = {read_collections(self._storage, [name]).num_workers for name in described}
+        return announced != {self._num_workers} or len(described) >= self._num_workers
 
-    def prepare(self) -> dict[str, int]:
-        """Make the folder ready to be written to, whether or not this worker has written to it before.
+    def resume(self) -> dict[str, int]:
+        """Make a folder ready to be written to that this worker has perhaps written to before.
 
         Removes the end-of-job file and what a killed process of this worker left.
 
@@ -67,22 +73,22 @@ class FolderWriter:
             {mode: number of the last step that this worker saved in it}; for GLOBAL the last global step.
         """
         if self._storage.exists(self._collections_file):
-            self._collections = read_collections(self._storage, [self._collections_file])
-            self._is_described = True
+            known = read_collections(self._storage, [self._collections_file])
+            self._members, self._patterns = known.tensor_names, known.include_regex
         last_steps: dict[str, int] = {}
         for name in self._storage.names("index"):
             global_step = self._own_step(name)
             if global_step is not None:
                 with contextlib.suppress(UnreadableError):
                     meta = read_meta(index_parts(self._storage.read(name))[0], name)
-                    last_steps.update({meta.mode: meta.step, GLOBAL: global_step})
-        for name in [self._collections_file + UNFINISHED, *self._saved_files()]:
-            whole = name[: -len(UNFINISHED)] if name.endswith(UNFINISHED) else name
-            global_step = self._own_step(whole)
-            is_after = global_step is not None and global_step > last_steps.get(GLOBAL, -1)
-            if is_after or whole == self._collections_file:
+                    last_steps[meta.mode] = meta.step
+                last_steps[GLOBAL] = global_step
+        self._remove(self._collections_file + UNFINISHED)
+        for name in self._saved_files():
+            global_step = self._own_step(_whole(name))
+            if global_step is not None and (name != _whole(name) or global_step > last_steps.get(GLOBAL, -1)):
                 self._remove(name)
-        if self._worker == FIRST_WORKER:
+        if self._ends_job:
             self._remove(END_OF_JOB)
         return last_steps
 
@@ -109,57 +115,59 @@ class FolderWriter:
             OSError: A file cannot be written. What readers see of the folder is as before.
         """
         event_file = event_file_name(global_step, self._worker)
-        with self._whole_file(event_file) as file:
-            records = write_records(file, tensors, global_step, mode, step)
-            self._add_members(collection, records)
         try:
+            with self._whole_file(event_file) as file:
+                if self._storage.exists(event_file):
+                    raise self._other_process()
+                records = write_records(file, tensors, global_step, mode, step)
+                self._add_members(collection, records)
             with self._whole_file(index_file_name(global_step, self._worker)) as file:
                 file.write(index_content(records, IndexMeta(mode, step, event_file)))
+        except FileExistsError:
+            raise  # the event file is the other process's
         except BaseException:
             self._remove(event_file)  # without an index file it would be reported as lost
             raise
 
     def write_end(self) -> None:
-        """Write the end-of-job file, unless another worker is to write it."""
-        if self._worker == FIRST_WORKER:
+        """Write the end-of-job file, unless another worker or another process of this worker is to write it."""
+        if self._ends_job:
             with open(os.path.join(self._folder, END_OF_JOB), "wb"):
                 pass
 
     def _add_members(self, collection: str, tensors: Iterable[str]) -> None:
         """Write the collections file where a tensor is not yet a member of the collection."""
-        members = self._collections.tensor_names.setdefault(collection, set())
-        if members.issuperset(tensors):
-            return
-        members.update(tensors)
-        with self._whole_file(self._collections_file) as file:
-            if not self._is_described and self._storage.exists(self._collections_file):
-                raise self._other_process()
-            file.write(collections_content(self._collections, self._num_workers))
-        self._is_described = True
+        members = self._members.get(collection, set()).union(tensors)
+        if members != self._members.get(collection):
+            changed = {**self._members, collection: members}
+            with self._whole_file(self._collections_file) as file:
+                file.write(collections_content(changed, self._patterns, self._num_workers))
+            self._members = changed
 
     @contextlib.contextmanager
     def _whole_file(self, name: str) -> Iterator[IO[bytes]]:
         """Give a file that takes its name when it is whole; where that fails, nothing of it is left."""
         path = os.path.join(self._folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
+        is_open = False
         try:
-            descriptor = os.open(path + UNFINISHED, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            raise self._other_process() from None
-        try:
-            with open(descriptor, "wb") as file:
+            with open(path + UNFINISHED, "xb") as file:  # "x" fails where another process has it open
+                is_open = True
                 yield file
             os.replace(path + UNFINISHED, path)
         except BaseException as error:
+            if isinstance(error, FileExistsError) and not is_open:
+                raise self._other_process() from None
             self._remove(name + UNFINISHED)
-            if isinstance(error, OSError):
-                error.filename = error.filename or path  # a full disk does not say which
+            if isinstance(error, OSError) and error.errno is not None:
+                error.filename = error.filename or path  # a full disk does not say where
             raise
 
     def _other_process(self) -> FileExistsError:
+        self._ends_job = False
         return FileExistsError(
             f"another process records as {self._worker!r} into {self._folder!r}\n\n"
-            "Give each process a worker's name of its own and num_workers, or record in one of them only."
+            "Give each process a worker's name of its own, and num_workers; or record in one of them only."
         )
 
     def _saved_files(self) -> list[str]:
@@ -175,3 +183,8 @@ class FolderWriter:
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._folder, name))
+
+
+def _whole(name: str) -> str:
+    """Return the name that a file has once it is whole."""
+    return name[: -len(UNFINISHED)] if name.endswith(UNFINISHED) else name
