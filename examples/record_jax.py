@@ -78,6 +78,7 @@ def train(recorder: TrialRecorder, rate: float, freeze: str | None, epochs: int,
         updates, state = optimizer.update(gradients, state, weights)
         return optax.apply_updates(weights, updates), state, loss
 
+    validate = jax.jit(loss_of)
     images, classes = synthetic_images(10 * BATCH, seed=0)
     unseen_images, unseen_classes = synthetic_images(3 * BATCH, seed=1)
     for epoch in range(epochs):
@@ -85,7 +86,7 @@ def train(recorder: TrialRecorder, rate: float, freeze: str | None, epochs: int,
             part = slice(batch, batch + BATCH)
             weights, state, loss = update(weights, state, images[part].astype(dtype), classes[part])
             recorder.step(named(weights))
-        unseen_loss = loss_of(weights, unseen_images.astype(dtype), unseen_classes)
+        unseen_loss = validate(weights, unseen_images.astype(dtype), unseen_classes)
         # No ratio is made of an EVAL step, whose weights rest: leave this line out if nothing else reads it.
         recorder.step(named(weights), mode="EVAL")
         print(f"epoch {epoch}: training loss {loss:.3f}, validation loss {unseen_loss:.3f}")

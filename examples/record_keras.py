@@ -59,7 +59,8 @@ def make_network() -> keras.Model:
             layers.Flatten(),
             layers.Dense(16, activation="relu", name="hidden"),
             layers.Dense(CLASSES, dtype="float32", name="output"),
-        ]
+        ],
+        name="network",  # without it, a second one in this process is another in its tensors' names
     )
 
 

@@ -1,0 +1,283 @@
+"""Programs that record runs in frameworks, for test_recording.py: one process of each framework.
+
+    python -m tests.examples.recordings pytorch FOLDER
+
+``examples`` runs an example as it stands, with several command lines, and writes what they printed and their exit codes
+to FOLDER/ends.json. What the weights of a trial were after each step is written to an .npz file beside it, as
+{step/tensor: array}, got in another way than the recorder gets them. A program imports its own framework only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+
+import numpy as np
+
+from tests.conftest import REPOSITORY
+from weight_update_ratio import TrialRecorder
+
+Weights = Mapping[str, Any]
+
+HEALTHY, FROZEN, EXPLODING = ["healthy"], ["frozen", "--freeze"], ["exploding", "--lr", "1e6"]
+STEPS = 6
+
+
+def examples(name: str, folder: Path, command_lines: Iterable[list[str]]) -> None:
+    """Run examples/record_{name}.py with each of the command lines, whose first word names the trial."""
+    ends = []
+    for trial, *options in command_lines:
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        sys.argv = [f"record_{name}.py", str(folder / trial), *options]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                runpy.run_path(str(REPOSITORY / "examples" / f"record_{name}.py"), run_name="__main__")
+            except SystemExit as end:
+                code = end.code
+        ends.append({"trial": trial, "code": code, "out": out.getvalue(), "err": err.getvalue()})
+    (folder / "ends.json").write_text(json.dumps(ends))
+
+
+def save(file: Path, steps: Iterable[Weights]) -> None:
+    """Write arrays by step and name."""
+    np.savez(file, **{f"{step}/{name}": array for step, named in enumerate(steps) for name, array in named.items()})
+
+
+def pytorch(folder: Path) -> None:
+    """The example; what its optimizers' own hooks see after each step of the healthy run is the truth."""
+    import torch
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    updates: list[list[Any]] = []
+
+    def remember(optimizer: Any, *arguments: Any) -> None:
+        updates.append([weight.detach().clone() for group in optimizer.param_groups for weight in group["params"]])
+
+    handle = register_optimizer_step_post_hook(remember)
+    examples("pytorch", folder, [HEALTHY, HEALTHY, [*FROZEN, "conv"], EXPLODING, ["no_amp", "--no-amp"]])
+    handle.remove()
+    names = ["conv.weight", "norm.weight", "norm.bias", "hidden.weight", "hidden.bias", "output.weight", "output.bias"]
+    save(folder / "healthy.npz", [dict(zip(names, weights)) for weights in updates[:20]])
+    for rate in 1e-3, 1e-2:
+        _transformer(torch, folder, f"transformer_{rate}", rate)
+
+
+def _transformer(torch: Any, folder: Path, name: str, rate: float) -> None:
+    """Train a transformer whose weights are bfloat16 themselves; its state_dict is the truth."""
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    model = torch.nn.Sequential(
+        torch.nn.Embedding(32, 16), torch.nn.TransformerEncoder(layer, 2), torch.nn.Linear(16, 32)
+    )
+    model = model.to(torch.bfloat16)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
+    tokens = torch.arange(8 * 12).reshape(8, 12) % 32
+    truth = []
+    with TrialRecorder(folder / name) as recorder:
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1).float(), (tokens + 1).flatten() % 32)
+            loss.backward()
+            optimizer.step()
+            recorder.step(model.named_parameters)
+            truth.append({tensor: weight.double().numpy() for tensor, weight in model.state_dict().items()})
+    save(folder / f"{name}.npz", truth)
+
+
+def keras(folder: Path) -> None:
+    """The example; and its callback in fit, with train_on_batch from the same beginning as the truth."""
+    import keras as framework
+
+    lines = [HEALTHY, HEALTHY, [*FROZEN, "conv"], [*EXPLODING, "--dtype", "float32"]]
+    examples("keras", folder, [*lines, ["bfloat16", "--dtype", "bfloat16", "--epochs", "1"]])
+    example = runpy.run_path(str(REPOSITORY / "examples" / "record_keras.py"))
+    images, classes = example["synthetic_images"](STEPS * 16, seed=0)
+    for policy in "float32", "mixed_bfloat16":
+        framework.config.set_dtype_policy(policy)
+        framework.utils.set_random_seed(0)
+        network = example["make_network"]()
+        start = network.get_weights()
+        loss = framework.losses.SparseCategoricalCrossentropy(from_logits=True)
+        network.compile(framework.optimizers.SGD(0.05), loss)
+        with TrialRecorder(folder / policy) as recorder:
+            record = example["Record"](recorder)
+            validation = (images[:32], classes[:32])
+            options = {"validation_data": validation, "shuffle": False, "verbose": 0, "callbacks": [record]}
+            network.fit(images, classes, batch_size=16, **options)
+        network.set_weights(start)
+        truth = []
+        for step in range(STEPS):
+            batch = slice(16 * step, 16 * step + 16)
+            network.train_on_batch(images[batch], classes[batch])
+            paths = (weight.path for weight in network.weights)
+            truth.append({path: array for path, array in zip(paths, network.get_weights()) if "moving_" not in path})
+        save(folder / f"{policy}.npz", truth)
+
+
+def jax(folder: Path) -> None:
+    """The example; the truth is a descent in NumPy, with the gradients of JAX."""
+    import jax as framework
+
+    examples("jax", folder, [HEALTHY, HEALTHY, [*FROZEN, "hidden"], EXPLODING, ["bfloat16", "--dtype", "bfloat16"]])
+    example = runpy.run_path(str(REPOSITORY / "examples" / "record_jax.py"))
+    images, classes = example["synthetic_images"](160, seed=0)
+    weights = framework.tree_util.tree_map(np.asarray, example["initial_weights"]("float32"))
+    gradients_of = framework.jit(framework.grad(example["loss_of"]))
+    truth = []
+    for step in range(10):
+        batch = slice(16 * step, 16 * step + 16)
+        gradients = gradients_of(weights, images[batch], classes[batch])
+        weights = {
+            layer: {kind: array - np.float32(0.05) * gradients[layer][kind] for kind, array in arrays.items()}
+            for layer, arrays in weights.items()
+        }
+        truth.append({f"{layer}/{kind}": array for layer in weights for kind, array in weights[layer].items()})
+    save(folder / "healthy.npz", truth)
+
+
+def lightning(folder: Path) -> None:
+    """The callback of the document, in FOLDER/lightning_callback.py; an optimizer's hook sees the truth."""
+    import lightning as framework
+    import torch
+    from lightning_callback import Record
+    from torch.utils.data import DataLoader, TensorDataset
+
+    class Module(framework.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            return torch.nn.functional.cross_entropy(self.model(batch[0]), batch[1])
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            if self.fails:
+                raise RuntimeError("training ends here")
+            self.training_step(batch, index)
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam(self.parameters(), 0.01)
+
+    for name, accumulate, precision in [
+        ("plain", 1, "32-true"),
+        ("accumulated", 4, "bf16-mixed"),
+        ("failing", 1, None),
+    ]:
+        place = folder / name
+        place.mkdir()
+        os.chdir(place)
+        torch.manual_seed(0)
+        images = torch.randn(160, 8)
+        loader = DataLoader(TensorDataset(images, images[:, :4].argmax(1)), batch_size=16)
+        module = Module()
+        module.fails = name == "failing"
+        quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        trainer = framework.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=2,
+            num_sanity_val_steps=0,
+            accumulate_grad_batches=accumulate,
+            precision=precision,
+            callbacks=[Record()],
+            **dict.fromkeys(quiet, False),
+        )
+        with _optimizer_steps(torch, module, place / "out.npz"), contextlib.suppress(RuntimeError):
+            trainer.fit(module, loader, loader)
+
+
+@contextlib.contextmanager
+def _optimizer_steps(torch: Any, model: Any, file: Path) -> Any:
+    """Write what the weights of a model are after each step of an optimizer."""
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    truth = []
+
+    def remember(*arguments: Any) -> None:
+        truth.append({name: weight.detach().double().numpy() for name, weight in model.named_parameters()})
+
+    handle = register_optimizer_step_post_hook(remember)
+    yield
+    handle.remove()
+    save(file, truth)
+
+
+def transformers(folder: Path) -> None:
+    """The callback of the document, in FOLDER/transformers_callback.py, with a Llama of two small layers."""
+    import torch
+    import transformers as framework
+    from transformers_callback import Record
+
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = framework.LlamaConfig(vocab_size=64, num_hidden_layers=2, max_position_embeddings=16, **sizes)
+    rows = [torch.arange(row, row + 12) % 64 for row in range(32)]
+    data = [{"input_ids": row, "labels": row} for row in rows]
+    for name, accumulate, dtype in [("plain", 1, None), ("accumulated", 2, "mixed"), ("bfloat16", 1, torch.bfloat16)]:
+        place = folder / name
+        place.mkdir()
+        os.chdir(place)
+        framework.set_seed(0)
+        model = framework.LlamaForCausalLM(config).to(dtype if name == "bfloat16" else torch.float32)
+        arguments = framework.TrainingArguments(
+            output_dir="checkpoints",
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=accumulate,
+            num_train_epochs=1,
+            learning_rate=1e-3,
+            bf16=dtype == "mixed",
+            eval_strategy="epoch",
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        trainer = framework.Trainer(model, arguments, train_dataset=data, eval_dataset=data, callbacks=[Record()])
+        with _optimizer_steps(torch, model, place / "out.npz"):
+            trainer.train()
+
+
+def distributed(folder: Path) -> None:
+    """Two processes of torch.distributed, by RANK; each one's part of the full tensors is the truth."""
+    import torch
+    from torch.distributed.fsdp import fully_shard
+
+    rank, processes = int(os.environ["RANK"]), 2
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes
+    )
+    for kind in "ddp", "fsdp":
+        torch.manual_seed(0)
+        # 7 rows are 4 and 3; 1 row is 1 and none.
+        model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 1))
+        wrapped = torch.nn.parallel.DistributedDataParallel(model) if kind == "ddp" else fully_shard(model)
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        random = torch.Generator().manual_seed(rank)
+        truth = []
+        with TrialRecorder(folder / kind, worker=f"worker_{rank}", num_workers=processes) as recorder:
+            for _ in range(STEPS):
+                optimizer.zero_grad()
+                wrapped(torch.randn(4, 5, generator=random)).square().mean().backward()
+                optimizer.step()
+                recorder.step(model.named_parameters)
+                truth.append({name: _part(weight, rank, processes) for name, weight in model.named_parameters()})
+        save(folder / f"{kind}_{rank}.npz", truth)
+    torch.distributed.destroy_process_group()
+
+
+def _part(weight: Any, rank: int, processes: int) -> Any:
+    """Return the rows of a process; of weights that are not sharded all."""
+    if not hasattr(weight, "full_tensor"):
+        return weight.detach().clone().numpy()
+    full = weight.full_tensor().detach().clone().numpy()
+    rows = -(-len(full) // processes)
+    return full[rank * rows : rank * rows + rows]
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](Path(sys.argv[2]))

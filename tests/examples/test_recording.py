@@ -1,0 +1,278 @@
+"""The examples that record with TrialRecorder, in the frameworks themselves: what is recorded, and its verdict.
+
+Each framework is one process (recordings.py), for importing it takes seconds. A test whose framework is not there skips
+itself; nothing else is needed but the package and pytest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+
+from tests.conftest import (
+    REPOSITORY,
+    Saved,
+    as_smdebug_reads,
+    assert_same_comparisons,
+    expected_comparisons,
+    found_comparisons,
+)
+from tests.documents import blocks, text_of
+from weight_update_ratio import Report, check_trial
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 300  # that a framework may take
+KERAS = [
+    pytest.param(backend, marks=pytest.mark.skipif(not (find_spec("keras") and find_spec(backend)), reason=why))
+    for backend, why in [("jax", "needs keras and jax"), ("torch", "needs keras and torch")]
+]
+JAX = pytest.mark.skipif(not (find_spec("jax") and find_spec("optax")), reason="needs jax and optax")
+
+
+def needs(framework: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that needs a framework."""
+    return pytest.mark.skipif(find_spec(framework) is None, reason=f"needs {framework}")
+
+
+def start(program: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start one of the programs of recordings.py."""
+    settings = {
+        "OMP_NUM_THREADS": "1",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half of the time
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.examples.recordings", program, str(folder)],
+        cwd=REPOSITORY,
+        env={**os.environ, **settings, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{folder}", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+
+
+def finish(*processes: subprocess.Popen[str]) -> None:
+    """Wait until processes have ended well; none is left."""
+    try:
+        printed = [process.communicate(timeout=SECONDS)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [0] * len(processes) == [process.returncode for process in processes], "\n".join(printed)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Give a function that runs a program once, and returns the folder that it wrote."""
+    folders: dict[str, Path] = {}
+
+    def run(program: str, **environment: str) -> Path:
+        key = "_".join([program, *environment.values()])
+        if key not in folders:
+            folder = tmp_path_factory.mktemp(key)
+            for block in blocks(text_of("examples/README.md"), "python"):
+                if "class Record(" in block:
+                    framework = "lightning" if "import lightning" in block else "transformers"
+                    (folder / f"{framework}_callback.py").write_text(block)
+            finish(start(program, folder, **environment))
+            folders[key] = folder
+        return folders[key]
+
+    return run
+
+
+def truth(file: Path) -> dict[tuple[str, int], Any]:
+    """Return {(tensor, step): array} as a program wrote it."""
+    arrays = np.load(file)
+    parts = ((key, key.partition("/")) for key in arrays.files)
+    return {(name, int(step)): arrays[key] for key, (step, _, name) in parts}
+
+
+def training_steps(trial: Path, worker: str = "worker_0") -> dict[tuple[str, int], Any]:
+    """Return {(tensor, step): array} of the training steps of a worker, as smdebug reads them."""
+    return {
+        (saved.tensor, saved.step): saved.array
+        for saved in as_smdebug_reads(trial)
+        if (saved.mode, saved.worker) == ("TRAIN", worker)
+    }
+
+
+def assert_recorded(file: Path, trial: Path, worker: str = "worker_0", tolerance: float = 0.0) -> None:
+    """Assert that a worker's training steps are what a program wrote: the same tensors, steps, shapes and numbers."""
+    expected, actual = truth(file), training_steps(trial, worker)
+    assert expected
+    assert sorted(expected) == sorted(actual)
+    for key, array in expected.items():
+        assert array.shape == actual[key].shape, key
+        np.testing.assert_allclose(actual[key], array, rtol=tolerance, atol=tolerance, err_msg=str(key))
+
+
+def assert_judged(file: Path, report: Report) -> None:
+    """Assert that the ratios of a trial of one worker are those of what a program wrote."""
+    saved = [Saved(name, "worker_0", "TRAIN", step, step, array) for (name, step), array in truth(file).items()]
+    assert_same_comparisons(expected_comparisons(saved), found_comparisons(report.comparisons()))
+
+
+def assert_examples(folder: Path, *frozen: str) -> None:
+    """Assert that a healthy run is OK, a frozen layer is found, a high rate explodes, and a second run is refused."""
+    ends = json.loads((folder / "ends.json").read_text())
+    assert ["healthy", "healthy", "frozen", "exploding"] == [end["trial"] for end in ends[:4]]
+    assert [0, 2, *[0] * (len(ends) - 2)] == [end["code"] for end in ends]
+    for end in ends[:1] + ends[2:]:
+        assert end["out"].endswith(f"judge it with: weight-update-ratio check {folder / end['trial']}\n")
+    refused = f"Error: the folder {str(folder / 'healthy')!r} holds a trial already\n\nRecord into another folder, or "
+    assert ends[1]["err"].startswith(refused)
+    verdicts = {}
+    for end in ends:
+        report = check_trial(folder / end["trial"])
+        assert report.complete
+        verdicts[end["trial"]] = sorted({group.verdict for group in report.violations})
+        assert verdicts[end["trial"]] != ["small"] or set(frozen) == {group.tensor for group in report.violations}
+    others: dict[str, list[str]] = {end["trial"]: [] for end in ends[4:]}
+    assert {"healthy": [], "frozen": ["small"], "exploding": ["large", "not_finite"], **others} == verdicts
+
+
+def modes(trial: Path) -> dict[str, int]:
+    """Return how many steps there are of each mode."""
+    steps = {(saved.mode, saved.step) for saved in as_smdebug_reads(trial)}
+    return {mode: sum(found == mode for found, _ in steps) for mode in sorted({mode for mode, _ in steps})}
+
+
+@needs("torch")
+def test_pytorch_example(recorded: Callable[..., Path]) -> None:
+    """Each command line has its verdict; what is recorded is what the optimizer's own hook sees."""
+    folder = recorded("pytorch")
+    assert_examples(folder, "conv.weight")
+    assert_recorded(folder / "healthy.npz", folder / "healthy")
+    assert {"EVAL": 6, "TRAIN": 20} == modes(folder / "healthy")
+
+
+@needs("torch")
+def test_the_document_shows_what_the_example_prints(recorded: Callable[..., Path]) -> None:
+    """The finding and the counts of the frozen layer; losses and ratios may differ with the version of PyTorch."""
+    shown = textwrap.dedent("\n".join(re.findall(r"^ {4}.*|^$", text_of("examples/README.md"), re.MULTILINE)))
+    printed = check_trial(recorded("pytorch") / "frozen").to_text()
+    finding = printed[printed.index("1. Frozen: conv.weight ") : printed.index("Median ratio")]
+    assert finding in shown
+    assert printed[printed.index("20 TRAIN steps") :] in shown
+
+
+@needs("torch")
+@pytest.mark.parametrize(("rate", "frozen"), [(1e-2, False), (1e-3, True)])
+def test_pytorch_transformer_in_bfloat16(recorded: Callable[..., Path], rate: float, frozen: bool) -> None:
+    """Weights of bfloat16 are recorded exactly; layer norms at 1 do not move by 1e-3, and this is found."""
+    folder = recorded("pytorch")
+    name = f"transformer_{rate}"
+    assert_recorded(folder / f"{name}.npz", folder / name)
+    report = check_trial(folder / name, exclude_regex=["bias"])
+    still = {group.tensor for group in report.violations if group.verdict == "small"}
+    norms = {f"1.layers.{layer}.norm{norm}.weight" for layer in range(2) for norm in (1, 2)}
+    assert still == (norms if frozen else set())
+    assert frozen == report.fired
+
+
+@pytest.mark.parametrize("backend", KERAS)
+def test_keras_example(recorded: Callable[..., Path], backend: str) -> None:
+    """Each command line has its verdict, with weights of float32 and of bfloat16."""
+    folder = recorded("keras", KERAS_BACKEND=backend)
+    assert_examples(folder, "network/conv/kernel")
+    assert {"EVAL": 6, "TRAIN": 20} == modes(folder / "healthy")
+
+
+@pytest.mark.parametrize("backend", KERAS)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_keras_weights_are_current(recorded: Callable[..., Path], backend: str, policy: str) -> None:
+    """What is recorded in the middle of fit is what train_on_batch makes; in validation it is what training left."""
+    folder = recorded("keras", KERAS_BACKEND=backend)
+    assert_recorded(folder / f"{policy}.npz", folder / policy, tolerance=1e-6)
+    last = {name: array for (name, step), array in training_steps(folder / policy).items() if step == 5}
+    evaluated = [saved for saved in as_smdebug_reads(folder / policy) if saved.mode == "EVAL"]
+    assert 2 * len(last) == len(evaluated)
+    assert all(np.array_equal(last[saved.tensor], saved.array) for saved in evaluated)
+
+
+@JAX
+def test_jax_example(recorded: Callable[..., Path]) -> None:
+    """Each command line has its verdict; the first epoch's weights are those of a descent in NumPy."""
+    folder = recorded("jax")
+    assert_examples(folder, "hidden/kernel", "hidden/bias")
+    expected, actual = truth(folder / "healthy.npz"), training_steps(folder / "healthy")
+    for key, array in expected.items():
+        np.testing.assert_allclose(actual[key], array, rtol=1e-5, atol=1e-6, err_msg=str(key))
+    for array in training_steps(folder / "bfloat16").values():
+        assert np.float32 == array.dtype
+        assert not np.any(array.view(np.uint32) & 0xFFFF), "more digits than bfloat16 has"
+
+
+@needs("lightning")
+@pytest.mark.parametrize(("name", "steps"), [("plain", 20), ("accumulated", 6), ("failing", 10)])
+def test_lightning_callback(recorded: Callable[..., Path], name: str, steps: int) -> None:
+    """The document's callback records each update of the optimizer once, and ends the trial also by an exception."""
+    folder = recorded("lightning") / name
+    assert_recorded(folder / "out.npz", folder / "out")
+    report = check_trial(folder / "out")
+    assert not report.fired
+    assert_judged(folder / "out.npz", report)
+    assert {"TRAIN": steps} == modes(folder / "out")
+    assert (folder / "out" / "training_job_end.ts").exists()
+
+
+@needs("transformers")
+@pytest.mark.parametrize(
+    ("name", "steps", "fired"), [("plain", 8, False), ("accumulated", 4, False), ("bfloat16", 8, True)]
+)
+def test_hugging_face_callback(recorded: Callable[..., Path], name: str, steps: int, fired: bool) -> None:
+    """The document's callback records each update once; norms of bfloat16 do not move by 1e-3, and it is found."""
+    folder = recorded("transformers") / name
+    assert_recorded(folder / "out.npz", folder / "out")
+    report = check_trial(folder / "out")
+    assert_judged(folder / "out.npz", report)
+    assert {"TRAIN": steps} == modes(folder / "out")
+    assert (folder / "out" / "training_job_end.ts").exists()
+    assert fired == report.fired
+    assert all("norm" in group.tensor and group.worst_ratio == 0 for group in report.violations)
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder that two processes of torch.distributed recorded into."""
+    folder = tmp_path_factory.mktemp("distributed")
+    finish(*(start("distributed", folder, RANK=str(rank)) for rank in range(2)))
+    return folder
+
+
+@needs("torch")
+def test_processes_of_ddp(two_processes: Path) -> None:
+    """Each records the whole model as a worker of its own, and both are judged."""
+    for rank in range(2):
+        assert_recorded(two_processes / f"ddp_{rank}.npz", two_processes / "ddp", f"worker_{rank}")
+    assert_recorded(two_processes / "ddp_0.npz", two_processes / "ddp", "worker_1")
+    report = check_trial(two_processes / "ddp")
+    assert (2 * 4 * 5, 0, True) == (report.counts["comparisons"], report.counts["skipped"], report.complete)
+
+
+@needs("torch")
+def test_processes_of_fsdp(two_processes: Path) -> None:
+    """Each records its own rows of the weights; where it has none, that is skipped."""
+    saved = [
+        Saved(name, f"worker_{rank}", "TRAIN", step, step, array)
+        for rank in range(2)
+        for (name, step), array in truth(two_processes / f"fsdp_{rank}.npz").items()
+    ]
+    shapes = {entry.tensor: entry.array.shape for entry in saved if entry.worker == "worker_1"}
+    assert {"0.weight": (3, 5), "0.bias": (3,), "2.weight": (0, 7), "2.bias": (0,)} == shapes
+    report = check_trial(two_processes / "fsdp")
+    assert_same_comparisons(expected_comparisons(saved), found_comparisons(report.comparisons()))
+    assert (4 * 5 + 2 * 5, 2 * 5) == (report.counts["comparisons"], report.counts["skipped"])
