@@ -113,7 +113,7 @@ class TestAgainstSmdebug:
 
 
 class TestRecords:
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=40)
     @given(st.dictionaries(st.text(max_size=9), any_arrays(), max_size=4), st.integers(0, 2**62))
     def test_places(self, tensors: Any, global_step: int) -> None:
         """Each record is where it is said to be, follows the one before, and is read as the tensor that it is of."""

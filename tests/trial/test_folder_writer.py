@@ -34,18 +34,16 @@ def write(writer: FolderWriter, step: int, mode: str = "TRAIN") -> None:
 
 def opened(path: Path, worker: str = "worker_0", num_workers: int = 1) -> FolderWriter:
     writer = FolderWriter(str(path), worker, num_workers)
-    writer.prepare()
+    writer.resume()
     return writer
 
 
 def assert_whole(path: Path, steps: Any) -> None:
-    """Assert that the folder holds these steps and nothing broken, whether or not the job has ended."""
+    """Assert that the folder of a job that has ended would hold these steps, and nothing broken."""
     expected = [entry for step in steps for entry in as_entries(tensors(step), "TRAIN", step, step)]
-    assert_same_saved(expected, as_package_reads(path))
     (path / END_OF_JOB).touch()
-    if expected:
-        assert_same_saved(expected, as_package_reads(path))
-        assert [] == list(check_trial(path).unreadable)
+    assert_same_saved(expected, as_package_reads(path))
+    assert not expected or [] == list(check_trial(path).unreadable)
     os.unlink(path / END_OF_JOB)
 
 
@@ -86,7 +84,6 @@ class TestInterruptions:
                 pass
             finally:
                 sys.settrace(previous)
-                gc.collect()
             is_saved = index_file(path, before).exists()
             try:
                 assert_whole(path, range(before + is_saved))
@@ -97,6 +94,7 @@ class TestInterruptions:
             if not interrupter.where:
                 break
         assert 30 < line < 999
+        gc.collect()
 
     @pytest.mark.parametrize("before", [0, 1, 2], ids=["first step", "known names", "a new name"])
     @pytest.mark.parametrize("renamed", range(3))
@@ -156,16 +154,21 @@ class TestFailures:
         for step in range(before):
             write(writer, step)
         seen = {name: file for name, file in files_of(tmp_path).items() if name != COLLECTIONS}
-        original, calls = getattr(os, function), []
+        calls: list[Any] = []
 
-        def failed(name: str, *arguments: Any, **options: Any) -> Any:
-            calls.append(name)
-            if len(calls) == failing + 1:
-                raise OSError(28, "No space left on device", name)
-            return original(name, *arguments, **options)
+        def failing_at(original: Any) -> Any:
+            def call(name: Any, *arguments: Any, **options: Any) -> Any:
+                calls.extend([name] * isinstance(name, str))  # not a descriptor, which was opened before
+                if len(calls) == failing + 1:
+                    raise OSError(28, "No space left on device", name)
+                return original(name, *arguments, **options)
+
+            return call
 
         with monkeypatch.context() as patch:
-            patch.setattr(folder_writer.os, function, failed)
+            patch.setattr(folder_writer.os, function, failing_at(getattr(os, function)))
+            if function == "open":
+                patch.setattr(folder_writer, "open", failing_at(open), raising=False)
             with pytest.raises(OSError, match=str(tmp_path)):
                 write(writer, before)
         assert seen == {name: file for name, file in files_of(tmp_path).items() if name != COLLECTIONS}
@@ -278,7 +281,7 @@ class TestHoldsTrial:
         assert FolderWriter(str(tmp_path), "worker_1", 2).holds_trial()
 
 
-class TestPrepare:
+class TestResume:
     def test_last_steps(self, tmp_path: Path) -> None:
         """Those of this worker, by mode, in the order of global steps."""
         writers = {worker: opened(tmp_path, worker, 2) for worker in ("worker_0", "worker_1")}
@@ -292,16 +295,16 @@ class TestPrepare:
             ]
         ):
             writers[worker].write_step([("w", np.ones(2))], "weights", 997 + global_step, mode, step)
-        assert {"TRAIN": 3, "EVAL": 7, "GLOBAL": 1000} == FolderWriter(str(tmp_path), "worker_0", 2).prepare()
-        assert {"TRAIN": 99, "PREDICT": 9, "GLOBAL": 1001} == FolderWriter(str(tmp_path), "worker_1", 2).prepare()
-        assert {} == FolderWriter(str(tmp_path), "worker_2", 2).prepare()
+        assert {"TRAIN": 3, "EVAL": 7, "GLOBAL": 1000} == FolderWriter(str(tmp_path), "worker_0", 2).resume()
+        assert {"TRAIN": 99, "PREDICT": 9, "GLOBAL": 1001} == FolderWriter(str(tmp_path), "worker_1", 2).resume()
+        assert {} == FolderWriter(str(tmp_path), "worker_2", 2).resume()
 
     def test_a_worker_whose_name_begins_as_anothers(self, tmp_path: Path) -> None:
         """worker_1 is not worker_11, and 1 is not worker_1."""
         write(opened(tmp_path, "worker_11", 3), 4)
         before = files_of(tmp_path)
         for worker in ("worker_1", "11", "worker", "1"):
-            assert {} == FolderWriter(str(tmp_path), worker, 3).prepare()
+            assert {} == FolderWriter(str(tmp_path), worker, 3).resume()
         assert before == files_of(tmp_path)
 
     def test_files_of_other_names_stay(self, tmp_path: Path) -> None:
@@ -315,5 +318,5 @@ class TestPrepare:
         ):
             (tmp_path / name).write_text("x")
         before = files_of(tmp_path)
-        FolderWriter(str(tmp_path), "worker_0", 1).prepare()
+        FolderWriter(str(tmp_path), "worker_0", 1).resume()
         assert before == files_of(tmp_path)

@@ -193,7 +193,6 @@ class TestTypes:
             np.array([(1,)], [("a", "i4")]),
             np.zeros(2, "V4"),
         ],
-        ids=repr,
     )
     def test_no_numbers(self, value: Any) -> None:
         """A TypeError names the type."""
