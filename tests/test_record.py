@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Callable, Iterator
@@ -33,7 +35,7 @@ from tests.conftest import (
     write_whole_trial,
 )
 from tests.recorders import Counts, as_entries, as_package_reads, assert_same_saved, expected_rows, files_of, weights
-from weight_update_ratio import TrialError, TrialRecorder, check_trial
+from weight_update_ratio import TrialError, TrialRecorder, check_trial, follow_trial
 
 READ_BY_SMDEBUG = ["bool", "uint8", "int32", "int64", "float16", "float32", "float64", "complex128"]
 WIDENED = ["int8", "int16", "uint16", "uint32", "complex64", ">f4", ">i2"]
@@ -233,6 +235,25 @@ class TestJudged:
             ]
             assert before["tensor_payload"][0].keys() == after["tensor_payload"][0].keys()
 
+    def test_followed_while_it_records(self, tmp_path: Path) -> None:
+        """A report of a live job is that of the job when it has ended."""
+
+        def train() -> None:
+            with TrialRecorder(tmp_path / "t", save_interval=3, pairs=True) as recorder:
+                for step in range(30):
+                    recorder.step(self.sick(step), "EVAL" if step % 10 == 9 else "TRAIN")
+                    time.sleep(0.005)
+
+        (tmp_path / "t").mkdir()
+        with ThreadPoolExecutor(1) as pool:
+            training = pool.submit(train)
+            live = follow_trial(tmp_path / "t", poll=0.01, timeout=30)
+            training.result()
+        ended = check_trial(tmp_path / "t")
+        assert found_comparisons(ended)
+        assert repr(list(ended.comparisons().itertuples())) == repr(list(live.comparisons().itertuples()))
+        assert [] == list(live.unreadable)
+
     def test_no_elements(self, tmp_path: Path) -> None:
         """They are skipped, and no comparison is lost for them."""
         saved = record(tmp_path / "t", 3, lambda step: {**weights(step), "empty": np.zeros((0, 3)), "none": np.ones(0)})
@@ -408,6 +429,7 @@ class TestWhatIsPassed:
         with TrialRecorder(tmp_path / "t") as recorder:
             for names in ("a", "ab", "c", "abc"):
                 recorder.step(dict.fromkeys(names, ARRAY))
+        assert_same_saved(as_package_reads(tmp_path / "t"), as_smdebug_reads(tmp_path / "t"))
         assert ["a", "ab", "c", "abc"] == [
             "".join(saved.tensor for saved in as_package_reads(tmp_path / "t") if saved.step == step)
             for step in range(4)
@@ -772,10 +794,11 @@ class TestFoldersThatHoldATrial:
             "index/000000000/000000000000_worker_1.json",
             "events/000000000000/000000000000_worker_0.tfevents",
             "events/000000000007/000000000007_worker_1.tfevents",
+            "events/000000000000/000000000000_worker_0.tfevents.tmp",
         ],
     )
     def test_one_file_of_one(self, tmp_path: Path, name: str) -> None:
-        """Any of a trial's files is enough."""
+        """Any of a trial's files is enough, and of this worker's also one that is not whole."""
         file = tmp_path / "t" / name
         file.parent.mkdir(parents=True)
         file.write_text('{"collections": {}, "_meta": {"num_workers": 4}}' if "collections" in name else "")
@@ -796,6 +819,14 @@ class TestFoldersThatHoldATrial:
         for worker in ("worker_0", "worker_1"):
             record(tmp_path / "t", 2, worker=worker, num_workers=2)
         self.assert_refused(tmp_path / "t", worker="worker_2", num_workers=2)
+
+    def test_another_worker_that_is_writing_its_first_step(self, tmp_path: Path) -> None:
+        """Its unfinished file is not a trial yet, and stays."""
+        file = tmp_path / "t/events/000000000000/000000000000_worker_1.tfevents.tmp"
+        file.parent.mkdir(parents=True)
+        file.write_text("half")
+        record(tmp_path / "t", 2, num_workers=2)
+        assert "half" == file.read_text()
 
     def test_other_files_are_not_a_trial(self, tmp_path: Path) -> None:
         """Checkpoints and logs may lie beside it, and stay."""
