@@ -885,13 +885,13 @@ class TestResume:
         content = json.loads(file.read_text())
         content["collections"]["biases"] = {"name": "biases", "tensor_names": None, "include_regex": ["bias$"]}
         file.write_text(json.dumps(content))
-        record(tmp_path / "t", 2, lambda step: {"new": ARRAY}, resume=True)
+        record(tmp_path / "t", 2, lambda step: {f"new{step}": ARRAY}, resume=True)
         content = json.loads(file.read_text())["collections"]
-        assert {"weights": ["new", "old"], "optimizer": ["state"], "biases": []} == {
+        assert {"weights": ["new0", "new1", "old"], "optimizer": ["state"], "biases": []} == {
             name: sorted(collection["tensor_names"] or []) for name, collection in content.items()
         }
         assert ["bias$"] == content["biases"]["include_regex"]
-        assert {"old", "new"} == {saved.tensor for saved in as_smdebug_reads(tmp_path / "t")}
+        assert {"old", "new0", "new1"} == {saved.tensor for saved in as_smdebug_reads(tmp_path / "t")}
 
     @needs_writing
     def test_one_of_smdebug(self, tmp_path: Path) -> None:
