@@ -66,7 +66,7 @@ class TrialRecorder:
             raise ValueError(f"'worker' must be a name like 'worker_0' (got {worker!r})")
         if not isinstance(collection, str) or not collection.strip() or "," in collection:
             raise ValueError(f"'collection' must be a name without commas (got {collection!r})")
-        self._collection = collection
+        self._collection = collection.strip()
         self._writer = FolderWriter(folder, worker, _whole_number("num_workers", num_workers, 1))
         if not resume and self._writer.holds_trial():
             raise FileExistsError(
@@ -94,7 +94,7 @@ class TrialRecorder:
             one more.
 
         Raises:
-            TypeError: ``tensors`` are not what is described above, or an array holds no numbers.
+            TypeError: ``tensors`` are not what is described above, or one of them gives no numbers.
             ValueError: An argument is not valid, there is no tensor, two have one name, one has 2 GiB or more, or the
                 recorder is closed.
             OSError: The step cannot be written.
@@ -144,7 +144,7 @@ def _named_arrays(tensors: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         name, tensor = pair
         try:
             array = saved_array(tensor)
-        except Exception as error:
+        except (TypeError, ValueError, RuntimeError) as error:  # what frameworks raise, mostly without the name
             raise TypeError(f"the tensor {name!r} cannot be recorded: {error}") from error
         is_empty = False
         yield name, array

@@ -40,7 +40,7 @@ class FolderWriter:
             os.makedirs(folder, exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(f"{folder!r} is a file\n\nPass the path of a folder.") from None
-        self._folder = folder
+        self._folder = os.path.abspath(folder)  # a job may change its working folder
         self._worker = worker
         self._num_workers = num_workers
         self._storage = DiskStorage(folder)
@@ -114,19 +114,19 @@ class FolderWriter:
             FileExistsError: Another process writes as this worker. Its files are as before.
             OSError: A file cannot be written. What readers see of the folder is as before.
         """
-        event_file = event_file_name(global_step, self._worker)
+        index_file, event_file = index_file_name(global_step, self._worker), event_file_name(global_step, self._worker)
         try:
-            with self._whole_file(event_file) as file:
+            with self._whole_file(index_file) as index, self._whole_file(event_file) as file:  # the event file is first
                 if self._storage.exists(event_file):
                     raise self._other_process()
                 records = write_records(file, tensors, global_step, mode, step)
                 self._add_members(collection, records)
-            with self._whole_file(index_file_name(global_step, self._worker)) as file:
-                file.write(index_content(records, IndexMeta(mode, step, event_file)))
+                index.write(index_content(records, IndexMeta(mode, step, event_file)))
         except FileExistsError:
             raise  # the event file is the other process's
         except BaseException:
-            self._remove(event_file)  # without an index file it would be reported as lost
+            if not self._storage.exists(index_file):
+                self._remove(event_file)  # else it would be reported as one whose index file is lost
             raise
 
     def write_end(self) -> None:
