@@ -53,7 +53,7 @@ class TestFolder:
             DiskStorage(str(folder.parent / name))
         copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  (it is our own)
         assert f"the trial folder {str(folder.parent / name)!r} {what}" == copy.message
-        assert "the training job's hook wrote to" in copy.remedy
+        assert "the training job wrote to" in copy.remedy
         assert f"{copy.message}\n\n{copy.remedy}" == str(copy)
 
 

@@ -28,7 +28,7 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
     if near == [folder.storage.location]:
         return TrialError(
             f"the trial {where} is empty: its folders 'collections' and 'index' hold no files",
-            "Look in the training job's log for what its hook saved; --follow waits for a job that has just begun.",
+            "Look in the training job's log for what it saved; --follow waits for a job that has just begun.",
         )
     if near:
         what = f"but {listed(near)} {'is' if len(near) == 1 else 'are'}"
@@ -38,7 +38,7 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
         )
     return TrialError(
         f"the folder {where} is not a trial: it has neither 'collections' nor 'index'",
-        "Pass the folder that the training job's hook wrote to (the hook's out_dir).",
+        "Pass the folder that the training job wrote to (TrialRecorder's path, or the out_dir of smdebug's hook).",
     )
 
 
@@ -49,7 +49,7 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
     if not folder.steps:
         return TrialError(
             f"the trial {folder.storage.location!r} has no saved steps: it holds collections, but no index files",
-            "Look for the hook's error in the training job's log: it cannot save bfloat16, for one.",
+            "Look for an error in the training job's log; smdebug's hook cannot save bfloat16, TrialRecorder can.",
         )
     unreadable = [entry for entry in history.unreadable if entry.global_step >= 0]  # of steps, not of the folder
     if unreadable:

@@ -36,7 +36,7 @@ TITLES = {
 }
 AT_REST = (NOTHING_MOVED, FROZEN, NOT_YET, STOPPED, RESTING)
 FLOAT16 = "float16"
-EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save TRAIN steps (hook.set_mode(modes.TRAIN))."
+EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save steps in mode TRAIN."
 HALF_RESOLUTION = "float16 cannot hold a change below 1/2048 of a weight: save float32 master weights"
 HALF_MAY_HIDE = f"The updates may be too small to be saved, for {HALF_RESOLUTION}"
 

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import TrialError, UnreadableError
 from .storage import SMALL_FILE, FileStamp, Storage
 
-TRIAL_REMEDY = "Pass the folder that the training job's hook wrote to: the one that holds 'collections' and 'index'."
+TRIAL_REMEDY = "Pass the folder that the training job wrote to: the one that holds 'collections' and 'index'."
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz")
 FOLDERS_BELOW = 1000  # that are looked at where a folder is not a trial
 OPEN_FILES = 32  # many processes may have only 1024
