@@ -202,6 +202,13 @@ def write_whole_trial(
     return writer.end() if ended else writer
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count no lines in properties: that doubles their time, and a line that only they reach lacks an example."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture
 def trial_writer(tmp_path: Path) -> Callable[..., TrialWriter]:
     """Give a function that returns a ``TrialWriter`` for a new folder below the test's own."""

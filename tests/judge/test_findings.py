@@ -717,6 +717,7 @@ def test_nothing_is_told_of_an_empty_run() -> None:
     assert [] == judged_report({"a": [None]}).findings
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("made", "kinds"),
     [

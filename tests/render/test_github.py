@@ -122,11 +122,13 @@ class TestRenderGithub:
         told = {f"{finding.text} {finding.advice}" for finding in report.findings}
         assert {text for _, _, text in errors} <= told
 
+    @pytest.mark.no_cover
     def test_one_more_finding_than_annotations(self) -> None:
         report = sick_resnet()
         assert (len(report.findings) > 10) == ("more finding" in report.to_github())
         assert len(report.to_github().splitlines()) == min(len(report.findings), 10) + 1
 
+    @pytest.mark.no_cover
     def test_large_runs_stay_small(self) -> None:
         for report in (sick_resnet(), sick_transformer()):
             text = report.to_github()

@@ -88,6 +88,7 @@ class TestDocument:
         assert list(expected) == list(document)
         assert expected == {**document, "trial": "TRIAL"}
 
+    @pytest.mark.no_cover
     def test_findings_are_those_of_the_report_the_most_urgent_first(self) -> None:
         """In the same words."""
         report = sick_resnet()

@@ -91,6 +91,7 @@ class TestRenderJunit:
         assert (failure.text, failure.get("message")) == ("\n".join(lines), " ".join(lines))
         assert failure.get("type") == "not_finite"
 
+    @pytest.mark.no_cover
     def test_a_tensor_of_a_large_finding_has_its_words(self) -> None:
         report = sick_transformer(steps=60)
         (finding,) = (finding for finding in report.findings if finding.kind == "too_large")
@@ -160,6 +161,7 @@ class TestRenderJunit:
     def test_without_a_finite_ratio_there_are_no_figures(self) -> None:
         assert _root(made_report({"a": [math.nan]})).find(".//properties") is None
 
+    @pytest.mark.no_cover
     def test_large_runs_stay_small(self) -> None:
         """What a tensor's violations were told by took 456,746 bytes before there were findings."""
         for report, failures, size in ((sick_resnet(), 64, 60_000), (sick_transformer(), 1200, 800_000)):

@@ -82,6 +82,7 @@ class TestRenderMarkdown:
 """
         )
 
+    @pytest.mark.no_cover
     def test_findings_are_a_list_in_the_words_of_the_report(self) -> None:
         for report in (sick_resnet(), sick_transformer()):
             items = re.findall(r"<li>(.*?)</li>", _page(report).split("<details>")[0], re.DOTALL)
@@ -89,6 +90,7 @@ class TestRenderMarkdown:
             assert [_text(item) for item in items] == findings
             assert _page(report).count("<ol>") == 1
 
+    @pytest.mark.no_cover
     def test_figures_and_the_tensors_that_moved_away(self) -> None:
         text = _text(_page(sick_resnet()))
         assert "Median ratio 6.5e-04, 90% are within 0 to 2.5e-03; moved away from the others by more than a" in text
@@ -114,6 +116,7 @@ class TestRenderMarkdown:
         )
         assert [row[0] for row in _cells(report.to_markdown())[1:]] == ["nan", "large", "spike", "frozen", "rests"]
 
+    @pytest.mark.no_cover
     def test_table_is_folded_narrow_and_says_what_it_leaves_out(self) -> None:
         for report, groups in ((sick_resnet(), "64"), (sick_transformer(), "1,248")):
             document = report.to_markdown()

@@ -123,6 +123,7 @@ class TestWriteTensorboard:
             write_tensorboard(report.history, str(tmp_path))
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.no_cover
     def test_a_hundred_thousand_comparisons_take_seconds(self, tmp_path: Path) -> None:
         report = large_report(tensors=20, steps=5000)
         start = time.monotonic()
@@ -153,6 +154,7 @@ class TestOverview:
         write_tensorboard(made_report({"a": [0.0, 0.0]}).history, str(tmp_path))
         assert [tag for tag in _read(tmp_path) if "overview" in tag] == ["_overview/violations"]
 
+    @pytest.mark.no_cover
     def test_each_run_has_its_own(self, tmp_path: Path) -> None:
         """One worker's large updates are not another's."""
         report = sick_transformer(steps=20)

@@ -123,6 +123,7 @@ Median ratio 0.255, 90% are within 0 to 6.5e+10
         text = rendered(write_trial({"[bold]w[/bold] :smile: \x1b[2J": [1.0, 99.0]}).path)
         assert "[bold]w[/bold] :smile: \\x1b[2J" in text
 
+    @pytest.mark.no_cover
     @pytest.mark.parametrize("width", [60, 80, 140])
     @pytest.mark.parametrize("run", [sick_resnet, sick_transformer, hostile_run])
     def test_a_large_run_is_read_whole(self, run: Any, width: int) -> None:
