@@ -34,7 +34,7 @@ from weight_update_ratio.report import Report
 pytest.importorskip("bokeh")
 
 
-SOON = 10  # seconds, the least of three; one to two where nothing else runs, and several times that where tests do
+SMALL_SECONDS = 0.5  # in which a small page opens where nothing else runs
 SICK = {"resnet": sick_resnet(), "transformer": sick_transformer()}
 
 
@@ -66,6 +66,22 @@ def sick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, report in SICK.items():
         (folder / f"{name}.html").write_text(report.to_html(), encoding="utf-8")
     return {path.stem: path for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run of 76 comparisons."""
+    path = tmp_path_factory.mktemp("small") / "report.html"
+    path.write_text(check_trial(RECORDED["pytorch_healthy"]).to_html(), encoding="utf-8")
+    return path
+
+
+def assert_opens_soon(page: Page, path: Path, small: Path) -> None:
+    """Assert that a page opens within 3 seconds, or as many more as a small page needs more on a busy machine."""
+    times = [(page.open(small).opened_in, page.open(path).opened_in) for _ in range(3)]
+    least_small, least = map(min, zip(*times))
+    print(f"opened in {least:.2f} s, a small page in {least_small:.2f} s")
+    assert least < 3 * max(1, least_small / SMALL_SECONDS)
 
 
 def is_in_window(page: Page, selector: str, height: int) -> bool:
@@ -224,13 +240,12 @@ class TestPageInTheBrowser:
 
     @pytest.mark.no_cover
     def test_large_trial_is_small_opens_soon_and_keeps_its_spike(
-        self, opened: Callable[..., Page], tmp_path: Path
+        self, opened: Callable[..., Page], tmp_path: Path, small: Path
     ) -> None:
         page = opened(large_report())
         size = (tmp_path / "report.html").stat().st_size
         assert size < 4e6
-        times = [page.opened_in, *(page.open(tmp_path / "report.html").opened_in for _ in range(2))]
-        assert min(times) < SOON
+        assert_opens_soon(page, tmp_path / "report.html", small)
         assert page.rows()[:2] == ["encoder.layers.33.block.2.weight", "encoder.layers.12.block.5.weight"]
         page.mouse("mouseMoved", *page.point(123.9, 1))
         page.mouse("mouseMoved", *page.point(124, 1))
@@ -238,11 +253,12 @@ class TestPageInTheBrowser:
         assert page.complaints() == []
 
     @pytest.mark.no_cover
-    def test_large_trial_full_of_violations_is_no_exception(self, opened: Callable[..., Page], tmp_path: Path) -> None:
+    def test_large_trial_full_of_violations_is_no_exception(
+        self, opened: Callable[..., Page], tmp_path: Path, small: Path
+    ) -> None:
         page = opened(large_report(scattered=True))
         assert (tmp_path / "report.html").stat().st_size < 4e6
-        times = [page.opened_in, *(page.open(tmp_path / "report.html").opened_in for _ in range(2))]
-        assert min(times) < SOON
+        assert_opens_soon(page, tmp_path / "report.html", small)
         assert page.complaints() == []
 
     def test_a_notebook_has_the_same_picture_with_controls(self, page: Page, tmp_path: Path) -> None:
@@ -397,9 +413,9 @@ class TestSickRunsInTheBrowser:
         assert column(0) == sorted(worst_first)
 
     @pytest.mark.parametrize("name", ["resnet", "transformer"])
-    def test_it_is_small_and_opens_soon(self, page: Page, sick: dict[str, Path], name: str) -> None:
+    def test_it_is_small_and_opens_soon(self, page: Page, sick: dict[str, Path], small: Path, name: str) -> None:
         assert sick[name].stat().st_size < 4e6
-        assert min(page.open(sick[name]).opened_in for _ in range(3)) < SOON
+        assert_opens_soon(page, sick[name], small)
         assert page.complaints() == []
         assert [url for url in page.requests() if not url.startswith(("file:", "data:", "about:"))] == []
 
