@@ -1,4 +1,4 @@
-// Rows and cells of the heat map: what is at a place, and what a person is told of it.
+// Rows and cells of the heat map: what is at a place, and what a person reads of it.
 // bokeh runs it as the body of a function whose arguments are the models and values that chart.py names.
 
 function row_at(y) {
