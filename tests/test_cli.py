@@ -11,7 +11,6 @@ import math
 import os
 import pty
 import re
-import select
 import shutil
 import signal
 import stat
@@ -21,6 +20,7 @@ import sys
 import termios
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -40,6 +40,7 @@ from tests.conftest import (
     recorded_truth,
     run_command,
 )
+from tests.processes import narrow_fifo, wait_until, wait_until_written
 from tests.reports import invoke_command, made_report
 from tests.sick_runs import resnet_names
 from weight_update_ratio import check_trial
@@ -47,8 +48,12 @@ from weight_update_ratio.cli import main
 from weight_update_ratio.render.history_files import write_csv
 from weight_update_ratio.render.tensorboard import FILE_NAME
 
-F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
 HEALTHY, FROZEN = RECORDED["pytorch_healthy"], RECORDED["pytorch_frozen"]
+
+
+def functions_of(thread: int) -> set[str]:
+    """Return the names of the functions that a thread is in."""
+    return {frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[thread])}
 
 
 def run_here(*arguments: Any) -> Any:
@@ -142,20 +147,17 @@ class TestExitCodes:
 
     def test_an_interrupt_is_no_violation(self, tmp_path: Path) -> None:
         """Ctrl-C ends it with 2: it was not judged."""
-        fifo = tmp_path / "history.csv"
-        os.mkfifo(fifo)
-        read = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-        fcntl.fcntl(read, F_SETPIPE_SZ, 4096)  # less than the history: the command waits until somebody reads it
+        fifo = tmp_path / "history.csv"  # the history is larger: the command waits until somebody reads it
         command = [sys.executable, "-m", "weight_update_ratio", "check", str(HEALTHY), "--history", str(fifo)]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, encoding="utf-8")
-        try:
-            assert select.select([read], [], [], 60)[0]
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-            os.close(read)
+        with narrow_fifo(fifo) as reading:
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, encoding="utf-8")
+            try:
+                wait_until_written(reading)
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=60)
+            finally:
+                process.kill()
         assert 2 == process.returncode
         assert "interrupted before the trial was judged" in errors
 
@@ -542,10 +544,16 @@ class TestInThisProcess:
     def test_an_interrupt(self, tmp_path: Path) -> None:
         """As Ctrl-C sends it to this process."""
         os.mkfifo(tmp_path / "h.csv")
-        timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
-        timer.start()
+        own = threading.get_ident()
+
+        def interrupt() -> None:
+            wait_until(lambda: "write_history" in functions_of(own))
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
         done = run_here("check", HEALTHY, "--history", tmp_path / "h.csv")
-        timer.join()
+        thread.join()
         assert (2, True) == (done.exit_code, "interrupted before the trial was judged" in done.output)
 
     def test_output_without_a_report(self, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import RECORDED, REPOSITORY, needs_writing, run_command, write_whole_trial
+from tests.processes import wait_until_asleep, wait_until_computing
 from tests.s3_server import CREDENTIALS
 from weight_update_ratio.cli import main
 
@@ -174,8 +175,7 @@ class TestSignals:
         """A user's own pattern is searched as it is, and Ctrl-C ends it."""
         trial = write_whole_trial(tmp_path / "trial", {"a" * 60 + "!": lambda step: np.ones(3)}, steps=2).path
         process = self.start("check", trial, "--tensor-regex", "(a+)+$")
-        time.sleep(2)
-        assert process.poll() is None
+        wait_until_computing(process)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=3)
         assert (2, "") == (process.returncode, output)
@@ -184,7 +184,7 @@ class TestSignals:
     def test_a_job_that_is_followed(self, large: Path, tmp_path: Path) -> None:
         """SIGTERM ends that too, and nothing is printed."""
         process = self.start("check", tmp_path / "none", "--follow")
-        time.sleep(1.0)
+        wait_until_asleep(process)
         process.terminate()
         assert ("", "") == process.communicate(timeout=30)
         assert 143 == process.returncode

@@ -18,6 +18,7 @@ import pytest
 import weight_update_ratio.trial.s3_client as s3_client
 from tests.conftest import RECORDED
 from tests.faults.conftest import INTERNAL, FaultyProxy, first_attempts
+from tests.processes import wait_until
 from weight_update_ratio import TrialError, check_trial
 from weight_update_ratio.trial.daemon_threads import DaemonThreads, InterruptedWait, awaited, within
 
@@ -87,13 +88,6 @@ class TestDeadlines:
         assert 1 == max(proxy.attempts[path] for path in proxy.attempts if PLACES["events"] in path)
 
 
-def wait_until(true: Any, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def assert_interrupted(number: signal.Signals, hangs: Any, folder: Path, *arguments: str) -> None:
     """Run the command, send it a signal when ``hangs()``, and assert that it ends soon and leaves nothing."""
     file = folder / "history.csv"
@@ -156,7 +150,7 @@ class TestSignals:
     ) -> None:
         """Within three seconds, with the exit code of an interruption."""
         proxy.plan = lambda path, attempt: FAULTS[fault] if PLACES[place] in path else None
-        attempts = 3 if fault == "fails again and again" else 1
+        attempts = 2 if fault == "fails again and again" else 1
 
         def hangs() -> bool:
             return any(proxy.attempts[path] >= attempts for path in list(proxy.attempts) if PLACES[place] in path)

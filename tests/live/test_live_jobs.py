@@ -28,6 +28,7 @@ from tests.conftest import (
     needs_writing,
     random_walk,
 )
+from tests.processes import wait_until, wait_until_asleep
 from tests.reports import invoke_command
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
 from weight_update_ratio.parameters import Parameters
@@ -88,13 +89,15 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
     options = ["--large-threshold", "0.09", "--format", "json", "--history", folder / "history.jsonl"]
     follower = start(*COMMAND, "check", trial, "--follow", "--timeout", "60", *options)
     job = start_job(trial, 0, KILLED_AT, "--hang", "--seconds", "0.05")
-    rule_found: dict[str, Any] = {}
+    rule_found: dict[str, Any] = {"asked": set()}
     thread = threading.Thread(target=run_rule, args=(trial, rule_found), daemon=True)
     try:
         read_until(job, "0")
         thread.start()
         read_until(job, "hangs")
-        time.sleep(2.5)  # both followers see what the dead job leaves
+        wait_until(lambda: KILLED_AT - 1 in rule_found["asked"])
+        wait_until_asleep(follower)
+        time.sleep(1.5 * POLL_SECONDS)  # both followers look again, and see what the dead job leaves
         job.send_signal(signal.SIGKILL)
         job.communicate(timeout=10)
         job = start_job(trial, KILLED_AT, STEPS, "--end-job", "--seconds", "0.02")
@@ -124,6 +127,7 @@ def run_rule(trial: Path, found: dict[str, Any]) -> None:
 
     def note(step: int) -> bool:
         fired = judge(step)
+        found["asked"].add(step)
         found["fired"] += [step] * fired
         return fired
 
@@ -511,7 +515,7 @@ class TestCtrlC:
             save(live, step)
         arguments = ["--follow", "--format", "json", "--large-threshold", threshold]
         process = start(*COMMAND, "check", live.path, *arguments)
-        time.sleep(1.5)
+        wait_until_asleep(process)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
         assert exit_code == process.returncode
@@ -522,7 +526,7 @@ class TestCtrlC:
     def test_before_there_is_a_trial(self, tmp_path: Path) -> None:
         """Nothing was found."""
         process = start(*COMMAND, "check", tmp_path / "none", "--follow")
-        time.sleep(1.5)
+        wait_until_asleep(process)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
         assert (2, "") == (process.returncode, output)

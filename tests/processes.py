@@ -1,0 +1,68 @@
+"""Processes that get a signal when they are where a test wants them, however slow the machine is."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+SECONDS = 120.0  # after which what was waited for will not come
+F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
+SLEEPS = ("nanosleep", "select", "poll_schedule")  # where the kernel waits for time.sleep: before Python 3.11 in select
+
+
+def wait_until(true: Callable[[], Any], what: str = "it never came", seconds: float = SECONDS) -> None:
+    """Return as soon as ``true()`` is."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def wait_until_asleep(process: subprocess.Popen[Any]) -> None:
+    """Wait until a process is in time.sleep: a follower that has judged what there is, and will look again."""
+
+    def is_asleep() -> bool:
+        assert process.poll() is None, "it ended"
+        return any(place in Path(f"/proc/{process.pid}/wchan").read_text() for place in SLEEPS)
+
+    wait_until(is_asleep, "it never slept")
+
+
+def wait_until_computing(process: subprocess.Popen[Any], seconds: float = 0.5) -> None:
+    """Wait until a process computes so many seconds without a read: all is imported, and what it judges is read."""
+    read, since = -1, 0.0
+
+    def is_computing() -> bool:
+        nonlocal read, since
+        assert process.poll() is None, "it ended"
+        now_read = int(Path(f"/proc/{process.pid}/io").read_text().split()[1])
+        user = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11])
+        used = user / os.sysconf("SC_CLK_TCK")
+        if now_read != read:
+            read, since = now_read, used
+        return used - since >= seconds
+
+    wait_until(is_computing, "it never computed so long")
+
+
+@contextlib.contextmanager
+def narrow_fifo(path: Path) -> Iterator[int]:
+    """Make a FIFO of one page, and give its reading end: who writes more waits in the midst of it for a reader."""
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reading, F_SETPIPE_SZ, 4096)
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def wait_until_written(reading: int) -> None:
+    """Wait until something is in a pipe, so that the writer is there."""
+    assert select.select([reading], [], [], SECONDS)[0], "nothing was written"
