@@ -15,7 +15,6 @@ from tests.s3_server import CREDENTIALS
 from tests.sagemaker.test_configuration import needs_sdk
 from tests.sagemaker.test_single_file import (
     EVALUATOR,
-    evaluator_python,  # noqa: F401  (a fixture)
     invoke_until_end,
     load,
     source,  # noqa: F401  (a fixture)
@@ -166,7 +165,7 @@ class TestInThisProcess:
 @pytest.mark.slow
 @pytest.mark.parametrize("evaluator_python", ["3.7"], indirect=True)
 def test_on_python_37_with_the_baseline_on_s3(
-    evaluator_python: str,  # noqa: F811
+    evaluator_python: str,
     source_file: Path,  # noqa: F811
     s3: Any,
     tmp_path: Path,

@@ -7,13 +7,12 @@ import importlib.util
 import inspect
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
@@ -315,35 +314,6 @@ def test_parameters_are_found_as_the_service_finds_them(source_file: Path) -> No
     ]
     assert len(specification.defaults or ()) == len(specification.args) - 2
     assert (specification.varargs, specification.varkw, specification.kwonlyargs) == (None, None, [])
-
-
-def find_python(version: str) -> str | None:
-    """Return a Python of this version: this one, one on the path, or one of pyenv's."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [sys.executable, shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"))]
-    for python in filter(None, candidates):
-        code = "import sys; print('%d.%d' % sys.version_info[:2])"
-        result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-        if result.stdout.strip() == version:
-            return str(python)
-    return None
-
-
-@pytest.fixture(scope="session", params=["3.7", "3.11"])
-def evaluator_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give a Python as the evaluator's: with smdebug, NumPy and what smdebug does not declare, without this package."""
-    python = find_python(request.param)
-    if python is None:
-        pytest.skip(f"Python {request.param} is neither on the path nor in pyenv, so the single file is not run on it")
-    folder = tmp_path_factory.mktemp(f"python{request.param}")
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    subprocess.run([python, "-m", "venv", folder], env=environment, check=True)
-    needs = ["smdebug>=1.0.34,<1.1", "numpy<2.3", "requests", "pandas", "psutil"]
-    install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs]
-    result = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    yield str(folder / "bin" / "python")
-    shutil.rmtree(folder)  # 300 MB
 
 
 def run_evaluator(
