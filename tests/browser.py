@@ -46,6 +46,7 @@ class Page:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
         self.opened_in = 0.0
+        self.clicked = 0.0
 
     def open(self, path: Path, fragment: str = "") -> Page:
         """Open the page, at a fragment of its address, and return when it is drawn."""
@@ -79,12 +80,14 @@ class Page:
 
     def shown(self, name: str) -> Any:
         """Return what the picture shows: its rows in order, or the row, point, step or text that is chosen."""
-        return self.model("shown", "data")[name][0]
+        return self.run("return Bokeh.documents[0].get_model_by_name('shown').data[arguments[0]][0]", name)
 
     def rows(self) -> list[str]:
         """Return the tensors of the rows that are shown, from the top."""
-        tensors = self.model("rows", "data")["tensor"]
-        return [tensors[row] for row in self.shown("rows")]
+        return self.run(
+            "const [shown, rows] = ['shown', 'rows'].map(name => Bokeh.documents[0].get_model_by_name(name).data);"
+            "return Array.from(shown.rows[0], row => rows.tensor[row])"
+        )
 
     def lines(self) -> dict[str, list[Any]]:
         """Return the columns of the line charts; None where a line breaks."""
@@ -153,14 +156,17 @@ class Page:
 
     def click(self, x: float, y: float) -> None:
         """Click at a place of the viewport, long enough after the last click not to be a double click."""
-        time.sleep(0.5)
+        time.sleep(max(0.0, self.clicked + 0.5 - time.monotonic()))
+        self.clicked = time.monotonic()
         self.mouse("mouseMoved", x, y)
         self.mouse("mousePressed", x, y, button="left", clickCount=1)
         self.mouse("mouseReleased", x, y, button="left", clickCount=1)
 
     def element(self, selector: str) -> Any:
         """Return the first element that matches, also in a shadow root."""
-        return self.wait(DEEP + "return found[0]", selector)
+        return self.wait(
+            f"const own = document.querySelector(arguments[0]); if (own) return own; {DEEP} return found[0]", selector
+        )
 
     def tooltip(self, text: str) -> str:
         """Return the text of the tooltip that tells ``text``."""

@@ -12,8 +12,8 @@ import pytest
 
 import weight_update_ratio
 from tests.conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, event_file, random_walk, recorded_truth
+from tests.render.sick import sick_findings, sick_run
 from tests.reports import HOSTILE, invoke_command, made_report
-from tests.sick_runs import sick_resnet
 from weight_update_ratio import check_trial
 from weight_update_ratio.judge.comparison import Comparison
 from weight_update_ratio.render.history_files import write_csv, write_json_lines
@@ -91,10 +91,10 @@ class TestDocument:
     @pytest.mark.no_cover
     def test_findings_are_those_of_the_report_the_most_urgent_first(self) -> None:
         """In the same words."""
-        report = sick_resnet()
+        report, findings = sick_run("resnet"), sick_findings("resnet")
         document = parsed(report.to_json())
-        assert [finding.as_dict() for finding in report.findings[1:]] == document["findings"][1:]
-        assert [finding.text for finding in report.findings] == [finding["text"] for finding in document["findings"]]
+        assert [finding.as_dict() for finding in findings[1:]] == document["findings"][1:]
+        assert [finding.text for finding in findings] == [finding["text"] for finding in document["findings"]]
         kinds = list(dict.fromkeys(finding["kind"] for finding in document["findings"]))
         assert ["not_finite", "vanishing", "frozen", "spike", "not_yet", "resting"] == kinds
         assert set(document["summary"]["outliers"]) == {name for name in report.history.tensors if "layer2." in name}

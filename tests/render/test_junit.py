@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import RECORDED
+from tests.render.sick import sick_run
 from tests.reports import HOSTILE, invoke_command, made_report
-from tests.sick_runs import columns_report, sick_resnet, sick_transformer
+from tests.sick_runs import columns_report, sick_transformer
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.judge.violations import SkippedGroup
@@ -164,8 +165,8 @@ class TestRenderJunit:
     @pytest.mark.no_cover
     def test_large_runs_stay_small(self) -> None:
         """What a tensor's violations were told by took 456,746 bytes before there were findings."""
-        for report, failures, size in ((sick_resnet(), 64, 60_000), (sick_transformer(), 1200, 800_000)):
-            document = report.to_junit()
+        for name, failures, size in (("resnet", 64, 60_000), ("transformer", 1200, 800_000)):
+            document = sick_run(name).to_junit()
             assert (document.count("<failure "), len(document.encode()) < size) == (failures, True)
 
     def test_each_worker_is_a_suite(self) -> None:

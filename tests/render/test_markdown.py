@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.conftest import RECORDED
+from tests.render.sick import sick_findings, sick_run
 from tests.reports import HOSTILE, invoke_command, made_report
-from tests.sick_runs import columns_report, sick_resnet, sick_transformer
+from tests.sick_runs import columns_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.judge.violations import SkippedGroup
@@ -84,15 +85,16 @@ class TestRenderMarkdown:
 
     @pytest.mark.no_cover
     def test_findings_are_a_list_in_the_words_of_the_report(self) -> None:
-        for report in (sick_resnet(), sick_transformer()):
-            items = re.findall(r"<li>(.*?)</li>", _page(report).split("<details>")[0], re.DOTALL)
-            findings = [f"{TITLES[finding.kind]}: {finding.text} {finding.advice}" for finding in report.findings]
+        for name in ("resnet", "transformer"):
+            page = _page(sick_run(name))
+            items = re.findall(r"<li>(.*?)</li>", page.split("<details>")[0], re.DOTALL)
+            findings = [f"{TITLES[finding.kind]}: {finding.text} {finding.advice}" for finding in sick_findings(name)]
             assert [_text(item) for item in items] == findings
-            assert _page(report).count("<ol>") == 1
+            assert page.count("<ol>") == 1
 
     @pytest.mark.no_cover
     def test_figures_and_the_tensors_that_moved_away(self) -> None:
-        text = _text(_page(sick_resnet()))
+        text = _text(_page(sick_run("resnet")))
         assert "Median ratio 6.5e-04, 90% are within 0 to 2.5e-03; moved away from the others by more than a" in text
         assert "decade: layer2.* (39 tensors)" in text
 
@@ -118,8 +120,8 @@ class TestRenderMarkdown:
 
     @pytest.mark.no_cover
     def test_table_is_folded_narrow_and_says_what_it_leaves_out(self) -> None:
-        for report, groups in ((sick_resnet(), "64"), (sick_transformer(), "1,248")):
-            document = report.to_markdown()
+        for name, groups in (("resnet", "64"), ("transformer", "1,248")):
+            document = sick_run(name).to_markdown()
             assert f"<details><summary>Violations by tensor (25 of {groups})</summary>\n\n| tensor |" in document
             assert len(_cells(document)) == 26
             lines = document[document.index("<details>") :].splitlines()

@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 
 from tests.browser import Page, browser
 from tests.conftest import RECORDED
+from tests.render.sick import sick_findings, sick_run
 from tests.reports import HOSTILE, invoke_command, large_report, made_report
-from tests.sick_runs import resnet_names, sick_resnet, sick_transformer, transformer_names
+from tests.shared import made_once, run_folder
+from tests.sick_runs import resnet_names, transformer_names
 from weight_update_ratio import check_trial
 from weight_update_ratio.judge.baseline import learn_baseline
 from weight_update_ratio.parameters import Parameters
@@ -35,7 +37,6 @@ pytest.importorskip("bokeh")
 
 
 SMALL_SECONDS = 0.5  # in which a small page opens where nothing else runs
-SICK = {"resnet": sick_resnet(), "transformer": sick_transformer()}
 
 
 @pytest.fixture(scope="module")
@@ -49,36 +50,48 @@ def page(browsed: Page) -> Iterator[Page]:
     browsed.reset()
 
 
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give the page of a run with many findings: of 161 tensors, or of 300 tensors on 4 workers."""
+    folder = run_folder(tmp_path_factory)
+    return lambda name: made_once(folder / f"sick-{name}.html", lambda: sick_run(name).to_html())
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give the page of a recorded trial."""
+    folder = run_folder(tmp_path_factory)
+    return lambda name: made_once(folder / f"{name}.html", lambda: check_trial(RECORDED[name]).to_html())
+
+
 @pytest.fixture
-def opened(page: Page, tmp_path: Path) -> Callable[..., Page]:
-    def open_report(report: Report, fragment: str = "") -> Page:
+def opened(page: Page, tmp_path: Path, recorded: Callable[[str], Path]) -> Callable[[Report | str], Page]:
+    """Give a function that opens the page of a report, or of the recorded trial of a name."""
+
+    def open_report(report: Report | str) -> Page:
+        if isinstance(report, str):
+            return page.open(recorded(report))
         path = tmp_path / "report.html"
         path.write_text(report.to_html(), encoding="utf-8")
-        return page.open(path, fragment)
+        return page.open(path)
 
     return open_report
 
 
-@pytest.fixture(scope="module")
-def sick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Pages of runs with many findings: of 161 tensors, and of 300 tensors on 4 workers."""
-    folder = tmp_path_factory.mktemp("sick")
-    for name, report in SICK.items():
-        (folder / f"{name}.html").write_text(report.to_html(), encoding="utf-8")
-    return {path.stem: path for path in folder.iterdir()}
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def small(recorded: Callable[[str], Path]) -> Path:
     """The page of a run of 76 comparisons."""
-    path = tmp_path_factory.mktemp("small") / "report.html"
-    path.write_text(check_trial(RECORDED["pytorch_healthy"]).to_html(), encoding="utf-8")
-    return path
+    return recorded("pytorch_healthy")
 
 
 def assert_opens_soon(page: Page, path: Path, small: Path) -> None:
-    """Assert that a page opens within 3 seconds, or as many more as a small page needs more on a busy machine."""
-    times = [(page.open(small).opened_in, page.open(path).opened_in) for _ in range(3)]
+    """Assert that a page opens within 3 seconds, or as many more as a small page needs more on a busy machine.
+
+    The best of three counts, and the first that is good enough whatever the small one needs ends it.
+    """
+    times: list[tuple[float, float]] = []
+    while len(times) < 3 and not (times and times[-1][1] < 3):
+        times.append((page.open(small).opened_in, page.open(path).opened_in))
     least_small, least = map(min, zip(*times))
     print(f"opened in {least:.2f} s, a small page in {least_small:.2f} s")
     assert least < 3 * max(1, least_small / SMALL_SECONDS)
@@ -111,17 +124,17 @@ def style(page: Page, selector: str, name: str) -> str:
 class TestPageInTheBrowser:
     @pytest.mark.parametrize("name", ["pytorch_frozen", "pytorch_exploding", "pytorch_healthy"])
     def test_recorded_trial_is_drawn_without_a_complaint_or_a_request(
-        self, opened: Callable[..., Page], name: str
+        self, opened: Callable[[Report | str], Page], name: str
     ) -> None:
-        page = opened(check_trial(RECORDED[name]))
+        page = opened(name)
         assert page.drawn_colors() > 5
         assert page.element("#count").text == "4 of 4 rows"
         assert page.complaints() == []
         assert [url for url in page.requests() if not url.startswith(("file:", "data:", "about:"))] == []
 
-    def test_hover_tells_the_comparison(self, opened: Callable[..., Page]) -> None:
+    def test_hover_tells_the_comparison(self, opened: Callable[[Report | str], Page]) -> None:
         report = check_trial(RECORDED["pytorch_healthy"])
-        page = opened(report)
+        page = opened("pytorch_healthy")
         top = page.rows()[0]
         expected = next(row for row in report if row.tensor == top and row.step == 7)
         page.mouse("mouseMoved", *page.point(6.9, 0))
@@ -138,8 +151,8 @@ class TestPageInTheBrowser:
             assert number == pytest.approx(value, rel=1e-3)
         assert "one comparison" in shown
 
-    def test_filter_keeps_the_rows_whose_names_hold_the_text(self, opened: Callable[..., Page]) -> None:
-        page = opened(check_trial(RECORDED["pytorch_healthy"]))
+    def test_filter_keeps_the_rows_whose_names_hold_the_text(self, opened: Callable[[Report | str], Page]) -> None:
+        page = opened("pytorch_healthy")
         height = page.box("#map")["height"]
         page.element("#part").send_keys("FC")
         page.wait("return document.querySelector('#count').textContent === '2 of 4 rows'")
@@ -150,7 +163,7 @@ class TestPageInTheBrowser:
         assert page.rows() == []
         assert page.complaints() == []
 
-    def test_rows_are_sorted_by_worst_as_saved_and_by_name(self, opened: Callable[..., Page]) -> None:
+    def test_rows_are_sorted_by_worst_as_saved_and_by_name(self, opened: Callable[[Report | str], Page]) -> None:
         ratios = {"b": [1e-3, 1e-3], "c": [1e-3, 20.0], "a": [1e-3, math.nan], "d": [1e-2, 1e-3]}
         from selenium.webdriver.support.ui import Select
 
@@ -160,7 +173,7 @@ class TestPageInTheBrowser:
             Select(page.element("#sort")).select_by_visible_text(label)
             assert page.rows() == expected
 
-    def test_click_draws_the_line_charts_of_that_row(self, opened: Callable[..., Page]) -> None:
+    def test_click_draws_the_line_charts_of_that_row(self, opened: Callable[[Report | str], Page]) -> None:
         page = opened(made_report({"one": [1e-3, 0.0, 1e-4, math.nan], "two": [20.0, 1e-3]}))
         place = page.rows().index("one")
         page.click(*page.point(3, place))
@@ -177,7 +190,7 @@ class TestPageInTheBrowser:
         assert edges["y"][0] < -4 < -3 < edges["y"][1]
         assert page.complaints() == []
 
-    def test_a_line_breaks_where_steps_were_not_compared(self, opened: Callable[..., Page]) -> None:
+    def test_a_line_breaks_where_steps_were_not_compared(self, opened: Callable[[Report | str], Page]) -> None:
         """Also where the steps on both sides were, and where a long stretch is missing."""
         values = [1e-3, 1e-3, None, 1e-3, 1e-3, None, None, None, 1e-3]
         page = opened(made_report({"gaps": values, "whole": [1e-3] * 9}))
@@ -188,7 +201,7 @@ class TestPageInTheBrowser:
         assert page.lines()["ratio"] == [level] * 9
 
     def test_the_ratio_reaches_as_far_as_its_data_and_the_bounds_that_are_near(
-        self, opened: Callable[..., Page]
+        self, opened: Callable[[Report | str], Page]
     ) -> None:
         ratios = {"healthy": [1e-3, 1.2e-3], "near": [4.0, 2.0], "beyond": [1e-10, 2e-10], "low": [1e-5, 1.2e-5]}
         page = opened(made_report(ratios))
@@ -206,7 +219,7 @@ class TestPageInTheBrowser:
         assert levels("low")[1] == []
         assert page.complaints() == []
 
-    def test_markup_in_names_stays_text(self, opened: Callable[..., Page]) -> None:
+    def test_markup_in_names_stays_text(self, opened: Callable[[Report | str], Page]) -> None:
         """In cards, the table, its links, labels, what is told of a cell, and the picture's state."""
         report = made_report({name: [20.0, 1e-3] for name in HOSTILE}, workers=("<i>w</i>", '"><script>x()</script>'))
         page = opened(report)
@@ -232,20 +245,18 @@ class TestPageInTheBrowser:
         assert [url for url in page.requests() if not url.startswith(("file:", "data:", "about:"))] == []
 
     @pytest.mark.parametrize("width", [390, 1280])
-    def test_nothing_is_wider_than_the_window(self, opened: Callable[..., Page], width: int) -> None:
-        page = opened(check_trial(RECORDED["pytorch_exploding"]))
+    def test_nothing_is_wider_than_the_window(self, opened: Callable[[Report | str], Page], width: int) -> None:
+        page = opened("pytorch_exploding")
         page.resize(width, 800)
         page.wait("return Bokeh.documents[0].get_model_by_name('heat').inner_width < arguments[0]", width)
         assert page.wait("return document.documentElement.scrollWidth") <= width
 
     @pytest.mark.no_cover
-    def test_large_trial_is_small_opens_soon_and_keeps_its_spike(
-        self, opened: Callable[..., Page], tmp_path: Path, small: Path
-    ) -> None:
-        page = opened(large_report())
-        size = (tmp_path / "report.html").stat().st_size
-        assert size < 4e6
-        assert_opens_soon(page, tmp_path / "report.html", small)
+    def test_large_trial_is_small_opens_soon_and_keeps_its_spike(self, page: Page, tmp_path: Path, small: Path) -> None:
+        path = tmp_path / "report.html"
+        path.write_text(large_report().to_html(), encoding="utf-8")
+        assert path.stat().st_size < 4e6
+        assert_opens_soon(page, path, small)
         assert page.rows()[:2] == ["encoder.layers.33.block.2.weight", "encoder.layers.12.block.5.weight"]
         page.mouse("mouseMoved", *page.point(123.9, 1))
         page.mouse("mouseMoved", *page.point(124, 1))
@@ -253,12 +264,11 @@ class TestPageInTheBrowser:
         assert page.complaints() == []
 
     @pytest.mark.no_cover
-    def test_large_trial_full_of_violations_is_no_exception(
-        self, opened: Callable[..., Page], tmp_path: Path, small: Path
-    ) -> None:
-        page = opened(large_report(scattered=True))
-        assert (tmp_path / "report.html").stat().st_size < 4e6
-        assert_opens_soon(page, tmp_path / "report.html", small)
+    def test_large_trial_full_of_violations_is_no_exception(self, page: Page, tmp_path: Path, small: Path) -> None:
+        path = tmp_path / "report.html"
+        path.write_text(large_report(scattered=True).to_html(), encoding="utf-8")
+        assert path.stat().st_size < 4e6
+        assert_opens_soon(page, path, small)
         assert page.complaints() == []
 
     def test_a_notebook_has_the_same_picture_with_controls(self, page: Page, tmp_path: Path) -> None:
@@ -293,11 +303,11 @@ class TestSickRunsInTheBrowser:
     @pytest.mark.parametrize(("width", "height"), SIZES)
     @pytest.mark.parametrize("name", ["resnet", "transformer"])
     def test_a_card_shows_its_tensors_with_the_charts_in_the_window(
-        self, page: Page, sick: dict[str, Path], name: str, width: int, height: int
+        self, page: Page, sick: Callable[[str], Path], name: str, width: int, height: int
     ) -> None:
         page.resize(width, height)
-        page.open(sick[name])
-        findings = told_findings(SICK[name].history)
+        page.open(sick(name))
+        findings = sick_findings(name)
         buttons = page.driver.find_elements("css selector", ".card button")
         assert [TITLES[finding.kind] for finding in findings] == [button.text for button in buttons]
         for button, finding in zip(buttons, findings):
@@ -318,19 +328,21 @@ class TestSickRunsInTheBrowser:
 
     @pytest.mark.parametrize(("width", "height"), SIZES)
     def test_a_row_is_clicked_with_the_charts_in_the_window(
-        self, page: Page, sick: dict[str, Path], width: int, height: int
+        self, page: Page, sick: Callable[[str], Path], width: int, height: int
     ) -> None:
         page.resize(width, height)
-        page.open(sick["resnet"])
+        page.open(sick("resnet"))
         name = page.rows()[2]
         page.click(*page.point(500, 2))
         page.wait("return document.querySelector('#tensor').textContent === arguments[0]", name)
         page.wait("return document.querySelector('#norm').getBoundingClientRect().bottom <= window.innerHeight + 1")
         assert is_in_window(page, "#ratio", height)
 
-    def test_the_map_scrolls_in_itself_and_each_row_has_its_label(self, page: Page, sick: dict[str, Path]) -> None:
+    def test_the_map_scrolls_in_itself_and_each_row_has_its_label(
+        self, page: Page, sick: Callable[[str], Path]
+    ) -> None:
         page.resize(1280, 800)
-        page.open(sick["transformer"])
+        page.open(sick("transformer"))
         assert page.box("#map")["height"] <= 400
         assert page.run("const map = document.querySelector('#map'); return map.scrollHeight > 10 * map.clientHeight")
         seen = []
@@ -346,9 +358,9 @@ class TestSickRunsInTheBrowser:
         assert height / (seen[0][1] - seen[0][0]) >= heat_map.ROW_PIXELS
 
     def test_a_tensor_has_one_row_of_its_worst_worker_until_workers_are_split(
-        self, page: Page, sick: dict[str, Path]
+        self, page: Page, sick: Callable[[str], Path]
     ) -> None:
-        page.open(sick["transformer"])
+        page.open(sick("transformer"))
         rows = page.model("rows", "data")
         assert len(page.rows()) == len(set(page.rows())) == 300
         stopped = [row for row in page.shown("rows") if rows["tensor"][row].startswith("decoder.layers.23.")]
@@ -360,10 +372,10 @@ class TestSickRunsInTheBrowser:
             assert len(set(rows[name])) == 1200
         assert max(map(len, rows["short"])) <= heat_map.NARROW_LABEL
 
-    def test_a_link_leads_to_its_tensor_worker_and_step(self, page: Page, sick: dict[str, Path]) -> None:
+    def test_a_link_leads_to_its_tensor_worker_and_step(self, page: Page, sick: Callable[[str], Path]) -> None:
         """The step is that of the row's worst comparison, also where only some are kept."""
         link = "#tensor=decoder.layers.23.norm.weight&worker=worker_2&step=151"
-        page.open(sick["transformer"], link)
+        page.open(sick("transformer"), link)
         assert page.element("#tensor").text == "decoder.layers.23.norm.weight of worker_2"
         assert page.element("#cell").text.startswith("TRAIN step 151 against 150: ratio 0,")
         page.driver.find_element("css selector", ".card button").click()
@@ -380,7 +392,7 @@ class TestSickRunsInTheBrowser:
         page.choose("embed.norm.bias", worker="worker_3", step=1)
         page.run("location.hash = '#tensor=none'")
         assert page.element("#tensor").text == "embed.norm.bias of worker_3"
-        for row in page.driver.find_elements("css selector", "#tensors tbody tr")[::97]:
+        for row in page.driver.find_elements("css selector", "#tensors tbody tr:nth-child(199n + 1)"):
             row.find_element("css selector", "a").click()
             wanted = dict(parse_qsl(row.find_element("css selector", "a").get_attribute("href").partition("#")[2]))
             page.wait("return document.querySelector('#tensor').textContent.includes(arguments[0])", wanted["tensor"])
@@ -388,8 +400,8 @@ class TestSickRunsInTheBrowser:
             assert page.shown("step") == int(wanted["step"])
         assert page.complaints() == []
 
-    def test_the_table_is_sorted_by_a_click_on_a_head(self, page: Page, sick: dict[str, Path]) -> None:
-        page.open(sick["resnet"])
+    def test_the_table_is_sorted_by_a_click_on_a_head(self, page: Page, sick: Callable[[str], Path]) -> None:
+        page.open(sick("resnet"))
 
         def column(place: int) -> list[str]:
             script = "return Array.from(document.querySelector('#tensors').tBodies[0].rows, r => r.cells[arguments[0]]"
@@ -413,15 +425,15 @@ class TestSickRunsInTheBrowser:
         assert column(0) == sorted(worst_first)
 
     @pytest.mark.parametrize("name", ["resnet", "transformer"])
-    def test_it_is_small_and_opens_soon(self, page: Page, sick: dict[str, Path], small: Path, name: str) -> None:
-        assert sick[name].stat().st_size < 4e6
-        assert_opens_soon(page, sick[name], small)
+    def test_it_is_small_and_opens_soon(self, page: Page, sick: Callable[[str], Path], small: Path, name: str) -> None:
+        assert sick(name).stat().st_size < 4e6
+        assert_opens_soon(page, sick(name), small)
         assert page.complaints() == []
         assert [url for url in page.requests() if not url.startswith(("file:", "data:", "about:"))] == []
 
     @pytest.mark.parametrize("name", ["resnet", "transformer"])
-    def test_it_is_printed_on_at_most_4_pages(self, page: Page, sick: dict[str, Path], name: str) -> None:
-        page.open(sick[name])
+    def test_it_is_printed_on_at_most_4_pages(self, page: Page, sick: Callable[[str], Path], name: str) -> None:
+        page.open(sick(name))
         printed = page.emulate("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=False)
         pages = len(re.findall(rb"/Type /Page[^s]", base64.b64decode(printed["data"])))
         assert 1 <= pages <= 4
@@ -433,8 +445,8 @@ class TestSickRunsInTheBrowser:
         assert len(rows) == len(set(rows)) == 40
         page.emulate("Emulation.setEmulatedMedia", media="")
 
-    def test_it_is_read_in_the_dark(self, page: Page, sick: dict[str, Path]) -> None:
-        page.open(sick["resnet"])
+    def test_it_is_read_in_the_dark(self, page: Page, sick: Callable[[str], Path]) -> None:
+        page.open(sick("resnet"))
         figures = "const model = name => Bokeh.documents[0].get_model_by_name(name); return "
         texts = {
             "labels": "model('heat').left[0].major_label_text_color",
@@ -463,13 +475,13 @@ class TestSickRunsInTheBrowser:
 
     @pytest.mark.parametrize("name", ["resnet", "transformer"])
     def test_without_scripts_a_screen_reader_has_verdict_findings_and_table(
-        self, page: Page, sick: dict[str, Path], name: str
+        self, page: Page, sick: Callable[[str], Path], name: str
     ) -> None:
         """What is empty without scripts is not there."""
         page.emulate("Emulation.setScriptExecutionDisabled", value=True)
         try:
             page.driver.get("about:blank")
-            page.driver.get(sick[name].as_uri())
+            page.driver.get(sick(name).as_uri())
             nodes = [node for node in page.emulate("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
         finally:
             page.emulate("Emulation.setScriptExecutionDisabled", value=False)
@@ -481,9 +493,7 @@ class TestSickRunsInTheBrowser:
         several = name == "transformer"
         headings = names("heading")
         assert len([text for text in headings if text.startswith("FIRED")]) == 1
-        assert [TITLES[finding.kind] for finding in told_findings(SICK[name].history)] == names("button")[
-            : -6 - several
-        ]
+        assert [TITLES[finding.kind] for finding in sick_findings(name)] == names("button")[: -6 - several]
         assert {"Tensors", "Parameters and versions"} <= set(headings)
         assert names("table") == ["Update-to-weight ratios of each tensor, worst first"]
         assert len(names("rowheader")) == {"resnet": 161, "transformer": 1000}[name]

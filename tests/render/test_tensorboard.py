@@ -157,7 +157,7 @@ class TestOverview:
     @pytest.mark.no_cover
     def test_each_run_has_its_own(self, tmp_path: Path) -> None:
         """One worker's large updates are not another's."""
-        report = sick_transformer(steps=20)
+        report = sick_transformer(steps=6)
         write_tensorboard(report.history, str(tmp_path))
         for worker in ("worker_0", "worker_2"):
             _assert_same(_read(tmp_path / worker), _expected(report, worker))

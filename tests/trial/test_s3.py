@@ -77,6 +77,21 @@ class TestRows:
         assert max(fetched.values()) == 2  # the fifth step's, as a reference of the tenth's
 
 
+@pytest.fixture(scope="module")
+def slashes(s3_server: S3Server) -> None:
+    """Upload trials to keys that differ in their slashes alone."""
+    for trial, prefix in [
+        ("pytorch_frozen", "slash"),
+        ("pytorch_healthy", "/slash"),
+        ("pytorch_killed", ""),  # the keys begin with /
+        ("pytorch_killed", "slash//middle"),
+        ("pytorch_healthy", "slash/middle"),
+        ("pytorch_frozen", "end/"),
+    ]:
+        s3_server.upload(RECORDED[trial], prefix)
+
+
+@pytest.mark.usefixtures("slashes")
 class TestKeys:
     def test_empty_folder_objects_change_nothing(self, s3: S3Server) -> None:
         """The console and EMR make objects of zero bytes for folders."""
@@ -104,21 +119,11 @@ class TestKeys:
     )
     def test_each_slash_is_part_of_the_keys(self, s3: S3Server, place: str, name: str) -> None:
         """But for one at the end, which may be left out: the keys are PLACE/index/..., whatever else is there."""
-        for trial, prefix in [
-            ("pytorch_frozen", "slash"),
-            ("pytorch_healthy", "/slash"),
-            ("pytorch_killed", ""),  # the keys begin with /
-            ("pytorch_killed", "slash//middle"),
-            ("pytorch_healthy", "slash/middle"),
-            ("pytorch_frozen", "end/"),
-        ]:
-            s3.upload(RECORDED[trial], prefix)
         assert list(check_trial(RECORDED[name])) == list(check_trial(f"s3://{s3.bucket}/{place}"))
 
     @pytest.mark.parametrize("place", ["end", "/end", "slash//", "/slash//middle"])
     def test_no_other_slashes_are_tried(self, s3: S3Server, place: str) -> None:
         """Where nothing is at the exact key, the place is not a trial."""
-        s3.upload(RECORDED["pytorch_frozen"], "end/")
         with pytest.raises(TrialError, match="is not a trial"):
             check_trial(f"s3://{s3.bucket}/{place}")
 
@@ -332,6 +337,7 @@ class TestStorage:
         """Each names the trial, what is wrong, and what to do."""
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr(s3_client, "RETRY_SECONDS", 0.05)  # the command, above, waits as long as it does
         with pytest.raises(TrialError, match=message) as caught:
             check_trial(location)
         assert repr(location) in str(caught.value)
