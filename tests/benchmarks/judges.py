@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 os.environ.setdefault("SMDEBUG_LOG_LEVEL", "error")
@@ -77,6 +78,66 @@ def cat(location: str) -> int:
     return 0
 
 
+def download(location: str) -> int:
+    """Get the objects of a trial on S3 that a judge needs, by as many connections as check has."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import boto3
+    from botocore.config import Config
+
+    from weight_update_ratio.trial.s3_client import REQUESTS_AT_ONCE
+
+    bucket, _, prefix = location[len("s3://") :].partition("/")
+    client = boto3.client("s3", config=Config(max_pool_connections=REQUESTS_AT_ONCE))
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+    keys = [entry["Key"] for page in pages for entry in page["Contents"]]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        bodies = pool.map(lambda key: len(client.get_object(Bucket=bucket, Key=key)["Body"].read()), keys)
+        return sum(bodies)
+
+
+def empty_rule(location: str) -> int:
+    """Read a trial's index as smdebug does for every rule, and judge nothing."""
+    from smdebug.rules.rule import Rule
+
+    class EmptyRule(Rule):
+        def __init__(self, base_trial):
+            super().__init__(base_trial=base_trial, action_str="")
+            self.invoked = 0
+
+        def invoke_at_step(self, step):
+            self.invoked += 1
+            return False
+
+    rule = EmptyRule(_trial(location))
+    _invoke(rule)
+    return rule.invoked
+
+
+def in_memory(location: str) -> int:
+    """Take NumPy's norms of arrays in memory, tensor by tensor in float64: no files, no checks and no rule.
+
+    The weights of two steps take turns, for as many steps as the trial has. What it took is printed by itself.
+    """
+    import numpy as np
+
+    tensors, elements, steps = map(int, Path(location).name.split("x"))
+    random = np.random.default_rng(0)
+    both = [[random.standard_normal(elements, np.float32) for _ in range(tensors)] for _ in range(2)]
+    norms = [1.0] * tensors
+    compared = 0
+    started = time.perf_counter()
+    for step in range(steps):
+        for place in range(tensors):
+            wide = both[step % 2][place].astype(np.float64)
+            norm = np.sqrt(wide.dot(wide))
+            np.subtract(wide, both[1 - step % 2][place], out=wide)
+            compared += np.sqrt(wide.dot(wide)) / (norms[place] + 1e-9) > 0
+            norms[place] = norm
+    print(json.dumps({"seconds": time.perf_counter() - started}))
+    return compared
+
+
 def _trial(location: str):
     from smdebug.trials import create_trial
 
@@ -102,5 +163,14 @@ def _peak_memory() -> float:
 
 if __name__ == "__main__":
     what, where = sys.argv[1:]
-    compared = {"docs": docs_rule, "rule": invoked_rule, "check": check, "cat": cat}[what](where)
+    judges = {
+        "docs": docs_rule,
+        "rule": invoked_rule,
+        "empty": empty_rule,
+        "check": check,
+        "cat": cat,
+        "memory": in_memory,
+        "download": download,
+    }
+    compared = int(judges[what](where))
     print(json.dumps({"compared": compared, "memory": _peak_memory()}))
