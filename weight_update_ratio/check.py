@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, Callable, Iterator
 
 from .errors import TrialError, Unreadable
 from .judge.bounds import Bounds
-from .judge.comparison import Comparer
+from .judge.comparer import Comparer
 from .judge.diagnosis import missing_trial
 from .judge.good_runs import open_bounds
 from .judge.history import History
 from .judge.loop import Judge, judge_pairs
 from .judge.mode import judged_mode
-from .judge.references import Pair
+from .judge.references import StepPairs
 from .parameters import parse_parameters
 from .report import Report
 from .trial.daemon_threads import within
@@ -147,7 +148,8 @@ def _judge_ranges(executor: Executor, folder: TrialFolder, steps: list[int], jud
     try:
         for position, part in enumerate(ranges):
             found = [judge.found(global_step) for global_step in part]
-            futures[executor.submit(_judge_range, place, bounds, mode, found)] = position
+            # As one object, for Dask would look for futures in all that a task is given.
+            futures[executor.submit(functools.partial(_judge_range, place, bounds, mode, found))] = position
         waiting: dict[int, History] = {}
         merged = done = 0
         for future in as_completed(futures):
@@ -168,7 +170,9 @@ def _judge_ranges(executor: Executor, folder: TrialFolder, steps: list[int], jud
             future.cancel()
 
 
-def _judge_range(location: str, bounds: Bounds, mode: str, steps: list[tuple[list[Pair], list[Unreadable]]]) -> History:
+def _judge_range(
+    location: str, bounds: Bounds, mode: str, steps: list[tuple[list[StepPairs], list[Unreadable]]]
+) -> History:
     """Return what comparing the pairs of some steps finds. Runs in a worker and needs nothing from the other ranges."""
     history = History(location, bounds.parameters)
     history.mode = mode

@@ -14,7 +14,7 @@ MOST_NAME = 200  # characters of a name
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$&<>@]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 # What XML 1.0 cannot hold: most control characters, lone surrogates and two non-characters.
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ILLEGAL = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled when it is needed: it takes milliseconds
 
 
 def printable(name: str) -> str:
@@ -74,7 +74,7 @@ def xml_text(text: str) -> str:
     'a\\x1bb'
     """
     lines = (printable(line) for line in text.split("\n"))
-    return _ILLEGAL.sub(lambda found: found.group().encode("unicode_escape").decode(), "\n".join(lines))
+    return re.sub(_ILLEGAL, lambda found: found.group().encode("unicode_escape").decode(), "\n".join(lines))
 
 
 def command_message(text: str) -> str:

@@ -27,7 +27,7 @@ class S3Storage(Storage):
     ``unlisted`` stays empty: a LIST gives all names or none.
     """
 
-    steps_ahead = 8
+    steps_ahead = 32
     index_ahead = 64
 
     def __init__(self, location: str) -> None:

@@ -15,10 +15,11 @@ import math
 import os
 import threading
 import time
+from concurrent.futures import Future
 from typing import Any, Callable, Iterator
 
 from ..errors import TrialError, UnreadableError
-from .daemon_threads import Result, within
+from .daemon_threads import DaemonThreads, Result, awaited, within
 from .storage import SMALL_FILE, FileStamp
 
 REQUESTS_AT_ONCE = 16
@@ -86,28 +87,32 @@ class S3Client:
             raise UnreadableError(f"cannot be read: {error}") from None
 
     def _content(self, arguments: dict[str, Any]) -> bytes:
+        size: Future[int] = Future()
         abandoned = threading.Event()
 
-        def ask() -> Any:
-            response = self._client.get_object(**arguments)
-            if abandoned.is_set():  # pragma: no cover  (the tests' servers may end before such a head is whole)
-                response["Body"].close()
-            return response
-
-        def read() -> bytes:
-            with contextlib.closing(body):
+        def ask() -> bytes:
+            try:
+                response = self._client.get_object(**arguments)
+            except BaseException as error:
+                size.set_exception(error)
+                raise
+            with contextlib.closing(response["Body"]) as body:
+                if abandoned.is_set():  # pragma: no cover  (the tests' servers may end before such a head is whole)
+                    return b""
+                size.set_result(response["ContentLength"])
+                if "Range" not in arguments and size.result() > SMALL_FILE:
+                    raise UnreadableError(
+                        f"has {size.result()} bytes, more than a file of its kind can have ({SMALL_FILE})"
+                    )
                 return bytes(body.read())  # botocore compares it with its length
 
+        whole = DaemonThreads(1).submit(ask)
         try:
-            response = within(REQUEST_SECONDS, ask)
+            seconds = REQUEST_SECONDS + awaited(size, REQUEST_SECONDS) / LEAST_RATE
         except BaseException:
             abandoned.set()
             raise
-        size, body = response["ContentLength"], response["Body"]
-        if "Range" not in arguments and size > SMALL_FILE:
-            body.close()
-            raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
-        return within(REQUEST_SECONDS + size / LEAST_RATE, read)
+        return awaited(whole, seconds)
 
 
 def _tried(ask: Callable[..., Result], *arguments: Any) -> Result:

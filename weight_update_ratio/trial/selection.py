@@ -129,5 +129,5 @@ def without_output_number(name: str) -> str:
 
 def only_reduced(reduced: dict[str, str], whole: Iterable[str]) -> dict[str, str]:
     """Return the reductions of tensors that were not saved whole as well."""
-    saved = {without_output_number(name) for name in whole}
+    saved = {without_output_number(name) for name in whole} if reduced else set()
     return {name: reduction for name, reduction in reduced.items() if without_output_number(name) not in saved}
