@@ -2,11 +2,12 @@
 
 ``write_trial`` makes a whole trial in one call; ``trial_writer`` gives a ``TrialWriter``, which writes a trial step by
 step, as a live job does. Both keep what they wrote in ``saved``, from which ``expected_comparisons`` computes every
-ratio naively, with Python's exact integers and ``math.fsum``.
+ratio naively, with Python's exact integers and ``math.fsum``; ``plain_verdict`` reads one ratio's verdict likewise.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -17,6 +18,9 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pytest
+
+from weight_update_ratio.judge.comparison import ComparedTensors, Comparison, JudgedStep
+from weight_update_ratio.judge.ratio import VERDICTS
 
 # smdebug reads these when it is imported: no INFO on stdout, and no sleep for a step of a trial that has ended.
 os.environ["SMDEBUG_LOG_LEVEL"] = "warning"
@@ -296,6 +300,39 @@ def expected_comparisons(
         ratio = exact_norm(entry.array, reference.array) / (weights + epsilon) if weights < math.inf else math.nan
         expected[entry.tensor, entry.worker, entry.step] = (mode, reference.step, ratio)
     return expected
+
+
+def plain_verdict(ratio: float, lower: float, upper: float) -> str:
+    """Return the verdict of one ratio as the definition reads: both bounds are strict."""
+    if not math.isfinite(ratio):
+        return "not_finite"
+    return "large" if ratio > upper else "small" if ratio < lower else "ok"
+
+
+def judged_rows(rows: Iterable[Comparison]) -> JudgedStep:
+    """Return the judgement that found these comparisons, in this order; they may be of several steps."""
+    compared = []
+    for at, group in itertools.groupby(rows, lambda row: (row.worker, row.step, row.global_step)):
+        own = list(group)
+        columns: dict[str, Any] = {
+            name: np.array([getattr(row, name) for row in own], np.float64)
+            for name in ("update_norm", "weight_norm", "ratio", "lower", "upper")
+        }
+        columns["reference_step"] = np.array([row.reference_step for row in own], np.int64)
+        columns["verdict"] = np.array([VERDICTS.index(row.verdict) for row in own], np.int8)
+        compared.append(ComparedTensors([row.tensor for row in own], *at, **columns))
+    return JudgedStep(compared, [], [])
+
+
+def rows_of(judged: JudgedStep, mode: str = "TRAIN") -> list[Comparison]:
+    """Return the comparisons of a judgement, one by one: the inverse of ``judged_rows``."""
+    rows = []
+    for tensors, worker, step, global_step, *columns in judged.compared:
+        reference, *numbers, codes = (column.tolist() for column in columns)
+        assert {len(tensors)} == set(map(len, (reference, *numbers, codes)))
+        for tensor, before, *own, code in zip(tensors, reference, *numbers, codes):
+            rows.append(Comparison(tensor, worker, mode, step, before, global_step, *own, VERDICTS[code]))
+    return rows
 
 
 def as_smdebug_reads(path: Path | str, collection: str = "weights") -> list[Saved]:

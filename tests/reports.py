@@ -9,13 +9,13 @@ from typing import Any, Sequence
 import numpy as np
 from click.testing import CliRunner
 
+from tests.conftest import judged_rows, plain_verdict
 from weight_update_ratio.cli import main
 from weight_update_ratio.judge.baseline import Baseline
 from weight_update_ratio.judge.bounds import Bounds
-from weight_update_ratio.judge.comparison import Comparison, JudgedStep
+from weight_update_ratio.judge.comparison import Comparison
 from weight_update_ratio.judge.firing import Fired
 from weight_update_ratio.judge.history import History
-from weight_update_ratio.judge.ratio import ratio_verdict
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 
@@ -52,12 +52,12 @@ def made_report(
                 ratio = values[step] if step < len(values) else None
                 if ratio is not None:
                     lower, upper = history.bounds.of(tensor, step + 1, step)
-                    verdict = ratio_verdict(ratio, lower, upper)
+                    verdict = plain_verdict(ratio, lower, upper)
                     steps = (step + 1, step, step + 1)
                     norms = (ratio * (weight_norm or 1e-9), weight_norm)
                     rows.append(Comparison(tensor, worker, "TRAIN", *steps, *norms, ratio, lower, upper, verdict))
                     in_a_row[tensor, worker] = 0 if verdict == "ok" else in_a_row.get((tensor, worker), 0) + 1
-        history.add([], JudgedStep(rows, [], []))
+        history.add([], judged_rows(rows))
         lasting = [row for row in rows if in_a_row[row.tensor, row.worker] >= parameters.violations_to_fire]
         firing = lasting + [row for row in rows if row.verdict == "not_finite"]
         history.add_firing(

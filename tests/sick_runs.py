@@ -6,9 +6,10 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from tests.conftest import plain_verdict
 from weight_update_ratio.judge.firing import Fired
 from weight_update_ratio.judge.history import History
-from weight_update_ratio.judge.ratio import VERDICTS, ratio_verdict
+from weight_update_ratio.judge.ratio import VERDICTS
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 
@@ -57,7 +58,7 @@ def columns_report(
     for name, column in history.columns.items():
         column.frombytes(values[name].astype(column.typecode).tobytes())
     for row in history.violating():
-        assert row.verdict == ratio_verdict(row.ratio, row.lower, row.upper)
+        assert row.verdict == plain_verdict(row.ratio, row.lower, row.upper)
         history._add_violation(row)
         history.add_firing([Fired(row, frozenset({row.verdict}), row.global_step)])
     return Report(history)

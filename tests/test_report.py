@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import RECORDED, found_comparisons, recorded_truth
+from tests.conftest import RECORDED, found_comparisons, judged_rows, recorded_truth, rows_of
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import Unreadable
-from weight_update_ratio.judge.comparison import Comparison, JudgedStep, Skipped
+from weight_update_ratio.judge.comparison import Comparison, Skipped
 from weight_update_ratio.judge.firing import Fired
 from weight_update_ratio.judge.history import COLUMN_TYPES, History
-from weight_update_ratio.judge.references import Pair
+from weight_update_ratio.judge.references import StepPairs
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.trial.timeline import SavedTensor
+from weight_update_ratio.trial.timeline import WorkerStep
 
 
 def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:
@@ -25,12 +25,11 @@ def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:
     history = History("trial", Parameters())
     history.mode = "TRAIN"
     for step, ratio, verdict, *norm in rows:
-        saved = SavedTensor("w", "worker_0", "TRAIN", step, step, "file", 0, 0)
+        saved = WorkerStep("worker_0", "TRAIN", step, step, "index", "events", {"w": (0, 0)})
         norms = (ratio, norm[0] if norm else 1.0)
         row = Comparison("w", "worker_0", "TRAIN", step, step - 1, step, *norms, ratio, 1e-8, 10.0, verdict)
-        judged = JudgedStep([row], [], [])
-        history.add([Pair(saved, saved, False)], judged)
-        history.add_firing(Fired(row, frozenset({row.verdict}), row.global_step) for row in judged.violations)
+        violations = history.add([StepPairs(saved, ("w",), [saved], frozenset())], judged_rows([row]))
+        history.add_firing(Fired(row, frozenset({row.verdict}), row.global_step) for row in violations)
     for each in skipped:
         history.add_skipped(each)
     history.add_unreadable(list(unreadable))
@@ -62,6 +61,46 @@ class TestHistory:
         report = report_of((1, 0.5, "ok"))
         assert sum(column.itemsize for column in report.history.columns.values()) <= 80
         assert [name for name, _ in COLUMN_TYPES] == list(report.history.columns)
+
+    def test_a_step_in_columns(self) -> None:
+        """What is added of two workers is there as rows, its violations are given back, and both again by the step."""
+        history = History("trial", Parameters())
+        history.mode = "TRAIN"
+        steps = []
+        for step in (1, 2):
+            rows = [
+                Comparison(tensor, worker, "TRAIN", step, step - 1, 5 * step, ratio, 1.0, ratio, 1e-8, 10.0, verdict)
+                for worker, tensor, ratio, verdict in [
+                    ("b", "w", 0.5, "ok"),
+                    ("b", "v", 11.0 * step, "large"),
+                    ("a", "v", math.nan, "not_finite"),
+                    ("a", "w", 0.0, "small"),
+                ]
+            ]
+            both = {"v": (0, 9), "w": (9, 9)}
+            saved = [WorkerStep(name, "TRAIN", step, 5 * step, "index", "events", both) for name in "ba"]
+            pairs = [StepPairs(at, ("v", "w"), [None, None], frozenset()) for at in saved]
+            assert repr(rows[1:]) == repr(history.add(pairs, judged_rows(rows)))
+            steps += rows
+        assert repr(steps) == repr(list(history))
+        assert repr([row for row in steps if row.verdict != "ok"]) == repr(list(history.violating()))
+        assert ({5, 10}, ["v", "w"], ["b", "a"]) == (
+            history.judged_steps,
+            list(history.tensors),
+            list(history.workers),
+        )
+        found = history.found_at()
+        assert repr(steps[4:]) == repr(rows_of(found(10)))
+        assert ([], [], []) == found(7)[:3]
+
+    def test_what_has_no_comparison_is_noted_where_violations_in_a_row_count(self) -> None:
+        """Of each worker for itself."""
+        history = History("trial", Parameters(patience=2))
+        row = Comparison("w", "a", "TRAIN", 1, 0, 5, 0.5, 1.0, 0.5, 1e-8, 10.0, "ok")
+        saved = [WorkerStep(name, "TRAIN", 1, 5, "index", "events", {"v": (0, 9), "w": (9, 9)}) for name in "ab"]
+        pairs = [StepPairs(at, ("v", "w"), [None, None], frozenset()) for at in saved]
+        assert [] == history.add(pairs, judged_rows([row]))
+        assert {("v", "a", 5), ("v", "b", 5), ("w", "b", 5)} == history.uncompared
 
 
 class TestViolations:

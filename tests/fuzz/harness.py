@@ -18,12 +18,19 @@ from weight_update_ratio.judge.diagnosis import missing_trial
 from weight_update_ratio.judge.history import History
 from weight_update_ratio.judge.loop import Judge, end_trial
 from weight_update_ratio.judge.mode import judged_mode
-from weight_update_ratio.judge.ratio import update_norms, weight_norm
+from weight_update_ratio.judge.ratio import update_norms, weight_norms
 from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.trial.checksum import masked_crc32c
-from weight_update_ratio.trial.event_file import UNCHECKED, TensorLayout, tensor_array, tensor_layout
+from weight_update_ratio.trial.event_file import (
+    UNCHECKED,
+    TensorLayout,
+    parts_of_every_step,
+    tensor_array,
+    tensor_layout,
+)
 from weight_update_ratio.trial.folder import TrialFolder
+from weight_update_ratio.trial.record_group import RecordGroup
 
 RECORDED = Path(__file__).parents[2] / "examples" / "trials" / "pytorch_healthy"
 TENSOR = "TinyNet_bn1.weight"
@@ -45,32 +52,41 @@ def read_record(data: bytes) -> int:
         crc = UNCHECKED if kind == UNCHECKED_PAYLOAD else masked_crc32c(content)
         content = header + struct.pack("<I", masked_crc32c(header)) + content + struct.pack("<I", crc)
     record = memoryview(content)
-    layout = _layout_or_none(record, step)
-    for like in _recorded_layouts():
-        assert _layout_or_none(record, step, like) == layout, "a layout that is known already changes what is read"
-    if layout is None:
+    layout = _layout_or_reason(record, step)
+    for seed, at in _recorded().get(len(record), ()):
+        group = RecordGroup([TENSOR], [0], [(0, len(record))])
+        group.layouts(seed, at)
+        assert group.layouts(record, step) == [layout], "a record that is known already changes what is read"
+        assert group.layouts(seed, at) == [_layout_or_reason(seed, at)], "and what is read after it"
+    if isinstance(layout, str):
         return 0
+    parts = parts_of_every_step(record, layout, step)
+    if parts is not None:
+        for filling in (b"\x00", b"\x0a", b"\xff"):
+            other = bytearray(filling * len(record))
+            for part in (*parts.same, parts.step):
+                other[part] = record[part]
+            assert _layout_or_reason(memoryview(other), step) == layout, "it is not the same at every step"
     array = tensor_array(record, layout)
-    weight_norm(array)
-    update_norms(array, array[::-1])
+    weight_norms([array])
+    update_norms([array], [array[::-1].copy()])
     return array.nbytes
 
 
-def _layout_or_none(record: memoryview, step: int, like: TensorLayout | None = None) -> TensorLayout | None:
+def _layout_or_reason(record: memoryview, step: int) -> TensorLayout | str:
     try:
-        return tensor_layout(record, TENSOR, step, like)
-    except UnreadableError:
-        return None
+        return tensor_layout(record, TENSOR, step)
+    except UnreadableError as error:
+        return str(error)
 
 
 @functools.lru_cache(maxsize=None)
-def _recorded_layouts() -> list[TensorLayout]:
-    """Return the layouts of the tensor's recorded records, as a judgement has them of a step before."""
-    found = []
+def _recorded() -> dict[int, list[tuple[memoryview, int]]]:
+    """Return the tensor's recorded records and their steps by length, as a judgement has them of a step before."""
+    found: dict[int, list[tuple[memoryview, int]]] = {}
     for seed in record_seeds():
-        if seed[0] == AS_IT_IS:
-            layout = _layout_or_none(memoryview(seed[2:]), seed[1])
-            found += [layout] if layout is not None else []
+        if seed[0] == AS_IT_IS and not isinstance(_layout_or_reason(memoryview(seed[2:]), seed[1]), str):
+            found.setdefault(len(seed) - 2, []).append((memoryview(seed[2:]), seed[1]))
     assert found
     return found
 

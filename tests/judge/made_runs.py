@@ -6,12 +6,12 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 from hypothesis import strategies as st
 
+from tests.conftest import judged_rows, plain_verdict
 from weight_update_ratio.judge.baseline import Band, Baseline
 from weight_update_ratio.judge.bounds import Bounds
-from weight_update_ratio.judge.comparison import Comparison, JudgedStep
+from weight_update_ratio.judge.comparison import Comparison
 from weight_update_ratio.judge.firing import Fired
 from weight_update_ratio.judge.history import History
-from weight_update_ratio.judge.ratio import ratio_verdict
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 
@@ -50,10 +50,10 @@ def made_history(made: Iterable[Row], mode: str = "TRAIN", parameters: Parameter
         history.workers.setdefault(row.worker, len(history.workers))
         lower, upper = parameters.small_threshold, parameters.large_threshold
         steps = (row.step, row.step - row.gap, row.step)
-        verdict = ratio_verdict(row.ratio, lower, upper)
+        verdict = plain_verdict(row.ratio, lower, upper)
         norms = (row.ratio, 1.0)
         found.append(Comparison(row.tensor, row.worker, mode, *steps, *norms, row.ratio, lower, upper, verdict))
-    history.add([], JudgedStep(found, [], []))
+    history.add([], judged_rows(found))
     return history
 
 
@@ -131,7 +131,7 @@ def judged_report(
                 continue
             reference = step - (gaps or {}).get(tensor, 1)
             lower, upper = history.bounds.of(tensor, step, reference)
-            verdict = ratio_verdict(ratio, lower, upper)
+            verdict = plain_verdict(ratio, lower, upper)
             weight = 0.0 if (tensor, step) in zero else 2.0
             norms = (ratio * (weight or 1e-9), weight)
             steps = (step, reference, step * every)
@@ -142,7 +142,7 @@ def judged_report(
     if shuffle is not None:
         shuffle.shuffle(found)
         shuffle.shuffle(firing)
-    history.add([], JudgedStep(found, [], []))
+    history.add([], judged_rows(found))
     history.add_firing(firing)
     return Report(history)
 

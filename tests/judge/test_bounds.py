@@ -146,6 +146,29 @@ class TestBounds:
         assert (THRESHOLDS, False) == (bounds.of("a", 1, 0), bounds.holds("a", 1, 0))
 
 
+class TestColumns:
+    @given(BANDS, st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 6)), max_size=30), STEPS, st.booleans())
+    def test_they_are_of_for_every_row(
+        self, bands: Any, rows: list[tuple[str, int]], step: int, has_baseline: bool
+    ) -> None:
+        """All tensors of a step at once give what each gives by itself."""
+        bounds = bounds_of(bands) if has_baseline else Bounds(Parameters(small_threshold=0.25, large_threshold=2.0))
+        references = np.array([step - back for _, back in rows], np.int64)
+        columns = bounds.columns([tensor for tensor, _ in rows], step, references)
+        assert [(np.float64, (len(rows),))] * 2 == [(column.dtype, column.shape) for column in columns]
+        expected = [bounds.of(tensor, step, step - back) for tensor, back in rows]
+        assert expected == list(zip(*(column.tolist() for column in columns)))
+
+    @pytest.mark.parametrize("bands", [None, {}, {"a": (2, {0: (3.0, 3.0)})}])
+    def test_of_some_tensors_and_of_none(self, bands: Any) -> None:
+        """Those that cannot be held against the baseline have the thresholds."""
+        bounds = Bounds(Parameters()) if bands is None else bounds_of(bands)
+        lower, upper = bounds.columns(["a", "b", "a"], 5, np.array([3, 3, 4]))
+        of_a = (1.0, 9.0) if bands else THRESHOLDS
+        assert [of_a, THRESHOLDS, THRESHOLDS] == list(zip(lower.tolist(), upper.tolist()))
+        assert [(0,)] * 2 == [column.shape for column in bounds.columns([], 5, np.array([], np.int64))]
+
+
 class TestHeld:
     @given(BANDS, st.lists(st.tuples(st.sampled_from("abcd"), STEPS, st.integers(1, 6)), max_size=30))
     def test_it_is_holds_of_every_row(self, bands: Any, rows: list[tuple[str, int, int]]) -> None:

@@ -15,7 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import RECORDED, Saved, TrialWriter, change_json, event_file, index_file, needs_writing
+from tests.conftest import (
+    RECORDED,
+    Saved,
+    TrialWriter,
+    change_json,
+    event_file,
+    index_file,
+    needs_writing,
+    plain_verdict,
+)
 from tests.judge.made_runs import made_baseline
 from tests.memory_trial import MemoryTrial
 from weight_update_ratio import check, check_trial
@@ -26,7 +35,6 @@ from weight_update_ratio.judge.firing import Fired, Firing
 from weight_update_ratio.judge.history import History
 from weight_update_ratio.judge.loop import Judge
 from weight_update_ratio.judge.mode import judged_mode
-from weight_update_ratio.judge.ratio import ratio_verdict
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.folder import TrialFolder
@@ -363,7 +371,7 @@ class TestRecordedTrials:
 
 def made_row(step: int, ratio: float, tensor: str = "a", back: int = 1) -> Comparison:
     """Return a row of a worker "w" that is judged by the default thresholds."""
-    verdict = ratio_verdict(ratio, 1e-8, 10.0)
+    verdict = plain_verdict(ratio, 1e-8, 10.0)
     return Comparison(tensor, "w", "TRAIN", step, step - back, step, ratio, 1.0, ratio, 1e-8, 10.0, verdict)
 
 

@@ -58,11 +58,25 @@ def expected_references(rows: Any, mode: str, num_steps: int | None) -> dict[Any
 
 
 def found_references(folder: Any, mode: str, steps: Any) -> dict[Any, int | None]:
-    return {
-        (pair.saved.worker, pair.saved.tensor, pair.saved.global_step): pair.reference and pair.reference.global_step
-        for step in steps
-        for pair in step_pairs(folder, mode, step)
-    }
+    """Return the references of all tensors; a worker has them together, in the order of its index file."""
+    found = {}
+    for step in steps:
+        pairs = step_pairs(folder, mode, step)
+        assert [own.saved.worker for own in pairs] == sorted({own.saved.worker for own in pairs})
+        for own in pairs:
+            assert (mode, step) == (own.saved.mode, own.saved.global_step)
+            assert own.tensors == tuple(tensor for tensor in own.saved.records if tensor in own.tensors) != ()
+            assert len(own.tensors) == len(own.references)
+            for tensor, reference in zip(own.tensors, own.references):
+                assert reference is None or (mode, own.saved.worker) == (reference.mode, reference.worker)
+                found[own.saved.worker, tensor, step] = None if reference is None else reference.global_step
+    return found
+
+
+def uncertain_tensors(folder: Any) -> list[tuple[int, str]]:
+    """Return (step, tensor) of all that has no certain reference."""
+    pairs = [own for step in folder.steps for own in step_pairs(folder, "TRAIN", step)]
+    return [(own.saved.step, tensor) for own in pairs for tensor in own.tensors if tensor in own.uncertain]
 
 
 class TestReferences:
@@ -108,6 +122,66 @@ class TestReferences:
             ("w", "a", 2): 0,
         }
 
+    def test_a_step_that_is_saved_again_as_a_whole(self) -> None:
+        """The worker has no pairs there, and another worker has."""
+        trial = MemoryTrial()
+        for global_step in (0, 1):
+            trial.save(global_step, "a", step=5)
+        trial.save(0, "a", step=4, worker="v")
+        folder = trial.folder()
+        found = [[own.saved.worker for own in step_pairs(folder, "TRAIN", step)] for step in range(3)]
+        assert [["v"], ["w"], []] == found
+
+    def test_identity(self) -> None:
+        """It is the same where the index says the same, and another where anything of it changes."""
+
+        def identity(change: Any = None, **parameters: Any) -> Any:
+            trial = MemoryTrial()
+            for step, tensors in enumerate(["ab", "a", "ab", "ba"]):
+                trial.save(step, tensors)
+            if change is not None:
+                change(trial)
+            (pairs,) = step_pairs(trial.folder(**parameters), "TRAIN", 2)
+            return pairs.identity
+
+        def place(step: int) -> Any:
+            def change(trial: MemoryTrial) -> None:
+                name = trial.index_name(step, "w")
+                trial.files[name] = trial.files[name].replace(b'"length": 1', b'"length": 2')
+
+            return change
+
+        same = identity()
+        assert [same] * 3 == [identity(), identity(place(3)), identity(lambda trial: trial.save(4, "ab"))]
+        others = [
+            identity(place(2)),
+            identity(place(1)),
+            identity(place(0)),
+            identity(num_steps=2),  # other references
+            identity(lambda trial: trial.break_index(1)),  # and uncertain
+            identity(lambda trial: trial.save(2, "ab", step=7)),
+            identity(lambda trial: trial.save(1, "a", step=-1)),
+            identity(lambda trial: trial.save(2, "ba")),
+            identity(lambda trial: trial.save(2, "a")),
+            identity(lambda trial: trial.save(0, "a")),
+        ]
+        assert len({same, *others}) == 1 + len(others)
+
+    def test_one_tensor_alone(self) -> None:
+        """It keeps its own reference, and is as uncertain as it was."""
+        trial = MemoryTrial()
+        for step, tensors in enumerate(["ab", "a", "c", "cba"]):
+            trial.save(step, tensors)
+        (pairs,) = step_pairs(trial.folder(), "TRAIN", 3)
+        alone = [pairs.only(tensor) for tensor in "abc"]
+        assert [("a",), ("b",), ("c",)] == [own.tensors for own in alone]
+        assert [[1], [0], [2]] == [[step and step.global_step for step in own.references] for own in alone]
+        assert [pairs.saved] * 3 == [own.saved for own in alone]
+        trial.break_index(2)
+        (pairs,) = step_pairs(trial.folder(), "TRAIN", 3)
+        assert {"a", "b", "c"} == pairs.uncertain
+        assert [True] * 3 == [tensor in pairs.only(tensor).uncertain for tensor in "abc"]
+
     def test_a_number_of_minus_one(self) -> None:
         """A hook writes it after a switch of modes, and it is a step like any other."""
         trial = MemoryTrial()
@@ -132,8 +206,19 @@ class TestUncertainReferences:
             trial.save(step, "a")
         trial.break_index(*broken)
         folder = trial.folder(num_steps=num_steps)
-        pairs = [pair for step in folder.steps for pair in step_pairs(folder, "TRAIN", step)]
-        assert expected == [pair.saved.step for pair in pairs if pair.uncertain]
+        assert [(step, "a") for step in expected] == uncertain_tensors(folder)
+
+    def test_each_tensor_for_itself(self) -> None:
+        """Of those that one index file holds, where they have different save intervals."""
+        trial = MemoryTrial()
+        for step in range(7):
+            trial.save(step, "ab" if step % 2 == 0 else "a")
+        trial.break_index(3)
+        assert [(4, "a"), (4, "b")] == uncertain_tensors(trial.folder())
+        trial.save(3, "a")
+        trial.break_index(4)
+        assert [(5, "a"), (6, "b")] == uncertain_tensors(trial.folder())
+        assert [(5, "a")] == uncertain_tensors(trial.folder(num_steps=1))
 
     def test_a_lost_index_file(self) -> None:
         """An event file without its index file says that there was one."""
@@ -143,8 +228,7 @@ class TestUncertainReferences:
             trial.files[f"events/{step:012d}/{step:012d}_w.tfevents"] = b""
         del trial.files[trial.index_name(1, "w")]
         folder = trial.folder()
-        pairs = [pair for step in folder.steps for pair in step_pairs(folder, "TRAIN", step)]
-        assert [2] == [pair.saved.step for pair in pairs if pair.uncertain]
+        assert [(2, "a")] == uncertain_tensors(folder)
         assert ["does not exist, while its event file 'events/000000000001/000000000001_w.tfevents' does"] == [
             entry.reason for entry in folder.saved(1).unreadable
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import numpy as np
@@ -10,61 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smdebug.core.tfevent.proto.event_pb2 import Event
-from smdebug.core.tfevent.proto.summary_pb2 import Summary, SummaryMetadata
-from smdebug.core.tfevent.proto.tensor_pb2 import TensorProto
-from smdebug.core.tfevent.proto.tensor_shape_pb2 import TensorShapeProto
 from smdebug.core.tfrecord.record_writer import masked_crc32c as smdebugs_crc
 
+from tests.trial.made_records import event_of, field, payload, record, tensor_proto, varint
 from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.trial.checksum import masked_crc32c
-from weight_update_ratio.trial.event_file import UNCHECKED, tensor_array, tensor_layout
-
-
-def tensor_proto(array: np.ndarray[Any, Any], kind: int = 1, shape: Any = None) -> Any:
-    dims = [TensorShapeProto.Dim(size=size) for size in (array.shape if shape is None else shape)]
-    return TensorProto(dtype=kind, tensor_content=array.tobytes(), tensor_shape=TensorShapeProto(dim=dims))
-
-
-def payload(tag: str = "w", step: int = 7, tensor: Any = None, array: Any = None, **options: Any) -> bytes:
-    """Return a serialized Event, made by smdebug's generated protobuf classes."""
-    proto = tensor_proto(np.float32([1, 2]) if array is None else array, **options) if tensor is None else tensor
-    data = SummaryMetadata.PluginData(plugin_name="mode_step", content="3")
-    value = Summary.Value(tag=tag, tensor=proto, metadata=SummaryMetadata(plugin_data=[data]))
-    event = Event(wall_time=1.5, step=step, summary=Summary(value=[value]))
-    return bytes(event.SerializeToString())
-
-
-def record(content: bytes, crc: int | None = None) -> memoryview:
-    """Return a TFRecord around ``content``, with smdebug's checksums."""
-    header = struct.pack("<Q", len(content))
-    header += struct.pack("<I", smdebugs_crc(header))
-    footer = struct.pack("<I", smdebugs_crc(b"0x12345678") if crc is None else crc)
-    return memoryview(header + content + footer)
+from weight_update_ratio.trial.event_file import (
+    UNCHECKED,
+    encoded_step,
+    parts_of_every_step,
+    tensor_array,
+    tensor_layout,
+)
 
 
 def why_unreadable(view: memoryview, tensor: str = "w", step: int = 7) -> str:
     with pytest.raises(UnreadableError) as caught:
         tensor_array(view, tensor_layout(view, tensor, step))
     return str(caught.value)
-
-
-def field(number: int, wire: int, content: bytes) -> bytes:
-    """Return one protobuf field with a key of one byte; length-delimited content gets its length."""
-    return bytes([number << 3 | wire]) + (varint(len(content)) if wire == 2 else b"") + content
-
-
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-def event_of(tensor: bytes, tag: bytes = b"w", step: int = 7, extra: bytes = b"") -> bytes:
-    """Return an Event whose TensorProto is given in bytes."""
-    value = field(1, 2, tag) + field(8, 2, tensor)
-    return extra + field(2, 0, varint(step)) + field(5, 2, field(1, 2, value))
 
 
 class TestChecksum:
@@ -249,56 +211,90 @@ class TestUnreadable:
         assert layout.size == tensor_array(view, layout).size
 
 
-class TestLikeAnother:
-    """A layout that is known already is faster, not different."""
+class TestPartsOfEveryStep:
+    """What a tensor's record has at every step, so that a later one need not be walked."""
 
-    LIKE = tensor_layout(record(payload(step=6)), "w", 6)
+    @pytest.mark.parametrize("step", [0, 1, 127, 128, 16383, 16384, 2**40, 2**62])
+    def test_the_step(self, step: int) -> None:
+        """As protobuf writes it."""
+        assert Event(step=step).SerializeToString() == encoded_step(step)
+
+    @pytest.mark.parametrize("step", [0, 1, 127, 128, 2**40])
+    @pytest.mark.parametrize("size", [0, 1, 90, 5000])
+    def test_they_are_all_but_time_elements_and_metadata(self, step: int, size: int) -> None:
+        """Each byte is in one part or in one of these."""
+        array = np.arange(size, dtype=np.float32)
+        view = record(payload(step=step, array=array))
+        layout = tensor_layout(view, "w", step)
+        parts = parts_of_every_step(view, layout, step)
+        assert parts is not None
+        assert encoded_step(step) == bytes(view[parts.step])
+        rest = set(range(len(view)))
+        for part in [*parts.same, parts.step]:
+            places = set(range(part.start, part.stop))
+            assert places <= rest, "two parts have one byte"
+            rest -= places
+        elements = set(range(layout.offset, layout.offset + array.nbytes))
+        metadata = Event.FromString(bytes(view[12:-4])).summary.value[0].metadata.ByteSize()
+        assert rest == {*range(13, 21), *elements, *range(len(view) - 4 - metadata, len(view) - 4)}
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.sampled_from([0, 1, 300]), st.integers(0, 9), st.booleans(), st.data())
+    def test_nothing_beside_them_changes_the_layout(self, step: int, size: int, has_metadata: bool, data: Any) -> None:
+        """Whatever stands there."""
+        array = np.arange(size, dtype=np.float32)
+        proto = bytes(tensor_proto(array).SerializeToString())
+        time = b"\x09" + bytes(8)
+        content = payload(step=step, array=array) if has_metadata else time + event_of(proto, step=step)
+        view = record(content)
+        layout = tensor_layout(view, "w", step)
+        parts = parts_of_every_step(view, layout, step)
+        assert (parts is None) == (step == 0 and not has_metadata)  # a step of 0 that is written
+        if parts is None:
+            return
+        changed = bytearray(data.draw(st.binary(min_size=len(view), max_size=len(view))))
+        for part in [*parts.same, parts.step]:
+            changed[part] = view[part]
+        assert layout == tensor_layout(memoryview(bytes(changed)), "w", step)
 
     @pytest.mark.parametrize(
         "content",
         [
-            payload(),
-            payload(step=1 << 40),
-            payload(array=np.float32([3, 4])),
-            payload(array=np.float32([3, 4, 5])),
-            payload(kind=19, array=np.float16([1, 2])),
-            payload(tag="v"),
-            payload() + field(2, 0, varint(9)),
-            payload() + field(5, 2, b""),
-            payload()[:-3],
-            event_of(bytes(tensor_proto(np.float32([1, 2])).SerializeToString())),
-            b"\x09" + bytes(8) + event_of(bytes(tensor_proto(np.float32([1, 2])).SerializeToString())),
-            b"\x09" + bytes(8) + event_of(bytes(tensor_proto(np.float32([1, 2])).SerializeToString())) + b"\x4a\x05",
-            b"",
+            payload()[9:],  # no wall time
+            payload()[9:11] + payload()[:9] + payload()[11:],  # the step comes first
+            payload() + field(2, 0, b"\x07"),  # the step twice
+            payload() + field(5, 2, b"") + payload()[11:],  # two summaries
+            payload() + field(1, 1, bytes(8)),  # the time twice
+            payload() + field(9, 2, b"abc"),  # a field that is not known
+            payload()[:9] + b"\x10\x87\x00" + payload()[11:],  # a step of two bytes where one is enough
+            payload()[:9] + payload()[11:] + payload()[9:11],  # the step comes last
         ],
     )
-    def test_same_layout_and_same_refusal(self, content: bytes) -> None:
-        """Whatever the record, the walk without it says the same."""
+    def test_what_smdebug_does_not_write(self, content: bytes) -> None:
+        """It is a record, and is walked at every step."""
+        view = record(content)
+        assert parts_of_every_step(view, tensor_layout(view, "w", 7), 7) is None
 
-        def read(like: Any) -> Any:
-            try:
-                return tensor_layout(record(content), "w", 7, like)
-            except UnreadableError as error:
-                return str(error)
+    def test_a_step_of_zero_that_is_written(self) -> None:
+        """Protobuf would leave it out."""
+        view = record(payload(step=0)[:9] + b"\x10\x00" + payload(step=0)[9:])
+        assert parts_of_every_step(view, tensor_layout(view, "w", 0), 0) is None
 
-        assert read(None) == read(self.LIKE)
+    def test_content_with_a_checksum(self) -> None:
+        """It is compared at every step."""
+        view = record(payload(), smdebugs_crc(payload()))
+        assert parts_of_every_step(view, tensor_layout(view, "w", 7), 7) is None
 
-    @pytest.mark.parametrize("step", [0, 1, 127, 128, 2**40])
-    def test_the_walk_is_spared(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-        """Also where the lengths before the tag begin to take one more byte."""
-        records, expected = [], []
-        for size in (*range(90), *range(4010, 4090), 524_200, 524_250):
-            weights = np.arange(size, dtype=np.float32)
-            like = tensor_layout(record(payload(step=3, array=weights)), "w", 3)
-            records.append((record(payload(step=step, array=weights)), like))
-            expected.append(tensor_layout(records[-1][0], "w", step))
-        monkeypatch.delattr("weight_update_ratio.trial.event_file._tensor_proto")  # which the walk ends in
-        assert expected == [tensor_layout(view, "w", step, like) for view, like in records]
-
-    @pytest.mark.parametrize("follows", [b"", field(10, 2, b"x"), field(9, 2, b"")])
-    def test_metadata_as_long_as_is_looked_at(self, follows: bytes) -> None:
-        """What follows behind it may be another tensor, which would be the one that counts."""
+    @pytest.mark.parametrize("size", [0, 1, 127, 128])
+    def test_metadata(self, size: int) -> None:
+        """What is in it does not count where it is short and ends the record; else it is the same at every step."""
         proto = field(8, 2, bytes(tensor_proto(np.float32([1, 2])).SerializeToString()))
-        value = field(1, 2, b"w") + proto + field(9, 2, bytes(1021)) + follows + proto
-        content = b"\x09" + bytes(8) + b"\x10\x07" + field(5, 2, field(1, 2, value))
-        assert tensor_layout(record(content), "w", 7) == tensor_layout(record(content), "w", 7, self.LIKE)
+        for last, free in [(b"", size < 0x80), (field(9, 2, b""), False), (field(10, 2, b"x"), False)]:
+            value = field(1, 2, b"w") + proto + field(9, 2, bytes(size)) + last
+            view = record(b"\x09" + bytes(8) + b"\x10\x07" + field(5, 2, field(1, 2, value)))
+            parts = parts_of_every_step(view, tensor_layout(view, "w", 7), 7)
+            assert parts is not None
+            in_it = len(view) - 4 - len(last) - size
+            compared = {place for part in parts.same for place in range(part.start, part.stop)}
+            assert free == compared.isdisjoint(range(in_it, in_it + size)) or not size
+            assert set(range(in_it + size, len(view))) <= compared

@@ -18,9 +18,10 @@ from smdebug.core.tfrecord.record_writer import CHECKSUM_MAGIC_BYTES
 from smdebug.core.tfrecord.record_writer import masked_crc32c as smdebugs_crc
 
 from tests.conftest import TrialWriter, event_file, needs_writing
-from weight_update_ratio.trial import event_writer
+from weight_update_ratio.trial import event_writer, record_group
 from weight_update_ratio.trial.event_file import DTYPES, tensor_array, tensor_layout
 from weight_update_ratio.trial.event_writer import write_records
+from weight_update_ratio.trial.record_group import RecordGroup
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -135,12 +136,17 @@ class TestRecords:
         content, records = written([(name, np.full(size, 3, np.uint8)) for name in "ab"], global_step=200)
         first, second = (memoryview(content)[start : start + length] for start, length in records.values())
         layout = tensor_layout(first, "a", 200)
-        assert layout._replace(heading=b"") == tensor_layout(second, "b", 200)._replace(heading=b"")
-        later, places = written([("before", ARRAY), ("a", np.full(size, 4, np.uint8))], global_step=9)
-        start, length = places["a"]
-        record = memoryview(later)[start : start + length]
-        assert tensor_layout(record, "a", 9) == tensor_layout(record, "a", 9, like=layout)
+        assert layout == tensor_layout(second, "b", 200)
         assert [3] * size == tensor_array(first, layout).tolist()
+        later, places = written([(name, np.full(size, 4, np.uint8)) for name in "ab"], global_step=300)
+        assert records == places
+        group = RecordGroup(["a", "b"], [0, 1], list(records.values()))
+        expected = [layout, layout._replace(offset=len(first) + layout.offset)]
+        assert expected == group.layouts(memoryview(content), 200)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr(record_group, "tensor_layout")
+            assert expected == group.layouts(memoryview(later), 300)
+        assert [4] * size == tensor_array(memoryview(later), expected[1]).tolist()
 
     def test_the_wall_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is the time at which the step is written."""

@@ -13,15 +13,16 @@ from weight_update_ratio.parameters import Parameters, parse_parameters
 from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.folder import TrialFolder
 from weight_update_ratio.trial.index_file import LARGEST_STEP
-from weight_update_ratio.trial.timeline import NO_RANGE, SavedTensor
+from weight_update_ratio.trial.timeline import WorkerStep
 
 
 def opened(path: Any, parameters: Parameters | None = None, **options: Any) -> TrialFolder:
     return TrialFolder(DiskStorage(str(path)), parameters or Parameters(), **options)
 
 
-def saved_tensors(folder: TrialFolder, step: int) -> list[SavedTensor]:
-    return [saved.saved_tensor(tensor) for saved in folder.saved(step).workers for tensor in saved.records]
+def saved_tensors(folder: TrialFolder, step: int) -> list[tuple[str, WorkerStep]]:
+    """Return each tensor of a step, with what its worker saved."""
+    return [(tensor, saved) for saved in folder.saved(step).workers for tensor in saved.records]
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ class TestSteps:
         """Tensor, worker, mode and steps are those of smdebug's Trial."""
         folder = opened(RECORDED[name])
         found = [
-            (t.tensor, t.worker, t.mode, t.step, t.global_step)
+            (tensor, saved.worker, saved.mode, saved.step, saved.global_step)
             for step in folder.steps
-            for t in saved_tensors(folder, step)
+            for tensor, saved in saved_tensors(folder, step)
         ]
         assert sorted(tuple(saved[:5]) for saved in as_smdebug_reads(RECORDED[name])) == sorted(found)
         assert folder.ended
@@ -99,7 +100,7 @@ class TestSteps:
         write_index(folder, 1000)
         trial.refresh(2)
         assert [0, 1, 2, 1000] == trial.steps
-        assert ["worker_0", "worker_1"] == [saved.worker for saved in saved_tensors(trial, 2)]
+        assert ["worker_0", "worker_1"] == [saved.worker for _, saved in saved_tensors(trial, 2)]
         assert [1, 2, 1, 0] == [trial.workers_at(step) for step in (1, 2, 1000, 5)]
         assert not trial.ended
         (folder / "training_job_end.ts").touch()
@@ -138,7 +139,7 @@ class TestSteps:
     def test_workers_of_tensorflow(self, folder: Path) -> None:
         """A worker's name in a file's is escaped."""
         write_index(folder, 0, "_job-worker_replica-0_task-1_device-GPU-0")
-        assert "/job:worker/replica:0/task:1/device:GPU:0" in [s.worker for s in saved_tensors(opened(folder), 0)]
+        assert "/job:worker/replica:0/task:1/device:GPU:0" in [s.worker for _, s in saved_tensors(opened(folder), 0)]
 
 
 class TestIndexFiles:
@@ -210,7 +211,7 @@ class TestIndexFiles:
     def test_a_mode_in_spaces(self, folder: Path) -> None:
         """smdebug strips it, so we do."""  # noqa: D403
         change_json(index_file(folder, 1), lambda index: index["meta"].update(mode=" EVAL "))
-        assert ["EVAL"] == [saved.mode for saved in saved_tensors(opened(folder), 1)]
+        assert ["EVAL"] == [saved.mode for _, saved in saved_tensors(opened(folder), 1)]
 
     @pytest.mark.parametrize("entry", [None, [], {}, {"tensorname": 3}])
     def test_an_entry_without_a_name(self, folder: Path, entry: Any) -> None:
@@ -224,8 +225,9 @@ class TestIndexFiles:
     def test_an_entry_without_a_range(self, folder: Path, entry: Any) -> None:
         """The tensor was saved: comparing it reports it as unreadable."""
         change_json(index_file(folder, 1), lambda index: index["tensor_payload"][0].update(entry))
-        saved = saved_tensors(opened(folder), 1)[0]
-        assert (NO_RANGE, 0, "index/000000000/000000000001_worker_0.json") == (saved.start, saved.length, saved.file)
+        ((tensor, saved),) = saved_tensors(opened(folder), 1)
+        assert ("w", None) == (tensor, saved.records[tensor])
+        assert "index/000000000/000000000001_worker_0.json" == saved.index_file
 
     def test_a_folder_in_an_index_files_place(self, folder: Path) -> None:
         """It is not an index file, and its files are none of the trial's."""
@@ -288,7 +290,7 @@ class TestCollections:
             include_regex={"weights": ["weight$"]},
         )
         folder = opened(trial.path)
-        assert ["b/weight"] == [saved.tensor for saved in saved_tensors(folder, 0)]
+        assert ["b/weight"] == [tensor for tensor, _ in saved_tensors(folder, 0)]
         assert {"a/weight": "l2"} == folder.selection.reduced
 
     def test_reductions_of_tensors_that_were_not_asked_for(self, write_trial: Any) -> None:

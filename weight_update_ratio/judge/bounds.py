@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,15 @@ class Bounds:
         """Return the lowest and the highest ratio that a comparison may have."""
         table = self._tables.get(tensor)
         return (table and table.at(step, reference_step)) or self._thresholds
+
+    def columns(self, tensors: list[str], step: int, reference_steps: Any) -> tuple[Any, Any]:
+        """Return the lowest and the highest ratios that tensors may have at a step: float64, shape (n,) each."""
+        if self.baseline is None:
+            lower, upper = self._thresholds
+            return np.full(len(tensors), lower), np.full(len(tensors), upper)
+        both = [self.of(*at) for at in zip(tensors, itertools.repeat(step), reference_steps.tolist())]
+        lowest, highest = np.array(both, np.float64).reshape(-1, 2).T
+        return lowest, highest
 
     def holds(self, tensor: str, step: int, reference_step: int) -> bool:
         """Return whether a comparison can be held against the baseline."""

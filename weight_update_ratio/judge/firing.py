@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import Iterable, Iterator, NamedTuple
 
 from ..trial.folder import TrialFolder
-from .comparison import Comparer, Comparison
+from .comparer import Comparer
+from .comparison import Comparison
 from .held import HeldSteps
 from .history import History
-from .ratio import NOT_FINITE, OK
-from .references import Pair, step_pairs
+from .ratio import NOT_FINITE, OK, VERDICTS
+from .references import StepPairs, step_pairs
 
 
 class Fired(NamedTuple):
@@ -64,7 +65,7 @@ class Firing:
         self._latest = -1
         self._is_in_order = True
         self._made: dict[tuple[str, str, int], str | None] = {}
-        self._pairs: dict[int, dict[tuple[str, str], Pair]] = {}  # by global step, then by tensor and worker
+        self._pairs: dict[int, list[StepPairs]] = {}  # by global step
         self._held = HeldSteps(folder, self._mode, history.bounds)
         self._waiting: list[Fired] = []
 
@@ -124,9 +125,13 @@ class Firing:
             if global_step not in self._pairs:
                 pairs = step_pairs(self._folder, self._mode, global_step)
                 self._pairs = dict([*self._pairs.items()][-self._needed :])  # the last few steps are looked at again
-                self._pairs[global_step] = {(pair.saved.tensor, pair.saved.worker): pair for pair in pairs}
-            pair = self._pairs[global_step].get(key[:2])
-            own = [] if pair is None else [pair]
-            made = Comparer(self._folder.storage, self._history.bounds).compare(own).comparisons
-            self._made[key] = made[0].verdict if made else None
+                self._pairs[global_step] = pairs
+            own = [
+                pairs.only(row.tensor)
+                for pairs in self._pairs[global_step]
+                if pairs.saved.worker == row.worker and row.tensor in pairs.tensors
+            ]
+            compared = Comparer(self._folder.storage, self._history.bounds).compare(own).compared
+            made = [VERDICTS[code] for each in compared for code in each.verdict]
+            self._made[key] = made[0] if made else None
         return self._made[key]

@@ -11,7 +11,7 @@ from .baseline import first_step
 from .bounds import Bounds
 from .diagnosis import listed
 from .history import History
-from .references import Pair, step_pairs
+from .references import StepPairs, step_pairs
 from .violations import SkippedGroup
 
 
@@ -35,9 +35,11 @@ class HeldSteps:
                 break
         return self._found
 
-    def _holds(self, pair: Pair) -> bool:
-        saved, reference = pair.saved, pair.reference
-        return reference is not None and self._bounds.holds(saved.tensor, saved.step, reference.step)
+    def _holds(self, pairs: StepPairs) -> bool:
+        return any(
+            reference is not None and self._bounds.holds(tensor, pairs.saved.step, reference.step)
+            for tensor, reference in zip(pairs.tensors, pairs.references)
+        )
 
 
 def held_ratios(history: History) -> dict[str, int]:

@@ -14,9 +14,9 @@ from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
 from ..trial.selection import only_reduced
 from .bounds import Bounds
-from .comparison import Comparison, JudgedStep, Skipped
+from .comparison import ComparedTensors, Comparison, JudgedStep, Skipped
 from .ratio import OK, VERDICTS
-from .references import Pair
+from .references import StepPairs
 from .violations import SkippedGroup, ViolationGroup, group_with
 
 if TYPE_CHECKING:
@@ -88,37 +88,36 @@ class History:
         """Return how many comparisons there are."""
         return len(self.columns["ratio"])
 
-    def add(self, pairs: list[Pair], judged: JudgedStep) -> None:
-        """Add what was found at one saved step of the judged mode."""
-        for pair in pairs:
-            self.judged_steps.add(pair.saved.global_step)
-            self.tensors.setdefault(pair.saved.tensor, len(self.tensors))
-            self.workers.setdefault(pair.saved.worker, len(self.workers))
-        if len(judged.comparisons) < len(pairs) and self.parameters.violations_to_fire > 1:
-            compared = {(row.tensor, row.worker, row.global_step) for row in judged.comparisons}
-            keys = {(saved.tensor, saved.worker, saved.global_step) for saved, _, _ in pairs}
-            self.uncompared |= keys - compared
-        for comparison in judged.comparisons:
-            self._append(comparison)
+    def add(self, pairs: list[StepPairs], judged: JudgedStep) -> list[Comparison]:
+        """Add what was found at one saved step of the judged mode, and return its violations."""
+        for saved, tensors, _, _ in pairs:
+            self.judged_steps.add(saved.global_step)
+            self.workers.setdefault(saved.worker, len(self.workers))
+            for tensor in tensors:
+                self.tensors.setdefault(tensor, len(self.tensors))
+        if self.parameters.violations_to_fire > 1:
+            self.uncompared |= _uncompared(pairs, judged)
+        first = len(self)
+        for compared in judged.compared:
+            self._append(compared)
         for skipped in judged.skipped:
             self.add_skipped(skipped)
         self.add_unreadable(judged.unreadable)
+        return self._note_violations(first)
 
-    def _append(self, row: Comparison) -> None:
-        columns = self.columns
-        columns["tensor"].append(self.tensors[row.tensor])
-        columns["worker"].append(self.workers[row.worker])
-        columns["step"].append(row.step)
-        columns["reference_step"].append(row.reference_step)
-        columns["global_step"].append(row.global_step)
-        columns["update_norm"].append(row.update_norm)
-        columns["weight_norm"].append(row.weight_norm)
-        columns["ratio"].append(row.ratio)
-        columns["lower"].append(row.lower)
-        columns["upper"].append(row.upper)
-        columns["verdict"].append(VERDICTS.index(row.verdict))
-        if row.verdict != OK:
+    def _append(self, compared: ComparedTensors) -> None:
+        count = len(compared.tensors)
+        values = compared._asdict()
+        values["tensor"] = [self.tensors[tensor] for tensor in values.pop("tensors")]
+        values["worker"] = self.workers[compared.worker]
+        for name, kind in COLUMN_TYPES:
+            self.columns[name].frombytes(np.full(count, values[name], kind).tobytes())
+
+    def _note_violations(self, first: int) -> list[Comparison]:
+        violations = list(self.violating(first))
+        for row in violations:
             self._add_violation(row)
+        return violations
 
     def _add_violation(self, row: Comparison) -> None:
         key = (row.tensor, row.worker, row.verdict)
@@ -143,9 +142,8 @@ class History:
 
     def violating(self, first: int = 0) -> Iterator[Comparison]:
         """Yield the violations among the comparisons from position ``first`` on."""
-        violating = np.array(self.columns["verdict"]) != VERDICTS.index(OK)
-        violating[:first] = False
-        return self._rows(np.flatnonzero(violating))
+        violating = np.flatnonzero(np.array(self.columns["verdict"][first:]) != VERDICTS.index(OK))
+        return self._rows(first + violating) if len(violating) else iter(())
 
     def emptied(self) -> History:
         """Return an empty history of the same trial and mode."""
@@ -166,8 +164,20 @@ class History:
 
         def found(global_step: int) -> JudgedStep:
             first, end = np.searchsorted(ascending, [global_step, global_step + 1])
-            return JudgedStep(list(self._rows(order[first:end])), skipped.get(global_step, []), [])
+            return JudgedStep(self._compared(order[first:end]), skipped.get(global_step, []), [])
 
+        return found
+
+    def _compared(self, positions: Any) -> list[ComparedTensors]:
+        """Return the comparisons at positions, all of one step, as they were added."""
+        tensors, workers = list(self.tensors), list(self.workers)
+        columns = {name: np.asarray(column)[positions] for name, column in self.columns.items()}
+        found = []
+        for worker in dict.fromkeys(columns["worker"].tolist()):
+            own = {name: column[columns["worker"] == worker] for name, column in columns.items()}
+            names = [tensors[code] for code in own.pop("tensor").tolist()]
+            at = {"worker": workers[worker], "step": int(own["step"][0]), "global_step": int(own["global_step"][0])}
+            found.append(ComparedTensors(names, **{**own, **at}))
         return found
 
     def add_skipped(self, skipped: Skipped) -> None:
@@ -202,9 +212,6 @@ class History:
                 mine.extend(array(kind, (codes[code] for code in theirs)))
             else:
                 mine.extend(theirs)
-        violations = list(self.violating(len(self) - len(later)))
-        for row in violations:
-            self._add_violation(row)
         self.uncompared |= later.uncompared
         self.dtypes.update(later.dtypes)
         for key, (steps, global_steps) in later._skipped.items():
@@ -212,7 +219,7 @@ class History:
             own_steps.extend(steps)
             own_global_steps.extend(global_steps)
         self._unreadable.update(later._unreadable)
-        return violations
+        return self._note_violations(len(self) - len(later))
 
     def __iter__(self) -> Iterator[Comparison]:
         """Yield the comparisons, by global step, worker and the order in the index."""
@@ -223,21 +230,8 @@ class History:
         columns: Any = self.columns.values()
         if positions is not None:
             columns = [np.asarray(column)[positions].tolist() for column in columns]
-        for tensor, worker, step, reference, global_step, update, weight, ratio, lower, upper, verdict in zip(*columns):
-            yield Comparison(
-                tensors[tensor],
-                workers[worker],
-                mode,
-                step,
-                reference,
-                global_step,
-                update,
-                weight,
-                ratio,
-                lower,
-                upper,
-                VERDICTS[verdict],
-            )
+        for tensor, worker, *numbers, verdict in zip(*columns):
+            yield Comparison._make((tensors[tensor], workers[worker], mode, *numbers, VERDICTS[verdict]))
 
     @property
     def violations(self) -> list[ViolationGroup]:
@@ -296,3 +290,11 @@ class History:
             "skipped": sum(group.count for group in self.skipped),
             "unreadable": len(self._unreadable),
         }
+
+
+def _uncompared(pairs: list[StepPairs], judged: JudgedStep) -> set[tuple[str, str, int]]:
+    """Return (tensor, worker, global step) of what has no comparison."""
+    compared = {(tensor, own.worker, own.global_step) for own in judged.compared for tensor in own.tensors}
+    return {
+        (tensor, saved.worker, saved.global_step) for saved, tensors, _, _ in pairs for tensor in tensors
+    } - compared

@@ -12,13 +12,14 @@ from ..errors import TrialError, Unreadable
 from ..trial.folder import GLOBAL, TrialFolder
 from ..trial.index_file import LARGEST_STEP
 from ..trial.storage import FileStamp
-from .comparison import Comparer, Comparison, JudgedStep
+from .comparer import Comparer
+from .comparison import Comparison, JudgedStep
 from .diagnosis import nothing_compared, unmatched_choice
 from .firing import Firing
 from .held import HeldSteps, held_ratios, nothing_held, skipped_tensors
 from .history import History
 from .mode import TRAIN
-from .references import Pair, step_pairs
+from .references import StepPairs, step_pairs
 from .workers import skipped_workers
 
 
@@ -67,7 +68,7 @@ class Judge:
         self.history.add_firing(firing)
         return [fired.row for fired in firing]
 
-    def found(self, global_step: int) -> tuple[list[Pair], list[Unreadable]]:
+    def found(self, global_step: int) -> tuple[list[StepPairs], list[Unreadable]]:
         """Return what the index says of a step: the pairs to compare, and the index files that could not be read."""
         pairs = step_pairs(self._folder, self._mode, global_step)
         return pairs, self._folder.saved(global_step).unreadable
@@ -130,27 +131,32 @@ class Judge:
         fingerprint = self._fingerprints.get(step, self._fingerprint([], {}))
         return bool(unreadable) or fingerprint is None or fingerprint != self._fingerprint(pairs, {})
 
-    def _fingerprint(self, pairs: list[Pair], known: dict[str, FileStamp]) -> int:
+    def _fingerprint(self, pairs: list[StepPairs], known: dict[str, FileStamp]) -> int:
         """Return a hash of a step's pairs and of their files' stamps.
 
         ``known`` are stamps that count in place of the present ones; those of new files are added.
         """
         files = _files(pairs)
         known.update(self._folder.storage.stamps(files - known.keys()))
-        return hash((tuple(pairs), frozenset((file, known[file]) for file in files if file in known)))
+        found = tuple(own.identity for own in pairs)
+        return hash((found, frozenset((file, known[file]) for file in files if file in known)))
 
 
-def _files(pairs: list[Pair]) -> set[str]:
-    return {saved.file for pair in pairs for saved in (pair.saved, pair.reference) if saved is not None}
+def _files(pairs: list[StepPairs]) -> set[str]:
+    """Return the files that the records and their places are in."""
+    steps = [step for own in pairs for step in (own.saved, *own.references) if step is not None]
+    return {file for step in steps for file in (step.event_file, step.index_file)}
 
 
-def judge_pairs(comparer: Comparer, history: History, pairs: list[Pair], unreadable: list[Unreadable]) -> JudgedStep:
+def judge_pairs(
+    comparer: Comparer, history: History, pairs: list[StepPairs], unreadable: list[Unreadable]
+) -> JudgedStep:
     """Return what comparing the pairs of one step finds, and add it to the history."""
     judged = comparer.compare(pairs)
-    history.add(pairs, judged)
+    violations = history.add(pairs, judged)
     history.add_unreadable(unreadable)
     history.dtypes.update(comparer.dtypes)
-    return judged
+    return judged._replace(violations=violations)
 
 
 def end_trial(history: History, folder: TrialFolder) -> None:
@@ -192,7 +198,7 @@ def refused_trial(folder: TrialFolder, history: History) -> History | None:
     mode = history.mode or ""
     for step in folder.steps:
         pairs = step_pairs(folder, mode, step)
-        if any(pair.reference is not None for pair in pairs):
+        if any(reference is not None for own in pairs for reference in own.references):
             break
         refused.add(pairs, JudgedStep([], [], folder.saved(step).unreadable))
     else:

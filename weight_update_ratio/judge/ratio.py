@@ -1,21 +1,27 @@
-"""Norms, ratio and verdict: NumPy and nothing else.
+"""Norms, ratios and verdicts: NumPy and nothing else.
 
     update_norm = ||w_s - w_r||    weight_norm = ||w_r||    ratio = update_norm / (weight_norm + epsilon)
 
-Tensors are taken in blocks that stay in the cache, as float64: no copy of a tensor is made, and the error is that of
-float64 whatever the saved type. Squares of float64 may overflow or vanish where the norm itself would not, so a sum
-that left the safe range is taken again, scaled by a power of two as BLAS's ``nrm2`` does.
+Tensors are taken as float64 in blocks that stay in the cache, a large one in several and small ones together: the error
+is that of float64 whatever the saved type. Squares of float64 may overflow or vanish where the norm itself would not,
+so a sum that left the safe range is taken again, scaled by a power of two as BLAS's ``nrm2`` does.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from typing import Any, Callable, Iterator
+from collections import deque
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-BLOCK = 262144  # elements; 2 MiB as float64: threads take turns seldom, and a cache near the core holds most of it
-DOT = 8192  # elements; OpenBLAS would start threads of its own for more, and they wait actively
+BLOCK = 262144  # elements of a large tensor; 2 MiB as float64: threads take turns seldom, and it is in a core's cache
+JOINED = 65536  # elements of small tensors together; a larger one is taken alone
+ROW, LONG_ROW = 64, 4096  # elements whose squares are summed at once, of small tensors and of large ones
+COMPLEX = "FD"  # NumPy's characters of them
+LONG = "lLqQ"  # NumPy's characters of 64-bit integers; where "l" has 32 bits, halves give the same
 
 # A sum of squares above this lost less than 1e-12 of itself to squares that vanished, for up to 1e18 elements.
 LEAST_SAFE_SUM = 1e-270
@@ -26,155 +32,247 @@ SMALL = "small"
 NOT_FINITE = "not_finite"
 VERDICTS = (OK, LARGE, SMALL, NOT_FINITE)
 
+_spare: deque[np.ndarray[Any, Any]] = deque(maxlen=64)  # memory for blocks, which is used again and again
 
-def weight_norm(weights: np.ndarray[Any, Any]) -> float:
-    """Return the L2 norm of a tensor over all elements.
+
+def weight_norms(weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Return the L2 norm of each tensor, over all its elements.
 
         ||w|| = sqrt(sum_i w_i^2)
 
     Args:
-        weights: Shape (n,); float16/32/64, complex, any integer, or bool.
+        weights: n tensors, each of shape (its size,); float16/32/64, complex, any integer, or bool.
 
     Returns:
-        A float64 >= 0, to a relative error below 1e-9; NaN where an element is NaN; inf where one is infinite or the
-        norm is beyond float64.
+        Shape (n,), float64 >= 0, to a relative error below 1e-9; NaN where an element is NaN; inf where one is infinite
+        or the norm is beyond float64. What else is given along with a tensor does not change its norm by a bit.
     """
-    weights = _real(weights)
+    weights = _reals(weights)
     with np.errstate(all="ignore"):
-        return _norm(lambda: _blocks(weights), weights.dtype == np.float64)
+        squared, _ = _sums_of_squares(weights, None)
+        return _norms(squared, _pieces, weights)
 
 
-def update_norms(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Return the L2 norm of ``after - before`` and that of ``after``, which is the next step's reference.
+def update_norms(
+    before: Sequence[np.ndarray[Any, Any]], after: Sequence[np.ndarray[Any, Any]]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the L2 norm of each ``after - before``, and of each ``after``, which is the next step's reference.
 
     Args:
-        before: Weights at the reference step; shape (n,), any numeric dtype.
-        after: Weights at the judged step; shape (n,), any numeric dtype.
+        before: n tensors at the reference step, each of shape (its size,); any numeric dtype.
+        after: The same tensors at the judged step.
 
     Returns:
-        (update norm, norm of ``after``), each as ``weight_norm`` returns it.
+        (update norms, norms of ``after``), each as ``weight_norms`` returns them.
 
     Raises:
         ValueError: The shapes differ.
     """
-    if before.shape != after.shape:
-        raise ValueError(f"weights of shape {after.shape} cannot be compared with weights of shape {before.shape}")
-    before, after = _real(before), _real(after)
-    wide = np.float64 in (before.dtype, after.dtype)
+    if [each.size for each in before] != [each.size for each in after]:
+        shapes = (f"{old.shape} and {new.shape}" for old, new in zip(before, after) if old.shape != new.shape)
+        raise ValueError(f"weights of the shapes {next(shapes)} cannot be compared")
+    before, after = _reals(before), _reals(after)
     with np.errstate(all="ignore"):
-        if _needs_halves(before.dtype, after.dtype):
-            return _norm(lambda: _exact_differences(before, after), wide), weight_norm(after)
-        squared_update = squared_weights = 0.0
-        buffer = np.empty(min(after.size, BLOCK))
-        for start in range(0, after.size, BLOCK):
-            new, old = after[start : start + BLOCK], before[start : start + BLOCK]
-            block = buffer[: new.size]
-            np.copyto(block, new)
-            squared_weights += _squared(block)
-            np.subtract(block, old, out=block)
-            squared_update += _squared(block)
-        update, weights = math.sqrt(squared_update), math.sqrt(squared_weights)
-        if wide and not _is_safe(squared_update):
-            update = _scaled_norm(lambda: _differences(before, after))
-        if wide and not _is_safe(squared_weights):
-            weights = _scaled_norm(lambda: _blocks(after))
-    return update, weights
+        weights, updates = _sums_of_squares(after, before)
+        return _norms(updates, _difference_pieces, before, after), _norms(weights, _pieces, after)
 
 
-def update_ratio(update_norm: float, weight_norm: float, epsilon: float) -> float:
-    """Return the size of an update relative to the weights that it changed.
+def update_ratios(
+    update_norms: np.ndarray[Any, Any], weight_norms: np.ndarray[Any, Any], epsilon: float
+) -> np.ndarray[Any, Any]:
+    """Return the size of each update relative to the weights that it changed.
 
         ratio = ||w_s - w_r|| / (||w_r|| + epsilon)
 
     Args:
-        update_norm: L2 norm of the update, >= 0 or not finite.
-        weight_norm: L2 norm of the weights *before* the update, >= 0 or not finite.
-        epsilon: Added to ``weight_norm``, in its unit; > 0.
+        update_norms: L2 norms of the updates, >= 0 or not finite; shape (n,).
+        weight_norms: L2 norms of the weights *before* the updates, likewise.
+        epsilon: Added to ``weight_norms``, in their unit; > 0.
 
     Returns:
-        A dimensionless float64 >= 0; NaN or inf where a norm is not finite.
+        Shape (n,), dimensionless float64 >= 0; NaN or inf where a norm is not finite.
 
-    >>> update_ratio(3.0, 4.0, 2.0)
-    0.5
+    >>> update_ratios(np.array([3.0]), np.array([4.0]), 2.0).tolist()
+    [0.5]
 
     Source: cs231n, "Ratio of weights:updates", with L2 norms and the earlier weights below the line.
     """
-    if math.isinf(weight_norm):
-        return math.nan  # an update of infinite weights has no finite ratio
-    return update_norm / (weight_norm + epsilon)
+    with np.errstate(all="ignore"):
+        ratios = update_norms / (weight_norms + epsilon)
+    # An update of infinite weights has no finite ratio.
+    return np.where(np.isinf(weight_norms), np.nan, ratios)
 
 
-def ratio_verdict(ratio: float, lower: float, upper: float) -> str:
-    """Return ``large``, ``small``, ``not_finite`` or ``ok``; both bounds are strict.
+def verdict_codes(
+    ratios: np.ndarray[Any, Any], lower: np.ndarray[Any, Any], upper: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """Return what each ratio is, as its place in ``VERDICTS``; both bounds are strict. All are of shape (n,).
 
-    >>> [ratio_verdict(ratio, 1e-8, 10.0) for ratio in (10.0, 10.1, 0.0, float("nan"))]
+    >>> codes = verdict_codes(np.array([10.0, 10.1, 0.0, np.nan]), np.full(4, 1e-8), np.full(4, 10.0))
+    >>> [VERDICTS[code] for code in codes]
     ['ok', 'large', 'small', 'not_finite']
     """
-    if not math.isfinite(ratio):  # first, for NaN compares false with every bound
-        return NOT_FINITE
-    if ratio > upper:
-        return LARGE
-    if ratio < lower:
-        return SMALL
-    return OK
+    codes = np.zeros(len(ratios), np.int8)
+    with np.errstate(invalid="ignore"):
+        codes[ratios < lower] = VERDICTS.index(SMALL)
+        codes[ratios > upper] = VERDICTS.index(LARGE)
+    codes[~np.isfinite(ratios)] = VERDICTS.index(NOT_FINITE)  # last, for NaN compares false with every bound
+    return codes
 
 
-def _real(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return complex elements as pairs of reals, which have the same norm, and others as they are."""
-    return weights.view(weights.real.dtype) if weights.dtype.kind == "c" else weights
+def _reals(weights: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+    """Return complex tensors as pairs of reals, which have the same norm, and others as they are."""
+    return [each.view(each.real.dtype) if each.dtype.char in COMPLEX else each for each in weights]
 
 
-def _norm(blocks: Callable[[], Iterator[np.ndarray[Any, Any]]], wide: bool) -> float:
-    squared = sum(map(_squared, blocks()), 0.0)
-    return _scaled_norm(blocks) if wide and not _is_safe(squared) else math.sqrt(squared)
+def _sums_of_squares(
+    after: list[np.ndarray[Any, Any]], before: list[np.ndarray[Any, Any]] | None
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the sum of squares of each tensor, and that of its difference from the one before it."""
+    weights, updates = np.zeros((2, len(after)))
+    memory = _borrowed_memory()
+    for block in _blocks(tuple([each.size for each in after])):
+        elements = block.joined(after, memory)
+        weights[block.places] += block.squared(elements)
+        if before is not None:
+            if block.part is None:
+                old = block.joined(before, memory[elements.size :])
+            else:
+                old = before[block.places[0]][block.part]
+            np.subtract(elements[: old.size], old, out=elements[: old.size])
+            updates[block.places] += block.squared(elements)
+    _spare.append(memory)
+    return weights, updates
 
 
-def _squared(block: np.ndarray[Any, Any]) -> float:
-    """Return the sum of squares of a block of float64; in one call, for threads wait for each other between calls."""
-    if block.size <= DOT:
-        return float(block.dot(block))
-    whole = block.size - block.size % DOT
-    rows, rest = block[:whole].reshape(-1, 1, DOT), block[whole:]
-    return float(np.matmul(rows, rows.transpose(0, 2, 1)).sum()) + float(rest.dot(rest))
+def _borrowed_memory() -> np.ndarray[Any, Any]:
+    """Return memory for a block, float64, which no other thread has; it is to be put into ``_spare`` again."""
+    try:
+        return _spare.pop()
+    except IndexError:
+        return np.empty(max(BLOCK, 2 * JOINED))
 
 
-def _is_safe(squared: float) -> bool:
-    return LEAST_SAFE_SUM < squared < math.inf or math.isnan(squared)
+class _Block(NamedTuple):
+    """Small tensors as a whole, or a part of a large one; each is filled up with zeros to whole rows.
+
+    Attributes:
+        places: Which tensors.
+        part: What part of the large one.
+        row: How many elements a row has.
+        padding: The zeros behind each tensor; empty where none needs any.
+        begins: The number of the row that each begins with.
+        size: How many elements there are, with the zeros.
+    """
+
+    places: list[int]
+    part: slice | None
+    row: int
+    padding: list[np.ndarray[Any, Any]]
+    begins: list[int]
+    size: int
+
+    def joined(self, weights: list[np.ndarray[Any, Any]], memory: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the elements as float64, at the beginning of the memory."""
+        pieces = [weights[place] for place in self.places]
+        if self.part is not None:
+            pieces = [pieces[0][self.part]]
+        if self.padding:
+            pieces = [part for pair in zip(pieces, self.padding) for part in pair]
+        return np.concatenate(pieces, out=memory[: self.size])
+
+    def squared(self, elements: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the sum of squares of each tensor's elements here.
+
+        In few calls, for threads wait for each other between calls; and by rows, for OpenBLAS would start threads of
+        its own for longer ones, and they wait actively.
+        """
+        rows = elements.reshape(-1, 1, self.row)
+        return np.add.reduceat(np.matmul(rows, rows.transpose(0, 2, 1)).ravel(), self.begins)
 
 
-def _scaled_norm(blocks: Callable[[], Iterator[np.ndarray[Any, Any]]]) -> float:
+@functools.lru_cache(maxsize=256)
+def _blocks(sizes: tuple[int, ...]) -> list[_Block]:
+    """Return the blocks that tensors of these sizes are taken in; those of a group have the same ones at every step."""
+    blocks: list[_Block] = []
+    small: list[int] = []
+    room = JOINED
+    for place, size in enumerate(sizes):
+        if size > JOINED:
+            parts = (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
+            blocks += [_block([place], [part.stop - part.start], LONG_ROW, part) for part in parts]
+        elif size:
+            whole_rows = size + -size % ROW
+            if whole_rows > room:
+                blocks.append(_block(small, [sizes[other] for other in small], ROW))
+                small, room = [], JOINED
+            small.append(place)
+            room -= whole_rows
+    return [*blocks, _block(small, [sizes[other] for other in small], ROW)] if small else blocks
+
+
+def _block(places: list[int], sizes: list[int], row: int, part: slice | None = None) -> _Block:
+    rests = [-size % row for size in sizes]
+    padding = [np.zeros(rest) for rest in rests] if any(rests) else []
+    begins = [0, *itertools.accumulate((size + rest) // row for size, rest in zip(sizes, rests))]
+    return _Block(places, part, row, padding, begins[:-1], begins[-1] * row)
+
+
+def _norms(
+    squared: np.ndarray[Any, Any],
+    pieces: Callable[..., Iterator[np.ndarray[Any, Any]]],
+    *operands: list[np.ndarray[Any, Any]],
+) -> np.ndarray[Any, Any]:
+    """Return the root of each sum of squares, or the norm of its pieces where float64 was not wide enough for them."""
+    norms: np.ndarray[Any, Any] = np.sqrt(squared)
+    is_safe = (squared > LEAST_SAFE_SUM) & (squared < math.inf)
+    suspects = [] if is_safe.all() else np.flatnonzero(~is_safe).tolist()
+    if len(operands) > 1 and any(each.dtype.char in LONG for operand in operands for each in operand):
+        suspects += [
+            place for place, pair in enumerate(zip(*operands)) if _needs_halves(*(each.dtype for each in pair))
+        ]
+    for place in suspects:
+        tensors = [operand[place] for operand in operands]
+        dtypes = [each.dtype for each in tensors]
+        if np.float64 in dtypes or _needs_halves(*dtypes):
+            norms[place] = _scaled_norm(functools.partial(pieces, *tensors))
+    return norms
+
+
+def _scaled_norm(pieces: Callable[[], Iterator[np.ndarray[Any, Any]]]) -> float:
     """Return the norm with its largest element scaled to about 1, so that no square overflows or vanishes."""
-    largest = max((float(np.abs(block).max()) for block in blocks()), default=0.0)
+    largest = float(np.max([np.abs(piece).max() for piece in pieces()], initial=0.0))  # NaN, if there is one
     if largest == 0 or not math.isfinite(largest):
         return largest
     exponent = math.frexp(largest)[1]
-    scaled = (np.ldexp(block, -exponent) for block in blocks())
-    return float(np.ldexp(math.sqrt(sum(map(_squared, scaled))), exponent))
+    squared = sum(float(np.square(np.ldexp(piece, -exponent)).sum()) for piece in pieces())
+    return float(np.ldexp(math.sqrt(squared), exponent))
 
 
-def _blocks(weights: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+def _pieces(weights: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
     for start in range(0, weights.size, BLOCK):
         yield weights[start : start + BLOCK].astype(np.float64)
 
 
-def _differences(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+def _difference_pieces(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield differences; those of 64-bit integers, or of one and a float, in high and low halves, which are exact."""
+    halves = _needs_halves(before.dtype, after.dtype)
     for start in range(0, after.size, BLOCK):
-        yield after[start : start + BLOCK].astype(np.float64) - before[start : start + BLOCK]
+        old, new = before[start : start + BLOCK], after[start : start + BLOCK]
+        if halves:
+            (old_high, old_low), (new_high, new_low) = _halves(old), _halves(new)
+            yield (new_high - old_high) * 2.0**32 + (new_low - old_low)
+        else:
+            yield new.astype(np.float64) - old
 
 
 def _needs_halves(*dtypes: np.dtype[Any]) -> bool:
     """Return whether float64 cannot hold the operands: one is a 64-bit integer, the other as large, or float32."""
-    return any(dtype.kind in "iu" and dtype.itemsize == 8 for dtype in dtypes) and all(
-        dtype.itemsize == 8 or dtype == np.float32 for dtype in dtypes
+    return (
+        any(dtype.char in LONG for dtype in dtypes)
+        and len(dtypes) > 1
+        and all(dtype.itemsize == 8 or dtype == np.float32 for dtype in dtypes)
     )
-
-
-def _exact_differences(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield differences of 64-bit integers, or of one and a float: high and low halves apart are exact."""
-    for start in range(0, after.size, BLOCK):
-        old_high, old_low = _halves(before[start : start + BLOCK])
-        new_high, new_low = _halves(after[start : start + BLOCK])
-        yield (new_high - old_high) * 2.0**32 + (new_low - old_low)
 
 
 def _halves(block: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

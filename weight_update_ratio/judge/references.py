@@ -7,22 +7,42 @@ way of judging a trial finds the same references.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import NamedTuple
+from typing import Any, Iterator, NamedTuple, Sequence
 
 from ..trial.folder import TrialFolder
-from ..trial.timeline import SavedTensor, Timeline, WorkerStep
+from ..trial.timeline import Timeline, WorkerStep
 
 
-class Pair(NamedTuple):
-    """A saved tensor and its reference; ``uncertain`` where an unreadable index file may have held another one."""
+class StepPairs(NamedTuple):
+    """The tensors that one worker saved at one step, each with its reference.
 
-    saved: SavedTensor
-    reference: SavedTensor | None
-    uncertain: bool
+    Attributes:
+        saved: The step, with its number in the judged mode.
+        tensors: Those of it that are compared, in the order of the index.
+        references: The step that each is compared with; None: there is none.
+        uncertain: The tensors of which an unreadable index file may have held another reference.
+    """
+
+    saved: WorkerStep
+    tensors: tuple[str, ...]
+    references: list[WorkerStep | None]
+    uncertain: frozenset[str]
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What the index says of these tensors and their references, to be compared or hashed."""
+        steps = {step.global_step: step for step in (self.saved, *self.references) if step is not None}
+        places = [(*step[:-1], *map(step.records.get, self.tensors)) for step in steps.values()]
+        return (self.tensors, tuple(step and step.global_step for step in self.references), self.uncertain, *places)
+
+    def only(self, tensor: str) -> StepPairs:
+        """Return one tensor alone."""
+        at = self.tensors.index(tensor)
+        return StepPairs(self.saved, (tensor,), [self.references[at]], self.uncertain)
 
 
-def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[Pair]:
-    """Return the tensors of the judged mode that were saved at a global step, each with its reference.
+def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPairs]:
+    """Return the tensors of the judged mode that each worker saved at a global step, with their references.
 
     Tensors that a later global step saves again under the same number are left out: the later row counts.
     """
@@ -33,13 +53,16 @@ def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[Pair]:
         if position is None:
             continue
         step = timeline.steps[position]
+        tensors = timeline.counted(position)
+        if not tensors:
+            continue
         broken = [lost for lost in folder.broken.get(saved.worker, ()) if lost < global_step]
         window = _Window(timeline, position, folder.parameters.num_steps)
-        for tensor in step.records:
-            if not timeline.is_saved_again(position, tensor):
-                reference = window.reference(tensor)
-                uncertain = bool(broken) and window.is_uncertain(reference, broken)
-                pairs.append(Pair(step.saved_tensor(tensor), reference and reference.saved_tensor(tensor), uncertain))
+        references = window.references(tensors)
+        uncertain = frozenset(
+            tensor for tensor, found in zip(tensors, references) if broken and window.is_uncertain(found, broken)
+        )
+        pairs.append(StepPairs(step, tensors, references, uncertain))
     return pairs
 
 
@@ -56,20 +79,27 @@ class _Window:
         self._position = position
         self._number = timeline.numbers[position]
         self._oldest = None if num_steps is None else self._number - num_steps
-        self._window: list[int] = []  # positions, the one that is preferred first
-        if self._oldest is not None:
-            found = timeline.between(self._oldest, self._number)
-            self._window = [earlier for earlier in found if earlier < position]
 
-    def reference(self, tensor: str) -> WorkerStep | None:
-        """Return the reference step of a tensor, or None."""
-        steps, numbers = self._timeline.steps, self._timeline.numbers
-        if self._oldest is not None:
-            return next((steps[earlier] for earlier in self._window if tensor in steps[earlier].records), None)
-        for earlier in range(self._position - 1, -1, -1):
-            if tensor in steps[earlier].records and numbers[earlier] < self._number:
-                return steps[earlier]
-        return None
+    def _positions(self) -> Iterator[int]:
+        """Yield where the steps are, the one that is preferred first."""
+        if self._oldest is None:
+            numbers = self._timeline.numbers
+            yield from (at for at in range(self._position - 1, -1, -1) if numbers[at] < self._number)
+        else:
+            yield from (at for at in self._timeline.between(self._oldest, self._number) if at < self._position)
+
+    def references(self, tensors: Sequence[str]) -> list[WorkerStep | None]:
+        """Return the reference step of each tensor, or None."""
+        found: dict[str, WorkerStep] = {}
+        missing = set(tensors)
+        for position in self._positions():
+            step = self._timeline.steps[position]
+            here = {tensor for tensor in missing if tensor in step.records}
+            found.update(dict.fromkeys(here, step))
+            missing -= here
+            if not missing:
+                break
+        return [found.get(tensor) for tensor in tensors]
 
     def is_uncertain(self, reference: WorkerStep | None, broken: list[int]) -> bool:
         """Return whether one of the worker's broken index files, all of earlier steps, may hold the right reference."""

@@ -26,13 +26,12 @@ from .checksum import masked_crc32c
 from .wire_format import encoded_varint, inner_message, last_fields, message_fields
 
 UNCHECKED = 0x062DC0B3  # masked crc32c of the bytes "0x12345678": smdebug's "no checksum was computed"
+UNCHECKED_FOOTER = struct.pack("<I", UNCHECKED)
 HEADER = 12
 FOOTER = 4
 TIME_KEY = 1 << 3 | 1  # the event's first field, as smdebug writes it
 TIMED = HEADER + 1 + 8  # where the wall time ends that this field has
 STEP_KEY = 2 << 3
-SUMMARY_KEY = 5 << 3 | 2
-VALUE_KEY = 1 << 3 | 2
 METADATA_KEY = 9 << 3 | 2  # the value's last field, as smdebug writes it
 MOST_DIMENSIONS = 64  # as NumPy
 
@@ -58,36 +57,36 @@ DTYPES: dict[int, np.dtype[Any]] = {
 
 
 class TensorLayout(NamedTuple):
-    """Where in its record a tensor's elements are, and what they are.
-
-    ``heading`` is what stands before the elements from the tag on: tag, type, shape and length. It is the same in
-    every record of a tensor that keeps its shape, so that a record that has it need not be walked again.
-    """
+    """Where in its record a tensor's elements are, and what they are."""
 
     offset: int
     size: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    heading: bytes
 
 
-def tensor_layout(record: memoryview, tensor: str, step: int, like: TensorLayout | None = None) -> TensorLayout:
+class RecordParts(NamedTuple):
+    """The parts of a record that a tensor of one shape has at every step, and where its step is.
+
+    Beside them are the wall time, the elements and metadata.
+    """
+
+    same: list[slice]
+    step: slice
+
+
+def tensor_layout(record: memoryview, tensor: str, step: int) -> TensorLayout:
     """Return where the elements of ``tensor``, saved at global step ``step``, are in ``record``.
 
     Args:
         record: The bytes of one TFRecord, with header and footer; uint8, shape (n,).
         tensor: The name that the index gives the record.
         step: The global step of its index file.
-        like: The layout of another record of this tensor, which this one probably shares; it is faster, not different.
 
     Raises:
         UnreadableError: The record is truncated or corrupt, is of another tensor or step, or holds no numbers.
     """
     payload_end = _check_frame(record)
-    if like is not None:
-        known = _same_layout(record, step, like, payload_end)
-        if known is not None:
-            return known
     event = last_fields(record, HEADER, payload_end)
     summary = inner_message(event, 5, "event")
     value = inner_message(last_fields(record, *summary), 1, "summary")
@@ -98,44 +97,35 @@ def tensor_layout(record: memoryview, tensor: str, step: int, like: TensorLayout
     recorded = event.get(2, (0, 0, 0))[1]
     if recorded != step:
         raise UnreadableError(f"is of step {recorded}, while its index is of step {step}")
-    return _tensor_proto(record, value[0], *inner_message(fields, 8, "value"))
+    return _tensor_proto(record, *inner_message(fields, 8, "value"))
 
 
-def _same_layout(record: memoryview, step: int, like: TensorLayout, payload_end: int) -> TensorLayout | None:
-    """Return the layout of a record that differs from one like it only in times, steps and elements, else None."""
-    opening = _opening(step, payload_end - HEADER)
-    if opening is None or record[HEADER] != TIME_KEY:
-        return None
-    offset = TIMED + len(opening) + len(like.heading)
-    if record[TIMED:offset] != opening + like.heading:
-        return None
-    # Nothing but short metadata may follow: a later field of the same number counts in place of an earlier one.
-    end = offset + like.size * like.dtype.itemsize
-    rest = payload_end - end - 2
-    if not 0 <= rest < 0x80 or record[end] != METADATA_KEY or record[end + 1] != rest:
-        return None
-    return like if offset == like.offset else like._replace(offset=offset)
+def parts_of_every_step(record: memoryview, layout: TensorLayout, step: int) -> RecordParts | None:
+    """Return the parts of a record that its tensor has at every step, or None where smdebug would not write it so.
 
-
-@functools.lru_cache(maxsize=1024)
-def _opening(step: int, payload: int) -> bytes | None:
-    """Return what smdebug writes between the wall time and the tag in a payload of so many bytes, if it can be so long.
-
-    It is the step, left out where it is 0, and the lengths of the summary and of the value that fill the rest.
+    Args:
+        record: As ``tensor_layout`` takes it.
+        layout: What ``tensor_layout`` returned for it.
+        step: The global step of its index file.
     """
-    before = bytes((STEP_KEY,)) + encoded_varint(step) if step else b""
-    summary = _length_within(payload - (TIMED - HEADER) - len(before) - 1)
-    value = _length_within(summary - 1)
-    if min(summary, value) < 0:
-        return None
-    return before + bytes((SUMMARY_KEY,)) + encoded_varint(summary) + bytes((VALUE_KEY,)) + encoded_varint(value)
+    payload_end = len(record) - FOOTER
+    number = encoded_step(step)
+    fields = [field for field, *_ in message_fields(record, HEADER, payload_end)]
+    begins_alike = record[HEADER] == TIME_KEY and record[TIMED : TIMED + len(number)] == number
+    if not begins_alike or fields != ([1, 2, 5] if number else [1, 5]) or record[payload_end:] != UNCHECKED_FOOTER:
+        return None  # where its content has a checksum, that is compared each time
+    step_end = TIMED + len(number)
+    elements_end = layout.offset + layout.size * layout.dtype.itemsize
+    metadata = record[elements_end:payload_end]
+    is_metadata = len(metadata) > 1 and metadata[0] == METADATA_KEY and metadata[1] == len(metadata) - 2 < 0x80
+    same = [slice(0, HEADER + 1), slice(step_end, layout.offset), slice(payload_end, len(record))]
+    same.append(slice(elements_end, elements_end + 2 if is_metadata else payload_end))
+    return RecordParts(same, slice(TIMED, step_end))
 
 
-def _length_within(room: int) -> int:
-    """Return the length of a message that fills ``room`` bytes together with that length before it, or -1."""
-    sizes = ((room - digits, digits) for digits in range(1, 6) if room >= digits)
-    fitting = (size for size, digits in sizes if len(encoded_varint(size)) == digits)
-    return next(fitting, -1)
+def encoded_step(step: int) -> bytes:
+    """Return an event's field with the step, which protobuf leaves out where it is 0."""
+    return bytes((STEP_KEY,)) + encoded_varint(step) if step else b""
 
 
 def tensor_array(record: memoryview, layout: TensorLayout) -> np.ndarray[Any, Any]:
@@ -160,7 +150,7 @@ def _check_frame(record: memoryview) -> int:
     return payload_end
 
 
-def _tensor_proto(record: memoryview, heading: int, start: int, end: int) -> TensorLayout:
+def _tensor_proto(record: memoryview, start: int, end: int) -> TensorLayout:
     fields = last_fields(record, start, end)
     kind = fields.get(1, (0, 0, 0))[1]
     dtype = DTYPES.get(kind)
@@ -182,7 +172,7 @@ def _tensor_proto(record: memoryview, heading: int, start: int, end: int) -> Ten
             f"has {content_end - content} bytes of elements, while its shape {tuple(shape)} "
             f"of {dtype} needs {count * dtype.itemsize}"
         )
-    return TensorLayout(content, count, dtype, tuple(shape), bytes(record[heading:content]))
+    return TensorLayout(content, count, dtype, tuple(shape))
 
 
 @functools.lru_cache(maxsize=65536)

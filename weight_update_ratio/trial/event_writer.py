@@ -22,22 +22,21 @@ from .event_file import (
     HEADER,
     LONGEST_RECORD,
     METADATA_KEY,
-    STEP_KEY,
-    SUMMARY_KEY,
     TIME_KEY,
-    UNCHECKED,
-    VALUE_KEY,
+    UNCHECKED_FOOTER,
+    encoded_step,
     record_header,
 )
 from .wire_format import encoded_varint
 
+SUMMARY_KEY = 5 << 3 | 2
+VALUE_KEY = 1 << 3 | 2
 TAG_KEY = 1 << 3 | 2
 TENSOR_KEY = 8 << 3 | 2
 CONTENT_KEY = 4 << 3 | 2
 
 _KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 _MODES = {"TRAIN": b"1", "EVAL": b"2", "PREDICT": b"3", "GLOBAL": b"4"}  # smdebug's ModeKeys, as text
-_FOOTER = struct.pack("<I", UNCHECKED)
 
 
 def write_records(
@@ -57,7 +56,7 @@ def write_records(
         OSError: The file cannot be written.
     """
     event = bytes((TIME_KEY,)) + struct.pack("<d", time.time())
-    event += bytes((STEP_KEY,)) + encoded_varint(global_step) if global_step else b""  # protobuf leaves out a zero
+    event += encoded_step(global_step)
     metadata = _field(METADATA_KEY, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))
     records: dict[str, tuple[int, int]] = {}
     position = 0
@@ -76,7 +75,7 @@ def write_records(
             raise ValueError(f"the tensor {name!r} has {array.nbytes:,} bytes, and a record holds less than 2 GiB")
         file.write(record_header(payload) + before)
         file.write(array.data)
-        file.write(metadata + _FOOTER)
+        file.write(metadata + UNCHECKED_FOOTER)
         records[name] = position, length
         position += length
     return records

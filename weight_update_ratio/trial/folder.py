@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
@@ -23,7 +23,7 @@ from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payl
 from .listing import IndexListing, index_file_name
 from .selection import Selection
 from .storage import COLLECTIONS_FOLDER, FileStamp, Storage
-from .timeline import NO_RANGE, SavedTensor, Timeline, WorkerStep
+from .timeline import Timeline, WorkerStep
 
 END_OF_JOB = "training_job_end.ts"
 GLOBAL = "GLOBAL"
@@ -273,10 +273,10 @@ class TrialFolder:
         if not self.storage.steps_ahead:
             return
         for ahead in self.steps_between(global_step, end)[: self.storage.steps_ahead]:
-            steps = [step for step in self.saved(ahead).workers if mode in (step.mode, GLOBAL)]
-            tensors = [step.saved_tensor(tensor) for step in steps for tensor in step.records]
-            for file, spans in spans_by_file(tensors).items():
-                if not self.storage.prefetch(file, spans):
+            for step in self.saved(ahead).workers:
+                spans = [place for place in step.records.values() if place is not None]
+                wanted = bool(spans) and mode in (step.mode, GLOBAL)
+                if wanted and not self.storage.prefetch(step.event_file, spans):
                     return
 
 
@@ -284,12 +284,3 @@ def worker_name(name: str) -> str:
     """Return a worker's name from that in a file's: "_job-worker_task-1" is TensorFlow's "/job:worker/task:1"."""
     name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # a file's name may be of any bytes
     return name.replace("_", "/").replace("-", ":") if name.startswith("_") else name
-
-
-def spans_by_file(tensors: Iterable[SavedTensor]) -> dict[str, list[tuple[int, int]]]:
-    """Return where the records of tensors are: {event file: [(first byte, length)]}."""
-    files: dict[str, list[tuple[int, int]]] = {}
-    for saved in tensors:
-        if saved.start != NO_RANGE:
-            files.setdefault(saved.file, []).append((saved.start, saved.length))
-    return files

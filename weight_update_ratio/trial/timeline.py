@@ -11,22 +11,6 @@ from typing import NamedTuple
 from .index_file import Records
 
 
-class SavedTensor(NamedTuple):
-    """One tensor that one worker saved at one step, and where its record is; ``step`` counts in ``mode``."""
-
-    tensor: str
-    worker: str
-    mode: str
-    step: int
-    global_step: int
-    file: str
-    start: int  # NO_RANGE where the index names no range of bytes
-    length: int
-
-
-NO_RANGE = -1
-
-
 class WorkerStep(NamedTuple):
     """What one worker saved at one global step: one index file, and of it the selected tensors."""
 
@@ -37,12 +21,6 @@ class WorkerStep(NamedTuple):
     index_file: str
     event_file: str
     records: Records
-
-    def saved_tensor(self, tensor: str) -> SavedTensor:
-        """Return one of its tensors."""
-        place = self.records[tensor]
-        file, start, length = (self.event_file, *place) if place is not None else (self.index_file, NO_RANGE, 0)
-        return SavedTensor(tensor, self.worker, self.mode, self.step, self.global_step, file, start, length)
 
 
 class Timeline:
@@ -102,6 +80,11 @@ class Timeline:
             for tensor in step.records
             if self.is_saved_again(position, tensor)
         ]
+
+    def counted(self, position: int) -> tuple[str, ...]:
+        """Return the tensors of a step whose rows count: no later step saves them again under the same number."""
+        records = self.steps[position].records
+        return tuple(records if self.rises else (t for t in records if not self.is_saved_again(position, t)))
 
     def is_saved_again(self, position: int, tensor: str) -> bool:
         """Return whether a later global step holds the same tensor under the same number, so that its row counts."""

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from tests.benchmarks.detection.faults import FAULTS, HEALTHY, Fault, Job
 from tests.benchmarks.detection.nets import SETUPS, Setup
-from weight_update_ratio.judge.ratio import update_norms, update_ratio, weight_norm
+from weight_update_ratio.judge.ratio import update_norms, update_ratios, weight_norms
 
 EPSILON = 1e-9  # the rule's default
 TEST_SHARE = 0.25
@@ -98,16 +98,15 @@ def train(plan: Plan) -> Run:
     fault.start(job)
     job.model.train(not job.eval_mode)
     before = _weights(job)
-    norms = {name: weight_norm(values) for name, values in before.items()}
+    norms = weight_norms([*before.values()])
     ratios = {name: np.zeros(plan.steps) for name in before}
     for step in range(1, plan.steps + 1):
         _train_step(job, step, fault)
         after = _weights(job)
-        for name, values in after.items():
-            update, norm = update_norms(before[name], values)
-            ratios[name][step - 1] = update_ratio(update, norms[name], EPSILON)
-            norms[name] = norm
-        before = after
+        updates, next_norms = update_norms([before[name] for name in after], [*after.values()])
+        for name, ratio in zip(after, update_ratios(updates, norms, EPSILON)):
+            ratios[name][step - 1] = ratio
+        before, norms = after, next_norms
     return Run(plan, ratios, _accuracy(job))
 
 
