@@ -199,7 +199,8 @@ def write_whole_trial(
                 value = values(global_step) if callable(values) else dict(enumerate(values)).get(global_step)
                 if value is not None and global_step % (intervals or {}).get(name, 1) == 0:
                     array = np.asarray(value, dtype)
-                    arrays[name] = array + array.dtype.type(offset) if offset else array
+                    shifted = offset and array.dtype.kind != "U"  # texts have no numbers to add to
+                    arrays[name] = array + array.dtype.type(offset) if shifted else array
             if arrays and (worker, global_step) not in set(missing):
                 writer.save(global_step, arrays, mode, counts[mode] * mode_interval, worker, checksum)
         counts[mode] += 1
