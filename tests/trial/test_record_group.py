@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from typing import Any, Iterable, Sequence
 
 import numpy as np
@@ -395,6 +396,22 @@ class TestLayouts:
         monkeypatch.delattr(record_group, "tensor_layout")
         later = at_places([CHANGED["elements"], NEIGHBOURS[1]], spans).replace(b"\xff" * 50, bytes(50))
         assert expected == group.layouts(memoryview(later), 8)
+
+
+def test_long_headings_are_walked_and_not_kept() -> None:
+    """What a group keeps of a record is bounded, however much stands beside the elements in it."""
+    array = np.float32([1, 2])
+    tensor = bytes(tensor_proto(array).SerializeToString()) + field(15, 2, bytes(20 << 20))
+    content = bytes(record(event_of(tensor, extra=b"\x09" + bytes(8))))
+    group = RecordGroup(["w"], [0], [(0, len(content))])
+    tracemalloc.start()
+    try:
+        found = [group.layouts(memoryview(content), 7) for _ in range(2)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [walked(content, "w", [(0, len(content))], 7)] * 2
+    assert peak < 1 << 20
 
 
 class TestTheWalkIsSpared:
