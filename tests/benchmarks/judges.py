@@ -117,8 +117,10 @@ def empty_rule(location: str) -> int:
 def in_memory(location: str) -> int:
     """Take NumPy's norms of arrays in memory, tensor by tensor in float64: no files, no checks and no rule.
 
-    The weights of two steps take turns, for as many steps as the trial has. What it took is printed by itself.
+    The weights of two steps take turns, for as many steps as the trial has. What it took is printed by itself. One
+    thread, for those of OpenBLAS wait actively.
     """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import numpy as np
 
     tensors, elements, steps = map(int, Path(location).name.split("x"))
