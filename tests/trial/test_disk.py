@@ -137,12 +137,12 @@ class TestRanges:
 
     def test_spare_memory_is_bounded(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What would be more than the bound is left to Python."""
-        monkeypatch.setattr(disk, "SPARE_BYTES", disk.PAGE)
+        monkeypatch.setattr(disk, "SPARE_BYTES", 2 * disk.PAGE)  # a record's, which may begin anywhere in a page
         storage = DiskStorage(str(folder))
         records = [storage.span("file", 0, 4) for _ in range(3)]
         for record in records:
             storage.recycle(record)
-        assert {disk.PAGE: [records[0].obj]} == storage._spare
+        assert {2 * disk.PAGE: [records[0].obj]} == storage._spare
 
     def test_a_file_that_shrinks(self, folder: Path) -> None:
         """At any moment: what is not there any more is not read, whatever was read before."""
@@ -273,7 +273,7 @@ class TestWhatIsKept:
         storage = DiskStorage(str(folder))
         storage.prefetch_small(["nowhere"])
         assert storage.prefetch("nowhere", [(0, 1)])
-        assert (0, 0) == (storage.steps_ahead, storage.index_ahead)
+        assert 0 == storage.steps_ahead
 
     def test_only_the_judged_steps_files_stay_open(self, folder: Path) -> None:
         """The others are released."""
