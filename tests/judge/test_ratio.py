@@ -18,25 +18,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import exact_norm, plain_verdict
-from weight_update_ratio.judge.ratio import BLOCK, VERDICTS, update_norms, update_ratios, verdict_codes, weight_norms
+from weight_update_ratio.judge.ratio import (
+    BLOCK,
+    JOINED,
+    VERDICTS,
+    update_norms,
+    update_ratios,
+    verdict_codes,
+    weight_norms,
+)
 
-# At the ends of a row, of what OpenBLAS adds in one thread, and of a block.
+# At the ends of a row, of what OpenBLAS adds in one thread, of what is joined, and of a block.
 SIZES = [
     0,
     1,
     2,
-    63,
-    64,
-    65,
+    255,
+    256,
+    257,
     1023,
     1024,
     1025,
     8191,
     8192,
     8193,
-    65535,
-    65536,
-    65537,
+    JOINED - 1,
+    JOINED,
+    JOINED + 1,
     BLOCK - 1,
     BLOCK,
     BLOCK + 1,
@@ -290,7 +298,11 @@ class TestManyTensors:
     """What else is given along with a tensor does not change its norms by a bit."""
 
     SMALL = st.one_of(st.integers(0, 200), st.integers(960, 1100), st.integers(8185, 8200))
-    LARGE = st.one_of(st.integers(BLOCK - 70, BLOCK + 70), st.integers(65_470, 65_600), st.integers(0, 2 * BLOCK + 70))
+    LARGE = st.one_of(
+        st.integers(BLOCK - 300, BLOCK + 300),
+        st.integers(JOINED - 300, JOINED + 300),
+        st.integers(0, 2 * BLOCK + 300),
+    )
     PAIRS = st.sampled_from([(old, new) for old in DTYPES for new in DTYPES if old == new or "c" not in old + new])
 
     @settings(max_examples=150, deadline=None)

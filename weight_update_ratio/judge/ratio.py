@@ -10,7 +10,6 @@ so a sum that left the safe range is taken again, scaled by a power of two as BL
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections import deque
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
@@ -18,10 +17,10 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 import numpy as np
 
 BLOCK = 262144  # elements of a large tensor; 2 MiB as float64: threads take turns seldom, and it is in a core's cache
-JOINED = 65536  # elements of small tensors together; a larger one is taken alone
-ROW, LONG_ROW = 64, 4096  # elements whose squares are summed at once, of small tensors and of large ones
-COMPLEX = "FD"  # NumPy's characters of them
-LONG = "lLqQ"  # NumPy's characters of 64-bit integers; where "l" has 32 bits, halves give the same
+JOINED = BLOCK // 2  # elements of small tensors together, those before beside those after
+ROW = 256  # elements whose squares are summed at once; from 500 rows on NumPy lets other threads run meanwhile
+COMPLEX = frozenset("FD")  # NumPy's characters of them
+LONG = frozenset("lLqQ")  # NumPy's characters of 64-bit integers; where "l" has 32 bits, halves give the same
 
 # A sum of squares above this lost less than 1e-12 of itself to squares that vanished, for up to 1e18 elements.
 LEAST_SAFE_SUM = 1e-270
@@ -32,6 +31,7 @@ SMALL = "small"
 NOT_FINITE = "not_finite"
 VERDICTS = (OK, LARGE, SMALL, NOT_FINITE)
 
+_ZEROS = np.zeros(ROW)
 _spare: deque[np.ndarray[Any, Any]] = deque(maxlen=64)  # memory for blocks, which is used again and again
 
 
@@ -47,10 +47,7 @@ def weight_norms(weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any
         Shape (n,), float64 >= 0, to a relative error below 1e-9; NaN where an element is NaN; inf where one is infinite
         or the norm is beyond float64. What else is given along with a tensor does not change its norm by a bit.
     """
-    weights = _reals(weights)
-    with np.errstate(all="ignore"):
-        squared, _ = _sums_of_squares(weights, None)
-        return _norms(squared, _pieces, weights)
+    return _norms(_reals(weights))[0]  # type: ignore[no-any-return]
 
 
 def update_norms(
@@ -71,10 +68,8 @@ def update_norms(
     if [each.size for each in before] != [each.size for each in after]:
         shapes = (f"{old.shape} and {new.shape}" for old, new in zip(before, after) if old.shape != new.shape)
         raise ValueError(f"weights of the shapes {next(shapes)} cannot be compared")
-    before, after = _reals(before), _reals(after)
-    with np.errstate(all="ignore"):
-        weights, updates = _sums_of_squares(after, before)
-        return _norms(updates, _difference_pieces, before, after), _norms(weights, _pieces, after)
+    weights, updates = _norms(_reals(after), _reals(before))
+    return updates, weights
 
 
 def update_ratios(
@@ -120,29 +115,55 @@ def verdict_codes(
     return codes
 
 
-def _reals(weights: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+def _reals(weights: Sequence[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
     """Return complex tensors as pairs of reals, which have the same norm, and others as they are."""
+    if COMPLEX.isdisjoint([each.dtype.char for each in weights]):
+        return weights
     return [each.view(each.real.dtype) if each.dtype.char in COMPLEX else each for each in weights]
 
 
+def _norms(*operands: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Return the norms of the first operand's tensors and, where there is a second, of how they differ from it.
+
+    They are the roots of sums of squares; where float64 is not wide enough for these, the norms of pieces.
+
+    Returns:
+        Shape (number of operands, n).
+    """
+    with np.errstate(all="ignore"):
+        squared = _sums_of_squares(*operands)
+        norms: np.ndarray[Any, Any] = np.sqrt(squared)
+        is_safe = (squared > LEAST_SAFE_SUM) & (squared < math.inf)
+        suspects = [] if is_safe.all() else np.argwhere(~is_safe).tolist()
+        if len(operands) > 1 and not LONG.isdisjoint([each.dtype.char for operand in operands for each in operand]):
+            suspects += [[1, place] for place, pair in enumerate(zip(*operands)) if _needs_halves(*pair)]
+        for which, place in suspects:
+            tensors = [operand[place] for operand in operands[: which + 1]]
+            if any(each.dtype == np.float64 for each in tensors) or _needs_halves(*tensors):
+                pieces = _difference_pieces if which else _pieces
+                norms[which, place] = _scaled_norm(functools.partial(pieces, *tensors))
+    return norms
+
+
 def _sums_of_squares(
-    after: list[np.ndarray[Any, Any]], before: list[np.ndarray[Any, Any]] | None
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the sum of squares of each tensor, and that of its difference from the one before it."""
-    weights, updates = np.zeros((2, len(after)))
+    after: Sequence[np.ndarray[Any, Any]], before: Sequence[np.ndarray[Any, Any]] | None = None
+) -> np.ndarray[Any, Any]:
+    """Return the sums of squares that ``_norms`` returns the roots of."""
+    blocks, places, begins, rows = _plan(tuple([each.size for each in after]))
+    sums = np.empty((1 if before is None else 2, rows))
     memory = _borrowed_memory()
-    for block in _blocks(tuple([each.size for each in after])):
+    for block in blocks:
         elements = block.joined(after, memory)
-        weights[block.places] += block.squared(elements)
+        block.square(elements, sums[0])
         if before is not None:
-            if block.part is None:
-                old = block.joined(before, memory[elements.size :])
-            else:
-                old = before[block.places[0]][block.part]
+            old = block.joined(before, memory[JOINED:]) if block.part is None else before[block.places[0]][block.part]
             np.subtract(elements[: old.size], old, out=elements[: old.size])
-            updates[block.places] += block.squared(elements)
+            block.square(elements, sums[1])
     _spare.append(memory)
-    return weights, updates
+    squared = np.zeros((len(sums), len(after)))
+    if blocks:
+        squared[:, places] = np.add.reduceat(sums, begins, axis=1)
+    return squared
 
 
 def _borrowed_memory() -> np.ndarray[Any, Any]:
@@ -150,7 +171,7 @@ def _borrowed_memory() -> np.ndarray[Any, Any]:
     try:
         return _spare.pop()
     except IndexError:
-        return np.empty(max(BLOCK, 2 * JOINED))
+        return np.empty(BLOCK)
 
 
 class _Block(NamedTuple):
@@ -159,84 +180,69 @@ class _Block(NamedTuple):
     Attributes:
         places: Which tensors.
         part: What part of the large one.
-        row: How many elements a row has.
         padding: The zeros behind each tensor; empty where none needs any.
-        begins: The number of the row that each begins with.
-        size: How many elements there are, with the zeros.
+        rows: Which rows these are, of all that are squared.
     """
 
     places: list[int]
     part: slice | None
-    row: int
     padding: list[np.ndarray[Any, Any]]
-    begins: list[int]
-    size: int
+    rows: slice
 
-    def joined(self, weights: list[np.ndarray[Any, Any]], memory: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def joined(self, weights: Sequence[np.ndarray[Any, Any]], memory: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return the elements as float64, at the beginning of the memory."""
         pieces = [weights[place] for place in self.places]
         if self.part is not None:
             pieces = [pieces[0][self.part]]
         if self.padding:
             pieces = [part for pair in zip(pieces, self.padding) for part in pair]
-        return np.concatenate(pieces, out=memory[: self.size])
+        return np.concatenate(pieces, out=memory[: (self.rows.stop - self.rows.start) * ROW])
 
-    def squared(self, elements: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the sum of squares of each tensor's elements here.
+    def square(self, elements: np.ndarray[Any, Any], sums: np.ndarray[Any, Any]) -> None:
+        """Put the sum of squares of each row into ``sums``.
 
-        In few calls, for threads wait for each other between calls; and by rows, for OpenBLAS would start threads of
-        its own for longer ones, and they wait actively.
+        By rows, for OpenBLAS would start threads of its own for longer ones, and they wait actively.
         """
-        rows = elements.reshape(-1, 1, self.row)
-        return np.add.reduceat(np.matmul(rows, rows.transpose(0, 2, 1)).ravel(), self.begins)
+        rows = elements.reshape(-1, 1, ROW)
+        np.matmul(rows, rows.transpose(0, 2, 1), out=sums[self.rows].reshape(-1, 1, 1))
+
+
+class _Plan(NamedTuple):
+    """How tensors are taken: in which blocks; which tensor begins with which row; and how many rows there are."""
+
+    blocks: list[_Block]
+    places: list[int]
+    begins: list[int]
+    rows: int
 
 
 @functools.lru_cache(maxsize=256)
-def _blocks(sizes: tuple[int, ...]) -> list[_Block]:
-    """Return the blocks that tensors of these sizes are taken in; those of a group have the same ones at every step."""
-    blocks: list[_Block] = []
+def _plan(sizes: tuple[int, ...]) -> _Plan:
+    """Return how tensors of these sizes are taken; those of a group have the same ones at every step."""
+    taken: list[tuple[list[int], slice | None]] = []
     small: list[int] = []
-    room = JOINED
+    room = 0
     for place, size in enumerate(sizes):
         if size > JOINED:
-            parts = (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
-            blocks += [_block([place], [part.stop - part.start], LONG_ROW, part) for part in parts]
+            taken += [([place], slice(start, min(start + BLOCK, size))) for start in range(0, size, BLOCK)]
         elif size:
-            whole_rows = size + -size % ROW
-            if whole_rows > room:
-                blocks.append(_block(small, [sizes[other] for other in small], ROW))
+            if size + -size % ROW > room:
                 small, room = [], JOINED
+                taken.append((small, None))
             small.append(place)
-            room -= whole_rows
-    return [*blocks, _block(small, [sizes[other] for other in small], ROW)] if small else blocks
-
-
-def _block(places: list[int], sizes: list[int], row: int, part: slice | None = None) -> _Block:
-    rests = [-size % row for size in sizes]
-    padding = [np.zeros(rest) for rest in rests] if any(rests) else []
-    begins = [0, *itertools.accumulate((size + rest) // row for size, rest in zip(sizes, rests))]
-    return _Block(places, part, row, padding, begins[:-1], begins[-1] * row)
-
-
-def _norms(
-    squared: np.ndarray[Any, Any],
-    pieces: Callable[..., Iterator[np.ndarray[Any, Any]]],
-    *operands: list[np.ndarray[Any, Any]],
-) -> np.ndarray[Any, Any]:
-    """Return the root of each sum of squares, or the norm of its pieces where float64 was not wide enough for them."""
-    norms: np.ndarray[Any, Any] = np.sqrt(squared)
-    is_safe = (squared > LEAST_SAFE_SUM) & (squared < math.inf)
-    suspects = [] if is_safe.all() else np.flatnonzero(~is_safe).tolist()
-    if len(operands) > 1 and any(each.dtype.char in LONG for operand in operands for each in operand):
-        suspects += [
-            place for place, pair in enumerate(zip(*operands)) if _needs_halves(*(each.dtype for each in pair))
-        ]
-    for place in suspects:
-        tensors = [operand[place] for operand in operands]
-        dtypes = [each.dtype for each in tensors]
-        if np.float64 in dtypes or _needs_halves(*dtypes):
-            norms[place] = _scaled_norm(functools.partial(pieces, *tensors))
-    return norms
+            room -= size + -size % ROW
+    blocks, places, begins, rows = [], [], [], 0
+    for own, part in taken:
+        first = rows
+        lengths = [sizes[place] for place in own] if part is None else [part.stop - part.start]
+        for place, length in zip(own, lengths):
+            if part is None or part.start == 0:
+                places.append(place)
+                begins.append(rows)
+            rows += -(-length // ROW)
+        padding = [_ZEROS[: -length % ROW] for length in lengths]
+        blocks.append(_Block(own, part, padding if any(map(len, padding)) else [], slice(first, rows)))
+    return _Plan(blocks, places, begins, rows)
 
 
 def _scaled_norm(pieces: Callable[[], Iterator[np.ndarray[Any, Any]]]) -> float:
@@ -256,7 +262,7 @@ def _pieces(weights: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
 
 def _difference_pieces(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
     """Yield differences; those of 64-bit integers, or of one and a float, in high and low halves, which are exact."""
-    halves = _needs_halves(before.dtype, after.dtype)
+    halves = _needs_halves(before, after)
     for start in range(0, after.size, BLOCK):
         old, new = before[start : start + BLOCK], after[start : start + BLOCK]
         if halves:
@@ -266,8 +272,9 @@ def _difference_pieces(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]
             yield new.astype(np.float64) - old
 
 
-def _needs_halves(*dtypes: np.dtype[Any]) -> bool:
+def _needs_halves(*tensors: np.ndarray[Any, Any]) -> bool:
     """Return whether float64 cannot hold the operands: one is a 64-bit integer, the other as large, or float32."""
+    dtypes = [each.dtype for each in tensors]
     return (
         any(dtype.char in LONG for dtype in dtypes)
         and len(dtypes) > 1

@@ -15,7 +15,7 @@ from ..errors import UnreadableError
 from .event_file import LONGEST_RECORD, TensorLayout, encoded_step, parts_of_every_step, tensor_layout
 from .index_file import Records
 
-GROUP_BYTES = 1 << 20  # of records that are read at once; a longer record is read alone
+GROUP_BYTES = 2 << 20  # of records that are read at once; a longer record is read alone
 UNREAD_GAP = 4096  # bytes; an unwanted stretch that is longer is not read
 
 
