@@ -13,7 +13,7 @@ from weight_update_ratio.trial.storage import FileStamp, Storage
 class MemoryStorage(Storage):
     """Files in a dictionary, by name."""
 
-    steps_ahead = index_ahead = 0
+    steps_ahead = 0
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.location = "memory"

@@ -183,7 +183,7 @@ class TestSignals:
 
 class TestDaemonThreads:
     def test_as_many_as_allowed_and_none_that_idles(self) -> None:
-        """Calls run in their order, several at once, and threads end with the last call."""
+        """Calls run in their order, several at once, and threads end a while after the last call."""
         threads = DaemonThreads(2)
         both = threading.Barrier(2, timeout=10)
         started: list[int] = []
@@ -198,6 +198,20 @@ class TestDaemonThreads:
         assert [0, 1, 2, 3] == [awaited(future) for future in futures]
         assert [0, 1, 2, 3] == sorted(started)
         wait_until(lambda: threading.active_count() == before)
+
+    def test_one_thread_for_calls_one_after_the_other(self) -> None:
+        """A thread that waits takes the next call; where it is busy, another begins."""
+        threads = DaemonThreads()
+        first = awaited(threads.submit(threading.get_ident))
+        for _ in range(5):
+            wait_until(lambda: threads._idle == 1)
+            assert first == awaited(threads.submit(threading.get_ident))
+        wait_until(lambda: threads._idle == 1)
+        ended = threading.Event()
+        busy = threads.submit(lambda: ended.wait(10) and threading.get_ident())
+        other = awaited(threads.submit(threading.get_ident))
+        ended.set()
+        assert other != awaited(busy)
 
     def test_an_error_is_raised_where_the_result_is_asked_for(self) -> None:
         with pytest.raises(ZeroDivisionError):

@@ -15,6 +15,7 @@ from typing import Any, Callable, TypeVar
 
 Result = TypeVar("Result")
 
+IDLE_SECONDS = 1  # that a thread waits for another call
 LOOK_SECONDS = 0.25  # between two looks at whether Ctrl-C came
 
 
@@ -23,28 +24,33 @@ class InterruptedWait(KeyboardInterrupt):
 
 
 class DaemonThreads:
-    """Runs calls in at most ``size`` daemon threads, in their order. A thread ends when no call waits for one."""
+    """Runs calls in at most ``size`` daemon threads, in their order. A thread ends when no call comes for a while."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: float = math.inf) -> None:
         self._size = size
-        self._running = 0
+        self._running = self._idle = 0
         self._waiting: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._lock = threading.Lock()
+        self._called = threading.Condition()
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Return the future of a call."""
         future: Future[Result] = Future()
-        with self._lock:
+        with self._called:
             self._waiting.append((future, function, arguments))
-            if self._running < self._size:
+            if len(self._waiting) <= self._idle:
+                self._called.notify()
+            elif self._running < self._size:
                 self._running += 1
                 threading.Thread(target=self._run, daemon=True).start()
         return future
 
     def _run(self) -> None:
         while True:
-            with self._lock:
-                if not self._waiting:
+            with self._called:
+                self._idle += 1
+                is_called = self._called.wait_for(lambda: self._waiting, IDLE_SECONDS)
+                self._idle -= 1
+                if not is_called:
                     self._running -= 1
                     return
                 future, function, arguments = self._waiting.popleft()

@@ -143,7 +143,7 @@ class TrialFolder:
                 reason = f"does not exist, while its event file '{event_file}' does"
                 saved.unreadable.append(Unreadable(name, None, worker_name(worker_in_name), global_step, reason))
             for worker_in_name, name in sorted(files.items()):
-                self.storage.prefetch_small(names[done : done + self.storage.index_ahead])
+                self.storage.prefetch_small(names[done : done + self.storage.steps_ahead])
                 done += 1
                 worker = worker_name(worker_in_name)
                 try:
@@ -274,9 +274,8 @@ class TrialFolder:
             return
         for ahead in self.steps_between(global_step, end)[: self.storage.steps_ahead]:
             for step in self.saved(ahead).workers:
-                spans = [place for place in step.records.values() if place is not None]
-                wanted = bool(spans) and mode in (step.mode, GLOBAL)
-                if wanted and not self.storage.prefetch(step.event_file, spans):
+                is_judged = mode in (step.mode, GLOBAL)
+                if is_judged and not self.storage.prefetch(step.event_file, step.records.values()):
                     return
 
 

@@ -27,8 +27,7 @@ class S3Storage(Storage):
     ``unlisted`` stays empty: a LIST gives all names or none.
     """
 
-    steps_ahead = 32
-    index_ahead = 64
+    steps_ahead = 64
 
     def __init__(self, location: str) -> None:
         self.location = location
@@ -87,12 +86,13 @@ class S3Storage(Storage):
             if name not in self._small:
                 self._small[name] = self._threads.submit(self._get, name, None)
 
-    def prefetch(self, name: str, spans: list[tuple[int, int]]) -> bool:
+    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool:
         """Begin to fetch the spans (first byte, length) of an object; return False where there is no room for them."""
-        if name not in self._objects:
-            if sum(self._sizes.values()) + _bytes_in_ranges(spans) > HELD_BYTES:
+        wanted = [] if name in self._objects else [span for span in spans if span is not None]
+        if wanted:
+            if sum(self._sizes.values()) + _bytes_in_ranges(wanted) > HELD_BYTES:
                 return False
-            self._fetch(name, spans)
+            self._fetch(name, wanted)
         return True
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:

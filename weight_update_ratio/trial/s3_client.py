@@ -40,6 +40,7 @@ class S3Client:
         self._location = location
         self.bucket = bucket
         self._client = _s3_client(location)
+        self._threads = DaemonThreads()
 
     def keys(self, prefix: str, start_after: str, most_pages: float = math.inf) -> dict[str, FileStamp]:
         """Return the keys that begin with ``prefix`` and sort after ``start_after``, sorted, with their stamps.
@@ -106,7 +107,7 @@ class S3Client:
                     )
                 return bytes(body.read())  # botocore compares it with its length
 
-        whole = DaemonThreads(1).submit(ask)
+        whole = self._threads.submit(ask)
         try:
             seconds = REQUEST_SECONDS + awaited(size, REQUEST_SECONDS) / LEAST_RATE
         except BaseException:

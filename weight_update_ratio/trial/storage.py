@@ -28,14 +28,12 @@ class Storage(abc.ABC):
     Attributes:
         location: The folder as the user named it.
         unlisted: Folders that the last listings could not list, and why.
-        steps_ahead: Saved steps whose records are worth fetching before they are judged.
-        index_ahead: Saved steps whose index files are worth fetching before they are read.
+        steps_ahead: Saved steps whose files are worth fetching before they are read.
     """
 
     location: str
     unlisted: dict[str, str]
     steps_ahead: int
-    index_ahead: int
 
     @abc.abstractmethod
     def names(self, folder: str, start_after: str = "") -> list[str]:
@@ -77,7 +75,7 @@ class Storage(abc.ABC):
         """Begin to fetch small files that will be read."""
 
     @abc.abstractmethod
-    def prefetch(self, name: str, spans: list[tuple[int, int]]) -> bool:
+    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool:
         """Begin to fetch the spans (first byte, length) of a file; return False where there is no room for them."""
 
     @abc.abstractmethod
