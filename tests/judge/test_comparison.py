@@ -168,6 +168,20 @@ class TestNotCompared:
         assert UNCERTAIN == "has no certain reference: the index file of a step before it is lost or broken"
         assert ["v"] == [row.tensor for row in rows_of(found)]
 
+    def test_an_uncertain_reference_of_a_tensor_without_a_place(self, write_trial: Any) -> None:
+        """Both are said, in the order of the index, and only of the tensors that are looked at."""
+        folder = opened(write_trial({name: [1.0, 2.0] for name in "uwv"}))
+        (pairs,) = step_pairs(folder, "TRAIN", 1)
+        saved = pairs.saved._replace(records={**pairs.saved.records, "w": None})
+        found = compared(folder, [pairs._replace(saved=saved, uncertain=frozenset("vw"))])
+        no_range = "names no range of bytes for it"
+        assert [("w", UNCERTAIN), ("w", no_range), ("v", UNCERTAIN)] == [
+            (entry.tensor, entry.reason) for entry in found.unreadable
+        ]
+        assert ["u"] == [row.tensor for row in rows_of(found)]
+        (only,) = compared(folder, [pairs._replace(uncertain=frozenset("vw")).only("v")]).unreadable
+        assert ("v", UNCERTAIN) == (only.tensor, only.reason)
+
     @pytest.mark.parametrize("is_reference", [False, True])
     def test_no_range_of_bytes(self, write_trial: Any, is_reference: bool) -> None:
         """An index entry without a range was saved all the same: the index file is named."""
@@ -538,12 +552,12 @@ class TestThreads:
         """Each thread holds two groups; one that is larger than the bound is compared alone."""
         trial = write_trial({name: random_walk((10, 15), seed=seed) for seed, name in enumerate("abcdefg")}, steps=4)
         alone = list(check_trial(trial.path))
-        pools: list[int] = []
+        shares: list[Any] = []
 
         class Noted(DaemonThreads):
-            def __init__(self, size: int) -> None:
-                pools.append(size)
-                super().__init__(size)
+            def submit(self, function: Any, share: Any) -> Any:
+                shares.append(share)
+                return super().submit(function, share)
 
         monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
         monkeypatch.setattr(comparer, "DaemonThreads", Noted)
@@ -551,20 +565,20 @@ class TestThreads:
         monkeypatch.setattr(comparer, "BYTES_AT_ONCE", at_once)
         monkeypatch.setattr(os, "cpu_count", lambda: 3)
         assert alone == list(check_trial(trial.path))
-        assert pools == ([] if threads == 1 else [threads] * 4)
+        assert len(shares) == (0 if threads == 1 else threads * 4)
 
-    @pytest.mark.parametrize(("size", "pools"), [(1, [2]), (0, []), (-1, [])])
+    @pytest.mark.parametrize(("size", "threads"), [(1, 2), (0, 0), (-1, 0)])
     def test_a_small_step_is_judged_without_them(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, size: int, pools: list[int]
+        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, size: int, threads: int
     ) -> None:
         """Threads would begin when it is done."""
         folder = opened(write_trial({name: random_walk((50,)) for name in "abc"}, steps=2))
-        made: list[int] = []
+        shares: list[Any] = []
 
         class Noted(DaemonThreads):
-            def __init__(self, size: int) -> None:
-                made.append(size)
-                super().__init__(size)
+            def submit(self, function: Any, share: Any) -> Any:
+                shares.append(share)
+                return super().submit(function, share)
 
         (pairs,) = step_pairs(folder, "TRAIN", 1)
         records = sum(length for _, length in pairs.saved.records.values())
@@ -573,7 +587,7 @@ class TestThreads:
         monkeypatch.setattr(comparer, "THREADED_BYTES", records + 1 - size)
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
         assert 3 == len(rows_of(compared(folder, [pairs])))
-        assert pools == made
+        assert threads == len(shares)
 
     def test_each_thread_has_about_as_many_bytes(self) -> None:
         """The largest first, each to the idlest; every group once."""

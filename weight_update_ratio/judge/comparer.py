@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import operator
 import os
-from typing import Any, Callable, Iterable, NamedTuple
+import threading
+from typing import Any, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from .ratio import update_norms, update_ratios, verdict_codes, weight_norms
 from .references import StepPairs
 
 THREADED_BYTES = 8 << 20  # a step of fewer is done before threads would have begun
-BYTES_AT_ONCE = 512 << 20  # of records that are compared at the same time; of one larger group, its own
+BYTES_AT_ONCE = 512 << 20  # of records that are compared at the same time, two groups a thread; of one larger, its own
 KEPT_BYTES = 256 << 20  # of a step's records; those of a larger step are read again at the next one
 PLANNED = 65536  # tensors of which it is kept how their records are read; a trial needs those of a few steps
 
@@ -35,13 +36,16 @@ class _Content:
     def __init__(self, storage: Storage, octets: memoryview, tensors: int) -> None:
         self._storage = storage
         self._octets = octets
-        self._tensors = tensors
-        self._used = itertools.count(1)  # several threads may count
+        self._needed = tensors
+        self._lock = threading.Lock()
 
-    def used(self) -> None:
-        """Count a tensor that does not need them any more; each is counted once."""
-        if next(self._used) == self._tensors:
-            self._storage.recycle(self._octets)
+    def used(self, tensors: int) -> None:
+        """Note that so many tensors more do not need them any more."""
+        with self._lock:
+            self._needed -= tensors
+            if self._needed:
+                return
+        self._storage.recycle(self._octets)
 
 
 class _Record(NamedTuple):
@@ -58,13 +62,15 @@ class _Step:
     def __init__(self, pairs: StepPairs) -> None:
         self.pairs = pairs
         self.kept: dict[str, _Record] = {}
-        self.dtypes: dict[str, np.dtype[Any]] = {}  # of the tensors that could be read
+        self.layouts: dict[str, TensorLayout] = {}  # of the tensors that could be read
         self.update, self.weight, self.norm = np.full((3, len(pairs.tensors)), np.nan)  # norm: of the next references
         self.compared: list[int] = []
         self.skipped: list[tuple[int, Skipped]] = []
-        self.unreadable: list[tuple[int, Unreadable]] = []
+        self.unreadable: list[Unreadable] = []
+        for tensor in pairs.uncertain:
+            self.note(pairs.saved, tensor, UNCERTAIN)
 
-    def by_reference(self, places: Iterable[int]) -> list[tuple[WorkerStep, tuple[str, ...]]]:
+    def by_reference(self, places: Sequence[int]) -> list[tuple[WorkerStep, list[str]]]:
         """Return the certain reference steps of the tensors at these places, each with those that it is of."""
         _, tensors, references, uncertain = self.pairs
         found: dict[int, tuple[WorkerStep, list[str]]] = {}
@@ -72,7 +78,7 @@ class _Step:
             reference = references[place]
             if reference is not None and tensors[place] not in uncertain:
                 found.setdefault(reference.global_step, (reference, []))[1].append(tensors[place])
-        return [(reference, tuple(names)) for reference, names in found.values()]
+        return list(found.values())
 
     def skip(self, place: int, reason: str) -> None:
         """Note that a tensor has no ratio."""
@@ -83,8 +89,14 @@ class _Step:
     def note(self, at: WorkerStep, tensor: str, reason: str) -> None:
         """Note that a tensor could not be read at this step or at its reference step."""
         file = at.index_file if at.records[tensor] is None else at.event_file
-        entry = Unreadable(file, tensor, at.worker, at.global_step, reason)
-        self.unreadable.append((self.pairs.tensors.index(tensor), entry))
+        self.unreadable.append(Unreadable(file, tensor, at.worker, at.global_step, reason))
+
+    def unreadable_in_order(self) -> list[Unreadable]:
+        """Return what could not be read, in the order of the index."""
+        if not self.unreadable:
+            return []
+        places: dict[str | None, int] = {tensor: place for place, tensor in enumerate(self.pairs.tensors)}
+        return sorted(self.unreadable, key=lambda entry: places[entry.tensor])
 
     def columns(self, bounds: Bounds) -> ComparedTensors:
         """Return the comparisons that could be made, in the order of the index."""
@@ -114,6 +126,7 @@ class Comparer:
         self.dtypes: dict[str, str] = {}
         self._storage = storage
         self._bounds = bounds
+        self._threads = DaemonThreads()
         self._plans: dict[tuple[int, tuple[str, ...]], tuple[Records, RecordPlan]] = {}
         self._norms: dict[str, dict[int, dict[str, float]]] = {}  # worker -> global step -> tensor -> norm
         self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # worker -> its last step, and its records there
@@ -124,7 +137,7 @@ class Comparer:
         self._storage.retain(self._needed(steps))
         groups = [(step, group) for step in steps for group in self._groups(step, step.pairs.saved, step.pairs.tensors)]
         keeps_records = sum(group.length for _, group in groups) <= KEPT_BYTES
-        _in_threads(lambda step, group: self._judge(step, group, keeps_records), groups)
+        self._judge_all(groups, keeps_records)
         _release(record for _, last in self._last.values() for record in last.values())
         self._last = {}
         for step in steps:
@@ -132,7 +145,7 @@ class Comparer:
         return JudgedStep(
             [step.columns(self._bounds) for step in steps],
             [skipped for step in steps for _, skipped in sorted(step.skipped)],
-            [entry for step in steps for _, entry in sorted(step.unreadable, key=operator.itemgetter(0))],
+            [entry for step in steps for entry in step.unreadable_in_order()],
         )
 
     def _needed(self, steps: list[_Step]) -> dict[str, list[tuple[int, int]]]:
@@ -141,7 +154,7 @@ class Comparer:
         for step in steps:
             saved, tensors, _, _ = step.pairs
             for at, names in [(saved, tensors), *step.by_reference(range(len(tensors)))]:
-                for group in self._plan(at, names).groups:
+                for group in self._plan(at, tuple(names)).groups:
                     needed.setdefault(at.event_file, []).append((group.start, group.length))
         return needed
 
@@ -161,33 +174,50 @@ class Comparer:
             step.note(at, tensor, reason)
         return plan.groups
 
+    def _judge_all(self, groups: list[tuple[_Step, RecordGroup]], keeps_records: bool) -> None:
+        """Compare the tensors of each group, by several threads where a step is large."""
+        sizes = [group.length for _, group in groups]
+        threads = min(os.cpu_count() or 1, len(groups), BYTES_AT_ONCE // (2 * max(sizes, default=0) or 1))
+        if sum(sizes) < THREADED_BYTES:
+            threads = 1
+
+        def judge_share(share: Iterable[int]) -> None:
+            for position in share:
+                self._judge(*groups[position], keeps_records)
+
+        if threads < 2:
+            judge_share(range(len(groups)))
+            return
+        for done in [self._threads.submit(judge_share, share) for share in _shares(sizes, threads)]:
+            awaited(done)
+
     def _judge(self, step: _Step, group: RecordGroup, keeps_records: bool) -> None:
         """Compare the tensors of a group. Runs in several threads, each with groups of its own."""
         before, norms = self._references(step, group)
         after = self._read(step, step.pairs.saved, group)
-        compared, alone = [], []
-        for place in group.places:
-            tensor = step.pairs.tensors[place]
-            if tensor in step.pairs.uncertain:
-                step.note(step.pairs.saved, tensor, UNCERTAIN)
-            if tensor in before and tensor in after:
-                reason = _why_skipped(before[tensor].layout, after[tensor].layout)
-                if not reason:
-                    compared.append((place, tensor))
-                    continue
-                step.skip(place, reason)
-            if tensor in after:
-                alone.append((place, tensor))
+        compared: list[tuple[int, _Record, _Record, float]] = []
+        alone: list[tuple[int, _Record]] = []
+        for tensor, place in zip(group.tensors, group.places):
+            old, new = before.get(tensor), after.get(tensor)
+            if new is None:
+                continue
+            reason = _why_skipped(old.layout, new.layout) if old else ""
+            if old and not reason:
+                compared.append((place, old, new, norms[tensor]))
+            else:
+                alone.append((place, new))
+                if reason:
+                    step.skip(place, reason)
         if compared:
-            places, tensors = map(list, zip(*compared))
-            old, new = ([records[tensor].elements for tensor in tensors] for records in (before, after))
-            step.update[places], step.norm[places] = update_norms(old, new)
-            step.weight[places] = [norms[tensor] for tensor in tensors]
+            places, olds, news, weights = map(list, zip(*compared))
+            old_elements, new_elements = ([record.elements for record in records] for records in (olds, news))
+            step.update[places], step.norm[places] = update_norms(old_elements, new_elements)
+            step.weight[places] = weights
             step.compared += places
         if alone:
-            step.norm[[place for place, _ in alone]] = weight_norms([after[tensor].elements for _, tensor in alone])
+            step.norm[[place for place, _ in alone]] = weight_norms([record.elements for _, record in alone])
         _release(before.values())
-        step.dtypes.update((tensor, record.layout.dtype) for tensor, record in after.items())
+        step.layouts.update({tensor: record.layout for tensor, record in after.items()})
         if keeps_records:
             step.kept.update(after)
         else:
@@ -201,12 +231,12 @@ class Comparer:
         norms: dict[str, float] = {}
         for reference, tensors in step.by_reference(group.places):
             if reference.global_step == last_step:
-                records.update((tensor, last.pop(tensor)) for tensor in tensors if tensor in last)
-            missing = tuple(tensor for tensor in tensors if tensor not in records)
+                records.update({tensor: last.pop(tensor) for tensor in tensors if tensor in last})
+            missing = tuple([tensor for tensor in tensors if tensor not in records])
             for each in self._groups(step, reference, missing) if missing else ():
                 records.update(self._read(step, reference, each))
             at_hand = self._norms.get(worker, {}).get(reference.global_step, {})
-            norms.update((tensor, at_hand[tensor]) for tensor in tensors if tensor in at_hand)
+            norms.update({tensor: at_hand[tensor] for tensor in tensors if tensor in at_hand})
         unknown = [tensor for tensor in records if tensor not in norms]
         if unknown:
             norms.update(zip(unknown, weight_norms([records[tensor].elements for tensor in unknown])))
@@ -226,7 +256,7 @@ class Comparer:
         for tensor, layout in zip(group.tensors, group.layouts(octets, at.global_step)):
             if isinstance(layout, str):
                 step.note(at, tensor, layout)
-                content.used()
+                content.used(1)
             else:
                 records[tensor] = _Record(tensor_array(octets, layout), layout, content)
         return records
@@ -234,35 +264,18 @@ class Comparer:
     def _keep(self, step: _Step) -> None:
         """Keep what the next steps' references need, and forget what is too old to be one."""
         saved, tensors, _, _ = step.pairs
-        self.dtypes.update((tensor, step.dtypes[tensor].name) for tensor in step.dtypes.keys() - self.dtypes.keys())
+        new = step.layouts.keys() - self.dtypes.keys()
+        self.dtypes.update({tensor: step.layouts[tensor].dtype.name for tensor in new})
         norms = self._norms.setdefault(saved.worker, {})
-        norms[saved.global_step] = {t: norm for t, norm in zip(tensors, step.norm.tolist()) if t in step.dtypes}
+        norms[saved.global_step] = {t: norm for t, norm in zip(tensors, step.norm.tolist()) if t in step.layouts}
         while len(norms) > (self._bounds.parameters.num_steps or 1):
             del norms[next(iter(norms))]
         self._last[saved.worker] = saved.global_step, step.kept
 
 
 def _release(records: Iterable[_Record]) -> None:
-    for record in records:
-        record.content.used()
-
-
-def _in_threads(judge: Callable[[_Step, RecordGroup], None], groups: list[tuple[_Step, RecordGroup]]) -> None:
-    """Judge each group, by several threads where a step is large."""
-    sizes = [group.length for _, group in groups]
-    threads = min(os.cpu_count() or 1, len(groups), BYTES_AT_ONCE // (2 * max(sizes, default=0) or 1))
-    if threads < 2 or sum(sizes) < THREADED_BYTES:  # each holds two groups
-        for step, group in groups:
-            judge(step, group)
-        return
-
-    def judge_share(share: list[int]) -> None:
-        for position in share:
-            judge(*groups[position])
-
-    pool = DaemonThreads(threads)
-    for done in [pool.submit(judge_share, share) for share in _shares(sizes, threads)]:
-        awaited(done)
+    for content, own in itertools.groupby(records, operator.attrgetter("content")):
+        content.used(len(list(own)))
 
 
 def _shares(sizes: list[int], threads: int) -> list[list[int]]:
@@ -277,6 +290,8 @@ def _shares(sizes: list[int], threads: int) -> list[list[int]]:
 
 
 def _why_skipped(before: TensorLayout, after: TensorLayout) -> str:
+    if before is after:  # as their group was walked once
+        return "" if after.size else "no elements"
     if before.shape != after.shape:
         return f"shape changed from {before.shape} to {after.shape}"
     if (before.dtype.kind == "c") != (after.dtype.kind == "c"):

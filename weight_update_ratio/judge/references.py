@@ -38,7 +38,7 @@ class StepPairs(NamedTuple):
     def only(self, tensor: str) -> StepPairs:
         """Return one tensor alone."""
         at = self.tensors.index(tensor)
-        return StepPairs(self.saved, (tensor,), [self.references[at]], self.uncertain)
+        return StepPairs(self.saved, (tensor,), [self.references[at]], self.uncertain & {tensor})
 
 
 def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPairs]:
