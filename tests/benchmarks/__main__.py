@@ -191,6 +191,9 @@ def machine() -> str:
 def main(rounds: int, folder: Path | None) -> None:
     """Print the tables of speed that README.md, beside this file, shows."""
     with tempfile.TemporaryDirectory() as scratch:
+        # Programs start compiled, as pip installs them, whatever this machine's settings are.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = f"{scratch}/bytecode"
         root = folder or Path(scratch)
         folders = {}
         for shape in (LARGE, MANY, SHORT, LONG, REMOTE, FAR):
