@@ -545,13 +545,9 @@ class TestMemory:
 
 
 class TestThreads:
-    @pytest.mark.parametrize(("at_once", "threads"), [(1 << 40, 3), (4 * 700, 2), (1, 1)])
-    def test_records_that_are_compared_at_once_are_bounded(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, at_once: int, threads: int
-    ) -> None:
-        """Each thread holds two groups; one that is larger than the bound is compared alone."""
-        trial = write_trial({name: random_walk((10, 15), seed=seed) for seed, name in enumerate("abcdefg")}, steps=4)
-        alone = list(check_trial(trial.path))
+    @pytest.fixture
+    def shares(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """Give the shares of steps that threads are given, as they come."""
         shares: list[Any] = []
 
         class Noted(DaemonThreads):
@@ -559,8 +555,18 @@ class TestThreads:
                 shares.append(share)
                 return super().submit(function, share)
 
-        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
         monkeypatch.setattr(comparer, "DaemonThreads", Noted)
+        return shares
+
+    @pytest.mark.parametrize(("at_once", "threads"), [(1 << 40, 3), (4 * 700, 2), (1, 1)])
+    def test_records_that_are_compared_at_once_are_bounded(
+        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, shares: list[Any], at_once: int, threads: int
+    ) -> None:
+        """Each thread holds two groups; one that is larger than the bound is compared alone."""
+        trial = write_trial({name: random_walk((10, 15), seed=seed) for seed, name in enumerate("abcdefg")}, steps=4)
+        alone = list(check_trial(trial.path))
+        assert shares == []
+        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
         monkeypatch.setattr(comparer, "THREADED_BYTES", 0)
         monkeypatch.setattr(comparer, "BYTES_AT_ONCE", at_once)
         monkeypatch.setattr(os, "cpu_count", lambda: 3)
@@ -569,21 +575,13 @@ class TestThreads:
 
     @pytest.mark.parametrize(("size", "threads"), [(1, 2), (0, 0), (-1, 0)])
     def test_a_small_step_is_judged_without_them(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, size: int, threads: int
+        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, shares: list[Any], size: int, threads: int
     ) -> None:
         """Threads would begin when it is done."""
         folder = opened(write_trial({name: random_walk((50,)) for name in "abc"}, steps=2))
-        shares: list[Any] = []
-
-        class Noted(DaemonThreads):
-            def submit(self, function: Any, share: Any) -> Any:
-                shares.append(share)
-                return super().submit(function, share)
-
         (pairs,) = step_pairs(folder, "TRAIN", 1)
         records = sum(length for _, length in pairs.saved.records.values())
         monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
-        monkeypatch.setattr(comparer, "DaemonThreads", Noted)
         monkeypatch.setattr(comparer, "THREADED_BYTES", records + 1 - size)
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
         assert 3 == len(rows_of(compared(folder, [pairs])))
