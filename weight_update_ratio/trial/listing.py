@@ -79,8 +79,6 @@ class IndexListing:
         self.is_rewritten = self.is_rewritten or bool(again | gone)
         changed = again | gone | {step for step in files if self._all_changed or files[step] != self.files.get(step)}
         self._all_changed = False
-        new = sorted(files.keys() - self.files.keys())[: self._storage.steps_ahead]  # while event files are listed
-        self._storage.prefetch_small(name for step in new for name in files[step].values())
         if stamps:
             known.update((name, stamps.get(name)) for workers in files.values() for name in workers.values())
         lost: Files = {}
