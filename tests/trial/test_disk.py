@@ -8,6 +8,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from weight_update_ratio.errors import TrialError, UnreadableError
@@ -134,6 +135,16 @@ class TestRanges:
         third = storage.span("file", 1, 5)
         assert (memory is third.obj, memory is second.obj) == (True, False)
         assert (b"12345", b"4567") == (bytes(third), bytes(second))
+
+    @pytest.mark.parametrize("start", [0, 1, 5])
+    def test_where_in_a_page_bytes_are_read_to(self, folder: Path, start: int) -> None:
+        """To where they have in a page of the file, into new memory and into memory that is used again."""
+        storage = DiskStorage(str(folder))
+        for _ in range(2):
+            record = storage.span("file", start, 4)
+            assert start == np.frombuffer(record, np.uint8).ctypes.data % disk.PAGE
+            assert b"0123456789"[start : start + 4] == bytes(record)
+            storage.recycle(record)
 
     def test_spare_memory_is_bounded(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What would be more than the bound is left to Python."""
