@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +189,7 @@ class TestDaemonThreads:
         threads = DaemonThreads(2)
         both = threading.Barrier(2, timeout=10)
         started: list[int] = []
-        before = threading.active_count()
+        before = set(threading.enumerate())
 
         def call(number: int) -> int:
             started.append(number)
@@ -197,7 +199,7 @@ class TestDaemonThreads:
         futures = [threads.submit(call, number) for number in range(4)]
         assert [0, 1, 2, 3] == [awaited(future) for future in futures]
         assert [0, 1, 2, 3] == sorted(started)
-        wait_until(lambda: threading.active_count() == before)
+        wait_until(lambda: before.issuperset(threading.enumerate()))
 
     def test_one_thread_for_calls_one_after_the_other(self) -> None:
         """A thread that waits takes the next call; where it is busy, another begins."""
@@ -212,6 +214,28 @@ class TestDaemonThreads:
         other = awaited(threads.submit(threading.get_ident))
         ended.set()
         assert other != awaited(busy)
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_a_thread_that_waits_keeps_nothing(self, fails: bool) -> None:
+        """Neither what a call was given nor what it gave, which may be an object of S3, nor what it raised."""
+
+        class Content:
+            pass
+
+        def call(given: Content) -> Content:
+            if fails:
+                raise ValueError(given)
+            return given
+
+        threads = DaemonThreads()
+        content = Content()
+        kept = weakref.ref(content)
+        future = threads.submit(call, content)
+        wait_until(lambda: threads._idle == 1)
+        assert future.done()
+        del future, content
+        gc.collect()
+        assert (1, None) == (threads._idle, kept())
 
     def test_an_error_is_raised_where_the_result_is_asked_for(self) -> None:
         with pytest.raises(ZeroDivisionError):

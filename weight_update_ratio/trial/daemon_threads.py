@@ -58,6 +58,7 @@ class DaemonThreads:
                 future.set_result(function(*arguments))
             except BaseException as error:
                 future.set_exception(error)
+            del future, function, arguments  # a thread that waits keeps no result
 
 
 def within(seconds: float, function: Callable[..., Result], *arguments: Any) -> Result:
