@@ -19,8 +19,8 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import pytest
 
-from weight_update_ratio.judge.comparison import ComparedTensors, Comparison, JudgedStep
-from weight_update_ratio.judge.ratio import VERDICTS
+from weight_update_ratio.compare.comparison import ComparedTensors, Comparison, JudgedStep
+from weight_update_ratio.compare.ratio import VERDICTS
 
 # smdebug reads these when it is imported: no INFO on stdout, and no sleep for a step of a trial that has ended.
 os.environ["SMDEBUG_LOG_LEVEL"] = "warning"

@@ -6,8 +6,8 @@ import json
 from typing import Any, Iterable
 
 from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.storage.storage import FileStamp, Storage
 from weight_update_ratio.trial.folder import TrialFolder
-from weight_update_ratio.trial.storage import FileStamp, Storage
 
 
 class MemoryStorage(Storage):

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.conftest import Saved, exact_norm
 from weight_update_ratio.parameters import parse_parameters
-from weight_update_ratio.trial.disk import DiskStorage
+from weight_update_ratio.storage.disk import DiskStorage
 from weight_update_ratio.trial.event_file import tensor_array, tensor_layout
 from weight_update_ratio.trial.folder import TrialFolder
 

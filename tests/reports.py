@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 from tests.conftest import judged_rows, plain_verdict
 from weight_update_ratio.cli import main
-from weight_update_ratio.judge.baseline import Baseline
-from weight_update_ratio.judge.bounds import Bounds
-from weight_update_ratio.judge.comparison import Comparison
-from weight_update_ratio.judge.firing import Fired
-from weight_update_ratio.judge.history import History
+from weight_update_ratio.compare.comparison import Comparison
+from weight_update_ratio.compare.history import History
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.baseline import Baseline
+from weight_update_ratio.verdict.bounds import Bounds
+from weight_update_ratio.verdict.firing import Fired
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",

@@ -7,11 +7,11 @@ from typing import Any, Sequence
 import numpy as np
 
 from tests.conftest import plain_verdict
-from weight_update_ratio.judge.firing import Fired
-from weight_update_ratio.judge.history import History
-from weight_update_ratio.judge.ratio import VERDICTS
+from weight_update_ratio.compare.history import History
+from weight_update_ratio.compare.ratio import VERDICTS
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.firing import Fired
 
 ZERO_START = 1e6  # a ratio against weights that are all zero
 

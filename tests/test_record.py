@@ -1063,7 +1063,7 @@ class TestProcesses:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is not refused, whatever it has listed when the other one's files appear."""
-        from weight_update_ratio.trial.disk import DiskStorage
+        from weight_update_ratio.storage.disk import DiskStorage
 
         first = TrialRecorder(tmp_path / "t", num_workers=2)
         names, calls = DiskStorage.names, []

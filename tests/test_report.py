@@ -10,14 +10,14 @@ import pytest
 
 from tests.conftest import RECORDED, found_comparisons, judged_rows, recorded_truth, rows_of
 from weight_update_ratio import check_trial
+from weight_update_ratio.compare.comparison import Comparison, Skipped
+from weight_update_ratio.compare.history import COLUMN_TYPES, History
+from weight_update_ratio.compare.references import StepPairs
 from weight_update_ratio.errors import Unreadable
-from weight_update_ratio.judge.comparison import Comparison, Skipped
-from weight_update_ratio.judge.firing import Fired
-from weight_update_ratio.judge.history import COLUMN_TYPES, History
-from weight_update_ratio.judge.references import StepPairs
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.trial.timeline import WorkerStep
+from weight_update_ratio.verdict.firing import Fired
 
 
 def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:

@@ -8,21 +8,21 @@ import os
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, Callable, Iterator
 
+from .compare.comparer import Comparer
+from .compare.diagnosis import missing_trial
+from .compare.history import History
+from .compare.loop import Judge, judge_pairs
+from .compare.mode import judged_mode
+from .compare.references import StepPairs
 from .errors import TrialError, Unreadable
-from .judge.bounds import Bounds
-from .judge.comparer import Comparer
-from .judge.diagnosis import missing_trial
-from .judge.good_runs import open_bounds
-from .judge.history import History
-from .judge.loop import Judge, judge_pairs
-from .judge.mode import judged_mode
-from .judge.references import StepPairs
 from .parameters import parse_parameters
 from .report import Report
-from .trial.daemon_threads import within
+from .storage.daemon_threads import within
+from .storage.location import open_storage, trial_location
 from .trial.folder import TrialFolder
 from .trial.index_file import LARGEST_STEP
-from .trial.location import open_storage, trial_location
+from .verdict.bounds import Bounds
+from .verdict.good_runs import open_bounds
 
 Progress = Callable[[int, int], None]
 

@@ -15,18 +15,18 @@ import time
 from typing import Any, Callable, Iterator, Sequence
 
 from .check import range_steps, step_range
+from .compare.comparison import Comparison
+from .compare.diagnosis import missing_trial
+from .compare.history import History
+from .compare.loop import Judge
+from .compare.mode import judged_mode
 from .errors import TrialError
-from .judge.comparison import Comparison
-from .judge.diagnosis import missing_trial
-from .judge.good_runs import open_bounds
-from .judge.history import History
-from .judge.loop import Judge
-from .judge.mode import judged_mode
 from .parameters import Parameters, parse_parameters
 from .report import Report
-from .trial.daemon_threads import InterruptedWait
+from .storage.daemon_threads import InterruptedWait
+from .storage.location import open_storage, trial_location
 from .trial.folder import POLL_SECONDS, TrialFolder
-from .trial.location import open_storage, trial_location
+from .verdict.good_runs import open_bounds
 
 
 def follow_trial(

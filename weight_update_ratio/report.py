@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Iterator
 
+from .compare.comparison import Comparison
+from .compare.history import History
 from .errors import TrialError, Unreadable
-from .judge.comparison import Comparison
-from .judge.findings import Finding
-from .judge.history import History
-from .judge.violations import SkippedGroup, ViolationGroup
+from .findings.findings import Finding
 from .parameters import Parameters, parse_parameters
+from .verdict.violations import SkippedGroup, ViolationGroup
 
 if TYPE_CHECKING:
     import pandas
@@ -78,7 +78,7 @@ class Report:
     @property
     def findings(self) -> list[Finding]:
         """What is wrong, the most urgent first: violations that fire, folded by kind, steps, tensors and workers."""
-        from .render.advice import told_findings
+        from .render.words.advice import told_findings
 
         return told_findings(self.history)
 
@@ -97,7 +97,7 @@ class Report:
 
         Steps are int64, norms and ratio float64, the rest strings.
         """
-        from .judge.frames import comparisons_frame
+        from .findings.frames import comparisons_frame
 
         return comparisons_frame(self.history)
 
@@ -106,7 +106,7 @@ class Report:
 
         Ratios are float64, median, lowest and highest of those that are finite; violations int64.
         """
-        from .judge.frames import summary_frame
+        from .findings.frames import summary_frame
 
         return summary_frame(self.history)
 
@@ -127,7 +127,7 @@ class Report:
         Raises:
             TrialError: The report is not complete, or a ratio is not finite.
         """
-        from .judge.baseline_file import saved_baseline
+        from .verdict.baseline_file import saved_baseline
 
         return saved_baseline(self.history)
 

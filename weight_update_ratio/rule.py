@@ -14,20 +14,20 @@ from smdebug.core.logger import get_logger
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules.rule import Rule
 
+from .compare.comparison import Comparison
+from .compare.diagnosis import missing_trial, nothing_compared
+from .compare.history import History
+from .compare.loop import Judge, refused_trial
+from .compare.mode import TRAIN, judged_mode
 from .errors import Unreadable
-from .judge.comparison import Comparison
-from .judge.diagnosis import missing_trial, nothing_compared
-from .judge.frames import comparisons_frame
-from .judge.good_runs import open_bounds
-from .judge.history import History
-from .judge.loop import Judge, refused_trial
-from .judge.mode import TRAIN, judged_mode
+from .findings.frames import comparisons_frame
 from .parameters import Parameters, baseline_list, parse_parameters, parse_report_dir
 from .render.report_file import ReportFile
-from .render.wording import firing_line, record_line
+from .render.words.wording import firing_line, record_line
 from .sagemaker.actions import ActionText, idle_actions, parse_actions
+from .storage.location import open_storage, trial_location
 from .trial.folder import POLL_SECONDS, TrialFolder
-from .trial.location import open_storage, trial_location
+from .verdict.good_runs import open_bounds
 
 if TYPE_CHECKING:
     import pandas

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-import weight_update_ratio.trial.s3_client as s3_client
+import weight_update_ratio.storage.s3_client as s3_client
 from tests.conftest import RECORDED
 from tests.s3_server import S3Server
 

@@ -31,7 +31,7 @@ from tests.conftest import (
 )
 from tests.reports import invoke_command
 from weight_update_ratio import Report, TrialError, check_trial
-from weight_update_ratio.judge.comparison import Comparison
+from weight_update_ratio.compare.comparison import Comparison
 from weight_update_ratio.trial.checksum import masked_crc32c
 
 STEPS = 6

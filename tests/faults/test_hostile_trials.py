@@ -33,11 +33,11 @@ from tests.fuzz import harness
 from weight_update_ratio import TrialError, check_trial
 from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.parameters import parse_parameters
+from weight_update_ratio.storage.storage import SMALL_FILE
 from weight_update_ratio.trial.checksum import masked_crc32c
 from weight_update_ratio.trial.collections import Collections
 from weight_update_ratio.trial.event_file import LONGEST_RECORD, tensor_layout
 from weight_update_ratio.trial.selection import LONGEST_PATTERN, MOST_PATTERNS, Selection
-from weight_update_ratio.trial.storage import SMALL_FILE
 from weight_update_ratio.trial.wire_format import MOST_FIELDS
 
 COLLECTIONS = "collections/000000000/worker_0_collections.json"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import weight_update_ratio.trial.s3_client as s3_client
+import weight_update_ratio.storage.s3_client as s3_client
 from tests.conftest import RECORDED
 from tests.faults.conftest import DENIED, INTERNAL, NO_KEY, SLOW_DOWN, FaultyProxy, first_attempts
 from weight_update_ratio import TrialError, check_trial

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-import weight_update_ratio.trial.s3_client as s3_client
+import weight_update_ratio.storage.s3_client as s3_client
 from tests.conftest import RECORDED
 from tests.faults.conftest import INTERNAL, FaultyProxy, first_attempts
 from tests.processes import wait_until
 from weight_update_ratio import TrialError, check_trial
-from weight_update_ratio.trial.daemon_threads import DaemonThreads, InterruptedWait, awaited, within
+from weight_update_ratio.storage.daemon_threads import DaemonThreads, InterruptedWait, awaited, within
 
 pytestmark = pytest.mark.slow  # servers, browsers, processes
 

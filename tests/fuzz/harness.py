@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Iterator, Tuple
 
 from tests.memory_trial import MemoryStorage
+from weight_update_ratio.compare.diagnosis import missing_trial
+from weight_update_ratio.compare.history import History
+from weight_update_ratio.compare.loop import Judge, end_trial
+from weight_update_ratio.compare.mode import judged_mode
+from weight_update_ratio.compare.ratio import update_norms, weight_norms
 from weight_update_ratio.errors import UnreadableError
-from weight_update_ratio.judge.diagnosis import missing_trial
-from weight_update_ratio.judge.history import History
-from weight_update_ratio.judge.loop import Judge, end_trial
-from weight_update_ratio.judge.mode import judged_mode
-from weight_update_ratio.judge.ratio import update_norms, weight_norms
 from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.trial.checksum import masked_crc32c

@@ -32,7 +32,7 @@ from tests.processes import wait_until, wait_until_asleep
 from tests.reports import invoke_command
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.trial.disk import DiskStorage
+from weight_update_ratio.storage.disk import DiskStorage
 from weight_update_ratio.trial.folder import POLL_SECONDS, TrialFolder
 
 pytestmark = [needs_writing, pytest.mark.slow]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from tests.sick_runs import sick_resnet, sick_transformer
-from weight_update_ratio.judge.findings import Finding
+from weight_update_ratio.findings.findings import Finding
 from weight_update_ratio.report import Report
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tests.judge.made_runs import judged_report, made_baseline
-from tests.judge.test_findings import (
+from tests.findings.made_runs import judged_report, made_baseline
+from tests.findings.test_findings import (
     FOUR,
     INF,
     LARGE,
@@ -28,10 +28,10 @@ from tests.judge.test_findings import (
     weights_of,
 )
 from weight_update_ratio import check_trial
-from weight_update_ratio.judge.findings import Finding
-from weight_update_ratio.judge.kinds import KINDS
+from weight_update_ratio.findings.findings import Finding
+from weight_update_ratio.findings.kinds import KINDS
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.advice import TITLES, kinds_first
+from weight_update_ratio.render.words.advice import TITLES, kinds_first
 from weight_update_ratio.report import Report
 
 

@@ -12,10 +12,10 @@ import pytest
 from tests.browser import Page, browser
 from tests.reports import made_report
 from weight_update_ratio.errors import TrialError
-from weight_update_ratio.judge.baseline import Baseline, learn_baseline
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.wording import expected_range
+from weight_update_ratio.render.words.wording import expected_range
 from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.baseline import Baseline, learn_baseline
 
 GOOD = {"moves": [0.001] * 20, "rests": [0.0] * 20, "spikes": [0.01] * 20}
 NAME = "baseline of 1 run (factor 3, patience 3)"

@@ -14,10 +14,10 @@ from tests.reports import HOSTILE, invoke_command, made_report
 from tests.sick_runs import columns_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import TrialError, Unreadable
-from weight_update_ratio.render.advice import TITLES
-from weight_update_ratio.render.escapes import printable
 from weight_update_ratio.render.github import command, render_github
-from weight_update_ratio.render.wording import count_line, summary_line
+from weight_update_ratio.render.words.advice import TITLES
+from weight_update_ratio.render.words.escapes import printable
+from weight_update_ratio.render.words.wording import count_line, summary_line
 from weight_update_ratio.report import Report
 
 MORE = "and 21 more; --format json lists them all"

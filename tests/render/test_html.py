@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import RECORDED
 from tests.reports import HOSTILE, made_report
 from weight_update_ratio import check_trial
-from weight_update_ratio.render.advice import TITLES, told_findings
 from weight_update_ratio.render.html import COLORS, report_html
+from weight_update_ratio.render.words.advice import TITLES, told_findings
 
 
 def _text(page: str) -> str:

@@ -15,7 +15,7 @@ from tests.conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, even
 from tests.render.sick import sick_findings, sick_run
 from tests.reports import HOSTILE, invoke_command, made_report
 from weight_update_ratio import check_trial
-from weight_update_ratio.judge.comparison import Comparison
+from weight_update_ratio.compare.comparison import Comparison
 from weight_update_ratio.render.history_files import write_csv, write_json_lines
 from weight_update_ratio.render.json import finite_numbers, render_json
 

@@ -18,11 +18,11 @@ from tests.reports import HOSTILE, invoke_command, made_report
 from tests.sick_runs import columns_report, sick_transformer
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import TrialError, Unreadable
-from weight_update_ratio.judge.violations import SkippedGroup
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.escapes import xml_text
 from weight_update_ratio.render.junit import render_junit
+from weight_update_ratio.render.words.escapes import xml_text
 from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.violations import SkippedGroup
 
 junitparser = pytest.importorskip("junitparser")
 
@@ -188,7 +188,7 @@ class TestRenderJunit:
         assert "events/2" in document
 
     def test_tensor_without_any_ratio_is_skipped_and_one_with_some_has_a_note(self) -> None:
-        from weight_update_ratio.judge.comparison import Skipped
+        from weight_update_ratio.compare.comparison import Skipped
 
         report = made_report({"a": [1e-3]})
         report.history.tensors["once"] = 1

@@ -18,13 +18,13 @@ from tests.reports import HOSTILE, invoke_command, made_report
 from tests.sick_runs import columns_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import TrialError, Unreadable
-from weight_update_ratio.judge.violations import SkippedGroup
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.advice import TITLES
-from weight_update_ratio.render.escapes import markdown_code, markdown_text, printable
-from weight_update_ratio.render.names import elided
-from weight_update_ratio.render.wording import summary_line
+from weight_update_ratio.render.words.advice import TITLES
+from weight_update_ratio.render.words.escapes import markdown_code, markdown_text, printable
+from weight_update_ratio.render.words.names import elided
+from weight_update_ratio.render.words.wording import summary_line
 from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.violations import SkippedGroup
 
 READER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sick_runs import resnet_names, transformer_names
-from weight_update_ratio.render.names import elided, tensors_text, workers_text
+from weight_update_ratio.render.words.names import elided, tensors_text, workers_text
 
 RESNET, TRANSFORMER = resnet_names(), transformer_names()
 LAYERS = [f"layer{layer}.{block}.{end}" for layer in (1, 2, 3) for block in range(13) for end in ("w", "b", "s")]

@@ -27,11 +27,11 @@ from tests.reports import HOSTILE, invoke_command, large_report, made_report
 from tests.shared import made_once, run_folder
 from tests.sick_runs import resnet_names, transformer_names
 from weight_update_ratio import check_trial
-from weight_update_ratio.judge.baseline import learn_baseline
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.advice import TITLES, told_findings
 from weight_update_ratio.render.page import cards, heat_map, reduction, table
+from weight_update_ratio.render.words.advice import TITLES, told_findings
 from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.baseline import learn_baseline
 
 pytest.importorskip("bokeh")
 

@@ -14,12 +14,12 @@ from tests.conftest import RECORDED, event_file, index_file
 from tests.reports import HOSTILE
 from tests.sick_runs import columns_report, healthy_ratios, sick_resnet, sick_transformer, transformer_names
 from weight_update_ratio import check_trial
+from weight_update_ratio.compare.comparison import Skipped
+from weight_update_ratio.compare.history import History
 from weight_update_ratio.errors import Unreadable
-from weight_update_ratio.judge.comparison import Skipped
-from weight_update_ratio.judge.history import History
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.advice import told_findings
 from weight_update_ratio.render.text import MOST_ENTRIES, MOST_LINES, printable, render_text
+from weight_update_ratio.render.words.advice import told_findings
 from weight_update_ratio.report import Report
 
 

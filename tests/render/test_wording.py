@@ -7,8 +7,8 @@ import math
 import pytest
 
 from tests.reports import HOSTILE, made_report
-from weight_update_ratio.judge.violations import SkippedGroup
-from weight_update_ratio.render.wording import skipped_line
+from weight_update_ratio.render.words.wording import skipped_line
+from weight_update_ratio.verdict.violations import SkippedGroup
 
 
 @pytest.mark.parametrize("rendering", ["text", "github", "markdown", "html"])

@@ -123,7 +123,7 @@ class TestText:
         lines = source.split("\n")
         headings = [line[2:] for before, line, after in zip(lines, lines[1:], lines[2:]) if before == after == RULER]
         assert headings[-1] == "rule"
-        assert {"parameters", "trial.event_file", "trial.folder", "judge.ratio", "judge.loop", "render.json"} < set(
+        assert {"parameters", "trial.event_file", "trial.folder", "compare.ratio", "compare.loop", "render.json"} < set(
             headings
         )
         for module in headings:

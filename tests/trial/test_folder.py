@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import RECORDED, as_smdebug_reads, change_json, index_file, random_walk
 from weight_update_ratio.parameters import Parameters, parse_parameters
-from weight_update_ratio.trial.disk import DiskStorage
+from weight_update_ratio.storage.disk import DiskStorage
 from weight_update_ratio.trial.folder import TrialFolder
 from weight_update_ratio.trial.index_file import LARGEST_STEP
 from weight_update_ratio.trial.timeline import WorkerStep

@@ -15,8 +15,8 @@ from tests.conftest import event_file
 from tests.trial.made_records import event_of, field, payload, record, smdebugs_crc, tensor_proto, varint
 from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.storage.disk import DiskStorage
 from weight_update_ratio.trial import record_group
-from weight_update_ratio.trial.disk import DiskStorage
 from weight_update_ratio.trial.event_file import LONGEST_RECORD, tensor_array, tensor_layout
 from weight_update_ratio.trial.event_writer import write_records
 from weight_update_ratio.trial.folder import TrialFolder

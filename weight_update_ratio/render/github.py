@@ -13,14 +13,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..judge.course import courses
-from ..judge.findings import Finding
-from ..judge.history import History
-from .advice import TITLES, kinds_first, told_findings
-from .escapes import command_message, command_property, printable
+from ..compare.history import History
+from ..findings.course import courses
+from ..findings.findings import Finding
 from .markdown import render_markdown
-from .names import elided
-from .wording import (
+from .words.advice import TITLES, kinds_first, told_findings
+from .words.escapes import command_message, command_property, printable
+from .words.names import elided
+from .words.wording import (
     baseline_line,
     count_line,
     skipped_lines,

@@ -6,9 +6,9 @@ import csv
 import json
 from typing import IO
 
+from ..compare.history import History
 from ..files import whole_file
-from ..judge.frames import comparisons_frame
-from ..judge.history import History
+from ..findings.frames import comparisons_frame
 from .json import finite_numbers
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
@@ -44,7 +44,7 @@ def write_csv(report: History, file: IO[str]) -> None:
 
     Source: OWASP's "CSV Injection", for the characters and the apostrophe.
     """
-    from ..judge.comparison import Comparison
+    from ..compare.comparison import Comparison
 
     writer = csv.writer(file)
     writer.writerow(Comparison._fields)

@@ -6,10 +6,10 @@ colour alone.
 
 from __future__ import annotations
 
-from ..judge.history import History
-from .advice import TITLES, told_findings
-from .escapes import html_text
-from .wording import baseline_line, count_line, summary_line, verdict_sentence, verdict_word
+from ..compare.history import History
+from .words.advice import TITLES, told_findings
+from .words.escapes import html_text
+from .words.wording import baseline_line, count_line, summary_line, verdict_sentence, verdict_word
 
 COLORS = {"FIRED": "#b3123a", "OK": "#1a7f37", "NOT JUDGED": "#8a5a00"}  # of white letters' background
 BADGE = "color: #fff; padding: .1em .5em; border-radius: .3em; background: "

@@ -6,12 +6,12 @@ import json
 import math
 from typing import Any
 
-from ..judge.course import courses
-from ..judge.held import held_ratios
-from ..judge.history import History
-from ..judge.summary import run_summary
+from ..compare.history import History
+from ..findings.course import courses
+from ..findings.summary import run_summary
+from ..verdict.held import held_ratios
 from ..version import __version__
-from .advice import told_findings
+from .words.advice import told_findings
 
 RULE_NAME = "WeightUpdateRatio"
 

@@ -19,15 +19,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ..judge.course import Course, courses
-from ..judge.findings import Finding
-from ..judge.history import History
-from ..judge.kinds import NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
-from ..judge.ratio import LARGE, NOT_FINITE, SMALL
-from ..judge.summary import run_summary
-from .advice import TITLES, told_findings
-from .escapes import printable, xml_text
-from .wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
+from ..compare.history import History
+from ..compare.ratio import LARGE, NOT_FINITE, SMALL
+from ..findings.course import Course, courses
+from ..findings.findings import Finding
+from ..findings.kinds import NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
+from ..findings.summary import run_summary
+from .words.advice import TITLES, told_findings
+from .words.escapes import printable, xml_text
+from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
 WHOLE_TRIAL = "the whole trial"
 NO_WORKER = "all workers"

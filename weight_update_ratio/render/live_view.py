@@ -6,12 +6,12 @@ import sys
 import time
 from typing import Any, Iterable
 
-from ..judge.comparison import Comparison
-from ..judge.ratio import LARGE, NOT_FINITE, SMALL
-from .escapes import printable
-from .names import tensors_text, workers_text
+from ..compare.comparison import Comparison
+from ..compare.ratio import LARGE, NOT_FINITE, SMALL
 from .terminal import save_text
-from .wording import format_ratio, worst_comparison
+from .words.escapes import printable
+from .words.names import tensors_text, workers_text
+from .words.wording import format_ratio, worst_comparison
 
 MOST_LINES = 20  # of one job; the report has everything
 LEAST_SECONDS = 5.0  # between two pages,

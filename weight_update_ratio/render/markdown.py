@@ -6,15 +6,15 @@ each name is cut before it is escaped, and the findings end where their room doe
 
 from __future__ import annotations
 
-from ..judge.course import courses
-from ..judge.findings import Finding
-from ..judge.history import History
-from ..judge.ratio import LARGE, NOT_FINITE, SMALL
-from ..judge.violations import ViolationGroup
-from .advice import TITLES, kinds_first, told_findings
-from .escapes import markdown_code, markdown_text, printable
-from .names import elided
-from .wording import (
+from ..compare.history import History
+from ..compare.ratio import LARGE, NOT_FINITE, SMALL
+from ..findings.course import courses
+from ..findings.findings import Finding
+from ..verdict.violations import ViolationGroup
+from .words.advice import TITLES, kinds_first, told_findings
+from .words.escapes import markdown_code, markdown_text, printable
+from .words.names import elided
+from .words.wording import (
     baseline_line,
     count_line,
     short_ratio,

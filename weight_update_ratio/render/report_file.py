@@ -7,8 +7,8 @@ import os
 import time
 from typing import Any, Callable
 
+from ..compare.history import History
 from ..files import whole_file
-from ..judge.history import History
 from .json import render_json
 
 REPORT_FILE = "WeightUpdateRatio.json"

@@ -26,13 +26,13 @@ from typing import IO, Any, Iterator, Sequence
 
 import numpy as np
 
+from ..compare.history import History
+from ..compare.ratio import OK, VERDICTS
 from ..files import whole_file
-from ..judge.history import History
-from ..judge.ratio import OK, VERDICTS
 from ..trial.checksum import CRC_TABLE, masked_crc32c
 from ..trial.event_file import record_header
 from ..trial.wire_format import encoded_varint
-from .names import SEPARATOR
+from .words.names import SEPARATOR
 
 Array = Any  # a NumPy array; Python 3.8 cannot subscript its type
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"

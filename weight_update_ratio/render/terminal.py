@@ -12,7 +12,7 @@ from typing import Iterator
 
 from ..errors import TrialError
 from ..files import whole_file
-from .escapes import printable
+from .words.escapes import printable
 
 FILE_REMEDY = "Name a file in a folder that exists and may be written to."
 OTHER_FORMATS = {".json": "--format json", ".xml": "--format junit", ".md": "--format markdown", ".html": "--html FILE"}

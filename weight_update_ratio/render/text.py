@@ -16,16 +16,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..judge.course import Course, courses
-from ..judge.findings import Finding
-from ..judge.history import History
-from ..judge.summary import tensor_summaries
-from .advice import TITLES, kinds_first, told_findings
-from .escapes import printable
-from .labels import distinct_labels
-from .names import elided
-from .sparkline import sparkline
-from .wording import (
+from ..compare.history import History
+from ..findings.course import Course, courses
+from ..findings.findings import Finding
+from ..findings.summary import tensor_summaries
+from .words.advice import TITLES, kinds_first, told_findings
+from .words.escapes import printable
+from .words.labels import distinct_labels
+from .words.names import elided
+from .words.sparkline import sparkline
+from .words.wording import (
     baseline_line,
     count_line,
     short_ratio,

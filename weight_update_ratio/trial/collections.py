@@ -11,8 +11,8 @@ import json
 from typing import Any, Mapping, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
+from ..storage.storage import COLLECTIONS_FOLDER, Storage
 from .index_file import excerpt, parse_json, whole_number
-from .storage import COLLECTIONS_FOLDER, Storage
 
 COLLECTIONS_ENDING = "_collections.json"
 

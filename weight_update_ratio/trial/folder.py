@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
+from ..storage.storage import COLLECTIONS_FOLDER, FileStamp, Storage
 from .collections import COLLECTIONS_ENDING, Collections, read_collections
 from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payload
 from .listing import IndexListing, index_file_name
 from .selection import Selection
-from .storage import COLLECTIONS_FOLDER, FileStamp, Storage
 from .timeline import Timeline, WorkerStep
 
 END_OF_JOB = "training_job_end.ts"

@@ -20,13 +20,13 @@ from typing import IO, Any, Iterable, Iterator
 import numpy as np
 
 from ..errors import UnreadableError
+from ..storage.disk import DiskStorage
+from ..storage.storage import COLLECTIONS_FOLDER
 from .collections import COLLECTIONS_ENDING, collections_content, read_collections
-from .disk import DiskStorage
 from .event_writer import write_records
 from .folder import END_OF_JOB, GLOBAL
 from .index_file import IndexMeta, index_content, index_parts, read_meta
 from .listing import event_file_name, index_file_name
-from .storage import COLLECTIONS_FOLDER
 
 UNFINISHED = ".tmp"
 FIRST_WORKER = "worker_0"  # the one that writes and removes the end-of-job file

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator
 
-from .storage import FileStamp, Storage
+from ..storage.storage import FileStamp, Storage
 
 Files = Dict[int, Dict[str, str]]  # global step -> worker as files name it -> file
 

@@ -14,8 +14,8 @@ from typing import Any, Iterable
 
 from ..errors import Unreadable
 from ..parameters import Parameters
+from ..storage.storage import COLLECTIONS_FOLDER
 from .collections import Collections
-from .storage import COLLECTIONS_FOLDER
 
 try:
     from re import _parser as regex_parser  # type: ignore[attr-defined]  # Python 3.11 and newer

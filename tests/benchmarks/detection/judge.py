@@ -7,11 +7,11 @@ from functools import reduce
 import numpy as np
 
 from tests.benchmarks.detection.runs import EPSILON, Ratios
-from weight_update_ratio.judge.baseline import Baseline, bin_of, first_step, learn_baseline
-from weight_update_ratio.judge.bounds import Bounds
-from weight_update_ratio.judge.history import History
-from weight_update_ratio.judge.ratio import OK, VERDICTS
+from weight_update_ratio.compare.history import History
+from weight_update_ratio.compare.ratio import OK, VERDICTS
 from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.verdict.baseline import Baseline, bin_of, first_step, learn_baseline
+from weight_update_ratio.verdict.bounds import Bounds
 
 MODE = "TRAIN"
 

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from tests.benchmarks.detection.faults import FAULTS, HEALTHY, Fault, Job
 from tests.benchmarks.detection.nets import SETUPS, Setup
-from weight_update_ratio.judge.ratio import update_norms, update_ratios, weight_norms
+from weight_update_ratio.compare.ratio import update_norms, update_ratios, weight_norms
 
 EPSILON = 1e-9  # the rule's default
 TEST_SHARE = 0.25

@@ -11,7 +11,7 @@ import numpy as np
 from tests.benchmarks.detection.faults import HEALTHY
 from tests.benchmarks.detection.judge import fires, learnt, merged
 from tests.benchmarks.detection.runs import Run
-from weight_update_ratio.judge.baseline import Baseline
+from weight_update_ratio.verdict.baseline import Baseline
 
 LOST_ACCURACY = 0.05  # a fault that costs this is harmful
 RESTING = 1e-8  # a tensor whose ratio is below does not train

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...judge.findings import Finding
-from ..advice import TITLES
-from ..escapes import html_text
+from ...findings.findings import Finding
+from ..words.advice import TITLES
+from ..words.escapes import html_text
 from .reduction import Picture
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...judge.history import History
-from ...judge.ratio import VERDICTS
-from ..escapes import printable
+from ...compare.history import History
+from ...compare.ratio import VERDICTS
+from ..words.escapes import printable
 from .heat_map import OUT_OF_SIGHT, ROW_PIXELS, cell_points, heat_map, legend_html, row_columns, violation_runs
 from .line_chart import EDGE_COLUMNS, LINE_COLUMNS, norm_chart, ratio_chart
 from .reduction import Array, Picture, reduce_report

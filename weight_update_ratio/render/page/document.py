@@ -14,12 +14,12 @@ import platform
 from pathlib import Path
 from typing import Any, Iterable
 
-from ...judge.findings import Finding
-from ...judge.history import History
-from ..advice import told_findings
-from ..escapes import html_text
+from ...compare.history import History
+from ...findings.findings import Finding
 from ..html import counts_html, summary_html, verdict_html
-from ..wording import skipped_lines, unreadable_lines
+from ..words.advice import told_findings
+from ..words.escapes import html_text
+from ..words.wording import skipped_lines, unreadable_lines
 from .cards import cards_html, selected_rows
 from .chart import file_name, linked_charts, require_bokeh
 from .heat_map import ROW_PIXELS, legend_html

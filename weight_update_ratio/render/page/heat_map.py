@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ...judge.history import History
-from ...judge.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
-from ..escapes import printable
-from ..labels import common_beginning, distinct_labels
-from ..names import elided
+from ...compare.history import History
+from ...compare.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
+from ..words.escapes import printable
+from ..words.labels import common_beginning, distinct_labels
+from ..words.names import elided
 from .reduction import GOOD_RATIO, MOST_COLUMNS, Array, Picture
 
 UNCHANGED = "unchanged"  # a ratio of exactly zero

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...judge.history import History
-from ..wording import baseline_name
+from ...compare.history import History
+from ..words.wording import baseline_name
 from .heat_map import step_ticker
 from .reduction import GOOD_RATIO
 

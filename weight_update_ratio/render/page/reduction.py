@@ -11,8 +11,8 @@ from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 
-from ...judge.history import History
-from ...judge.ratio import OK, VERDICTS
+from ...compare.history import History
+from ...compare.ratio import OK, VERDICTS
 
 GOOD_RATIO = -3.0  # log10; cs231n's advice: "this ratio should be somewhere around 1e-3"
 MOST_POINTS = 105_000  # comparisons that a picture holds; about 17 bytes each, a third more in base64

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ...judge.history import History
-from ...judge.summary import tensor_summaries
-from ..escapes import html_text, printable
-from ..wording import format_ratio
+from ...compare.history import History
+from ...findings.summary import tensor_summaries
+from ..words.escapes import html_text, printable
+from ..words.wording import format_ratio
 from .reduction import Picture, Row
 
 MOST_TABLE_ROWS = 1_000  # the worst of more

@@ -1,0 +1,1 @@
+"""Rows and verdicts, to what is wrong with a run: kinds and numbers, no words."""

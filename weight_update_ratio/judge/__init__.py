@@ -1,1 +1,0 @@
-"""Saved steps, to comparisons and what is wrong with them."""

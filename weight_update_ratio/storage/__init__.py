@@ -1,0 +1,1 @@
+"""Names, to bytes: a trial folder on disk or on S3."""

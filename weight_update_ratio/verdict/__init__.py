@@ -1,0 +1,1 @@
+"""Rows, to bounds, verdicts and what fires."""
