@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...compare.history import History
 from ...compare.ratio import VERDICTS
+from ...compare.rows import Array
+from ...verdict.judged_run import JudgedRun
 from ..words.escapes import printable
 from .heat_map import OUT_OF_SIGHT, ROW_PIXELS, cell_points, heat_map, legend_html, row_columns, violation_runs
 from .line_chart import EDGE_COLUMNS, LINE_COLUMNS, norm_chart, ratio_chart
-from .reduction import Array, Picture, reduce_report
+from .reduction import Picture, reduce_report
 
 CELLS, ALL = (
-    "\n".join(Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8") for name in names)
+    "\n".join((Path(__file__).with_name("scripts") / f"{name}.js").read_text(encoding="utf-8") for name in names)
     for names in (("numbers", "cells"), ("numbers", "cells", "rows", "lines", "events"))
 )
 NOTEBOOK_HEIGHTS = (420, 200, 220)  # pixels of heat map, ratios and norms
@@ -59,7 +60,7 @@ def require_bokeh() -> None:
         raise MissingExtraError(name="bokeh") from None
 
 
-def report_chart(report: History) -> Any:
+def report_chart(report: JudgedRun) -> Any:
     """Return the report's picture as a bokeh layout, for a notebook.
 
     Raises:
@@ -124,7 +125,7 @@ def _controls(several_workers: bool) -> dict[str, Any]:
     }
 
 
-def linked_charts(report: History, picture: Picture, selected: tuple[int, int] | None = None) -> Chart:
+def linked_charts(report: JudgedRun, picture: Picture, selected: tuple[int, int] | None = None) -> Chart:
     """Return the figures of the picture, which show what is selected.
 
     Args:

@@ -14,8 +14,8 @@ import platform
 from pathlib import Path
 from typing import Any, Iterable
 
-from ...compare.history import History
 from ...findings.findings import Finding
+from ...verdict.judged_run import JudgedRun
 from ..html import counts_html, summary_html, verdict_html
 from ..words.advice import told_findings
 from ..words.escapes import html_text
@@ -32,7 +32,7 @@ FIGURES = ("heat", "ratio", "norm")
 MOST_LINES = 500  # of what was skipped, and of what was unreadable; JSON has them all
 
 
-def render_html(report: History) -> str:
+def render_html(report: JudgedRun) -> str:
     """Return the report as one self-contained HTML page.
 
     Raises:
@@ -46,7 +46,10 @@ def render_html(report: History) -> str:
     if len(report):
         worst = [(finding.worst_tensor, finding.worst_worker, finding.worst_step) for finding in findings]
         picture = reduce_report(report, keep=worst)
-        scripts = [*_bokeh_scripts(), "\n".join((FOLDER / f"{name}.js").read_text("utf-8") for name in SCRIPTS)]
+        scripts = [
+            *_bokeh_scripts(),
+            "\n".join((FOLDER / "scripts" / f"{name}.js").read_text("utf-8") for name in SCRIPTS),
+        ]
         kind = "" if findings else " class=calm"
         workbench = f'<div id="workbench"{kind}>{cards}{_picture_html(report, picture, findings)}</div>'
         table = f"<h2>Tensors</h2>{_notes(report, picture)}{table_html(report, picture)}"
@@ -71,7 +74,7 @@ def render_html(report: History) -> str:
     )
 
 
-def _head(report: History, scripts: list[str]) -> list[str]:
+def _head(report: JudgedRun, scripts: list[str]) -> list[str]:
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = (
         f"default-src 'none'; script-src 'unsafe-eval' {hashes}; style-src 'unsafe-inline'; "
@@ -92,7 +95,7 @@ def _head(report: History, scripts: list[str]) -> list[str]:
     ]
 
 
-def _picture_html(report: History, picture: Picture, findings: list[Finding]) -> str:
+def _picture_html(report: JudgedRun, picture: Picture, findings: list[Finding]) -> str:
     several = len(report.workers) > 1
     sorts = (("worst", "worst first"), ("saved", "as saved"), ("name", "by name"))
     return "\n".join(
@@ -114,7 +117,7 @@ def _picture_html(report: History, picture: Picture, findings: list[Finding]) ->
     )
 
 
-def _chart_data(report: History, picture: Picture, findings: list[Finding]) -> str:
+def _chart_data(report: JudgedRun, picture: Picture, findings: list[Finding]) -> str:
     from bokeh.core.json_encoder import serialize_json
     from bokeh.document import Document
 
@@ -133,7 +136,7 @@ def _chart_data(report: History, picture: Picture, findings: list[Finding]) -> s
     return _for_script(f'{{"chart":{item},{more[1:]}')
 
 
-def _notes(report: History, picture: Picture) -> str:
+def _notes(report: JudgedRun, picture: Picture) -> str:
     notes = []
     if picture.reduced:
         notes.append(
@@ -166,7 +169,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
 
 
-def _details_html(report: History) -> str:
+def _details_html(report: JudgedRun) -> str:
     """Return what was skipped or unreadable, parameters and versions."""
     parameters = [(name, "None" if value is None else value) for name, value in report.parameters.as_dict().items()]
     return "\n".join(
@@ -187,7 +190,6 @@ def _facts(rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def _list(title: str, lines: list[str]) -> str:
-    """Return a list under its title; nothing where it is empty, for the counts say so."""
     if not lines:
         return ""
     left_out = len(lines) - MOST_LINES
