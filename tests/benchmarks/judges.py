@@ -85,7 +85,7 @@ def download(location: str) -> int:
     import boto3
     from botocore.config import Config
 
-    from weight_update_ratio.storage.s3_client import REQUESTS_AT_ONCE
+    from weight_update_ratio.storage.s3 import REQUESTS_AT_ONCE
 
     bucket, _, prefix = location[len("s3://") :].partition("/")
     client = boto3.client("s3", config=Config(max_pool_connections=REQUESTS_AT_ONCE))

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-import weight_update_ratio.storage.s3_client as s3_client
+import weight_update_ratio.storage.s3 as s3_storage
 from tests.conftest import RECORDED
 from tests.s3_server import S3Server
 
@@ -27,7 +27,7 @@ class FaultyProxy(ThreadingHTTPServer):
 
     A plan returns None to forward; (status, body) to answer so; "reset" to hang up; ("cut", n) to break off after n
     bytes of the body; ("stall", seconds) to send half of it and wait; ("slow", seconds) to send it in ten parts;
-    ("drip", seconds) to send a byte of it each so many seconds, ("drip head", seconds) so from the first byte on.
+    ("silent", seconds) to wait before the first byte.
     """
 
     daemon_threads = True
@@ -75,8 +75,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes, fault: Any) -> None:
         kind, amount = fault or (None, 0)
-        if kind == "drip head":
-            self._drip(b"HTTP/1.1 200 OK\r\nETag: " + b"x" * 10000, amount)
+        if kind == "silent":
+            time.sleep(amount)
+            self.close_connection = True
+            return
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -95,15 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body[start : start + len(body) // 10 + 1])
                 self.wfile.flush()
                 time.sleep(amount / 10)
-        elif kind == "drip":
-            self._drip(body, amount)
         else:
             self.wfile.write(body)
-
-    def _drip(self, content: bytes, pause: float) -> None:
-        for start in range(len(content)):
-            self.wfile.write(content[start : start + 1])
-            time.sleep(pause)
 
     def log_message(self, *arguments: Any) -> None:
         """Print nothing: pytest shows what failed."""
@@ -111,12 +106,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """Give the proxy, with an environment that leads to it, and clients that wait a second for bytes, not thirty."""
+    """Give the proxy, with an environment that leads to it; clients wait a second for bytes, and pause less."""
     server = FaultyProxy(s3)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    monkeypatch.setattr(s3_client, "READ_SECONDS", 1)
+    monkeypatch.setattr(s3_storage, "READ_SECONDS", 1)
+    monkeypatch.setattr(s3_storage, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0.02)
     yield server
     server.shutdown()
     server.server_close()

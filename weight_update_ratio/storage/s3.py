@@ -1,27 +1,39 @@
 """A trial folder on S3: one GET for what is wanted of an object, several objects at a time.
 
-Threads fetch the next steps' objects while earlier steps are judged. An object is held until its room is needed, for
-its tensors are the next steps' references. The bytes held are bounded by ``HELD_BYTES``, or by what one step and its
-references need where that is more.
+Threads fetch the next steps' objects while earlier steps are judged. An object is held until its room is needed,
+because its tensors are the next steps' references. The bytes held are bounded by ``HELD_BYTES``, or by what one step
+and its references need where that is more.
+
+botocore has the timeouts, and makes a request again that fails before its answer's body. A body that breaks off is
+asked for again here.
 """
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
-from concurrent.futures import Future
-from typing import Any, Iterable
+import contextlib
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Callable, Iterable, Iterator, List, Tuple, TypeVar
 
-from ..errors import UnreadableError
-from .daemon_threads import DaemonThreads, awaited, within
-from .s3_client import REQUESTS_AT_ONCE, S3Client
-from .storage import COLLECTIONS_FOLDER, FOLDERS, FileStamp, Storage
+from ..errors import TrialError, UnreadableError
+from .storage import COLLECTIONS_FOLDER, FOLDERS, SMALL_FILE, FileStamp
+
+Result = TypeVar("Result")
+_Fetched = Tuple[List[Tuple[int, int]], "Future[List[bytes]]"]  # ranges (first byte, end) of an object; their contents
 
 HELD_BYTES = 256 << 20
 GAP = 1 << 20  # an unwanted stretch that is longer is not fetched
+REQUESTS_AT_ONCE = 16
+ATTEMPTS = 5
+RETRY_SECONDS = 0.5  # before the second attempt at a body; so much more before each further one
+CONNECT_SECONDS = 10
+READ_SECONDS = 20  # without a byte
+REASONS = {"NoSuchKey": "does not exist", "InvalidRange": "is shorter than the index says"}
+NOTHING: _Fetched = ([], Future())
 
 
-class S3Storage(Storage):
+class S3Storage:
     """A trial folder on S3, or on a server that speaks its protocol (AWS_ENDPOINT_URL).
 
     ``unlisted`` stays empty: a LIST gives all names or none.
@@ -32,15 +44,15 @@ class S3Storage(Storage):
     def __init__(self, location: str) -> None:
         self.location = location
         self.unlisted: dict[str, str] = {}
-        bucket, _, prefix = location[len("s3://") :].partition("/")
+        self._bucket, _, prefix = location[len("s3://") :].partition("/")
         # As smdebug joins: only one slash at the end may be left out. All others are part of the keys.
         self._prefix = prefix if not prefix or prefix.endswith("/") else prefix + "/"
-        self._client = S3Client(location, bucket)
-        self._threads = DaemonThreads(REQUESTS_AT_ONCE)
-        self._objects: OrderedDict[str, Future[Any]] = OrderedDict()  # name -> its segments; the oldest is first
+        with self._trial_errors():
+            self._client = _s3_client()
+        self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, "S3")
+        self._objects: dict[str, _Fetched] = {}  # the oldest is first
         self._sizes: dict[str, int] = {}
         self._small: dict[str, Future[bytes]] = {}
-        self._needed: set[str] = set()
         self._stamps: dict[str, FileStamp] = {}
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
@@ -50,107 +62,141 @@ class S3Storage(Storage):
 
     def exists(self, name: str) -> bool:
         """Return whether there is an object of this name."""
-        return self._prefix + name in self._keys(self._prefix + name, "", 1)  # of all that begin so it is the first
+        key = self._prefix + name  # which sorts before all longer ones
+        return key in self._keys(key, is_one_page=True)
 
     def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
         """Return the stamps of those objects that the last listings had."""
         return {name: self._stamps[name] for name in names if name in self._stamps}
 
-    def _keys(self, prefix: str, start_after: str, most_pages: float = math.inf) -> Iterable[str]:
-        keys = within(math.inf, self._client.keys, prefix, start_after, most_pages)
-        self._stamps.update((key[len(self._prefix) :], stamp) for key, stamp in keys.items())
-        return keys
-
     def trials_near(self) -> list[str]:
         """Return the locations of trials above and below this one; below, as far as one LIST sees."""
-        parts = f"s3://{self._client.bucket}/{self._prefix}".rstrip("/").split("/")
+        parts = f"s3://{self._bucket}/{self._prefix}".rstrip("/").split("/")
         above = "/".join(parts[: next((at for at in range(4, len(parts)) if parts[at] in FOLDERS), 0)])
         if above and S3Storage(above).names(COLLECTIONS_FOLDER):
             return [above]
-        keys = within(math.inf, self._client.keys, self._prefix, "", 1)
-        found = (key.partition(f"/{COLLECTIONS_FOLDER}/") for key in keys)
-        return [f"s3://{self._client.bucket}/{name}" for name in dict.fromkeys(name for name, sep, _ in found if sep)]
+        found = (key.partition(f"/{COLLECTIONS_FOLDER}/") for key in self._keys(self._prefix, is_one_page=True))
+        return [f"s3://{self._bucket}/{name}" for name in dict.fromkeys(name for name, sep, _ in found if sep)]
 
     def read(self, name: str) -> bytes:
-        """Return the content of a small object, for example of an index file.
-
-        Raises:
-            UnreadableError: The object is absent or larger than ``SMALL_FILE``, or S3 did not give it.
-        """
+        """Return the content of a small object, for example of an index file."""
         future = self._small.pop(name, None)
-        return within(math.inf, self._get, name, None) if future is None else awaited(future)
+        return self._get(name) if future is None else future.result()
 
     def prefetch_small(self, names: Iterable[str]) -> None:
         """Begin to fetch small objects that will be read."""
         for name in names:
             if name not in self._small:
-                self._small[name] = self._threads.submit(self._get, name, None)
+                self._small[name] = self._threads.submit(self._get, name)
 
     def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool:
         """Begin to fetch the spans (first byte, length) of an object; return False where there is no room for them."""
         wanted = [] if name in self._objects else [span for span in spans if span is not None]
-        if wanted:
-            if sum(self._sizes.values()) + _bytes_in_ranges(wanted) > HELD_BYTES:
-                return False
-            self._fetch(name, wanted)
+        ranges = joined_ranges(wanted)
+        if ranges and sum(self._sizes.values()) + _bytes_in(ranges) > HELD_BYTES:
+            return False
+        if ranges:
+            self._fetch(name, ranges)
         return True
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Begin to fetch what the judged step needs, and release older objects where room is needed."""
-        self._needed = set(files)
+        """Begin to fetch what the judged step needs, and release the oldest other objects where there is no room."""
         for name, spans in files.items():
-            held = self._objects.get(name)
-            if held is None or (held.done() and not _segments_cover(held, spans)):
-                self._release(_bytes_in_ranges(spans))
-                self._fetch(name, spans)
-        self._release(0)
+            ranges, _ = self._objects.get(name, NOTHING)
+            if not all(_covers(ranges, *span) for span in spans):
+                self._fetch(name, joined_ranges(spans))
+        surplus = sum(self._sizes.values()) - HELD_BYTES
+        for name in list(self._objects):
+            if surplus > 0 and name not in files:
+                surplus -= self._sizes[name]
+                self.discard(name)
 
     def discard(self, name: str) -> None:
         """Fetch an object anew when it is next asked for: a resumed job writes its last step again."""
-        self._objects.pop(name, None)
-        self._sizes.pop(name, None)
-        self._small.pop(name, None)
+        for known in (self._objects, self._sizes, self._small):
+            known.pop(name, None)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
-        """Return a view of ``length`` bytes from ``start`` of an object.
+        """Return a view of ``length`` bytes from ``start`` of an object."""
+        ranges, contents = self._objects.get(name, NOTHING)
+        if not _covers(ranges, start, length):
+            ranges, contents = self._fetch(name, [(start, start + length)])
+        at = next(at for at, (first, end) in enumerate(ranges) if first <= start < end)
+        content, offset = contents.result()[at], start - ranges[at][0]
+        if len(content) < offset + length:
+            reached = ranges[at][0] + len(content)
+            raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
+        return memoryview(content)[offset : offset + length]
 
-        Raises:
-            UnreadableError: The object is absent or shorter than the range, or S3 did not give it.
-        """
-        if name not in self._objects:
-            self._fetch(name, [(start, length)])
-        segments = awaited(self._objects[name])
-        view = _segment_view(segments, start, length)
-        if view is None:  # not prefetched, or beyond the object's end
-            content = within(math.inf, self._get, name, (start, start + length))
-            view = _segment_view([(start, content)], start, length)
-            if view is None:
-                reached = start + len(content)
-                raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
-            segments.append((start, content))
-            self._sizes[name] += len(content)
-        return view
+    def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> _Fetched:
+        self.discard(name)  # so that it is the newest
+        fetched = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
+        self._objects[name] = fetched
+        self._sizes[name] = _bytes_in(ranges)
+        return fetched
 
-    def _release(self, coming: int) -> None:
-        """Drop objects that the judged step does not need, the oldest first, until ``coming`` more bytes have room."""
-        for name in [name for name in self._objects if name not in self._needed]:
-            if sum(self._sizes.values()) + coming <= HELD_BYTES:
-                return
-            del self._objects[name], self._sizes[name]
+    def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:
+        """Return a small object's bytes, or those of a range (first byte, end); fewer where the object ends before."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
 
-    def _fetch(self, name: str, spans: list[tuple[int, int]]) -> None:
-        self._sizes[name] = _bytes_in_ranges(spans)
-        self._objects.pop(name, None)
-        self._objects[name] = self._threads.submit(self._get_segments, name, spans)
+        arguments = {"Bucket": self._bucket, "Key": self._prefix + name}
+        if ends is not None:
+            arguments["Range"] = f"bytes={ends[0]}-{ends[1] - 1}"
 
-    def _get_segments(self, name: str, spans: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
-        return [(first, self._get(name, (first, end))) for first, end in joined_ranges(spans)]
+        def ask() -> bytes:
+            response = self._client.get_object(**arguments)
+            with contextlib.closing(response["Body"]) as body:
+                size = response["ContentLength"]
+                if ends is None and size > SMALL_FILE:
+                    raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
+                try:
+                    return bytes(body.read())  # botocore compares it with its length
+                except (BotoCoreError, HTTPError, OSError) as error:
+                    raise _BrokenOffError(error) from None
 
-    def _get(self, name: str, span: tuple[int, int] | None) -> bytes:
-        """Return an object's bytes, or those of ``span`` (first byte, end); fewer where the object ends before."""
-        if name.startswith("/") or ".." in name.split("/"):
-            raise UnreadableError("leads out of the trial folder, and is not opened")
-        return self._client.get(self._prefix + name, span)
+        try:
+            return _whole(ask)
+        except ClientError as error:
+            code, answer = _s3_answer(error)
+            raise UnreadableError(REASONS.get(code, f"cannot be read ({answer})")) from None
+        except (BotoCoreError, OSError) as error:
+            raise UnreadableError(f"cannot be read: {error}") from None
+
+    def _keys(self, prefix: str, start_after: str = "", is_one_page: bool = False) -> list[str]:
+        """Return the keys that begin with ``prefix`` and sort after ``start_after``, sorted, and note their stamps."""
+        arguments = {"Bucket": self._bucket, "Prefix": prefix}
+        if start_after:
+            arguments["StartAfter"] = start_after
+        keys: list[str] = []
+
+        def ask() -> Any:
+            page = self._client.list_objects_v2(**arguments)
+            if "IsTruncated" not in page:  # botocore takes a page whose body was cut off for a page without objects
+                raise _BrokenOffError("its answer broke off")
+            return page
+
+        with self._trial_errors():
+            while True:
+                page = _whole(ask)
+                for entry in page.get("Contents", ()):
+                    keys.append(entry["Key"])
+                    stamp = FileStamp(entry["Size"], (entry.get("ETag"), entry.get("LastModified")))
+                    self._stamps[entry["Key"][len(self._prefix) :]] = stamp
+                if is_one_page or not page["IsTruncated"]:
+                    return keys
+                arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    @contextlib.contextmanager
+    def _trial_errors(self) -> Iterator[None]:
+        """Turn the errors of requests into a TrialError that says what a person can do."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except (BotoCoreError, ClientError, OSError, ValueError) as error:
+            message, remedy = _message_and_remedy(error, self._bucket)
+            raise TrialError(f"the trial {self.location!r} cannot be read: {message}", remedy) from None
 
 
 def joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -164,18 +210,67 @@ def joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _bytes_in_ranges(spans: list[tuple[int, int]]) -> int:
-    return sum(end - first for first, end in joined_ranges(spans))
+def _covers(ranges: list[tuple[int, int]], start: int, length: int) -> bool:
+    return any(first <= start and start + length <= end for first, end in ranges)
 
 
-def _segment_view(segments: list[tuple[int, bytes]], start: int, length: int) -> memoryview | None:
-    for first, content in segments:
-        if first <= start and start + length <= first + len(content):
-            return memoryview(content)[start - first : start - first + length]
-    return None
+def _bytes_in(ranges: list[tuple[int, int]]) -> int:
+    return sum(end - first for first, end in ranges)
 
 
-def _segments_cover(held: Future[Any], spans: list[tuple[int, int]]) -> bool:
-    if held.exception() is not None:
-        return True  # S3 did not give it, and is not asked again
-    return all(_segment_view(held.result(), *span) is not None for span in spans)
+class _BrokenOffError(Exception):
+    """The body of an answer did not come whole."""
+
+
+def _whole(ask: Callable[[], Result]) -> Result:
+    """Return what a request gives; ask again where its body breaks off."""
+    from botocore.parsers import ResponseParserError
+
+    for attempt in range(ATTEMPTS):
+        time.sleep(attempt * RETRY_SECONDS)
+        try:
+            return ask()
+        except (_BrokenOffError, ResponseParserError) as error:
+            problem = error
+    raise OSError(f"{ATTEMPTS} attempts failed, the last: {problem}")
+
+
+def _s3_client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        max_pool_connections=2 * REQUESTS_AT_ONCE,  # callers ask beside the threads; urllib3 warns of one too many
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+    )
+    region = os.environ.get("AWS_REGION", "").strip() or None  # as smdebug; boto3 reads AWS_DEFAULT_REGION only
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    return boto3.session.Session().client("s3", region_name=region, endpoint_url=endpoint, config=config)
+
+
+def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
+    from botocore import exceptions
+
+    missing = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)
+    if isinstance(error, (*missing, exceptions.CredentialRetrievalError, exceptions.ProfileNotFound)):
+        return str(error), "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role."
+    if isinstance(error, exceptions.ClientError):
+        code, answer = _s3_answer(error)
+        if code in ("NoSuchBucket", "404"):
+            remedy = "Name the S3OutputPath of the job's DebugHookConfig, and check AWS_REGION and AWS_ENDPOINT_URL."
+            return f"there is no bucket {bucket!r}", remedy
+        return answer, "Allow s3:ListBucket on the bucket and s3:GetObject on the trial to the credentials in use."
+    if isinstance(error, exceptions.ParamValidationError):
+        return f"{bucket!r} is not a bucket's name", "Name it as s3://bucket/prefix."
+    if isinstance(error, (OSError, exceptions.ConnectionError, exceptions.HTTPClientError)):
+        return str(error), "See that AWS_ENDPOINT_URL is right, or check the trial again when S3 can be reached."
+    return str(error), "Name it as s3://bucket/prefix, and see that AWS_REGION and AWS_ENDPOINT_URL are right."
+
+
+def _s3_answer(error: Any) -> tuple[str, str]:
+    """Return the code of an answer that is an error, and what to say of it."""
+    given = error.response.get("Error", {})
+    code = str(given.get("Code", "an error"))
+    return code, f"S3 answered {code}: {given.get('Message', '')}"
