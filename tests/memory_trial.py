@@ -6,11 +6,11 @@ import json
 from typing import Any, Iterable
 
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.storage.storage import FileStamp, Storage
+from weight_update_ratio.storage.storage import FileStamp
 from weight_update_ratio.trial.folder import TrialFolder
 
 
-class MemoryStorage(Storage):
+class MemoryStorage:
     """Files in a dictionary, by name."""
 
     steps_ahead = 0

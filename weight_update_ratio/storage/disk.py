@@ -1,7 +1,5 @@
 """A trial folder on disk.
 
-Nothing outside of the folder is opened, whether a name leads there by ``..``, by being absolute or by a symbolic link.
-
 Records are read into memory that is used again. Mapping them would save a copy, but a file that shrinks would end the
 process (SIGBUS).
 """
@@ -12,25 +10,25 @@ import contextlib
 import os
 import stat
 import threading
+import weakref
 from collections import OrderedDict
 from typing import Any, Iterable
 
 import numpy as np
 
 from ..errors import TrialError, UnreadableError
-from .storage import SMALL_FILE, FileStamp, Storage
+from .storage import SMALL_FILE, FileStamp
 
 TRIAL_REMEDY = "Pass the folder that the training job wrote to: the one that holds 'collections' and 'index'."
-ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz")
 FOLDERS_BELOW = 1000  # that are looked at where a folder is not a trial
 OPEN_FILES = 32  # many processes may have only 1024
 PAGE = 4096  # a byte has the same place in a page of the file and of memory; a little behind, reading takes 4 x as long
 SPARE_BYTES = 256 << 20  # of memory that records were read into, and that is not used at the moment
-CHECKED_FOLDERS = 64  # folders that are known to be inside; an index has a folder for each 1000 steps
+DEEPEST = 2  # folders below index or events; a link may lead back to one above
 
 
-class DiskStorage(Storage):
-    """A trial folder on a local disk. ``span`` and ``recycle`` may be called by several threads at once."""
+class DiskStorage:
+    """A trial folder on a local disk. ``span`` may be called by several threads at once."""
 
     steps_ahead = 0
 
@@ -42,43 +40,34 @@ class DiskStorage(Storage):
             what = "is a file, not a trial folder" if os.path.exists(path) else "does not exist"
             near = _trials_above(path) if os.path.exists(path) else []
             remedy = f"Pass {near[0]!r}." if near else TRIAL_REMEDY
-            if path.endswith(ARCHIVES) and os.path.exists(path):
-                what, remedy = "is an archive", "Extract it first, and pass the folder."
             raise TrialError(f"the trial folder {location!r} {what}", remedy)
-        self._root = os.path.realpath(path)
+        self._root = os.path.abspath(path)  # a job may change its working folder
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
-        self._spare: dict[int, list[Any]] = {}  # number of bytes -> arrays of so many
-        self._spare_bytes = 0
+        self._unused: dict[int, list[Any]] = {}  # number of bytes -> arrays of so many
         self._lock = threading.Lock()
-        self._checked: dict[str, tuple[str, tuple[int, int]]] = {}  # folder -> its real path, (device, inode)
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
-        """Return the names of the files below ``folder`` that sort after ``start_after``, sorted.
+        """Return the names of the files below ``folder`` that sort after ``start_after``, sorted; links are followed.
 
-        A folder that cannot be listed is noted in ``unlisted``, and so is a link to a folder, which is not followed.
-        smdebug neither writes nor follows them, and two that lead to each other would be listed without end.
+        A folder that cannot be listed is noted in ``unlisted``.
         """
         found: list[str] = []
         pending = [folder]
-        while pending:
-            parent = pending.pop()
+        for parent in pending:  # which grows
             self.unlisted.pop(parent, None)
             try:
-                entries = list(os.scandir(self._real_path(parent)))
+                entries = list(os.scandir(os.path.join(self._root, parent)))
             except FileNotFoundError:
                 continue
-            except (OSError, UnreadableError) as error:
-                self.unlisted[parent] = str(error) if isinstance(error, UnreadableError) else _os_error_reason(error)
+            except OSError as error:
+                self.unlisted[parent] = _os_error_reason(error)
                 continue
             for entry in entries:
                 name = f"{parent}/{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    if name + "0" > start_after:  # "0" follows the separator, so it ends the names below this folder
-                        pending.append(name)
-                elif entry.is_symlink() and os.path.isdir(entry.path):
-                    self.unlisted[name] = "is a symbolic link to a folder, and is not followed"
-                elif name > start_after:
-                    found.append(name)
+                if not (os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()):  # a link may be a loop
+                    found += [name] if name > start_after else []
+                elif name + "0" > start_after and name.count("/") <= DEEPEST:  # "0" follows the separator
+                    pending.append(name)
         return sorted(found)
 
     def exists(self, name: str) -> bool:
@@ -103,7 +92,7 @@ class DiskStorage(Storage):
         found = {}
         for name in names:
             with contextlib.suppress(OSError, UnreadableError):
-                _, status = self._file(name)
+                status = self._status(name)
                 found[name] = FileStamp(status.st_size, (status.st_ino, status.st_mtime_ns))
         return found
 
@@ -111,15 +100,15 @@ class DiskStorage(Storage):
         """Return the content of a small file, for example of an index file.
 
         Raises:
-            UnreadableError: The file is absent, not regular, larger than ``SMALL_FILE`` or outside of the folder.
+            UnreadableError: The file is absent, not regular or larger than ``SMALL_FILE``.
         """
         try:
-            path, status = self._file(name)
+            status = self._status(name)
             if status.st_size > SMALL_FILE:
                 raise UnreadableError(
                     f"has {status.st_size} bytes, more than a file of its kind can have ({SMALL_FILE})"
                 )
-            with open(path, "rb", buffering=0) as file:
+            with open(os.path.join(self._root, name), "rb", buffering=0) as file:
                 return file.read()
         except OSError as error:
             raise UnreadableError(_os_error_reason(error)) from None
@@ -128,7 +117,7 @@ class DiskStorage(Storage):
         """Return ``length`` bytes from ``start`` of a file.
 
         Raises:
-            UnreadableError: The file is absent, outside of the folder or shorter than the range, or there is not so
+            UnreadableError: The file is absent or shorter than the range, or there is not so
                 much memory.
         """
         end = start + length
@@ -136,14 +125,9 @@ class DiskStorage(Storage):
         try:
             with self._lock:
                 file = self._open.get(name) or self._opened(name)
-                spare = self._spare.get(room)
-                memory: Any = spare.pop() if spare else None
-                if memory is not None:
-                    self._spare_bytes -= room
-            if memory is None:
                 if end > file.size():  # before as much memory is asked for
                     raise UnreadableError(f"has {file.size()} bytes, while the index names bytes {start} to {end}")
-                memory = np.empty(room, np.uint8)
+                memory = self._memory(room)
             place = (start - memory.ctypes.data) % PAGE
             record = memoryview(memory)[place : place + length]
             done = os.preadv(file.descriptor, [record], start)
@@ -158,13 +142,17 @@ class DiskStorage(Storage):
             raise UnreadableError(_os_error_reason(error)) from None
         return record
 
-    def recycle(self, record: memoryview) -> None:
-        """Take back bytes that ``span`` gave and that nobody needs any more; the next record is read into them."""
-        with self._lock:
-            memory: Any = record.obj
-            if self._spare_bytes + memory.nbytes <= SPARE_BYTES:
-                self._spare_bytes += memory.nbytes
-                self._spare.setdefault(memory.nbytes, []).append(memory)
+    def _memory(self, size: int) -> Any:
+        """Return so many bytes, uint8; memory of records that nobody refers to is used again: new pages cost time."""
+        if not self._unused.get(size):
+            if sum(each * len(memory) for each, memory in self._unused.items()) > SPARE_BYTES:
+                self._unused = {}
+            self._unused.setdefault(size, []).append(np.empty(size, np.uint8))
+        unused = self._unused[size]
+        memory = unused.pop()
+        view = memory[:]
+        weakref.finalize(view, unused.append, memory).atexit = False
+        return view
 
     def prefetch_small(self, names: Iterable[str]) -> None:
         """Do nothing: a file on disk is at hand."""
@@ -183,53 +171,17 @@ class DiskStorage(Storage):
         self._open.pop(name, None)
 
     def _opened(self, name: str) -> _OpenFile:
-        path, _ = self._file(name)
-        file = self._open[name] = _OpenFile(os.open(path, os.O_RDONLY))
+        self._status(name)
+        file = self._open[name] = _OpenFile(os.open(os.path.join(self._root, name), os.O_RDONLY))
         if len(self._open) > OPEN_FILES:
             self._open.popitem(last=False)
         return file
 
-    def _file(self, name: str) -> tuple[str, os.stat_result]:
-        """Return the path and the status of a regular file inside of the folder.
-
-        ``os.path.realpath`` looks at every folder on the way, and an index has thousands of files in one folder. So it
-        checks the folder once, and each file is only looked at itself.
-        """
-        parent, _, own = name.rpartition("/")
-        plain = own not in ("", ".", "..") and not {os.sep, "\0"} & set(own) and not name.startswith("/")
-        path = f"{self._checked_folder(parent)}/{own}" if plain else self._real_path(name)
-        status = os.lstat(path)
-        if stat.S_ISLNK(status.st_mode):
-            path = self._real_path(name)
-            status = os.stat(path)
+    def _status(self, name: str) -> os.stat_result:
+        status = os.stat(os.path.join(self._root, name))
         if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
             raise UnreadableError("is not a regular file")
-        return path, status
-
-    def _checked_folder(self, folder: str) -> str:
-        """Return the real path of a folder inside of the trial folder."""
-        known = self._checked.get(folder)
-        if known is not None:
-            status = os.stat(known[0])
-            if (status.st_dev, status.st_ino) == known[1]:  # no link has taken the folder's place
-                return known[0]
-        path = self._real_path(folder)
-        status = os.stat(path)
-        if len(self._checked) >= CHECKED_FOLDERS:
-            self._checked.clear()
-        self._checked[folder] = path, (status.st_dev, status.st_ino)
-        return path
-
-    def _real_path(self, name: str) -> str:
-        """Return the path of a file or folder without links, or raise UnreadableError where it leads outside."""
-        try:
-            path = os.path.realpath(os.path.join(self._root, name))
-            inside = os.path.commonpath([self._root, path]) == self._root and "\0" not in name
-        except (OSError, ValueError):  # a loop of links; a NUL character, on some Pythons
-            inside = False
-        if not inside or os.path.isabs(name):
-            raise UnreadableError("leads out of the trial folder, and is not opened")
-        return path
+        return status
 
 
 class _OpenFile:

@@ -1,26 +1,17 @@
-"""Where a trial folder is: a path on disk, or s3://bucket/prefix; and what people write in place of these."""
+"""Where a trial folder is: a path on disk, or s3://bucket/prefix."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, Union
 
 from ..errors import TrialError
 from .disk import DiskStorage
 from .s3 import S3Storage
-from .storage import Storage
 
-_OTHER_FORM = re.compile(r"(?:s3[an]?|arn|file):|s3:///|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# What is written in place of an S3 URI, with the bucket and the key.
-_OTHER_FORMS = (
-    r"s3[an]?:/{0,3}(?P<bucket>[^/]+)/?(?P<key>.*)",
-    r"arn:aws[a-z-]*:s3:::(?P<bucket>[^/]+)/?(?P<key>.*)",
-    r"https?://[^/]*console\.[^/]*/s3/(?:buckets|object)/(?P<bucket>[^/?]+)(?:[^#]*[?&]prefix=(?P<key>[^&#]*))?.*",
-    r"https?://s3[.-][^/]*amazonaws\.com[^/]*/(?P<bucket>[^/?]+)/?(?P<key>[^?]*).*",
-    r"https?://(?P<bucket>[^/]+)\.s3[.-][^/]*amazonaws\.com[^/]*/?(?P<key>[^?]*).*",
-)
+Storage = Union[DiskStorage, S3Storage]
+_OTHER_FORM = re.compile(r"(?:s3[an]?|arn|file):|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def trial_location(trial: Any) -> str:
@@ -36,12 +27,9 @@ def trial_location(trial: Any) -> str:
     location = location.strip()
     is_uri = location.startswith("s3://") and not location.startswith("s3:///")
     if not is_uri and _OTHER_FORM.match(location) and not os.path.exists(location):
-        right = right_form(location)
         raise TrialError(
             f"the trial {location!r} is neither a path nor an S3 URI",
-            f"Pass {right!r}."
-            if right
-            else "Pass a path, or the S3 URI below which the job saved: s3://bucket/prefix.",
+            "Pass a path, or the S3 URI below which the job saved: s3://bucket/prefix.",
         )
     return location
 
@@ -69,23 +57,3 @@ def file_content(location: str) -> bytes | None:
         return None
     storage = open_storage(folder or "/")
     return storage.read(name) if storage.exists(name) else None
-
-
-def right_form(location: str) -> str:
-    """Return the path or S3 URI that a location in another form means, or an empty string where it has none.
-
-    >>> right_form("s3a://bucket/job/debug-output"), right_form("arn:aws:s3:::bucket/job")
-    ('s3://bucket/job/debug-output', 's3://bucket/job')
-    >>> right_form("https://bucket.s3.eu-west-1.amazonaws.com/my%20job/debug-output")
-    's3://bucket/my job/debug-output'
-    >>> right_form("file:///data/trial"), right_form("/data/trial")
-    ('/data/trial', '')
-    """
-    if location.lower().startswith("file:"):
-        return unquote(re.sub(r"(?i)^file:(//[^/]*)?", "", location))
-    for form in _OTHER_FORMS:
-        found = re.fullmatch(form, location, re.IGNORECASE)
-        if found:
-            key = found.group("key") or ""
-            return f"s3://{found.group('bucket')}/{unquote(key) if location[:4].lower() == 'http' else key}"
-    return ""

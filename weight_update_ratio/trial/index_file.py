@@ -11,7 +11,6 @@ Source: smdebug 1.0.34, ``core/tfevent/index_file_writer.py`` and ``core/index_r
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import UnreadableError
@@ -23,7 +22,6 @@ LARGEST_STEP = 2**62  # steps are kept as int64
 Records = Dict[str, Optional[Tuple[int, int]]]
 
 _PAYLOAD = b', "tensor_payload": '
-_STEP_AND_WORKER = re.compile(r"(?:.*/)?([0-9]+_[^/]+)\.(?:json|tfevents)$", re.DOTALL)
 
 
 class IndexMeta(NamedTuple):
@@ -55,15 +53,15 @@ def index_content(records: Mapping[str, tuple[int, int]], meta: IndexMeta) -> by
     return json.dumps(index).encode("ascii")
 
 
-def read_meta(part: bytes, index_file: str) -> IndexMeta:
+def read_meta(part: bytes, event_file: str) -> IndexMeta:
     """Return which step an index file is of.
 
     Args:
         part: The first of ``index_parts``.
-        index_file: Its name, which ends in the step and worker that it is of.
+        event_file: The event file of its step and worker, which its own name tells: no name in a file is opened.
 
     Raises:
-        UnreadableError: It is not an index file, or it names the event file of another step or worker.
+        UnreadableError: It is not an index file, or it names another event file.
     """
     index = parse_json(part)
     meta = index.get("meta") if isinstance(index, dict) else None
@@ -76,12 +74,9 @@ def read_meta(part: bytes, index_file: str) -> IndexMeta:
     step = meta.get("mode_step")
     if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= LARGEST_STEP:
         raise UnreadableError(f"has a step that is not a whole number ({excerpt(meta.get('mode_step'))})")
-    event_file = meta.get("event_file_name", "")
-    if not isinstance(event_file, str):
-        raise UnreadableError("is not an index: it does not name its event file")
-    own, named = _STEP_AND_WORKER.match(index_file), _STEP_AND_WORKER.match(event_file)
-    if own is not None and named is not None and own.group(1) != named.group(1):
-        raise UnreadableError(f"names the event file of another step or worker ({excerpt(event_file)})")
+    named = meta.get("event_file_name", event_file)
+    if named != event_file:
+        raise UnreadableError(f"names the event file of another step or worker ({excerpt(named)})")
     return IndexMeta(mode, step, event_file)
 
 
@@ -113,15 +108,11 @@ def parse_json(content: bytes) -> Any:
         UnreadableError: It is not JSON, or nested without bound.
     """
     try:
-        return json.loads(content.decode("utf-8"), parse_int=_parse_int)
+        parse_int: Any = lambda digits: int(digits) if len(digits) < 32 else float(digits)  # noqa: E731  (float overflows)
+        return json.loads(content.decode("utf-8"), parse_int=parse_int)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UnreadableError(f"is not JSON ({reason[:100]})" if content else "is empty") from None
-
-
-def _parse_int(digits: str) -> float:
-    """Return a number of JSON; one of a million digits takes minutes to parse as a whole number, and counts nothing."""
-    return int(digits) if len(digits) < 32 else float(digits)
 
 
 def excerpt(value: Any) -> str:
