@@ -13,7 +13,6 @@ from smdebug.core.tfrecord.record_writer import masked_crc32c as smdebugs_crc
 
 from tests.trial.made_records import event_of, field, payload, record, tensor_proto, varint
 from weight_update_ratio.errors import UnreadableError
-from weight_update_ratio.trial.checksum import masked_crc32c
 from weight_update_ratio.trial.event_file import (
     UNCHECKED,
     encoded_step,
@@ -21,6 +20,7 @@ from weight_update_ratio.trial.event_file import (
     tensor_array,
     tensor_layout,
 )
+from weight_update_ratio.trial.wire_format import masked_crc32c
 
 
 def why_unreadable(view: memoryview, tensor: str = "w", step: int = 7) -> str:

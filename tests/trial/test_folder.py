@@ -173,7 +173,7 @@ class TestIndexFiles:
             ({"mode_step": 1.5}, "has a step that is not a whole number ('1.5')"),
             ({"mode_step": True}, "has a step that is not a whole number ('True')"),
             ({"mode_step": LARGEST_STEP}, "has a step that is not a whole number ('4611686018427387904')"),
-            ({"event_file_name": 3}, "is not an index: it does not name its event file"),
+            ({"event_file_name": 3}, "names the event file of another step or worker ('3')"),
             (
                 {"event_file_name": "events/000000000002/000000000002_worker_0.tfevents"},
                 "names the event file of another step or worker ('events/000000000002/000000000002_worker_0.tfevents')",
@@ -251,7 +251,7 @@ class TestCollections:
             ),
             (
                 '{"collections": {"weights": {"tensor_names": [], "include_regex": ["("]}}}',
-                "has an include_regex that is refused ('('",
+                "has an include_regex that does not compile ('('",
             ),
         ],
     )
@@ -260,7 +260,7 @@ class TestCollections:
         name = "collections/000000000/worker_1_collections.json"
         (folder / name).write_text(content)
         trial = opened(folder)
-        file = "collections/000000000" if "refused" in reason else name
+        file = "collections/000000000" if "compile" in reason else name
         assert [(file, None, None, -1)] == [entry[:4] for entry in trial.unreadable]
         assert trial.unreadable[0].reason.startswith(reason)
         assert "w" in trial.selection

@@ -53,6 +53,7 @@ class TestPlan:
             ),  # within another
             ({"a": (0, 100), "b": (50, 100), "c": (0, 100), "d": (0, 99)}, [("dacb", 0, 150)]),  # overlapping
             ({"a": (3, 0), "b": (3, 5), "c": (8, 0)}, [("abc", 3, 5)]),
+            (dict.fromkeys("abc", (0, 4 * GROUP_BYTES)), [("abc", 0, 4 * GROUP_BYTES)]),  # read once
             ({"a": (0, LONGEST_RECORD)}, [("a", 0, LONGEST_RECORD)]),
             ({"a": (2**62 - 1, 5)}, [("a", 2**62 - 1, 5)]),
         ],

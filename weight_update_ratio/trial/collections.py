@@ -11,7 +11,8 @@ import json
 from typing import Any, Mapping, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
-from ..storage.storage import COLLECTIONS_FOLDER, Storage
+from ..storage.location import Storage
+from ..storage.storage import COLLECTIONS_FOLDER
 from .index_file import excerpt, parse_json, whole_number
 
 COLLECTIONS_ENDING = "_collections.json"

@@ -22,8 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import UnreadableError
-from .checksum import masked_crc32c
-from .wire_format import encoded_varint, inner_message, last_fields, message_fields
+from .wire_format import encoded_varint, inner_message, last_fields, masked_crc32c, message_fields
 
 UNCHECKED = 0x062DC0B3  # masked crc32c of the bytes "0x12345678": smdebug's "no checksum was computed"
 UNCHECKED_FOOTER = struct.pack("<I", UNCHECKED)

@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
-from ..storage.storage import COLLECTIONS_FOLDER, FileStamp, Storage
+from ..storage.location import Storage
+from ..storage.storage import COLLECTIONS_FOLDER, FileStamp
 from .collections import COLLECTIONS_ENDING, Collections, read_collections
 from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payload
-from .listing import IndexListing, index_file_name
+from .listing import IndexListing, event_file_name, index_file_name
 from .selection import Selection
 from .timeline import Timeline, WorkerStep
 
@@ -76,24 +77,43 @@ class TrialFolder:
         self.selection = Selection(self.collections, parameters)
         self.refresh(0)
 
-    def refresh(self, from_step: int = LARGEST_STEP) -> None:
+    def refresh(self, from_step: int = LARGEST_STEP) -> int | None:
         """List and read what is new or was written again since the last look.
 
         Looks at the steps from ``from_step`` on and at the last ``LATE_STEPS``; at all of them once the job has ended.
+
+        Returns:
+            The first global step of which a file came, changed or was lost; None: there is none.
         """
         if self.ended:
-            return
+            return None
         ended = self.storage.exists(END_OF_JOB)  # asked before listing: what comes before the end is listed too
         from_step = 0 if ended or not self.steps else min([from_step, *self.steps[-LATE_STEPS:]])
-        if self._refresh_collections() or (self._listing.is_rewritten and not from_step):
-            self._forget_selection()
-            from_step = 0
+        is_described_anew = self._refresh_collections()
+        from_step = 0 if is_described_anew else from_step
         changed = self._listing.look(from_step, ended)
-        self._read_index(changed)
+        for global_step in changed:
+            for step in self.saved(global_step).workers:
+                self.storage.discard(step.event_file)
+                self.storage.discard(step.index_file)
+        if is_described_anew or (self._listing.is_rewritten and not from_step):
+            self._forget_selection()
+            again = {*self._listing.files, *self._listing.lost}
+        else:  # what could not be read may be there now
+            again = set() if from_step else {step for step, saved in self._saved.items() if saved.unreadable}
+        before = {step: self._saved.get(step) for step in again - changed}
+        self._read_index(sorted(changed | again))
+        changed |= {step for step, saved in before.items() if saved != self._saved.get(step)}
         self.ended = ended
         if changed:
             self.changes += 1
             self._put_in_order(min(changed))
+        return min(changed, default=None)
+
+    def look_once_more(self) -> int | None:
+        """Refresh at all steps, also once the job has ended: workers may write their last step after that."""
+        self.ended = False
+        return self.refresh(0)
 
     def _refresh_collections(self) -> bool:
         """Read the collections where their files changed; return whether they did."""
@@ -112,7 +132,7 @@ class TrialFolder:
         """Select anew, which needs all index files again: only the selected tensors of each were kept."""
         self.selection = Selection(self.collections, self.parameters)
         self._payloads.clear()
-        self._listing.forget()
+        self._listing.is_rewritten = False
 
     def _put_in_order(self, first: int) -> None:
         """Put the steps from ``first`` on, of which some are new or changed, in the order of global steps."""
@@ -130,10 +150,7 @@ class TrialFolder:
         names = [name for step in steps for _, name in sorted(self._listing.files.get(step, {}).items())]
         done = 0
         for global_step in steps:
-            known = self._saved.pop(global_step, None)
-            for step in known.workers if known else ():
-                self.storage.discard(step.event_file)
-                self.storage.discard(step.index_file)
+            self._saved.pop(global_step, None)
             files, lost = self._listing.files.get(global_step, {}), self._listing.lost.get(global_step, {})
             if not files and not lost:
                 continue
@@ -147,21 +164,21 @@ class TrialFolder:
                 done += 1
                 worker = worker_name(worker_in_name)
                 try:
-                    saved.workers.append(self._read_step(worker, global_step, name))
+                    event_file = event_file_name(global_step, worker_in_name)
+                    saved.workers.append(self._read_step(worker, global_step, name, event_file))
                 except UnreadableError as error:
                     saved.unreadable.append(Unreadable(name, None, worker, global_step, str(error)))
 
-    def _read_step(self, worker: str, global_step: int, index_file: str) -> WorkerStep:
+    def _read_step(self, worker: str, global_step: int, index_file: str, event_file: str) -> WorkerStep:
         content = self.storage.read(index_file)
         try:
             meta_part, payload_part = index_parts(content)
-            meta, records = read_meta(meta_part, index_file), self._records(payload_part)
+            meta, records = read_meta(meta_part, event_file), self._records(payload_part)
         except UnreadableError:
-            meta, records = read_meta(content, index_file), self._records(content)
+            meta, records = read_meta(content, event_file), self._records(content)
         return WorkerStep(worker, meta.mode, meta.step, global_step, index_file, meta.event_file, records)
 
     def _records(self, payload: bytes) -> Records:
-        """Return the selected tensors of an index file's payload."""
         records = self._payloads.get(payload)
         if records is None:
             named = read_payload(payload)

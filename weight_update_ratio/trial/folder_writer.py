@@ -80,7 +80,8 @@ class FolderWriter:
             global_step = self._own_step(name)
             if global_step is not None:
                 with contextlib.suppress(UnreadableError):
-                    meta = read_meta(index_parts(self._storage.read(name))[0], name)
+                    event_file = event_file_name(global_step, self._worker)
+                    meta = read_meta(index_parts(self._storage.read(name))[0], event_file)
                     last_steps[meta.mode] = meta.step
                 last_steps[GLOBAL] = global_step
         self._remove(self._collections_file + UNFINISHED)
@@ -186,5 +187,4 @@ class FolderWriter:
 
 
 def _whole(name: str) -> str:
-    """Return the name that a file has once it is whole."""
     return name[: -len(UNFINISHED)] if name.endswith(UNFINISHED) else name

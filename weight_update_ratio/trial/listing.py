@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator
 
-from ..storage.storage import FileStamp, Storage
+from ..storage.location import Storage
+from ..storage.storage import FileStamp
 
 Files = Dict[int, Dict[str, str]]  # global step -> worker as files name it -> file
 
@@ -43,57 +44,41 @@ class IndexListing:
         self.files: Files = {}
         self.lost: Files = {}
         self.last_steps: dict[str, int] = {}
+        self.is_rewritten = False
         self._storage = storage
         self._first = first
         self._end = end
-        self._stamps: dict[str, FileStamp | None] = {}
-        self.is_rewritten = False
-        self._all_changed = False
+        self._known: dict[str, tuple[int, FileStamp | None]] = {}  # index and event files
 
-    def look(self, from_step: int, ended: bool) -> list[int]:
-        """List the steps from ``from_step`` on, and return those of which a file came, changed or was lost, ascending.
+    def look(self, from_step: int, ended: bool) -> set[int]:
+        """List the steps from ``from_step`` on, and return those of which a file came, changed or was lost.
 
         While the job goes on, a worker may still be about to write the index file of its last event file.
         """
-        files: Files = {}
-        if not from_step:
-            self.last_steps = {}
-        after = f"/{from_step // 1000:09d}/{from_step:012d}" if from_step else ""
-        for step, worker, name in self._listed("index", after, _INDEX_FILE):
-            files.setdefault(step, {})[worker] = name
+        index = list(
+            self._listed("index", f"/{from_step // 1000:09d}/{from_step:012d}" if from_step else "", _INDEX_FILE)
+        )
+        events = list(self._listed("events", f"/{from_step:012d}" if from_step else "", _EVENT_FILE))
+        is_only_look = ended and not self._known
+        stamps = {} if is_only_look else self._storage.stamps(name for _, _, name in (*index, *events))
+        now = {name: (step, stamps.get(name)) for step, _, name in (*index, *events)}
+        before = {name: known for name, known in self._known.items() if known[0] >= from_step}
+        changed = {step for _, (step, _) in before.items() ^ now.items()}
+        self.is_rewritten |= any(name.startswith("index") and now.get(name) != at for name, at in before.items())
+        if not is_only_look:
+            self._known = {**{name: at for name, at in self._known.items() if at[0] < from_step}, **now}
+        self.files = {step: workers for step, workers in self.files.items() if step < from_step}
+        self.last_steps = self.last_steps if from_step else {}
+        for step, worker, name in index:
+            self.files.setdefault(step, {})[worker] = name
             self.last_steps[worker] = max(step, self.last_steps.get(worker, 0))
-        stamps: dict[str, FileStamp] = {}
-        if not ended or self._stamps:  # else this is the only look
-            stamps = self._storage.stamps(name for workers in files.values() for name in workers.values())
-        known = self._stamps
-        again = {
-            step
-            for step, workers in files.items()
-            if any(name in known and known[name] != stamps.get(name) for name in workers.values())
-        }
-        gone = {
-            step
-            for step in self.files
-            if step >= from_step and not self.files[step].items() <= files.get(step, {}).items()
-        }
-        self.is_rewritten = self.is_rewritten or bool(again | gone)
-        changed = again | gone | {step for step in files if self._all_changed or files[step] != self.files.get(step)}
-        self._all_changed = False
-        if stamps:
-            known.update((name, stamps.get(name)) for workers in files.values() for name in workers.values())
-        lost: Files = {}
-        for step, worker, name in self._listed("events", f"/{from_step:012d}" if from_step else "", _EVENT_FILE):
-            if worker not in files.get(step, ()) and (ended or step < self.last_steps.get(worker, 0)):
-                lost.setdefault(step, {})[worker] = name
-        changed |= {step for step in {*lost, *self.lost} if step >= from_step and lost.get(step) != self.lost.get(step)}
-        self.files = {**{step: self.files[step] for step in self.files if step < from_step}, **files}
-        self.lost = {**{step: self.lost[step] for step in self.lost if step < from_step}, **lost}
-        return sorted(changed)
-
-    def forget(self) -> None:
-        """Let the next look, which is to be at all steps, return each of them."""
-        self._all_changed = True
-        self.is_rewritten = False
+        lost_before = self.lost
+        self.lost = {step: workers for step, workers in lost_before.items() if step < from_step}
+        for step, worker, name in events:
+            if worker not in self.files.get(step, ()) and (ended or step < self.last_steps.get(worker, 0)):
+                self.lost.setdefault(step, {})[worker] = name
+        lost = {*self.lost, *lost_before}
+        return changed | {step for step in lost if self.lost.get(step) != lost_before.get(step)}
 
     def _listed(self, kind: str, after: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
         for name in self._storage.names(kind, f"{kind}{after}" if after else ""):

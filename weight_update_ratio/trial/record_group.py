@@ -116,7 +116,7 @@ def record_plan(records: Records, tensors: Sequence[str]) -> RecordPlan:
     groups: list[list[tuple[int, int, int]]] = []
     end = 0
     for first, length, place in sorted(spans):
-        if not groups or first > end + UNREAD_GAP or first + length > groups[-1][0][0] + GROUP_BYTES:
+        if not groups or first > end + UNREAD_GAP or first + length > max(end, groups[-1][0][0] + GROUP_BYTES):
             groups.append([])
             end = 0
         groups[-1].append((first, length, place))

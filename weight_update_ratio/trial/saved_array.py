@@ -28,9 +28,11 @@ def saved_array(tensor: Any) -> np.ndarray[Any, Any]:
             else with ``__array__``. Of a DTensor it is this process's shard.
 
     Raises:
-        TypeError: The elements are not numbers, or no type holds them exactly.
+        TypeError: The elements are masked or not numbers, or no type holds them exactly.
         Exception: What the framework raises where it cannot give the elements, for example of a buffer that it deleted.
     """
+    if isinstance(tensor, np.ma.MaskedArray):
+        raise TypeError("it is masked: pass tensor.filled(...), because a trial folder holds every element")
     array = _torch_array(tensor) if hasattr(tensor, "detach") and hasattr(tensor, "cpu") else np.asarray(tensor)
     dtype = array.dtype.newbyteorder("<")
     if dtype not in _SAVED:  # ml_dtypes tells NumPy which types hold its own exactly

@@ -1,31 +1,20 @@
 """Which tensors are compared: members of the chosen collections that match a pattern, where there are patterns.
 
-Patterns of a collections file come with the trial, so that anybody may have written them, and Python's ``re`` may
-backtrack without end. They are bounded in number and length, and refused where a group that repeats something is itself
-repeated. A user's own patterns are searched as they are.
-
 Source: smdebug 1.0.34, ``core/collection.py``, ``core/reductions.py``, ``trials/trial.py``.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable
+from typing import Iterable
 
 from ..errors import Unreadable
 from ..parameters import Parameters
 from ..storage.storage import COLLECTIONS_FOLDER
 from .collections import Collections
 
-try:
-    from re import _parser as regex_parser  # type: ignore[attr-defined]  # Python 3.11 and newer
-except ImportError:  # pragma: no cover  (Python 3.10 and older)
-    import sre_parse as regex_parser
-
 REDUCTION_PREFIX = "smdebug/reductions/"
 MOST_PATTERNS = 100  # of one collection
-LONGEST_PATTERN = 1_000  # characters
-FEW_REPEATS = 10  # a group that is repeated fewer times than this does not backtrack without end
 
 
 class Selection:
@@ -51,7 +40,7 @@ class Selection:
             patterns += given[:MOST_PATTERNS]
             if len(given) > MOST_PATTERNS:
                 self._refuse(f"has {len(given)} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
-        self._bare_members = {without_output_number(name): name for name in self.members}
+        self._bare_members = {without_output_number(name): name for name in sorted(self.members, reverse=True)}
         self._patterns = [re.compile(pattern) for pattern in patterns if self._is_sound(pattern)]
         self._wanted = [re.compile(pattern) for pattern in parameters.tensor_regex]
         self._excluded = [re.compile(pattern) for pattern in parameters.exclude_regex]
@@ -88,30 +77,14 @@ class Selection:
 
     def _is_sound(self, pattern: str) -> bool:
         try:
-            if len(pattern) > LONGEST_PATTERN:
-                raise ValueError(f"it is longer than {LONGEST_PATTERN} characters")
-            if _repeats_a_repeat(regex_parser.parse(pattern), False):
-                raise ValueError("a group that repeats something is itself repeated")
             re.compile(pattern)
-        except (re.error, OverflowError, RecursionError, ValueError) as error:
-            self._refuse(f"has an include_regex that is refused ({pattern[:100]!r}: {error})")
+        except (re.error, OverflowError, RecursionError) as error:
+            self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
             return False
         return True
 
     def _refuse(self, reason: str) -> None:
         self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
-
-
-def _repeats_a_repeat(part: Any, repeated: bool) -> bool:
-    """Return whether a parsed pattern has a repeat within a repeat; ``repeated`` where it is within one already."""
-    if isinstance(part, regex_parser.SubPattern):
-        for operation, argument in part:
-            name = str(operation)
-            repeats = name.endswith("REPEAT") and argument[1] >= FEW_REPEATS
-            if (repeats and repeated) or _repeats_a_repeat(argument, repeated or repeats):
-                return True
-        return False
-    return isinstance(part, (list, tuple)) and any(_repeats_a_repeat(item, repeated) for item in part)
 
 
 def reduction_and_name(tensor: str) -> tuple[str, str]:

@@ -88,8 +88,6 @@ class Timeline:
 
     def is_saved_again(self, position: int, tensor: str) -> bool:
         """Return whether a later global step holds the same tensor under the same number, so that its row counts."""
-        if self.rises:
-            return False
         number = self.numbers[position]
         later = [other for other in self.between(number, number + 1) if other > position]
         return any(tensor in self.steps[other].records for other in later)
