@@ -203,11 +203,6 @@ class TestRuleConfiguration:
                 {"region": "us-east-1", "image_uri": IMAGE},
                 rf"'region' must be 'eu-west-1', the region of 'image_uri' '{IMAGE}' \(got 'us-east-1'\)",
             ),
-            (
-                {"instance_type": "ml.m5.lrge"},
-                r"'instance_type' must be one that botocore [0-9.]+ lists as ProcessingInstanceType, such as "
-                r"ml.m5.large, .* \(got 'ml.m5.lrge'\)",
-            ),
             ({"name": ""}, r"'name' must be one line of at most 256 characters, not blank \(got ''\)"),
             ({"name": "  "}, r"'name' must be one line of at most 256 characters, not blank \(got '  '\)"),
             ({"name": "a\nb"}, "'name' must be one line"),
@@ -310,7 +305,6 @@ class TestCommand:
             (["--region", "eu-west-4"], "Error: 'region' must be one whose evaluator is known, such as eu-west-3, "),
             (["--region", "us-east-1", "--image-uri", IMAGE], "Error: 'region' must be 'eu-west-1'"),
             (["--region", REGION, "--name", ""], "Error: 'name' must be one line"),
-            (["--region", REGION, "--instance-type", "m5"], "Error: 'instance_type' must be one that botocore"),
             (["--region", REGION, "--end-step", "0"], "Error: 'end_step' must be a whole number > 'start_step' 0"),
             (["--region", REGION, "--source", "rule.py"], "Error: 'source' must be an S3 URI"),
             (["--region", REGION, "--num-steps", "0"], "Error: 'num_steps' must be a whole number >= 1"),

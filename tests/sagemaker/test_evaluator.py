@@ -1,4 +1,4 @@
-"""The evaluator's image of each region, and the types of instances: against botocore's model of the API."""
+"""The evaluator's image of each region."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 from weight_update_ratio.sagemaker.evaluator import (
     EVALUATOR_ACCOUNTS,
-    check_instance_type,
     chosen_image,
     evaluator_image,
 )
@@ -74,30 +73,3 @@ class TestImage:
 
     def test_that_names_no_region_is_taken_with_any(self) -> None:
         assert chosen_image("eu-central-2", "account/image:1") == "account/image:1"
-
-
-class TestInstanceType:
-    def test_every_type_of_the_request_is_taken(self) -> None:
-        """Those that botocore lists where a training job's request has the rule's instance."""
-        from botocore.session import get_session
-
-        request = get_session().get_service_model("sagemaker").operation_model("CreateTrainingJob").input_shape
-        shape = request.members["DebugRuleConfigurations"].member.members["InstanceType"]
-        assert shape.name == "ProcessingInstanceType"
-        assert "ml.t3.medium" in shape.enum
-        check_instance_type("ml.t3.medium")
-        check_instance_type(shape.enum[-1])
-
-    @pytest.mark.parametrize(
-        ("wrong", "nearest"),
-        [
-            ("ml.m5.lrge", "ml.m5.large, "),
-            ("ml.t3.mediun", "ml.t3.medium, "),
-            ("", "ml.t3.medium, "),
-            (None, "ml.t3.medium, "),
-        ],
-    )
-    def test_another_is_refused_and_the_nearest_are_named(self, wrong: object, nearest: str) -> None:
-        message = f"'instance_type' must be one that botocore .* lists as ProcessingInstanceType, such as {nearest}.*"
-        with pytest.raises(ValueError, match=rf"{message} \(got {wrong!r}\)$"):
-            check_instance_type(wrong)

@@ -14,8 +14,8 @@ import re
 import warnings
 from typing import Any
 
-from ..parameters import Parameters, baseline_list, parse_parameters, parse_report_dir
-from .evaluator import check_instance_type, chosen_image
+from ..parameters import Parameters, baseline_list, given_parameters, parse_parameters, parse_report_dir
+from .evaluator import chosen_image
 from .single_file import ROOT_NAME, rule_source
 
 __all__ = ["rule_configuration", "rule_source", "service_actions"]
@@ -32,7 +32,7 @@ HOOK_COLLECTIONS = frozenset(
 )
 
 
-def rule_configuration(
+def rule_configuration(  # noqa: D417  (what the rule says of a parameter is not said again)
     source: str,
     output_path: str,
     region: str | None = None,
@@ -69,16 +69,10 @@ def rule_configuration(
         volume_size: The size of that instance's disk; GB.
         name: Name of the rule configuration.
         save_interval: Steps from one saved step to the next; the ratio of a training step's update needs 1.
-        num_steps: As the rule's parameter, and so are the next nine.
-        large_threshold: A ratio above it fires.
-        small_threshold: A ratio below it fires.
-        epsilon: Added to the norm of the weights.
+        num_steps: As the rule's parameter, and so are all up to ``baseline_factor``.
         collection_names: Collections that are saved and compared.
         tensor_regex: Patterns of the tensors that are compared; best without backslashes.
-        exclude_regex: Patterns of the tensors that are left out.
-        patience: How many violations in a row of a tensor fire.
         baseline: S3 URIs of trial folders or baseline files of runs that train well; a string is split at commas.
-        baseline_factor: By how much the bounds are wider than the ratios of the baseline.
         start_step: First global step that the evaluator asks the rule about; None: 0.
         end_step: Global step before which the evaluator ends; None: with the job.
         report_dir: Folder in the evaluator's container, such as "/opt/ml/processing/output/rule", which is uploaded.
@@ -92,24 +86,13 @@ def rule_configuration(
     Warns:
         UserWarning: A value breaks the evaluator's template, or a collection is unknown to the hook.
     """
+    given = {**locals(), "baseline": baseline_list(baseline)}
     if not re.match(r"s3://[^/]+/.", source):
         raise ValueError(f"'source' must be an S3 URI, s3://bucket/key of the rule's source file (got {source!r})")
     if not re.match(r"s3://[^/]+", output_path):
         raise ValueError(f"'output_path' must be an S3 URI, s3://bucket/prefix (got {output_path!r})")
     _check_form("name", name, r"(?=.*\S).{1,256}", "one line of at most 256 characters, not blank")
-    check_instance_type(instance_type)
-    parameters = parse_parameters(
-        num_steps,
-        large_threshold,
-        small_threshold,
-        epsilon,
-        collection_names,
-        tensor_regex,
-        exclude_regex,
-        patience,
-        baseline_list(baseline),
-        baseline_factor,
-    )
+    parameters = given_parameters(given)
     rule_parameters = {"source_s3_uri": source, "rule_to_invoke": ROOT_NAME}
     rule_parameters.update(_changed_parameters(parameters, report_dir))
     rule_parameters.update(_changed_steps(start_step, end_step))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, Collection
 
 # The accounts that own the image for custom rules.
 # Source: the SageMaker Python SDK's integration tests, tests/integ/test_debugger.py.
@@ -47,8 +46,9 @@ def evaluator_image(region: str | None) -> str:
         )
     account = EVALUATOR_ACCOUNTS.get(region)
     if account is None:
+        near = difflib.get_close_matches(region.lower(), EVALUATOR_ACCOUNTS) or list(EVALUATOR_ACCOUNTS)[:3]
         raise ValueError(
-            f"'region' must be one whose evaluator is known, such as {_nearest(region, EVALUATOR_ACCOUNTS)} "
+            f"'region' must be one whose evaluator is known, such as {', '.join(near)} "
             f"(got {region!r}); for another, pass its evaluator's image as 'image_uri' (--image-uri): AWS lists them "
             "as 'image URIs for custom rule evaluators'"
         )
@@ -68,20 +68,3 @@ def chosen_image(region: str | None, image_uri: str | None) -> str:
     if named and region and region != named[1]:
         raise ValueError(f"'region' must be {named[1]!r}, the region of 'image_uri' {image_uri!r} (got {region!r})")
     return image_uri
-
-
-def check_instance_type(instance_type: Any) -> None:
-    """Raise a ValueError where the API does not list an instance type for rules."""
-    from botocore import __version__, session  # slow to import
-
-    types = session.get_session().get_service_model("sagemaker").shape_for("ProcessingInstanceType").enum
-    if instance_type not in types:
-        raise ValueError(
-            f"'instance_type' must be one that botocore {__version__} lists as ProcessingInstanceType, such as "
-            f"{_nearest(instance_type, types)} (got {instance_type!r})"
-        )
-
-
-def _nearest(value: Any, known: Collection[str]) -> str:
-    """Return the names that are most like a value, or else a few of them."""
-    return ", ".join(difflib.get_close_matches(str(value).lower(), known) or list(known)[:3])
