@@ -9,15 +9,11 @@ from typing import Any, Sequence
 import numpy as np
 from click.testing import CliRunner
 
-from tests.conftest import judged_rows, plain_verdict
+from tests.made_rows import columns_report
 from weight_update_ratio.cli import main
-from weight_update_ratio.compare.comparison import Comparison
-from weight_update_ratio.compare.history import History
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.verdict.baseline import Baseline
-from weight_update_ratio.verdict.bounds import Bounds
-from weight_update_ratio.verdict.firing import Fired
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",
@@ -36,74 +32,50 @@ def made_report(
     baseline: Baseline | None = None,
 ) -> Report:
     """Return a report of these ratios, the first at step 1, each against the step before; None: not compared."""
-    parameters = parameters or Parameters()
-    history = History("made/trial", parameters, Bounds(parameters, baseline))
-    in_a_row: dict[tuple[str, str], int] = {}
-    history.mode = "TRAIN"
-    history.job_ended = True
-    history.tensors = {tensor: number for number, tensor in enumerate(ratios)}
-    history.workers = {worker: number for number, worker in enumerate(workers)}
     steps = max(map(len, ratios.values()))
-    history.judged_steps = set(range(steps))
-    for step in range(steps):
-        rows = []
-        for worker in workers:
-            for tensor, values in ratios.items():
-                ratio = values[step] if step < len(values) else None
-                if ratio is not None:
-                    lower, upper = history.bounds.of(tensor, step + 1, step)
-                    verdict = plain_verdict(ratio, lower, upper)
-                    steps = (step + 1, step, step + 1)
-                    norms = (ratio * (weight_norm or 1e-9), weight_norm)
-                    rows.append(Comparison(tensor, worker, "TRAIN", *steps, *norms, ratio, lower, upper, verdict))
-                    in_a_row[tensor, worker] = 0 if verdict == "ok" else in_a_row.get((tensor, worker), 0) + 1
-        history.add([], judged_rows(rows))
-        lasting = [row for row in rows if in_a_row[row.tensor, row.worker] >= parameters.violations_to_fire]
-        firing = lasting + [row for row in rows if row.verdict == "not_finite"]
-        history.add_firing(
-            Fired(row, frozenset({row.verdict}), row.global_step - parameters.violations_to_fire + 1) for row in firing
-        )
-    return Report(history)
+    made = [
+        (tensor, worker, step, values[step - 1])
+        for step in range(1, steps + 1)
+        for worker in range(len(workers))
+        for tensor, values in enumerate(ratios.values())
+        if step <= len(values) and values[step - 1] is not None
+    ]
+    tensor, worker, step, ratio = np.array(made, np.float64).reshape(-1, 4).T
+    columns = step_columns(tensor, worker, step, ratio, np.full(len(made), weight_norm))
+    return columns_report(list(ratios), workers, columns, parameters, baseline, steps=range(steps + 1))
 
 
-def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False) -> Report:
-    """Return a report of many comparisons about 1e-3 with one spike and one NaN, filled column by column.
-
-    ``scattered`` gives it violations of all kinds everywhere, the most that a picture has to hold; not their groups.
-    """
-    history = History("large/trial", Parameters())
-    history.mode = "TRAIN"
-    history.job_ended = True
-    history.tensors = {f"encoder.layers.{i // 6}.block.{i % 6}.weight": i for i in range(tensors)}
-    history.workers = {"worker_0": 0}
-    history.judged_steps = set(range(steps + 1))
-    count = tensors * steps
-    random = np.random.default_rng(0)
-    step = np.repeat(np.arange(1, steps + 1), tensors)
-    ratio = 10 ** random.normal(-3, 0.4, count)
-    ratio[123 * tensors + 77] = 5.0  # within the thresholds, and far from all others
-    ratio[4000 * tensors + 200] = math.nan
-    verdict = np.where(np.isnan(ratio), 3, 0)
-    if scattered:
-        verdict = random.choice(4, count, p=[0.97, 0.01, 0.01, 0.01])
-        ratio = np.choose(verdict, [ratio, ratio * 1e6, ratio * random.choice([0, 1e-7], count), math.nan])
-    weight = random.uniform(1, 30, count)
-    values = {
-        "tensor": np.tile(np.arange(tensors), steps),
-        "worker": np.zeros(count),
+def step_columns(tensor: Any, worker: Any, step: Any, ratio: Any, weight_norm: Any) -> dict[str, Any]:
+    """Return the columns of comparisons of each step with the one before; all are of shape (n,)."""
+    return {
+        "tensor": tensor,
+        "worker": worker,
         "step": step,
         "reference_step": step - 1,
         "global_step": step,
-        "update_norm": ratio * weight,
-        "weight_norm": weight,
+        "update_norm": ratio * np.where(weight_norm == 0, 1e-9, weight_norm),
+        "weight_norm": weight_norm,
         "ratio": ratio,
-        "lower": np.full(count, 1e-8),
-        "upper": np.full(count, 10.0),
-        "verdict": verdict,
     }
-    for name, column in history.columns.items():
-        column.frombytes(values[name].astype(column.typecode).tobytes())
-    return Report(history)
+
+
+def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False) -> Report:
+    """Return a report of many comparisons about 1e-3 with one spike and one NaN.
+
+    ``scattered`` gives it violations of all kinds everywhere, the most that a picture has to hold.
+    """
+    count = tensors * steps
+    random = np.random.default_rng(0)
+    ratio = 10 ** random.normal(-3, 0.4, count)
+    ratio[123 * tensors + 77] = 5.0  # within the thresholds, and far from all others
+    ratio[4000 * tensors + 200] = math.nan
+    if scattered:
+        verdict = random.choice(4, count, p=[0.97, 0.01, 0.01, 0.01])
+        ratio = np.choose(verdict, [ratio, ratio * 1e6, ratio * random.choice([0, 1e-7], count), math.nan])
+    names = [f"encoder.layers.{i // 6}.block.{i % 6}.weight" for i in range(tensors)]
+    tensor, step = np.tile(np.arange(tensors), steps), np.repeat(np.arange(1, steps + 1), tensors)
+    columns = step_columns(tensor, np.zeros(count), step, ratio, random.uniform(1, 30, count))
+    return columns_report(names, ["worker_0"], columns, trial="large/trial", steps=range(steps + 1))
 
 
 def invoke_command(*arguments: str) -> Any:

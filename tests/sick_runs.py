@@ -6,62 +6,33 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from tests.conftest import plain_verdict
-from weight_update_ratio.compare.history import History
-from weight_update_ratio.compare.ratio import VERDICTS
+from tests.made_rows import columns_report
+from tests.reports import step_columns
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.firing import Fired
 
 ZERO_START = 1e6  # a ratio against weights that are all zero
 
 
-def columns_report(
+def ratios_report(
     names: Sequence[str], ratios: Any, parameters: Parameters | None = None, trial: str = "made/trial"
 ) -> Report:
-    """Return the report of a run; each violation fires.
+    """Return the report of a run.
 
     Args:
         names: Of the tensors.
         ratios: Shape (workers, tensors, steps), the first at TRAIN step 1, each against the step before.
-        parameters: Without patience.
+        parameters: What is judged, and how.
         trial: What the trial's folder is called.
     """
-    parameters = parameters or Parameters()
     workers, tensors, steps = ratios.shape
-    history = History(trial, parameters)
-    history.mode, history.job_ended = "TRAIN", True
-    history.tensors = {name: number for number, name in enumerate(names)}
-    history.workers = {f"worker_{number}": number for number in range(workers)}
-    history.judged_steps = set(range(steps + 1))
-    history.dtypes = dict.fromkeys(names, "float32")
     ratio = np.moveaxis(ratios, 2, 0).ravel()  # by step, worker and tensor
-    small, large = parameters.small_threshold, parameters.large_threshold
-    verdict = np.where(ratio > large, VERDICTS.index("large"), 0)
-    verdict = np.where(ratio < small, VERDICTS.index("small"), verdict)
-    verdict = np.where(np.isfinite(ratio), verdict, VERDICTS.index("not_finite"))
-    step = np.repeat(np.arange(1, steps + 1), workers * tensors)
     weight = np.where(ratio == ZERO_START, 0.0, np.tile(np.linspace(1, 30, workers * tensors), steps))
-    values = {
-        "tensor": np.tile(np.arange(tensors), steps * workers),
-        "worker": np.tile(np.repeat(np.arange(workers), tensors), steps),
-        "step": step,
-        "reference_step": step - 1,
-        "global_step": step,
-        "update_norm": ratio * weight,
-        "weight_norm": weight,
-        "ratio": ratio,
-        "lower": np.full(len(ratio), small),
-        "upper": np.full(len(ratio), large),
-        "verdict": verdict,
-    }
-    for name, column in history.columns.items():
-        column.frombytes(values[name].astype(column.typecode).tobytes())
-    for row in history.violating():
-        assert row.verdict == plain_verdict(row.ratio, row.lower, row.upper)
-        history._add_violation(row)
-        history.add_firing([Fired(row, frozenset({row.verdict}), row.global_step)])
-    return Report(history)
+    worker = np.tile(np.repeat(np.arange(workers), tensors), steps)
+    step = np.repeat(np.arange(1, steps + 1), workers * tensors)
+    columns = step_columns(np.tile(np.arange(tensors), steps * workers), worker, step, ratio, weight)
+    places = [f"worker_{number}" for number in range(workers)]
+    return columns_report(names, places, columns, parameters, trial=trial, steps=range(steps + 1))
 
 
 def resnet_names() -> list[str]:
@@ -111,7 +82,7 @@ def sick_resnet(steps: int = 1000) -> Report:
     ratios[0, place["conv1.weight"], steps // 8] = 0  # one tensor rests once
     ratios[0, place["bn1.bias"], : steps // 50] = 0  # not yet
     ratios[0, [place["fc.weight"], place["fc.bias"]], -15:] = np.nan
-    return columns_report(names, ratios, trial="runs/resnet50")
+    return ratios_report(names, ratios, trial="runs/resnet50")
 
 
 def sick_transformer(steps: int = 250) -> Report:
@@ -126,4 +97,4 @@ def sick_transformer(steps: int = 250) -> Report:
         if name.startswith("embed."):
             ratios[:, number, 0] = ZERO_START
     ratios[:, :, [steps // 5, steps // 3]] = 0
-    return columns_report(names, ratios, trial="runs/transformer")
+    return ratios_report(names, ratios, trial="runs/transformer")

@@ -94,6 +94,10 @@ class Case(NamedTuple):
     good: Path
     options: dict[str, Any]
 
+    @property
+    def patience(self) -> int:
+        return int(self.options.get("patience", 3))
+
     def check(self, **more: Any) -> Report:
         return check_trial(self.run, **{"baseline": self.good, **self.options, **more})
 
@@ -128,7 +132,7 @@ def rows(history: Any) -> list[str]:
 
 def facts(report: Report) -> tuple[Any, ...]:
     """Return the rows with their bounds and verdicts, whether it fired, the exit code and the steps that fire."""
-    return rows(report), report.fired, report.exit_code, sorted(report.history.fired_steps)
+    return rows(report), report.fired, report.exit_code, report.fired_steps
 
 
 def bin_of(step: int) -> int:
@@ -162,6 +166,11 @@ def lasting_steps(report: Iterable[Any], patience: int) -> list[int]:
     return sorted(firing)
 
 
+def fires_when_invoked(known: Iterable[Any], step: int, patience: int) -> bool:
+    """Return whether the rule fires at a step by the rows up to it."""
+    return step in lasting_steps([row for row in known if row.global_step <= step], patience)
+
+
 def global_steps(trial: Path) -> list[int]:
     return sorted({int(file.name.split("_")[0]) for file in trial.glob("index/*/*.json")})
 
@@ -182,9 +191,9 @@ class TestTheCheck:
         """The bounds come from the good run's rows, and what lasts fires."""
         report = case.check()
         good = list(check_trial(case.good, num_steps=case.options.get("num_steps")))
-        factor, patience = case.options.get("baseline_factor", 3.0), case.options.get("patience", 3)
+        factor = case.options.get("baseline_factor", 3.0)
         assert [expected_bounds(row, good, factor) for row in report] == [(row.lower, row.upper) for row in report]
-        assert lasting_steps(report, patience) == sorted(report.history.fired_steps)
+        assert lasting_steps(report, case.patience) == report.fired_steps
 
     def test_is_the_same_from_a_folder_and_from_its_file(self, case: Case, tmp_path: Path) -> None:
         """Every digit of the bounds survives the file."""
@@ -202,16 +211,14 @@ class TestTheCheck:
         assert case.check().to_json() == report.to_json()
 
     def test_a_start_in_the_middle_changes_no_row_after_it(self, case: Case) -> None:
-        """Violations before it count, so the same steps fire; on an executor too."""
+        """Only violations from there on count; on an executor too."""
         whole = case.check()
         for start in (1, 5, 12, 13, 19, 20):
             with ThreadPoolExecutor(2) as executor:
                 reports = [case.check(start_step=start), case.check(start_step=start, executor=executor)]
             for report in reports:
                 assert rows(row for row in whole if row.global_step >= start) == rows(report)
-                assert [step for step in sorted(whole.history.fired_steps) if step >= start] == sorted(
-                    report.history.fired_steps
-                )
+                assert lasting_steps(report, case.patience) == report.fired_steps
 
     @pytest.mark.slow
     @needs_writing
@@ -235,12 +242,13 @@ class TestTheCheck:
         file.write_text(json.dumps(document))
         options: dict[str, Any] = {"baseline": file, "baseline_factor": 1.0, "patience": 2}
         report = check_trial(trial, **options)
-        assert lasting_steps(report, 2) == sorted(report.history.fired_steps)
+        assert lasting_steps(report, 2) == report.fired_steps
         with ThreadPoolExecutor(2) as executor:
             assert facts(report) == facts(check_trial(trial, executor=executor, **options))
         rule = WeightUpdateRatio(str(trial), baseline=str(file), baseline_factor="1", patience="2")
-        fired = [step for step in reversed(global_steps(trial)) if rule.invoke_at_step(step)]
-        assert (rows(report), sorted(report.history.fired_steps)) == (rows(rule._history), sorted(fired))
+        for step in reversed(global_steps(trial)):
+            rule.invoke_at_step(step)
+        assert (rows(report), report.fired_steps) == (rows(rule._run), rule._run.fired_steps)
 
 
 class TestTheFollower:
@@ -270,37 +278,32 @@ class TestTheRule:
         """From the folder and from its file."""
         ended = (case.run / "training_job_end.ts").exists()
         end_step = None if ended else global_steps(case.run)[-1] + 1
-        expected = facts(case.check())
+        report = case.check()
         for baseline in (case.good, saved_for(case, tmp_path)):
             rule = self.made(case, baseline)
-            fired = fired_steps(rule, end_step)
-            assert (expected[0], expected[3]) == (rows(rule._history), fired)
-            assert len(fired) == rule.report["RuleTriggered"]
+            assert report.fired_steps == fired_steps(rule, end_step)
+            assert rows(report) == rows(rule._run)
+            assert len(report.fired_steps) == rule.report["RuleTriggered"]
 
-    @pytest.mark.parametrize("order", ["shuffled", "backwards", "every third"])
-    def test_fires_at_the_same_steps_in_any_order(self, case: Case, order: str) -> None:
-        """Comparisons at which it was not invoked count as well."""
-        expected = case.check()
+    @pytest.mark.parametrize("order", ["shuffled", "backwards", "every third", "the last alone"])
+    def test_fires_by_the_steps_at_which_it_was_invoked(self, case: Case, order: str) -> None:
+        """Whatever their order; asked again, it says the same."""
+        expected = list(case.check())
         steps = global_steps(case.run)
         if order == "shuffled":
             random.Random(1).shuffle(steps)
         elif order == "backwards":
             steps.reverse()
         else:
-            steps = steps[::3]
+            steps = steps[::3] if order == "every third" else steps[-1:]
         rule = self.made(case)
-        fired = [step for step in steps if rule.invoke_at_step(step)]
-        assert sorted(set(steps) & expected.history.fired_steps) == sorted(fired)
-        assert rows(row for row in expected if row.global_step in steps) == rows(rule._history)
-        assert fired == [step for step in steps if rule.invoke_at_step(step)]  # asked again
-
-    def test_fires_at_the_last_step_alone_if_the_check_does(self, case: Case) -> None:
-        """The violations before it are found, without their rows."""
-        expected = case.check()
-        last = global_steps(case.run)[-1]
-        rule = self.made(case)
-        assert (last in expected.history.fired_steps) == rule.invoke_at_step(last)
-        assert rows(row for row in expected if row.global_step == last) == rows(rule._history)
+        fired = []
+        for number, step in enumerate(steps, 1):
+            known = [row for row in expected if row.global_step in steps[:number]]
+            fired.append(rule.invoke_at_step(step))
+            assert fires_when_invoked(known, step, case.patience) == fired[-1]
+        assert rows(known) == rows(rule._run)
+        assert fired == [rule.invoke_at_step(step) for step in steps]
 
     @pytest.mark.parametrize("seed", range(2))
     def test_beside_a_live_job(self, case: Case, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +316,7 @@ class TestTheRule:
         rule = self.made(case, opened=create_trial(str(trial)))
         fired = fired_steps(rule)
         expected = facts(case.check())
-        assert (expected[0], expected[3]) == (rows(rule._history), sorted(rule._history.fired_steps))
+        assert (expected[0], expected[3]) == (rows(rule._run), rule._run.fired_steps)
         assert expected[1] == bool(fired)
 
 
@@ -342,7 +345,7 @@ class TestTheCommand:
         assert f"the baseline {str(tmp_path / 'good')!r} {NOT_THERE}" == caught.value.message
         two = f" {HEALTHY}, {saved(FROZEN, tmp_path / 'frozen.json')} "
         rule = WeightUpdateRatio(str(HEALTHY), baseline=two)
-        assert 2 == rule._history.bounds.baseline.runs
+        assert 2 == rule._run.bounds.baseline.runs
         done = invoke_command("check", str(HEALTHY), "--baseline", two)
         assert 2 == done.exit_code
         assert f"Error: the baseline {two.strip()!r} {NOT_THERE}\n\n{ONE_OF_THESE} {NO_COMMAS}\n" == done.stderr
@@ -388,7 +391,7 @@ class TestOnS3:
         for baseline in (folder, f"{files}/good.json "):
             rule = WeightUpdateRatio(str(run), baseline=baseline)
             fired = fired_steps(rule)
-            assert (rows(report), sorted(report.history.fired_steps)) == (rows(rule._history), fired)
+            assert (rows(report), report.fired_steps) == (rows(rule._run), fired)
 
     def test_what_is_not_there(self, s3: Any) -> None:
         """A key below which nothing is, and a bucket that does not exist: one message, exit code 2."""
@@ -416,14 +419,14 @@ class TestWhatGoodRunsDo:
         report = check_trial(written / "second")
         assert 1 == report.exit_code
         assert {("frozen", "small"), ("zero", "large"), ("warm", "small")} == {
-            (group.tensor, group.verdict) for group in report.history.firing
+            (group.tensor, group.verdict) for group in report.firing
         }
 
     def test_a_layer_that_rests_there_and_moves_here_is_too_large(self, tmp_path: Path, written: Path) -> None:
         """Its bounds are 0 and small_threshold."""
         trial = write_whole_trial(tmp_path / "trial", layers(4, {"frozen": [1e-4] * STEPS})).path
         report = check_trial(trial, baseline=written / "good")
-        (group,) = report.history.firing
+        (group,) = report.firing
         assert (1, "frozen", "large") == (report.exit_code, group.tensor, group.verdict)
         assert (0.0, 1e-8, 29) == (group.lower, group.upper, group.count)
         assert 0 == check_trial(trial, baseline=written / "good", small_threshold=5e-4).exit_code  # that is at rest
@@ -437,7 +440,7 @@ def test_a_recorded_layer_that_is_frozen_in_the_baseline_and_moves() -> None:
     assert ("TinyNet_conv1.weight", "large", 19, 0.0, 1e-8) == (
         *(group.tensor, group.verdict, group.count, group.lower, group.upper),
     )
-    assert (1, 17) == (report.exit_code, len(report.history.fired_steps))
+    assert (1, 17) == (report.exit_code, len(report.fired_steps))
 
 
 @needs_writing
@@ -456,8 +459,8 @@ class TestPatience:
         sentence = "4 of 29 update-to-weight ratios are out of bounds, never 3 in a row"
         assert (0, f"OK  {trial}: {sentence}") == (done.exit_code, done.stdout.split("\n")[0])
         report = check_trial(trial, baseline=written / "good")
-        assert [4, False, []] == [report.counts["violations"], report.fired, report.history.firing]
-        (group,) = report.history.passing
+        assert [4, False, []] == [report.counts["violations"], report.fired, report.firing]
+        (group,) = report.passing
         assert ("moves", "large", 4, 5, 16) == (
             *(group.tensor, group.verdict, group.count, group.first_step, group.last_step),
         )
@@ -500,8 +503,8 @@ class TestPatience:
         report = check_trial(trial, baseline=written / "good", patience=2, num_steps=None)
         compared = [row.global_step for row in report]
         assert not {5, 13, 14, 20, 21} & set(compared)
-        assert [15, 22] == [step for step in sorted(report.history.fired_steps) if step > 6]
-        assert lasting_steps(report, 2) == sorted(report.history.fired_steps)
+        assert [15, 22] == [step for step in report.fired_steps if step > 6]
+        assert lasting_steps(report, 2) == report.fired_steps
 
     def test_verdicts_of_all_kinds_count_in_a_row(self, tmp_path: Path, written: Path) -> None:
         """Too far, at rest, too far."""
@@ -509,7 +512,7 @@ class TestPatience:
         trial = write_whole_trial(tmp_path / "trial", {"moves": moved(sizes)}).path
         report = check_trial(trial, baseline=written / "good")
         assert ["large", "small", "large"] == [row.verdict for row in report if row.verdict != "ok"]
-        assert {11} == report.history.fired_steps
+        assert [11] == report.fired_steps
 
     def test_what_is_not_finite_fires_at_once(self, tmp_path: Path, written: Path) -> None:
         """Whatever the patience."""
@@ -517,7 +520,7 @@ class TestPatience:
         walk[9] = walk[9] * math.nan
         trial = write_whole_trial(tmp_path / "trial", {"moves": walk}).path
         report = check_trial(trial, baseline=written / "good", patience=100)
-        assert (1, [9, 10]) == (report.exit_code, sorted(report.history.fired_steps))
+        assert (1, [9, 10]) == (report.exit_code, report.fired_steps)
 
 
 def broken(change: dict[str, Any], tensor: dict[str, Any] | None = None) -> str:
@@ -610,7 +613,8 @@ class TestRefusals:
         assert expected == self.refused(HEALTHY, "--baseline", path)
         other = "s3a://bucket/good"
         message = f"the baseline {other!r} cannot be used: the trial {other!r} is neither a path nor an S3 URI"
-        assert [message, "Pass 's3://bucket/good'."] == self.refused(HEALTHY, "--baseline", other)
+        remedy = "Pass a path, or the S3 URI below which the job saved: s3://bucket/prefix."
+        assert [message, remedy] == self.refused(HEALTHY, "--baseline", other)
         message, _ = self.refused(HEALTHY, "--baseline", " ")
         assert "'baseline' must hold paths or S3 URIs (got (' ',))" == message
 
@@ -733,7 +737,7 @@ class TestWhatCannotBeHeld:
         assert (1, True) == (code, report["fired"])
         checked = check_trial(EXPLODING, baseline=RECORDED["tf_keras"])
         not_finite = {row.global_step for row in checked if row.verdict == "not_finite"}
-        assert not_finite == checked.history.fired_steps
+        assert sorted(not_finite) == checked.fired_steps
         assert {row.global_step for row in checked if row.verdict == "large"} - not_finite
         with ThreadPoolExecutor(2) as executor:
             on_threads = check_trial(EXPLODING, baseline=RECORDED["tf_keras"], executor=executor)
@@ -772,8 +776,9 @@ class TestWhatCannotBeHeld:
         file.write_text(broken({"tensors": {"moves": {"gap": 1, "first_bin": 9, "low": [0.001], "high": [0.1]}}}))
         code, report = self.unheld(written / "good", file)
         where = f"the run cannot be held against the baseline {str(file)!r}"
-        text = f"{where}: it has no ratio near the run's steps; its first are from TRAIN step 51 on"
-        assert (2, text, SAME_MODEL) == (code, report["problem"]["text"], report["problem"]["remedy"])
+        text = f"{where}: it has no ratio near the run's steps 1 to 29; its first are from TRAIN step 51 on"
+        remedy = "Take a baseline that has these steps, or widen start_step and end_step."
+        assert (2, text, remedy) == (code, report["problem"]["text"], report["problem"]["remedy"])
 
     @needs_writing
     def test_some_layers_of_which_nothing_can_be_held(self, tmp_path: Path, written: Path) -> None:
@@ -805,7 +810,7 @@ class TestWhatCannotBeHeld:
                 rule.invoke_at_step(step)
             assert str(problem) in str(caught.value)
         with pytest.raises(InsufficientInformationForRuleInvocation):
-            invoke_rule(WeightUpdateRatio(str(FROZEN), baseline=str(RECORDED["tf_keras"])))
+            invoke_rule(WeightUpdateRatio(str(FROZEN), baseline=str(RECORDED["tf_keras"])), end_step=10)
 
     @pytest.mark.parametrize("backwards", [False, True])
     def test_the_rule_fires_where_a_ratio_is_not_finite(self, backwards: bool) -> None:
@@ -817,7 +822,7 @@ class TestWhatCannotBeHeld:
             fired = sorted(step for step in reversed(global_steps(EXPLODING)) if rule.invoke_at_step(step))
         else:
             fired = fired_steps(rule)
-        assert (expected[0], expected[3]) == (rows(rule._history), fired)
+        assert (expected[0], expected[3]) == (rows(rule._run), fired)
 
     def test_the_rule_waits_beside_a_job_that_goes_on(self) -> None:
         """More may come: it neither fires nor raises."""
@@ -827,7 +832,7 @@ class TestWhatCannotBeHeld:
 
 @needs_writing
 class TestLiveJobs:
-    """The thresholds of a live job wait for the first row that can be held; then what lasted fires."""
+    """Nothing waits for the first row that can be held; a job that ends without one is not judged."""
 
     LAYERS = ("new", "moves")
 
@@ -839,8 +844,8 @@ class TestLiveJobs:
         known = {"moves": moved([0.01] * STEPS)[step]} if step >= 6 else {}
         job.save(step, {"new": np.ones(4), **known}, mode_step=step)
 
-    def test_the_rule_fires_late(self, tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """At the first step that can be held; the steps that lasted before are counted then."""
+    def test_the_rule(self, tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It fires at the steps at which the check fires afterwards."""
         monkeypatch.setattr("weight_update_ratio.rule.POLL_SECONDS", 0.0)
         job = self.job(tmp_path)
         rule = WeightUpdateRatio(create_trial(str(job.path)), baseline=str(written / "good"))
@@ -848,10 +853,10 @@ class TestLiveJobs:
         for step in range(10):
             self.save(job, step)
             fired.append(rule.invoke_at_step(step))
-        assert [7, 8, 9] == [step for step, fires in enumerate(fired) if fires]
         job.end()
         report = check_trial(job.path, baseline=written / "good")
-        assert [3, 4, 5, 6, 7, 8, 9] == sorted(report.history.fired_steps) == sorted(rule._history.fired_steps)
+        assert [3, 4, 5, 6, 7, 8, 9] == report.fired_steps == rule._run.fired_steps
+        assert report.fired_steps == [step for step, fires in enumerate(fired) if fires]
         assert 7 == rule.report["RuleTriggered"]
 
     @pytest.mark.parametrize("steps", [6, 10])
@@ -881,13 +886,13 @@ class TestLiveJobs:
     def test_the_rule_raises_when_the_job_ends_unheld(
         self, tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What would have fired by the thresholds did not."""
+        """What it returned is not taken back."""
         monkeypatch.setattr("weight_update_ratio.rule.POLL_SECONDS", 0.0)
         job = self.job(tmp_path)
         rule = WeightUpdateRatio(create_trial(str(job.path)), baseline=str(written / "good"))
         for step in range(6):
             self.save(job, step)
-            assert rule.invoke_at_step(step) is False
+            assert (step >= 3) == rule.invoke_at_step(step)
         job.end()
         with pytest.raises(InsufficientInformationForRuleInvocation) as caught:
             invoke_rule(rule)

@@ -1,4 +1,4 @@
-"""History and Report: rows, groups, counts and what they cost."""
+"""Report: rows, groups, counts and what they cost."""
 
 from __future__ import annotations
 
@@ -6,37 +6,43 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.conftest import RECORDED, found_comparisons, judged_rows, recorded_truth, rows_of
+from tests.conftest import RECORDED, found_comparisons, recorded_truth
+from tests.made_rows import columns_report
+from tests.reports import step_columns
 from weight_update_ratio import check_trial
-from weight_update_ratio.compare.comparison import Comparison, Skipped
-from weight_update_ratio.compare.history import COLUMN_TYPES, History
-from weight_update_ratio.compare.references import StepPairs
+from weight_update_ratio.compare.rows import Comparison, Rows, StepRows
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.trial.timeline import WorkerStep
-from weight_update_ratio.verdict.firing import Fired
+from weight_update_ratio.verdict.bounds import Bounds
 
 
-def report_of(*rows: Any, skipped: Any = (), unreadable: Any = ()) -> Report:
-    """Return a report of (step, ratio, verdict) rows of the tensor "w", whose reference norm is 1, or given fourth."""
-    history = History("trial", Parameters())
-    history.mode = "TRAIN"
-    for step, ratio, verdict, *norm in rows:
-        saved = WorkerStep("worker_0", "TRAIN", step, step, "index", "events", {"w": (0, 0)})
-        norms = (ratio, norm[0] if norm else 1.0)
-        row = Comparison("w", "worker_0", "TRAIN", step, step - 1, step, *norms, ratio, 1e-8, 10.0, verdict)
-        violations = history.add([StepPairs(saved, ("w",), [saved], frozenset())], judged_rows([row]))
-        history.add_firing(Fired(row, frozenset({row.verdict}), row.global_step) for row in violations)
-    for each in skipped:
-        history.add_skipped(each)
-    history.add_unreadable(list(unreadable))
-    return Report(history)
+def report_of(*rows: Any, unreadable: Any = ()) -> Report:
+    """Return a report of (step, ratio) rows of the tensor "w", whose reference norm is 1, or given third."""
+    step, ratio, norm = np.array([(*row, 1.0)[:3] for row in rows], np.float64).reshape(-1, 3).T
+    columns = step_columns(np.zeros(len(rows)), np.zeros(len(rows)), step, ratio, norm)
+    report = columns_report(["w"], ["worker_0"], columns, steps=step.astype(int).tolist())
+    report.rows.add_unreadable(0, list(unreadable))
+    return report
 
 
-class TestHistory:
+def skip(report: Report, tensor: str, *steps: int) -> None:
+    """Add steps at which a tensor was read and has no ratio."""
+    none = np.array([], np.int64)
+    for step in steps:
+        skipped = [(tensor, "no elements")]
+        report.rows.append(StepRows("worker_0", step, step, (), none, [], none, none, none, skipped, []))
+
+
+def test_what_is_computed_has_its_words() -> None:
+    """``help(Report)`` shows them."""
+    assert "each of shape (n,)" in (Report.columns.__doc__ or "")
+
+
+class TestRows:
     def test_rows_are_those_of_the_frame(self) -> None:
         """Iterating and the DataFrame give the same comparisons, which are the truth's."""
         report = check_trial(RECORDED["tf_keras"])
@@ -53,60 +59,19 @@ class TestHistory:
 
     def test_an_empty_frame_has_the_columns(self) -> None:
         """Nothing compared is no error here."""
-        frame = Report(History("trial", Parameters())).comparisons()
+        frame = Report("trial", Rows(), Bounds(Parameters())).comparisons()
         assert (list(Comparison._fields), 0) == (list(frame.columns), len(frame))
 
     def test_a_comparison_costs_80_bytes_at_most(self) -> None:
-        """What the columns hold of each."""
-        report = report_of((1, 0.5, "ok"))
-        assert sum(column.itemsize for column in report.history.columns.values()) <= 80
-        assert [name for name, _ in COLUMN_TYPES] == list(report.history.columns)
-
-    def test_a_step_in_columns(self) -> None:
-        """What is added of two workers is there as rows, its violations are given back, and both again by the step."""
-        history = History("trial", Parameters())
-        history.mode = "TRAIN"
-        steps = []
-        for step in (1, 2):
-            rows = [
-                Comparison(tensor, worker, "TRAIN", step, step - 1, 5 * step, ratio, 1.0, ratio, 1e-8, 10.0, verdict)
-                for worker, tensor, ratio, verdict in [
-                    ("b", "w", 0.5, "ok"),
-                    ("b", "v", 11.0 * step, "large"),
-                    ("a", "v", math.nan, "not_finite"),
-                    ("a", "w", 0.0, "small"),
-                ]
-            ]
-            both = {"v": (0, 9), "w": (9, 9)}
-            saved = [WorkerStep(name, "TRAIN", step, 5 * step, "index", "events", both) for name in "ba"]
-            pairs = [StepPairs(at, ("v", "w"), [None, None], frozenset()) for at in saved]
-            assert repr(rows[1:]) == repr(history.add(pairs, judged_rows(rows)))
-            steps += rows
-        assert repr(steps) == repr(list(history))
-        assert repr([row for row in steps if row.verdict != "ok"]) == repr(list(history.violating()))
-        assert ({5, 10}, ["v", "w"], ["b", "a"]) == (
-            history.judged_steps,
-            list(history.tensors),
-            list(history.workers),
-        )
-        found = history.found_at()
-        assert repr(steps[4:]) == repr(rows_of(found(10)))
-        assert ([], [], []) == found(7)[:3]
-
-    def test_what_has_no_comparison_is_noted_where_violations_in_a_row_count(self) -> None:
-        """Of each worker for itself."""
-        history = History("trial", Parameters(patience=2))
-        row = Comparison("w", "a", "TRAIN", 1, 0, 5, 0.5, 1.0, 0.5, 1e-8, 10.0, "ok")
-        saved = [WorkerStep(name, "TRAIN", 1, 5, "index", "events", {"v": (0, 9), "w": (9, 9)}) for name in "ab"]
-        pairs = [StepPairs(at, ("v", "w"), [None, None], frozenset()) for at in saved]
-        assert [] == history.add(pairs, judged_rows([row]))
-        assert {("v", "a", 5), ("v", "b", 5), ("w", "b", 5)} == history.uncompared
+        """What the rows keep of each."""
+        report = check_trial(RECORDED["tf_keras"])
+        assert sum(column.itemsize for column in report.rows.compared.arrays().values()) <= 80
 
 
 class TestViolations:
     def test_large_ones_are_worst_where_largest(self) -> None:
         """First and last step, how many, the worst and where."""
-        (group,) = report_of((1, 11.0, "large"), (2, 1.0, "ok"), (3, 99.0, "large"), (7, 50.0, "large")).violations
+        (group,) = report_of((1, 11.0), (2, 1.0), (3, 99.0), (7, 50.0)).violations
         expected = {
             "tensor": "w",
             "worker": "worker_0",
@@ -123,24 +88,21 @@ class TestViolations:
 
     def test_small_ones_are_worst_where_smallest(self) -> None:
         """The one furthest below."""
-        (group,) = report_of((1, 1e-9, "small"), (2, 1e-12, "small"), (3, 1e-10, "small")).violations
+        (group,) = report_of((1, 1e-9), (2, 1e-12), (3, 1e-10)).violations
         assert (1e-12, 2) == (group.worst_ratio, group.worst_step)
 
-    def test_nan_is_worse_than_infinity(self) -> None:
-        """And the first NaN is told."""
-        rows = [(1, math.inf, "not_finite"), (2, math.nan, "not_finite"), (3, math.nan, "not_finite")]
-        (group,) = report_of(*rows).violations
-        assert 2 == group.worst_step
-        assert math.isnan(group.worst_ratio)
-
-    def test_steps_in_any_order(self) -> None:
-        """A rule may be invoked at steps out of order."""
-        (group,) = report_of((7, 11.0, "large"), (3, 12.0, "large")).violations
-        assert (3, 7) == (group.first_step, group.last_step)
+    @pytest.mark.parametrize(
+        "ratios", [(math.nan, math.inf), (math.inf, math.nan), (0.0, 0.0), (50.0, 50.0), (1e-9, 0.0, 0.0)]
+    )
+    def test_of_equals_the_earliest_is_the_worst(self, ratios: Any) -> None:
+        """What is not finite, and 0 below a bound, are equally far outside."""
+        (group,) = report_of(*enumerate(ratios, 1)).violations
+        worst = len(ratios) - 1
+        assert (worst, repr(ratios[worst - 1])) == (group.worst_step, repr(group.worst_ratio))
 
     def test_groups_stand_in_the_order_in_which_they_began(self) -> None:
         """A tensor has a group for each of its verdicts."""
-        report = report_of((5, math.nan, "not_finite"), (2, 11.0, "large"), (1, 0.0, "small"))
+        report = report_of((5, math.nan), (2, 11.0), (1, 0.0))
         assert ["small", "large", "not_finite"] == [group.verdict for group in report.violations]
 
     @pytest.mark.parametrize(
@@ -153,7 +115,7 @@ class TestViolations:
     )
     def test_zero_reference_weights_are_noted(self, norms: Any, note: str) -> None:
         """So that a person can tell a zero-initialised layer from an explosion."""
-        (group,) = report_of(*[(step, 1e9, "large", norm) for step, norm in enumerate(norms, 1)]).violations
+        (group,) = report_of(*[(step, 1e9, norm) for step, norm in enumerate(norms, 1)]).violations
         assert (note, note) == (group.note, group.as_dict().get("note", ""))
 
     def test_a_zero_initialised_layer(self, write_trial: Any) -> None:
@@ -169,10 +131,10 @@ class TestVerdict:
     @pytest.mark.parametrize(
         ("rows", "unreadable", "fired", "complete", "code"),
         [
-            ([(1, 0.5, "ok")], [], False, True, 0),
-            ([(1, 0.5, "ok")], [UNREADABLE], False, False, 2),
-            ([(1, 50.0, "large")], [], True, True, 1),
-            ([(1, 50.0, "large")], [UNREADABLE], True, False, 1),
+            ([(1, 0.5)], [], False, True, 0),
+            ([(1, 0.5)], [UNREADABLE], False, False, 2),
+            ([(1, 50.0)], [], True, True, 1),
+            ([(1, 50.0)], [UNREADABLE], True, False, 1),
             ([], [], False, False, 2),
         ],
     )
@@ -185,12 +147,14 @@ class TestVerdict:
 
     def test_skipped_tensors_do_not_spoil_a_pass(self) -> None:
         """They were read, and have no ratio."""
-        assert 0 == report_of((1, 0.5, "ok"), skipped=[Skipped("v", "w", "TRAIN", 1, 1, "no elements")]).exit_code
+        report = report_of((1, 0.5))
+        skip(report, "v", 1)
+        assert 0 == report.exit_code
 
     def test_counts(self) -> None:
         """How many there are of each; what is unreadable is counted once."""
-        skipped = [Skipped("v", "worker_0", "TRAIN", step, step, "no elements") for step in (1, 2)]
-        report = report_of((1, 0.5, "ok"), (2, 50.0, "large"), skipped=skipped, unreadable=[self.UNREADABLE] * 2)
+        report = report_of((1, 0.5), (2, 50.0), unreadable=[self.UNREADABLE] * 2)
+        skip(report, "v", 1, 2)
         expected = {
             "steps": 2,
             "tensors": 1,

@@ -37,8 +37,8 @@ from tests.conftest import (
     recorded_truth,
 )
 from weight_update_ratio import TrialError, WeightUpdateRatio, check_trial
-from weight_update_ratio.render.json import render_json
 from weight_update_ratio.sagemaker.actions import parse_actions
+from weight_update_ratio.verdict.document import run_document
 
 JUDGED = sorted(set(RECORDED) - {"pytorch_reductions_only", "xgboost"})
 ENDED = sorted(set(JUDGED) - {"pytorch_killed"})
@@ -139,7 +139,8 @@ class TestUnderInvokeRule:
         """Counts are numbers, parameters are lines of name:value, details are JSON."""
         rule = WeightUpdateRatio(str(RECORDED["pytorch_frozen"]))
         fired_steps(rule)
-        details = rule.report.pop("Details")
+        report = rule.report
+        details = report.pop("Details")
         assert {
             "RuleTriggered": 19,
             "Violations": 19,
@@ -147,7 +148,7 @@ class TestUnderInvokeRule:
             "RuleParameters": "num_steps:None\nlarge_threshold:10.0\nsmall_threshold:1e-08\nepsilon:1e-09\n"
             "collection_names:weights\ntensor_regex:None\nexclude_regex:None\npatience:None\nbaseline:None\n"
             "baseline_factor:3.0",
-        } == rule.report
+        } == report
         assert {
             "mode": "TRAIN",
             "steps": 20,
@@ -263,6 +264,7 @@ class TestLiveJobs:
         for step in range(3):
             trial.save(step, {"w": 1.0}, mode="EVAL")
             assert rule.invoke_at_step(step) is False
+        assert rule.invoke_at_step(2) is False  # once more
         trial.save(3, {"w": 1.0}, mode="EVAL").end()
         assert rule.invoke_at_step(3) is True
         assert_same_comparisons(expected_comparisons(trial.saved), found_comparisons(rule.comparisons()))
@@ -357,6 +359,29 @@ class TestTrialsThatCannotBeJudged:
         errors = [record.getMessage() for record in log if record.levelno == logging.ERROR]
         name = "index/000000000/000000000002_worker_0.json"
         assert [f"the record at step 2 in '{name}' is not an index: it has no 'meta'"] == errors
+
+
+class TestPatience:
+    def test_what_a_tensor_can_just_reach(self) -> None:
+        """The frozen layer violates 19 times in a row."""
+        rule = WeightUpdateRatio(str(RECORDED["pytorch_frozen"]), patience="19")
+        assert true_steps("pytorch_frozen")[-1:] == fired_steps(rule)
+
+    def test_what_no_tensor_can_reach(self) -> None:
+        """A check of the ended trial says the same."""
+        rule = WeightUpdateRatio(str(RECORDED["pytorch_frozen"]), patience="20")
+        checked = check_trial(RECORDED["pytorch_frozen"], patience=20)
+        with pytest.raises(InsufficientInformationForRuleInvocation) as caught:
+            fired_steps(rule)
+        assert str(checked.problem) in str(caught.value)
+        assert "patience asks for 20 violations in a row, and no tensor has more than 19" in str(checked.problem)
+        assert 2 == checked.exit_code
+
+    def test_only_steps_at_which_it_was_invoked_count(self) -> None:
+        """In the order of global steps, whatever came between."""
+        rule = WeightUpdateRatio(str(RECORDED["pytorch_frozen"]), patience="3")
+        assert [False, False, True] == [rule.invoke_at_step(step) for step in true_steps("pytorch_frozen")[::6][:3]]
+        assert 1 == rule.report["RuleTriggered"]
 
 
 class TestSignature:
@@ -463,10 +488,12 @@ class TestTheReportFile:
         for step in order:
             rule.invoke_at_step(step)
         found, expected = self.report_of(rule, tmp_path / "out"), json.loads(check_trial(trial).to_json())
+        for name in ("findings", "summary"):  # which only the check has
+            del expected[name]
         for report in (found, expected):
             report.pop("violations")
         assert expected == found
-        assert (4, None) == (rule.report["Datapoints"], rule._history.problem)
+        assert (4, None) == (rule.report["Datapoints"], rule._run.problem)
 
     @pytest.mark.parametrize("options", [{"start_step": 4}, {"end_step": 5}, {"start_step": 2, "end_step": 6}])
     def test_a_range_of_steps(self, write_trial: Any, tmp_path: Path, options: dict[str, int]) -> None:
@@ -509,13 +536,13 @@ class TestTheReportFile:
         trial = write_trial({"w": random_walk()}, steps=30).path
         written: list[int] = []
 
-        def slow(history: Any) -> str:
+        def slow(run: Any) -> dict[str, Any]:
             time.sleep(0.05)
-            written.append(len(history))
-            return render_json(history)
+            written.append(len(run))
+            return run_document(run)
 
-        monkeypatch.setattr("weight_update_ratio.render.report_file.render_json", slow)
-        monkeypatch.setattr("weight_update_ratio.render.report_file.FREE_SECONDS", 0.1)
+        monkeypatch.setattr("weight_update_ratio.sagemaker.report_file.run_document", slow)
+        monkeypatch.setattr("weight_update_ratio.sagemaker.report_file.FREE_SECONDS", 0.1)
         rule = WeightUpdateRatio(create_trial(str(trial)), large_threshold=1e-6, report_dir=str(tmp_path / "out"))
         for step in range(30):
             rule.invoke_at_step(step)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, Callable, Iterator
 
 from .compare.comparer import Comparer
 from .compare.diagnosis import missing_trial
-from .compare.history import History
-from .compare.loop import Judge, judge_pairs
-from .compare.mode import judged_mode
+from .compare.loop import Loop, add_rows
+from .compare.mode import TRAIN, judged_mode
 from .compare.references import StepPairs
+from .compare.rows import Rows
 from .errors import TrialError, Unreadable
-from .parameters import parse_parameters
+from .parameters import given_parameters
 from .report import Report
-from .storage.daemon_threads import within
 from .storage.location import open_storage, trial_location
 from .trial.folder import TrialFolder
 from .trial.index_file import LARGEST_STEP
-from .verdict.bounds import Bounds
+from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
 
 Progress = Callable[[int, int], None]
@@ -73,43 +73,25 @@ def check_trial(
         ValueError: A parameter is not valid.
         TrialError: There is no trial at this place, the baseline cannot be used, or the executor broke.
     """
-    parameters = parse_parameters(
-        num_steps,
-        large_threshold,
-        small_threshold,
-        epsilon,
-        collection_names,
-        tensor_regex,
-        exclude_regex,
-        patience,
-        baseline,
-        baseline_factor,
-    )
+    parameters = given_parameters(locals())
     first, end = step_range(start_step, end_step)
     location = trial_location(trial)
     folder = TrialFolder(open_storage(location), parameters, range_steps(trial))
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
-    history = History(location, parameters, open_bounds(parameters))
-    history.mode = judged_mode(folder)
-    history.bounds.require_alike(history.mode)
-    judge = Judge(folder, history)
+    bounds = open_bounds(parameters)
+    loop = Loop(folder, judged_mode(folder) or TRAIN)
+    bounds.require_alike(loop.mode)
     steps = folder.steps_between(first, end)
     with _progress(progress) as step_done:
         if executor is None:
-            _judge_steps(judge, steps, end, step_done)
+            for done, global_step in enumerate(steps, 1):
+                loop.compare(global_step, end)
+                step_done(done, len(steps))
         else:
-            _judge_ranges(executor, folder, steps, judge, step_done)
-    judge.end()
-    return Report(history)
-
-
-def _judge_steps(judge: Judge, steps: list[int], end: int, progress: Progress) -> None:
-    """Judge saved global steps, in their order."""
-    for done, global_step in enumerate(steps, 1):
-        judge.judge_step(global_step, end)
-        progress(done, len(steps))
+            _compare_ranges(executor, folder, steps, loop, step_done)
+    return concluded(Report(location, loop.rows, bounds, loop.mode), folder)
 
 
 def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextManager[Progress]:
@@ -137,27 +119,26 @@ def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
     return start_step, end_step
 
 
-def _judge_ranges(executor: Executor, folder: TrialFolder, steps: list[int], judge: Judge, progress: Progress) -> None:
+def _compare_ranges(executor: Executor, folder: TrialFolder, steps: list[int], loop: Loop, progress: Progress) -> None:
     """Add what ranges of the steps give, in the order of the steps, as an executor's workers end with them."""
-    mode, bounds = judge.history.mode or "", judge.history.bounds
     size = max(LEAST_STEPS, -(-len(steps) // MOST_RANGES))
     ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
     location = folder.storage.location
-    place = location if location.startswith("s3://") else os.path.abspath(os.path.expanduser(location))
-    futures: dict[Future[History], int] = {}
+    path = location if location.startswith("s3://") else os.path.abspath(os.path.expanduser(location))
+    futures: dict[Future[Rows], int] = {}
     try:
         for position, part in enumerate(ranges):
-            found = [judge.found(global_step) for global_step in part]
+            pairs = [(global_step, *loop.pairs(global_step)) for global_step in part]
             # As one object, for Dask would look for futures in all that a task is given.
-            futures[executor.submit(functools.partial(_judge_range, place, bounds, mode, found))] = position
-        waiting: dict[int, History] = {}
+            futures[executor.submit(functools.partial(_compare_range, path, pairs))] = position
+        waiting: dict[int, Rows] = {}
         merged = done = 0
-        for future in as_completed(futures):
-            position = futures[future]
+        for future in as_completed(list(futures)):
+            position = futures.pop(future)
             waiting[position] = future.result()
             done += len(ranges[position])
             while merged in waiting:
-                judge.merge(waiting.pop(merged))
+                loop.rows.merge(waiting.pop(merged))
                 merged += 1
             progress(done, len(steps))
     except BrokenExecutor as error:
@@ -170,16 +151,12 @@ def _judge_ranges(executor: Executor, folder: TrialFolder, steps: list[int], jud
             future.cancel()
 
 
-def _judge_range(
-    location: str, bounds: Bounds, mode: str, steps: list[tuple[list[StepPairs], list[Unreadable]]]
-) -> History:
-    """Return what comparing the pairs of some steps finds. Runs in a worker and needs nothing from the other ranges."""
-    history = History(location, bounds.parameters)
-    history.mode = mode
-    comparer = Comparer(open_storage(location), bounds)
-    for pairs, unreadable in steps:
-        judge_pairs(comparer, history, pairs, unreadable)
-    return history
+def _compare_range(location: str, steps: list[tuple[int, list[StepPairs], list[Unreadable]]]) -> Rows:
+    """Return the rows of some steps. Runs in a worker and needs nothing from the other ranges."""
+    rows, comparer = Rows(), Comparer(open_storage(location))
+    for global_step, pairs, unreadable in steps:
+        add_rows(rows, comparer, global_step, pairs, unreadable)
+    return rows
 
 
 @contextlib.contextmanager
@@ -198,12 +175,22 @@ def dask_executor(address: str | None) -> Iterator[Executor | None]:
         raise TrialError(
             "'--dask' needs Dask, which is not installed", "pip install 'weight-update-ratio[dask]'"
         ) from None
-    try:  # Client has no deadline for a server that accepts and says nothing, and takes any bytes for Dask's
-        client = within(DASK_SECONDS + 1, lambda: Client(address, timeout=DASK_SECONDS))
-    except Exception as error:
-        reason = error if isinstance(error, (OSError, TypeError, ValueError)) else "its answer is not Dask's"
+    given: list[Any] = [OSError(f"no whole answer within {DASK_SECONDS + 1} s")]
+
+    def connect() -> None:  # waits without end where a server accepts and says nothing
+        try:
+            given.append(Client(address, timeout=DASK_SECONDS))
+        except Exception as error:
+            given.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(DASK_SECONDS + 1)
+    client = given[-1]
+    if isinstance(client, Exception):
+        reason = client if isinstance(client, (OSError, TypeError, ValueError)) else "its answer is not Dask's"
         raise TrialError(
             f"there is no Dask scheduler at {address!r} ({reason})", "Give the address that 'dask scheduler' printed."
-        ) from None
+        )
     with client:
         yield client.get_executor(pure=False)

@@ -1,8 +1,8 @@
 """A job that is still writing, judged step by step: each step once, when it is complete.
 
 A step is complete when every worker has written its index file, when a later step is complete (smdebug then passes over
-it too), or when the job has ended. A step that comes later is judged then. What a resumed job writes again, and what
-could not be read, is judged again at the end: the report is that of a check afterwards.
+it too), or when the job has ended. From a step on whose files come late or are written again, the job is judged again:
+the report is that of a check afterwards.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ import time
 from typing import Any, Callable, Iterator, Sequence
 
 from .check import range_steps, step_range
-from .compare.comparison import Comparison
 from .compare.diagnosis import missing_trial
-from .compare.history import History
-from .compare.loop import Judge
-from .compare.mode import judged_mode
+from .compare.loop import Loop
+from .compare.mode import TRAIN, judged_mode
+from .compare.rows import Comparison
 from .errors import TrialError
-from .parameters import Parameters, parse_parameters
+from .parameters import Parameters, given_parameters
 from .report import Report
-from .storage.daemon_threads import InterruptedWait
 from .storage.location import open_storage, trial_location
 from .trial.folder import POLL_SECONDS, TrialFolder
+from .verdict.bounds import Bounds
+from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
+from .verdict.judged_run import firing_at
 
 
-def follow_trial(
+def follow_trial(  # noqa: D417  (what check_trial says of an argument is not said again)
     trial: Any,
     num_steps: Any = None,
     large_threshold: Any = 10.0,
@@ -55,24 +56,12 @@ def follow_trial(
 
     Args:
         trial: Path of the trial folder, which need not be there yet, or an smdebug Trial.
-        num_steps: As for ``check_trial``, and so are the next eleven.
-        large_threshold: A ratio above it is a violation.
-        small_threshold: A ratio below it is a violation.
-        epsilon: Added to the norm of the weights, in their unit; > 0.
-        collection_names: Collections whose tensors are compared, separated by commas.
-        tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
-        exclude_regex: Patterns separated by commas; tensors that match one are left out.
-        patience: How many violations in a row of a tensor fire; None: 1, with a baseline 3.
-        baseline: What trains well: a trial folder, an S3 URI or a baseline file, or a list of them. Its ratios give the
-            bounds in place of the thresholds, where it has the tensor and the step.
-        baseline_factor: By how much the bounds are wider than the ratios of the baseline; >= 1.
-        start_step: First global step that is judged; its reference may be an earlier one.
-        end_step: Global step before which judging ends; None: when the job ends.
+        num_steps: As for ``check_trial``, and so are all up to ``end_step``.
         timeout: Seconds without a new step, or without a trial, after which the job is taken for dead; > 0.
         poll: Seconds between looks; > 0.
         progress: Called with (saved steps done, saved steps known) after each.
         watch: Called after each step with the report so far and the violations that fire there; where it returns True,
-            the following ends: ``watch=lambda report, firing: report.fired`` ends it where the rule fires.
+            the following ends: ``watch=lambda report, firing: bool(firing)`` ends it where the rule fires.
 
     Returns:
         The report, whose ``problem`` says so where the job was not followed to its end: no new step came for
@@ -82,58 +71,34 @@ def follow_trial(
         ValueError: A parameter is not valid.
         TrialError: There is no trial at this place, and none came within ``timeout``; or the baseline cannot be used.
     """
-    parameters = parse_parameters(
-        num_steps,
-        large_threshold,
-        small_threshold,
-        epsilon,
-        collection_names,
-        tensor_regex,
-        exclude_regex,
-        patience,
-        baseline,
-        baseline_factor,
-    )
+    parameters = given_parameters(locals())
     first, end = step_range(start_step, end_step)
     for name, seconds in (("timeout", timeout), ("poll", poll)):
         if isinstance(seconds, (str, bytes)) or not seconds > 0:
             raise ValueError(f"'{name}' must be a number of seconds > 0 (got {seconds!r})")
-    history = History(trial_location(trial), parameters, open_bounds(parameters))
+    location, bounds = trial_location(trial), open_bounds(parameters)
     with _noted_interrupt() as interrupted:
         wait = _Wait(timeout, poll, interrupted)
-        folder = _await_trial(history.trial, parameters, range_steps(trial), wait)
-        live = _LiveSteps(folder, first, end, wait)
-        judge = Judge(folder, history)
-        with contextlib.suppress(InterruptedWait):
-            while live.await_mode():
-                history = history.emptied()
-                history.mode = live.mode
-                history.bounds.require_alike(history.mode)
-                judge = Judge(folder, history, live=not folder.ended)
-                for done, global_step in enumerate(live, 1):
-                    firing = judge.judge_step(global_step, folder.last_complete + 1).firing
-                    if progress is not None:
-                        progress(done, len(folder.steps))
-                    if watch is not None and watch(Report(history), firing):
-                        judge.end()
-                        return Report(history)
-            if not interrupted():
-                if judge.is_live:
-                    _look_once_more(folder, poll)
-                judge.judge_again(folder.steps_between(first, end))
-    history = judge.history
+        folder = _await_trial(location, parameters, range_steps(trial), wait)
+        live = _LiveRun(folder, bounds, location, first, end, wait)
+        for done, global_step in enumerate(live, 1):
+            if progress is not None:
+                progress(done, len(folder.steps))
+            if watch is not None and watch(live.report(), live.firing_at(global_step)):
+                return concluded(live.report(), folder)
+    bounds.require_alike(live.mode)
+    problem = None
     if interrupted():
-        history.problem = TrialError(
+        problem = TrialError(
             "interrupted before the job ended",
             "What was judged is in the report; follow the job again for the rest.",
         )
     elif wait.timed_out and not folder.ended:
-        history.problem = TrialError(
+        problem = TrialError(
             f"the job wrote no new step for {timeout:g} s, and no end-of-job file",
             "See whether the training job still runs; --timeout waits longer.",
         )
-    judge.end()
-    return Report(history)
+    return concluded(live.report(), folder, problem)
 
 
 @contextlib.contextmanager
@@ -160,17 +125,13 @@ def _noted_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 class _Wait:
-    """Waits for something new, for at most ``timeout`` seconds.
-
-    Attributes:
-        timed_out: Whether nothing new came in time.
-    """
+    """Waits for something new, for at most ``timeout`` seconds; notes whether that passed, and whether it waited."""
 
     def __init__(self, timeout: float, poll: float, interrupted: Callable[[], bool]) -> None:
-        self.timed_out = False
+        self.timed_out = self.has_waited = False
         self.interrupted = interrupted
         self._timeout = timeout
-        self._poll = poll
+        self.poll = poll
         self._seen = -1
         self._deadline = 0.0
 
@@ -183,63 +144,88 @@ class _Wait:
         self.timed_out = now >= self._deadline
         if self.timed_out or self.interrupted():
             return False
-        time.sleep(min(self._poll, self._deadline - now))
+        self.has_waited = True
+        time.sleep(min(self.poll, self._deadline - now))
         return not self.interrupted()
 
 
-class _LiveSteps:
-    """The complete steps of a job that is still writing, each once; iterating waits for them.
+class _LiveRun:
+    """The steps of a job that is still writing, compared when they are complete; iterating waits for them.
 
-    They come in order, but for those that are listed only after a later one.
-
-    Attributes:
-        mode: The mode that is judged, where it is known. Where the job's first steps were of no mode and then it began
-            to train, the mode changes and the steps end: a new iteration begins again at the first.
+    Where a file comes late or is written again, the rows from its step on are cut off, and the steps compared again; so
+    are all steps where it turns out that another mode is judged. The rows are then those of a check.
     """
 
-    def __init__(self, folder: TrialFolder, first: int, end: int, wait: _Wait) -> None:
-        self.mode: str | None = None
+    def __init__(self, folder: TrialFolder, bounds: Bounds, location: str, first: int, end: int, wait: _Wait) -> None:
         self._folder = folder
+        self._bounds = bounds
+        self._location = location
         self._first = first
         self._end = end
         self._wait = wait
-        self._ended = False
+        self.mode: str | None = None
+        self._loop = Loop(folder, TRAIN)
+        self._done = 0  # the global step before which all steps are compared
 
-    def await_mode(self) -> bool:
-        """Wait until it is known which mode is judged; return False where the steps are over."""
-        while not self._ended:
-            self.mode = judged_mode(self._folder, self._folder.ended)
-            if self.mode is not None:
-                return True
-            if self._wait(self._folder.changes):
-                self._folder.refresh()
-            else:
-                self._ended = True  # EVAL steps alone are not training, also where nothing more comes
-        return False
+    def report(self) -> Report:
+        """Return the report so far."""
+        return Report(self._location, self._loop.rows, self._bounds, self.mode)
+
+    def firing_at(self, global_step: int) -> list[Comparison]:
+        """Return the violations that fire at a step, the worst first."""
+        return firing_at(self._loop.rows, self._bounds, self.mode, global_step)
 
     def __iter__(self) -> Iterator[int]:
-        done: set[int] = set()
-        while not self._ended and judged_mode(self._folder, self._folder.ended) == self.mode:
-            complete = self._last_complete()
-            for step in self._folder.steps_between(self._first, min(complete + 1, self._end)):
-                if step in done:
-                    continue
-                if self._wait.interrupted() or self._is_awaited(step):
+        """Yield each global step that was compared."""
+        folder, wait = self._folder, self._wait
+        is_last_look = folder.ended and not wait.has_waited
+        while True:
+            self._settle_mode()
+            over = folder.ended or wait.timed_out  # then every step is compared, as a check does
+            complete = folder.steps[-1] if folder.steps and over else folder.last_complete
+            steps = folder.steps_between(max(self._first, self._done), min(complete + 1, self._end))
+            is_awaited = False
+            for global_step in steps if self.mode is not None else ():
+                is_awaited = not over and folder.awaits_files(global_step)
+                if wait.interrupted() or is_awaited:
                     break
-                yield step
-                done.add(step)
-            if self._folder.ended or self._wait.timed_out or self._wait.interrupted() or complete >= self._end - 1:
-                self._ended = True
-            elif self._wait(self._folder.changes):
-                self._folder.refresh()
+                self._loop.compare(global_step, complete + 1)
+                self._done = global_step + 1
+                yield global_step
+            if wait.interrupted():
+                return
+            if over or (self.mode is not None and complete >= self._end - 1 and not is_awaited):
+                if is_last_look:
+                    return
+                is_last_look = True
+                self._cut(self._look_once_more())
+            elif wait(folder.changes):
+                self._cut(folder.refresh())
 
-    def _last_complete(self) -> int:
-        """Return the last global step to judge now: every step of a job that seems dead, as a check does afterwards."""
-        steps = self._folder.steps
-        return steps[-1] if steps and self._wait.timed_out else self._folder.last_complete
+    def _settle_mode(self) -> None:
+        mode = judged_mode(self._folder, self._folder.ended, self._bounds.baseline_mode)
+        if TRAIN in self._folder.modes:  # it cannot change any more
+            self._bounds.require_alike(TRAIN)
+        if mode != self.mode:
+            self.mode, self._done = mode, 0
+            self._loop = Loop(self._folder, mode or TRAIN)
 
-    def _is_awaited(self, step: int) -> bool:
-        return not self._wait.timed_out and self._folder.awaits_files(step)
+    def _cut(self, changed: int | None) -> None:
+        if changed is not None and changed < self._done:
+            self._loop.cut(changed)
+            self._done = changed
+
+    def _look_once_more(self) -> int:
+        """Look at the whole trial for the last time, and return the first step to compare again.
+
+        Where the job has ended, workers may write their last step after that. smdebug waits as well
+        (SMDEBUG_TRAINING_END_DELAY_REFRESH, a second).
+        """
+        if self._folder.ended:
+            time.sleep(self._wait.poll)
+        changed = self._folder.look_once_more()
+        doubtful = self._loop.first_doubtful()
+        return doubtful if changed is None else min(changed, doubtful)
 
 
 def _await_trial(
@@ -262,17 +248,6 @@ def _await_trial(
                 return folder
         elif missing is not None and (_stays_missing(location, folder) or not wait(0)):
             raise missing
-
-
-def _look_once_more(folder: TrialFolder, poll: float) -> None:
-    """Look at the whole trial for the last time; where the job has ended, workers may write their last step after that.
-
-    smdebug waits as well (SMDEBUG_TRAINING_END_DELAY_REFRESH, a second).
-    """
-    if folder.ended:
-        time.sleep(poll)
-        folder.ended = False
-    folder.refresh(0)
 
 
 def _stays_missing(location: str, folder: TrialFolder | None) -> bool:

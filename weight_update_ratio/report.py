@@ -2,113 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 
-from .compare.comparison import Comparison
-from .compare.history import History
-from .errors import TrialError, Unreadable
+from .compare.rows import Rows
+from .errors import TrialError
 from .findings.findings import Finding
-from .parameters import Parameters, parse_parameters
-from .verdict.violations import SkippedGroup, ViolationGroup
+from .parameters import parse_parameters
+from .verdict.bounds import Bounds
+from .verdict.judged_run import JudgedRun, computed
 
 if TYPE_CHECKING:
     import pandas
 
 
-class Report:
+class Report(JudgedRun):
     """What a whole trial's judgement found, and the ways in which it is shown.
 
     ``len(report)`` is the number of comparisons, and iterating yields them.
-
-    Attributes:
-        history: What was found, in columns; the renderings take it.
     """
 
-    def __init__(self, history: History) -> None:
-        self.history = history
-
-    def __len__(self) -> int:
-        """Return how many comparisons there are."""
-        return len(self.history)
-
-    def __iter__(self) -> Iterator[Comparison]:
-        """Yield the comparisons, by global step, worker and the order in the index."""
-        return iter(self.history)
-
-    @property
-    def trial(self) -> str:
-        """The trial's folder as it was named."""
-        return self.history.trial
-
-    @property
-    def parameters(self) -> Parameters:
-        """What was judged, and how."""
-        return self.history.parameters
-
-    @property
-    def mode(self) -> str | None:
-        """The mode that was judged, TRAIN or GLOBAL, where it is known."""
-        return self.history.mode
-
-    @property
-    def problem(self) -> TrialError | None:
-        """Why nothing was compared, or why a job was not followed to its end; else None."""
-        return self.history.problem
-
-    @property
-    def fired(self) -> bool:
-        """Whether the rule fires: a violation lasted, or was not finite."""
-        return self.history.fired
-
-    @property
-    def complete(self) -> bool:
-        """Whether something was compared, all of it could be read, and the job was followed to its end."""
-        return self.history.complete
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many steps, tensors, workers, comparisons, violations, skipped and unreadable ones there are."""
-        return self.history.counts
-
-    @property
-    def violations(self) -> list[ViolationGroup]:
-        """The violations grouped by tensor, worker and verdict, in the order in which they began."""
-        return self.history.violations
-
-    @property
+    @computed
     def findings(self) -> list[Finding]:
         """What is wrong, the most urgent first: violations that fire, folded by kind, steps, tensors and workers."""
         from .render.words.advice import told_findings
 
-        return told_findings(self.history)
-
-    @property
-    def skipped(self) -> list[SkippedGroup]:
-        """What was not compared, and why, grouped by tensor, worker and reason."""
-        return self.history.skipped
-
-    @property
-    def unreadable(self) -> list[Unreadable]:
-        """What could not be read, and why."""
-        return self.history.unreadable
-
-    def comparisons(self) -> pandas.DataFrame:
-        """Return the history: a row a comparison, by global step, with the columns of ``Comparison``.
-
-        Steps are int64, norms and ratio float64, the rest strings.
-        """
-        from .findings.frames import comparisons_frame
-
-        return comparisons_frame(self.history)
+        return told_findings(self)
 
     def summary(self) -> pandas.DataFrame:
         """Return a row a tensor and worker, in the trial's order: median, lowest, highest, last ratio and violations.
 
         Ratios are float64, median, lowest and highest of those that are finite; violations int64.
         """
-        from .findings.frames import summary_frame
+        import pandas
 
-        return summary_frame(self.history)
+        from .findings.summary import TensorSummary, tensor_summaries
+
+        return pandas.DataFrame(tensor_summaries(self), columns=list(TensorSummary._fields))
 
     @property
     def exit_code(self) -> int:
@@ -119,7 +48,7 @@ class Report:
         """Return the report as strict JSON: numbers that are not finite are the strings "nan", "inf" and "-inf"."""
         from .render.json import render_json
 
-        return render_json(self.history)
+        return render_json(self)
 
     def to_baseline(self) -> str:
         """Return the run's ratios, with those of the baseline that it was held to, as the text of a baseline file.
@@ -129,7 +58,7 @@ class Report:
         """
         from .verdict.baseline_file import saved_baseline
 
-        return saved_baseline(self.history)
+        return saved_baseline(self)
 
     def to_text(self, width: int | None = None, verbose: bool = False) -> str:
         """Return the report as a person reads it in a terminal, without colour.
@@ -140,37 +69,37 @@ class Report:
         """
         from .render.text import render_text
 
-        return render_text(self.history, width, verbose=verbose)
+        return render_text(self, width, verbose=verbose)
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML page; needs the extra ``report`` (bokeh)."""
         from .render.page.document import render_html
 
-        return render_html(self.history)
+        return render_html(self)
 
     def to_junit(self) -> str:
         """Return the report as JUnit XML: a test case a tensor, whose class is the trial and the worker."""
         from .render.junit import render_junit
 
-        return render_junit(self.history)
+        return render_junit(self)
 
     def to_github(self) -> str:
         """Return the report as workflow commands, which GitHub shows as annotations."""
         from .render.github import render_github
 
-        return render_github(self.history)
+        return render_github(self)
 
     def to_markdown(self) -> str:
         """Return the report as GitHub's markdown, short enough for a comment."""
         from .render.markdown import render_markdown
 
-        return render_markdown(self.history)
+        return render_markdown(self)
 
     def to_tensorboard(self, folder: str) -> None:
         """Write TensorBoard's scalars: log10_ratio, update_norm and weight_norm by module, and an overview."""
         from .render.tensorboard import write_tensorboard
 
-        write_tensorboard(self.history, folder)
+        write_tensorboard(self, folder)
 
     def plot(self) -> Any:
         """Return the interactive chart, a bokeh layout: ``bokeh.io.show(report.plot())``; needs the extra ``report``.
@@ -180,17 +109,13 @@ class Report:
         """
         from .render.page.chart import report_chart
 
-        return report_chart(self.history)
+        return report_chart(self)
 
     def _repr_html_(self) -> str:
         """Return the verdict and the grouped violations, as a notebook shows them."""
         from .render.html import report_html
 
-        return report_html(self.history)
-
-    def __dir__(self) -> list[str]:
-        """Return what a notebook completes: without the columns, which the renderings take."""
-        return [name for name in super().__dir__() if name != "history"]
+        return report_html(self)
 
     def __repr__(self) -> str:
         """Return a line that tells the verdict and what it stands on."""
@@ -204,6 +129,6 @@ class Report:
 
 def unjudged_report(trial: str, parameters: dict[str, Any], problem: TrialError) -> Report:
     """Return the report of a trial that cannot even be opened."""
-    history = History(trial, parse_parameters(**parameters))
-    history.problem = problem
-    return Report(history)
+    report = Report(trial, Rows(), Bounds(parse_parameters(**parameters)))
+    report.problem = problem
+    return report

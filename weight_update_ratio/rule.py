@@ -6,28 +6,32 @@ earlier steps (``prev_steps``, ``steps``) cost as much as the trial is long, eac
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from typing import TYPE_CHECKING, Any, Iterable
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
+import numpy as np
 from smdebug.core.logger import get_logger
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules.rule import Rule
 
-from .compare.comparison import Comparison
-from .compare.diagnosis import missing_trial, nothing_compared
-from .compare.history import History
-from .compare.loop import Judge, refused_trial
-from .compare.mode import TRAIN, judged_mode
-from .errors import Unreadable
-from .findings.frames import comparisons_frame
-from .parameters import Parameters, baseline_list, parse_parameters, parse_report_dir
-from .render.report_file import ReportFile
-from .render.words.wording import firing_line, record_line
+from .compare.diagnosis import missing_trial
+from .compare.loop import Loop
+from .compare.mode import judged_mode
+from .compare.ratio import NOT_FINITE
+from .compare.references import StepPairs
+from .compare.rows import Comparison, Rows
+from .errors import TrialError, Unreadable
+from .parameters import Parameters, baseline_list, given_parameters, parse_report_dir
 from .sagemaker.actions import ActionText, idle_actions, parse_actions
+from .sagemaker.report_file import ReportFile
 from .storage.location import open_storage, trial_location
 from .trial.folder import POLL_SECONDS, TrialFolder
+from .trial.index_file import LARGEST_STEP
+from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
+from .verdict.judged_run import JudgedRun, firing_at
 
 if TYPE_CHECKING:
     import pandas
@@ -52,8 +56,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
         action_str: What to do when the rule fires, as the service's action JSON.
         action_json: The same, under the name that the service uses.
-        report_dir: Folder on this machine that gets ``WeightUpdateRatio.json``, the report as the check command has it,
-            after every step that fires and when the trial ends; the service uploads /opt/ml/processing/output/rule.
+        report_dir: Folder on this machine that gets ``WeightUpdateRatio.json``, the check command's JSON without
+            findings, after every step that fires and at the end; the service uploads /opt/ml/processing/output/rule.
         exclude_regex: Patterns separated by commas; tensors that match one are left out.
         patience: How many violations in a row of a tensor fire; None: 1, with a baseline 3.
         baseline: What trains well: trial folders or baseline files, as paths or S3 URIs separated by commas. Its ratios
@@ -64,10 +68,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         ValueError: A parameter is not valid.
         TrialError: There is nothing at the path that is given as ``base_trial``, or it has another form; or a baseline
             cannot be used.
-
-    Attributes:
-        report: The framework's dictionary: RuleTriggered (steps that fired), Violations and Datapoints (comparisons),
-            RuleParameters and Details.
     """
 
     def __init__(
@@ -87,18 +87,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         baseline: Any = None,
         baseline_factor: Any = 3.0,
     ) -> None:
-        self._parameters = parse_parameters(
-            num_steps,
-            large_threshold,
-            small_threshold,
-            epsilon,
-            collection_names,
-            tensor_regex,
-            exclude_regex,
-            patience,
-            baseline_list(baseline),
-            baseline_factor,
-        )
+        self._parameters = given_parameters({**locals(), "baseline": baseline_list(baseline)})
         actions = parse_actions(action_str, action_json)
         folder = parse_report_dir(report_dir)
         bounds = open_bounds(self._parameters)
@@ -109,16 +98,41 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         for warning in idle_actions(self._actions):
             self.logger.warning(warning)
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
-        self._history = History(self.base_trial.path, self._parameters, bounds)
+        self._is_live = not self._folder.ended
+        self._bounds = bounds
         self._report_file = ReportFile(folder, self.logger.error)
-        self._judge: Judge | None = None
-        self._fired: dict[int, bool] = {}  # the judged global steps
+        self._loop: Loop | None = None  # None: it is not known yet which mode is judged
+        self._run = JudgedRun(base_trial.path, Rows(), bounds)
+        self._fired: dict[int, bool] = {}  # what was returned, by global step
         self._asked: list[range] = []  # by smdebug, which passes over some steps
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
+        self._refused: TrialError | None = None  # why an ended trial cannot be judged
+        self._is_unheld = False  # whether nothing of an ended trial is held against the baseline
+        self._late = LARGEST_STEP  # the first step that was compared after it was invoked, or passed over
         self._logged: set[str] = set()
-        self._listed = time.monotonic()
-        self.report["RuleParameters"] = "\n".join(f"{k}:{v}" for k, v in self._parameters.as_dict().items())
-        self._update_report()
+        self._looked = time.monotonic()
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The framework's dictionary, of what was compared so far."""
+        run, counts = self._run, self._run.counts
+        return {
+            "RuleTriggered": len(run.fired_steps),
+            "Violations": counts["violations"],
+            "Datapoints": counts["comparisons"],
+            "RuleParameters": "\n".join(f"{name}:{value}" for name, value in self._parameters.as_dict().items()),
+            "Details": {
+                "mode": run.mode,
+                "steps": counts["steps"],
+                "skipped": counts["skipped"],
+                "unreadable": counts["unreadable"],
+                "violations": [group.as_dict() for group in run.violations],
+            },
+        }
+
+    @report.setter
+    def report(self, empty: dict[str, Any]) -> None:
+        """Do nothing: smdebug's constructor sets an empty one."""
 
     def invoke(self, step: int) -> None:
         """Judge a global step once it is complete, as smdebug does it, and do what is due when the trial ends.
@@ -133,43 +147,42 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         try:
             super().invoke(step)
         except NoMoreData:
-            self._folder.refresh(step)
-            if self._waiting:  # a job of EVAL steps alone: now it is known that they are what is judged
-                waited = self._waiting.pop()
-                if self.invoke_at_step(waited):
-                    self._actions.invoke()
-                    raise RuleEvaluationConditionMet(self.rule_name, waited) from None
-            if self._judge is None and self._folder.ended:
-                self._begin(judged_mode(self._folder) or TRAIN)
-            late = self._finish()
-            if self._folder.ended and self._fired and not self._history.is_judged and not self._history.fired:
-                self._raise_insufficient(self._history)
+            self._note_change(self._folder.look_once_more() if self._is_live else None)
+            loop = self._settle_loop()
+            late = [] if loop is None else self._finish(loop, is_over=True)
             if late:
                 self._actions.invoke()
                 raise RuleEvaluationConditionMet(self.rule_name, late[0]) from None
             raise
 
     def invoke_at_step(self, step: int) -> bool:
-        """Return whether the rule fires at this global step, or now at earlier ones that waited for the baseline.
+        """Return whether the rule fires at this global step.
 
         Raises:
             InsufficientInformationForRuleInvocation: The job has ended, and its trial cannot be judged.
         """
+        if self._refused is not None:
+            self._raise_insufficient(self._refused)
         if step in self._fired:
             return self._fired[step]
         self._look_for(step)
-        mode = judged_mode(self._folder, self._folder.ended)
-        self._waiting.append(step)
-        if mode is None:
+        loop = self._settle_loop()
+        if loop is None:
+            self._waiting.append(step)
             return False
-        if self._judge is None or mode != self._history.mode:
-            self._begin(mode)
-        steps, self._waiting = self._waiting, []
-        return max(list(map(self._judge_step, steps)))  # all are judged
+        self._await_event_files(step)
+        if not self._folder.ended and not self._folder.workers_at(step):
+            return False  # it may come yet
+        waiting, self._waiting = self._waiting, []
+        fired = self._compare(loop, [*waiting, step])
+        if self._folder.ended and (self._has_all(loop) or self._folder.step_after(step) is None):
+            return bool(self._finish(loop)) or fired
+        self._report_file.write(self._run, is_due=fired)
+        return fired
 
     def comparisons(self) -> pandas.DataFrame:
         """Return the history so far: a row a comparison, with tensor, worker, mode, steps, norms, ratio and verdict."""
-        return comparisons_frame(self._history)
+        return self._run.comparisons()
 
     def _repr_html_(self) -> str | None:
         """Return the verdict so far and the grouped violations, as a notebook shows them."""
@@ -177,95 +190,131 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             from .render.html import report_html
         except (ImportError, KeyError):  # the rule as one source file, without the package; KeyError: run by exec
             return None
-        return report_html(self._history)
+        return report_html(self._run)
 
     def _look_for(self, step: int) -> None:
         """List the index again where a live job may have added to what is known of this step."""
         folder = self._folder
         known = folder.workers_at(step) >= folder.collections.num_workers or folder.last_complete > step
-        if known and (self._history.mode is not None or time.monotonic() - self._listed < POLL_SECONDS):
-            return
-        folder.refresh(step)
-        self._listed = time.monotonic()
+        if not known or (self._loop is None and time.monotonic() - self._looked >= POLL_SECONDS):
+            self._refresh(step)
 
-    def _begin(self, mode: str) -> None:
-        """Begin to judge ``mode``; what was judged as GLOBAL before the first TRAIN step does not count."""
-        self._history = self._history.emptied()
-        self._history.mode, self._history.problem = mode, None
-        self._judge = Judge(self._folder, self._history, live=not self._folder.ended)
-        self._fired = {}
-        refused = refused_trial(self._folder, self._history)
-        if refused is not None:
-            self._report_file.write(refused, at_once=True)
-            self._history, self._judge = refused, None  # asked again, it raises again
-            self._raise_insufficient(refused)
+    def _refresh(self, step: int) -> None:
+        """Look at the folder, and compare again what was compared of changed steps and of those after them."""
+        self._looked = time.monotonic()
+        self._note_change(self._folder.refresh(step))
 
-    def _raise_insufficient(self, history: History) -> None:
-        problem = missing_trial(self._folder) or history.problem or nothing_compared(history, self._folder)
-        history.problem = problem
-        raise InsufficientInformationForRuleInvocation(self.rule_name, str(problem))
+    def _note_change(self, changed: int | None) -> None:
+        if changed is not None and self._loop is not None:
+            self._compare_again(self._loop, changed)
 
-    def _judge_step(self, step: int) -> bool:
-        self._await_event_files(step)
-        assert self._judge is not None  # noqa: S101  (a mode is known)
-        if not self._folder.ended and not self._folder.workers_at(step):
-            return False  # it may come yet
-        self._history.problem = None
-        judged = self._judge.judge_step(step)
-        self._log_errors([*judged.unreadable, *self._folder.saved(step).unreadable])
-        self._fired[step] = False
-        fired = bool(self._note_firing(judged.firing))
-        self._update_report()
-        steps = self._folder.steps
-        all_judged = len(self._fired) >= len(steps) and self._fired.keys() >= set(steps)
-        if self._folder.ended and (all_judged or self._folder.step_after(step) is None):
-            fired = bool(self._finish()) or fired
-            if not self._history.is_judged and not self._history.fired and all_judged:
-                self._raise_insufficient(self._history)
-        elif fired:
-            self._report_file.write(self._history)
-        else:
-            self._report_file.note(self._history)
-        return fired
+    def _compare_again(self, loop: Loop, first: int) -> None:
+        steps = sorted(step for step in loop.done if step >= first)
+        loop.cut(first)
+        for step in steps:
+            loop.compare(step)
+        self._late = min([self._late, *steps])
 
-    def _note_firing(self, violations: Iterable[Comparison]) -> list[int]:
-        """Note and log which steps fire, by the violations that do; return those steps."""
-        by_step: dict[int, list[Comparison]] = {}
-        for row in violations:
-            by_step.setdefault(row.global_step, []).append(row)
-        for step, rows in by_step.items():
-            self._fired[step] = True
-            self.logger.warning(firing_line(self.rule_name, rows))
-        return sorted(by_step)
+    def _settle_loop(self) -> Loop | None:
+        """Return the loop of the mode that is judged, None while that is not known; GLOBAL steps may come before TRAIN.
 
-    def _log_errors(self, unreadable: Iterable[Unreadable]) -> None:
-        """Log each entry once, and what was asked for and is not in a trial that is judged to its end."""
-        errors, problem = list(map(record_line, unreadable)), self._history.problem
-        if problem is not None and len(self._history):  # else the rule raises
-            errors.append(f"{problem.message}; {problem.remedy}")
+        Raises InsufficientInformationForRuleInvocation where the index alone shows that the trial cannot be judged.
+        """
+        folder = self._folder
+        mode = judged_mode(folder, folder.ended, self._bounds.baseline_mode)
+        if mode is None or (self._loop is not None and mode == self._loop.mode):
+            return self._loop
+        if self._loop is not None:
+            self._waiting = sorted({*self._waiting, *self._loop.done})
+        loop = self._loop = Loop(folder, mode)
+        self._run, self._fired = JudgedRun(self._run.trial, loop.rows, self._bounds, mode), {}
+        try:
+            self._bounds.require_alike(mode)
+        except TrialError as error:
+            self._raise_insufficient(error)
+        if folder.ended and not any(self._can_be_judged(own) for step in folder.steps for own in loop.pairs(step)[0]):
+            for step in folder.steps:
+                loop.compare(step)
+            self._is_unheld = self._bounds.baseline is not None
+            self._finish(loop)
+        return loop
+
+    def _can_be_judged(self, pairs: StepPairs) -> bool:
+        """Return whether a tensor has a reference, with which it can be held against the baseline if there is one."""
+        paired = [(n, reference.step) for n, reference in enumerate(pairs.references) if reference is not None]
+        if not paired or self._bounds.baseline is None:
+            return bool(paired)
+        tensors, references = np.array(paired, np.int64).T
+        return bool(self._bounds.columns(list(pairs.tensors), tensors, pairs.saved.step, references).held.any())
+
+    def _raise_insufficient(self, problem: TrialError) -> None:
+        self._refused = self._run.problem = missing_trial(self._folder) or problem
+        self._report_file.write(self._run, at_once=True)
+        raise InsufficientInformationForRuleInvocation(self.rule_name, str(self._refused))
+
+    def _compare(self, loop: Loop, steps: list[int]) -> bool:
+        """Compare steps and return whether the rule fires at one of them."""
+        known = len(loop.rows.unreadable)
+        for step in steps:
+            if step not in loop.done:
+                loop.compare(step)
+        self._run = JudgedRun(self._run.trial, loop.rows, self._bounds, loop.mode)
+        self._log_errors(map(_record_line, itertools.islice(loop.rows.unreadable, known, None)))
+        for step in steps:
+            self._fired[step] = self._fires_at(loop, step)
+        return any(self._fired[step] for step in steps)
+
+    def _fires_at(self, loop: Loop, step: int) -> bool:
+        """Return whether the rule fires at a compared step, and log it."""
+        firing = firing_at(loop.rows, self._bounds, loop.mode, step)
+        if self._is_unheld:
+            firing = [row for row in firing if row.verdict == NOT_FINITE]
+        if firing:
+            self.logger.warning(_firing_line(self.rule_name, firing))
+        return bool(firing)
+
+    def _log_errors(self, errors: Iterable[str]) -> None:
         for error in errors:
             if error not in self._logged:
                 self._logged.add(error)
                 self.logger.error(error)
 
-    def _finish(self) -> list[int]:
-        """Add what concerns the trial as a whole, now that no more steps come, and write the report.
+    def _has_all(self, loop: Loop) -> bool:
+        return len(loop.done) >= len(self._folder.steps) and loop.done >= set(self._folder.steps)
 
-        Returns:
-            The steps that fire now: a live job wrote them late or again, or they could not be read before.
+    def _finish(self, loop: Loop, is_over: bool = False) -> list[int]:
+        """Write the report, now that no more steps come or are asked for, and return the steps that fire only now.
+
+        Raises InsufficientInformationForRuleInvocation where the trial was gone through and cannot be judged.
         """
-        judge = self._judge or Judge(self._folder, self._history)
-        steps = [step for step in self._folder.steps if any(step in some for some in (self._fired, *self._asked))]
-        again = judge.judge_again(steps)
-        self._history = judge.history
-        # smdebug passes over steps that lack a worker's index file.
-        for step in self._folder.steps_between(steps[0], steps[-1] + 1) if steps else ():
-            self._history.add_unreadable(self._folder.saved(step).unreadable)
-        self._history.problem = None
-        late = self._note_firing([*again, *judge.end()])
-        self._log_errors(self._history.unreadable)
-        self._update_report()
-        self._report_file.write(self._history, at_once=True)
+        folder = self._folder
+        asked = set(itertools.chain(*self._asked)).intersection(folder.steps)
+        passed_over = sorted({*asked, *self._waiting} - loop.done)
+        for step in passed_over:
+            loop.compare(step)
+        self._late = min([self._late, *passed_over])
+        if self._is_live:
+            self._compare_again(loop, loop.first_doubtful())
+        loop.rows.cut(LARGEST_STEP)  # puts names in the order of the steps, whatever the order of the calls
+        self._run = JudgedRun(self._run.trial, loop.rows, self._bounds, loop.mode)
+        late = self._note_late(loop)
+        run = self._run = concluded(self._run, folder)
+        self._log_errors(map(_record_line, run.unreadable))
+        is_gone_through = folder.ended and (self._has_all(loop) or (is_over and bool(loop.done)))
+        if not is_gone_through:
+            run.problem = None  # these steps are not all
+        elif run.problem is not None and not run.is_judged and not run.fired:
+            self._raise_insufficient(run.problem)
+        if run.problem is not None and len(run):
+            self._log_errors([f"{run.problem.message}; {run.problem.remedy}"])
+        self._report_file.write(run, at_once=True)
+        return late
+
+    def _note_late(self, loop: Loop) -> list[int]:
+        """Note the steps that fire only now: their files came late, or smdebug passed over them."""
+        steps = [step for step in self._run.fired_steps if step >= self._late and not self._fired.get(step)]
+        late = [step for step in steps if self._fires_at(loop, step)]
+        self._fired.update(dict.fromkeys(late, True))
         return late
 
     def _await_event_files(self, step: int) -> None:
@@ -274,20 +323,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             if not self._folder.awaits_files(step):
                 return
             time.sleep(POLL_SECONDS)
-            self._folder.refresh(step)
-
-    def _update_report(self) -> None:
-        counts = self._history.counts
-        self.report["RuleTriggered"] = sum(self._fired.values())
-        self.report["Violations"] = counts["violations"]
-        self.report["Datapoints"] = counts["comparisons"]
-        self.report["Details"] = {
-            "mode": self._history.mode,
-            "steps": counts["steps"],
-            "skipped": counts["skipped"],
-            "unreadable": counts["unreadable"],
-            "violations": [group.as_dict() for group in self._history.violations],
-        }
+            self._refresh(step)
 
 
 def _open_trial(path: str, parameters: Parameters) -> Any:
@@ -298,3 +334,22 @@ def _open_trial(path: str, parameters: Parameters) -> Any:
     from smdebug.trials import create_trial
 
     return create_trial(path)
+
+
+def _record_line(entry: Unreadable) -> str:
+    """Return what the rule logs of something that could not be read."""
+    tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
+    step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
+    return f"the record{tensor}{step} in {entry.file!r} {entry.reason}"
+
+
+def _firing_line(rule: str, firing: Sequence[Comparison]) -> str:
+    """Return the line that the rule logs where a step fires, by the violations that do, the worst first."""
+    worst = firing[0]
+    expected = "" if worst.verdict == NOT_FINITE else f", expected {worst.lower:.2g} to {worst.upper:.2g}"
+    return (
+        f"{rule} fired at step {worst.global_step} ({worst.mode} step {worst.step}): "
+        f"{len(firing):,} ratio{'s' * (len(firing) != 1)}; the worst is {worst.verdict}: "
+        f"tensor {worst.tensor!r} of {worst.worker}, ratio {worst.ratio:.6g} = {worst.update_norm:.6g} / "
+        f"{worst.weight_norm:.6g} against step {worst.reference_step}{expected}"
+    )

@@ -4,46 +4,50 @@ from __future__ import annotations
 
 import math
 import os
-import sys
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.conftest import change_json, event_file, exact_norm, index_file, random_walk, rows_of
+from tests.conftest import change_json, event_file, exact_norm, index_file, random_walk
 from weight_update_ratio import check_trial
 from weight_update_ratio.compare import comparer
 from weight_update_ratio.compare.comparer import UNCERTAIN, Comparer
-from weight_update_ratio.compare.comparison import Comparison, JudgedStep, Skipped
+from weight_update_ratio.compare.loop import Loop
 from weight_update_ratio.compare.references import StepPairs, step_pairs
+from weight_update_ratio.compare.rows import Comparison, Rows, SkippedGroup
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.parameters import Parameters, parse_parameters
-from weight_update_ratio.storage.daemon_threads import DaemonThreads
 from weight_update_ratio.storage.disk import DiskStorage
 from weight_update_ratio.trial import record_group
 from weight_update_ratio.trial.event_file import LONGEST_RECORD
 from weight_update_ratio.trial.folder import TrialFolder
 from weight_update_ratio.verdict.bounds import Bounds
+from weight_update_ratio.verdict.judged_run import JudgedRun
 
 
 def opened(trial: Any, parameters: Parameters | None = None) -> TrialFolder:
     return TrialFolder(DiskStorage(str(trial.path)), parameters or Parameters())
 
 
-def compared(folder: TrialFolder, pairs: list[StepPairs]) -> JudgedStep:
-    """Return what a comparer that is new finds of the pairs."""
-    return Comparer(folder.storage, Bounds(folder.parameters)).compare(pairs)
+def compared(folder: TrialFolder, pairs: list[StepPairs], over_all: Comparer | None = None) -> JudgedRun:
+    """Return what a comparer finds of the pairs of one step; None: a new one."""
+    rows = Rows()
+    for part in (over_all or Comparer(folder.storage)).compare(pairs):
+        rows.append(part)
+    return JudgedRun("trial", rows, Bounds(folder.parameters), "TRAIN")
 
 
-def judged(trial: Any, parameters: Parameters | None = None) -> JudgedStep:
+def judged(trial: Any, parameters: Parameters | None = None) -> JudgedRun:
     """Return what is found of the tensors at step 1, against those at step 0."""
     folder = opened(trial, parameters)
     return compared(folder, step_pairs(folder, "TRAIN", 1))
 
 
-def facts(found: JudgedStep) -> Any:
+def facts(found: JudgedRun) -> Any:
     """Return all that was found; rows that have NaN in them compare as text."""
-    return list(map(repr, rows_of(found))), found.skipped, found.unreadable
+    return list(map(repr, found)), found.skipped, found.unreadable, found.types
 
 
 def with_place(pairs: StepPairs, tensor: str, place: tuple[int, int] | None) -> StepPairs:
@@ -55,7 +59,7 @@ class TestComparison:
     def test_norms_ratio_and_verdict(self, write_trial: Any) -> None:
         """Everything of one row, by exact arithmetic."""
         before, after = np.float32([1, 2, 3]), np.float32([1, 2, 3.5])
-        (row,) = rows_of(judged(write_trial({"w": [before, after]})))
+        (row,) = judged(write_trial({"w": [before, after]}))
         update, weights = exact_norm(after, before), exact_norm(before)
         assert ("w", "worker_0", "TRAIN", 1, 0, 1) == row[:6]
         assert (update, weights) == pytest.approx((row.update_norm, row.weight_norm), rel=1e-12)
@@ -98,7 +102,7 @@ class TestComparison:
         monkeypatch.setattr(os, "cpu_count", lambda: threads)
         found = judged(trial)
         orders = [(worker, name) for worker in "ab" for name in chosen[worker]]
-        for kind, entries in (("row", rows_of(found)), ("empty", found.skipped)):
+        for kind, entries in (("row", list(found)), ("empty", found.skipped)):
             assert [own for own in orders if own[1][:-1] == kind] == [(entry.worker, entry.tensor) for entry in entries]
         unreadable = [(own, step) for own in orders if own[1][:-1] == "text" for step in (0, 1)]  # the reference first
         assert unreadable == [((entry.worker, entry.tensor), entry.global_step) for entry in found.unreadable]
@@ -108,19 +112,19 @@ class TestComparison:
     )
     def test_verdicts(self, write_trial: Any, after: float, verdict: str) -> None:
         """Each by its own ratio."""
-        found = rows_of(judged(write_trial({"w": [1.0, after], "v": [1.0, 2.0]})))
+        found = judged(write_trial({"w": [1.0, after], "v": [1.0, 2.0]}))
         assert [("w", verdict), ("v", "ok")] == [(row.tensor, row.verdict) for row in found]
 
     def test_epsilon_and_thresholds(self, write_trial: Any) -> None:
         """They are the parameters'."""
         parameters = parse_parameters(large_threshold=0.4, epsilon=1.0)
-        (row,) = rows_of(judged(write_trial({"w": [1.0, 2.0]}), parameters))
+        (row,) = judged(write_trial({"w": [1.0, 2.0]}), parameters)
         assert (0.5, "large") == (row.ratio, row.verdict)
 
     def test_without_a_reference_there_is_none(self, write_trial: Any) -> None:
         """A first saved step is neither compared, skipped nor unreadable."""
         found = judged(write_trial({"w": [1.0, 2.0], "late": [None, 2.0]}))
-        assert ["w"] == [row.tensor for row in rows_of(found)]
+        assert ["w"] == [row.tensor for row in found]
         assert ([], []) == (found.skipped, found.unreadable)
 
     def test_its_fields_are_the_historys_columns(self) -> None:
@@ -144,20 +148,17 @@ class TestNotCompared:
     def test_skipped(self, write_trial: Any, before: Any, after: Any, reason: str) -> None:
         """What was read and has no ratio is skipped, with the reason."""
         found = judged(write_trial({"w": [before, after]}))
-        assert [Skipped("w", "worker_0", "TRAIN", 1, 1, reason)] == found.skipped
-        assert ([], []) == (rows_of(found), found.unreadable)
+        assert [SkippedGroup("w", "worker_0", reason, 1, 1, 1)] == found.skipped
+        assert ([], []) == (list(found), found.unreadable)
 
     def test_tensors_without_elements_of_every_type(self, write_trial: Any) -> None:
         """They are skipped, at a first step too, and those beside them are compared."""
         kinds = ["f2", "f4", "f8", "c8", "c16", "i4", "i8", "u8", "?"]
         empty = {kind: [np.zeros((0, 3), kind)] * 2 for kind in kinds}
         trial = write_trial({**empty, "w": [1.0, 2.0]})
-        folder = opened(trial)
-        comparer_of_all = Comparer(folder.storage, Bounds(folder.parameters))
-        for step in (0, 1):
-            found = comparer_of_all.compare(step_pairs(folder, "TRAIN", step))
+        found = check_trial(trial.path)
         assert [(kind, "no elements") for kind in kinds] == [(entry.tensor, entry.reason) for entry in found.skipped]
-        assert ["w"] == [row.tensor for row in rows_of(found)]
+        assert ["w"] == [row.tensor for row in found]
 
     def test_an_uncertain_reference(self, write_trial: Any) -> None:
         """A ratio against a step that may be the wrong one is not given; that of another tensor is."""
@@ -166,10 +167,10 @@ class TestNotCompared:
         found = compared(folder, [pairs._replace(uncertain=frozenset("w"))])
         assert [Unreadable(pairs.saved.event_file, "w", "worker_0", 1, UNCERTAIN)] == found.unreadable
         assert UNCERTAIN == "has no certain reference: the index file of a step before it is lost or broken"
-        assert ["v"] == [row.tensor for row in rows_of(found)]
+        assert ["v"] == [row.tensor for row in found]
 
     def test_an_uncertain_reference_of_a_tensor_without_a_place(self, write_trial: Any) -> None:
-        """Both are said, in the order of the index, and only of the tensors that are looked at."""
+        """Both are said, in the order of the index."""
         folder = opened(write_trial({name: [1.0, 2.0] for name in "uwv"}))
         (pairs,) = step_pairs(folder, "TRAIN", 1)
         saved = pairs.saved._replace(records={**pairs.saved.records, "w": None})
@@ -178,9 +179,7 @@ class TestNotCompared:
         assert [("w", UNCERTAIN), ("w", no_range), ("v", UNCERTAIN)] == [
             (entry.tensor, entry.reason) for entry in found.unreadable
         ]
-        assert ["u"] == [row.tensor for row in rows_of(found)]
-        (only,) = compared(folder, [pairs._replace(uncertain=frozenset("vw")).only("v")]).unreadable
-        assert ("v", UNCERTAIN) == (only.tensor, only.reason)
+        assert ["u"] == [row.tensor for row in found]
 
     @pytest.mark.parametrize("is_reference", [False, True])
     def test_no_range_of_bytes(self, write_trial: Any, is_reference: bool) -> None:
@@ -196,7 +195,7 @@ class TestNotCompared:
         assert [Unreadable(at.index_file, "w", "worker_0", at.global_step, "names no range of bytes for it")] == (
             found.unreadable
         )
-        assert ["u", "v"] == [row.tensor for row in rows_of(found)]
+        assert ["u", "v"] == [row.tensor for row in found]
 
     def test_a_record_that_is_too_long(self, write_trial: Any) -> None:
         """It is not read; the event file is named."""
@@ -205,7 +204,7 @@ class TestNotCompared:
         found = compared(folder, [with_place(pairs, "w", (0, LONGEST_RECORD + 1))])
         reason = f"has {LONGEST_RECORD + 1} bytes, more than a record can have ({LONGEST_RECORD})"
         assert [Unreadable(pairs.saved.event_file, "w", "worker_0", 1, reason)] == found.unreadable
-        assert ["v"] == [row.tensor for row in rows_of(found)]
+        assert ["v"] == [row.tensor for row in found]
 
     def test_an_unreadable_reference(self, write_trial: Any) -> None:
         """The record that is unreadable is named: the reference's, not the judged one's."""
@@ -286,12 +285,12 @@ class TestGroupsWithUnreadableRecords:
         monkeypatch.setattr(comparer, "KEPT_BYTES", kept_bytes)
         chosen = Parameters(num_steps=num_steps)
 
-        def judge() -> list[JudgedStep]:
+        def judge() -> list[JudgedRun]:
             folder = opened(trial, chosen)
-            over_all = Comparer(folder.storage, Bounds(chosen))
-            return [over_all.compare(step_pairs(folder, "TRAIN", step)) for step in folder.steps]
+            over_all = Comparer(folder.storage)
+            return [compared(folder, step_pairs(folder, "TRAIN", step), over_all) for step in folder.steps]
 
-        sound = [row for found in judge() for row in rows_of(found)]
+        sound = [row for found in judge() for row in found]
         assert len(NAMES) * 3 == len(sound)
 
         def changed(content: bytearray, places: dict[str, tuple[int, int]]) -> str:
@@ -300,7 +299,7 @@ class TestGroupsWithUnreadableRecords:
         lost = [f"{name}/weight" for name in spoil(trial, at, changed)]
         found = judge()
         assert [row for row in sound if row.tensor not in lost or at not in (row.step, row.reference_step)] == [
-            row for each in found for row in rows_of(each)
+            row for each in found for row in each
         ]
         users = {step for step in range(4) for row in sound if row.step == step and row.reference_step == at} | {at}
         for step, each in enumerate(found):
@@ -311,26 +310,23 @@ class TestGroupsWithUnreadableRecords:
 
 
 class CountedStorage(DiskStorage):
-    """A folder on disk that notes which memory is out, and fails where some is given back that is not."""
+    """A folder on disk that notes what is read, and how many of the results are in memory at once."""
 
     def __init__(self, location: str) -> None:
         super().__init__(location)
-        self.out: dict[int, Any] = {}
-        self.spans = 0
-        self.most_out = 0
+        self.spans: list[tuple[str, int, int]] = []
+        self.most_kept = 0
+        self._octets: list[weakref.ref[Any]] = []
 
     def span(self, name: str, start: int, length: int) -> memoryview:
-        content = super().span(name, start, length)
-        assert id(content.obj) not in self.out, "memory is used for two groups at once"
-        self.out[id(content.obj)] = content.obj
-        self.spans += 1
-        self.most_out = max(self.most_out, len(self.out))
-        return content
+        octets = np.array(super().span(name, start, length))
+        self.spans.append((name, start, length))
+        self._octets.append(weakref.ref(octets))
+        self.most_kept = max(self.most_kept, self.kept())
+        return memoryview(octets)
 
-    def recycle(self, record: memoryview) -> None:
-        assert self.out.pop(id(record.obj), None) is record.obj, "memory is given back twice"
-        np.asarray(record.obj)[:] = 0xA5  # nobody may look at it any more
-        super().recycle(record)
+    def kept(self) -> int:
+        return sum(octets() is not None for octets in self._octets)
 
 
 class TestSteps:
@@ -384,158 +380,84 @@ class TestSteps:
         for num_steps in (None, 2):
             assert_like_new_comparers(trial, Parameters(num_steps=num_steps), [5, 4, 4, 0, 1, 2, 5, 3, 3, 2, 4, 1])
 
-    def test_a_trial_of_many_save_intervals(self, write_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Only so many plans are kept; what is found is the same."""
-        intervals = {f"w{n}": n for n in range(1, 6)}
-        tensors = {name: random_walk(seed=seed) for seed, name in enumerate(intervals)}
-        trial = write_trial(tensors, steps=13, intervals=intervals)
-        monkeypatch.setattr(comparer, "PLANNED", 1)
-        assert_like_new_comparers(trial, Parameters(num_steps=3))
-
-    @pytest.mark.parametrize("num_steps", [None, 1, 3])
-    def test_what_is_kept_does_not_grow(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, num_steps: int | None
-    ) -> None:
-        """The norms of the last steps, and a few plans, also where no two steps save the same."""
-        tensors = {f"w{n}": lambda step, n=n: np.ones(3) if step != n else np.ones(4) for n in range(20)}
-        folder = opened(write_trial(tensors, steps=20), Parameters(num_steps=num_steps))
-        monkeypatch.setattr(comparer, "PLANNED", 100)
-        over_all = Comparer(folder.storage, Bounds(folder.parameters))
-        for step in folder.steps:
-            over_all.compare(step_pairs(folder, "TRAIN", step))
-            assert len(over_all._norms["worker_0"]) <= (num_steps or 1)
-            assert sum(len(names) for _, names in over_all._plans) <= 100 + 20
-
-    def test_records_are_planned_once_where_steps_save_the_same(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """And walked once: later steps are held against the first."""
-        trial = write_trial({name: random_walk() for name in "abc"}, steps=9, workers=("v", "w"))
-        calls = {"record_plan": 0, "tensor_layout": 0}
-
-        def counted(module: Any, name: str) -> None:
-            function = getattr(module, name)
-
-            def wrapped(*arguments: Any) -> Any:
-                calls[name] += 1
-                return function(*arguments)
-
-            monkeypatch.setattr(module, name, wrapped)
-
-        counted(comparer, "record_plan")
-        counted(record_group, "tensor_layout")
-        folder = opened(trial)
-        over_all = Comparer(folder.storage, Bounds(folder.parameters))
-        for step in folder.steps:
-            assert 6 * (step > 0) == len(rows_of(over_all.compare(step_pairs(folder, "TRAIN", step))))
-        assert {"record_plan": 2, "tensor_layout": 6} == calls  # step 0, whose records are shorter, and the others
-
-    def test_types(self, write_trial: Any) -> None:
-        """As each was saved first, also where it has no reference."""
-        trial = write_trial({"w": [np.float32(1), np.float64(2)], "v": [None, np.int8(1)], "x": [np.array(["a"])] * 2})
-        folder = opened(trial)
-        over_all = Comparer(folder.storage, Bounds(folder.parameters))
-        for step in folder.steps:
-            over_all.compare(step_pairs(folder, "TRAIN", step))
-        assert {"w": "float32", "v": "int8"} == over_all.dtypes
+    def test_records_that_are_elsewhere_at_each_step(self, write_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of how records are read no more is remembered than of a few steps."""
+        monkeypatch.setattr(comparer, "PLANNED", 2)
+        trial = write_trial({"a": random_walk(), "b": lambda step: np.ones(3 + step)}, steps=6)
+        assert_like_new_comparers(trial, Parameters())
 
 
 def assert_like_new_comparers(trial: Any, parameters: Parameters, steps: list[int] | None = None) -> list[Comparison]:
     """Assert that steps that are compared one after the other are as those that are compared alone, and return rows."""
     folder = opened(trial, parameters)
-    over_all = Comparer(folder.storage, Bounds(parameters))
-    rows = []
+    over_all = Comparer(folder.storage)
+    rows: list[Comparison] = []
     for step in folder.steps if steps is None else steps:
         pairs = step_pairs(folder, "TRAIN", step)
-        found = over_all.compare(pairs)
+        found = compared(folder, pairs, over_all)
         assert facts(compared(folder, pairs)) == facts(found)
-        rows += rows_of(found)
+        rows += found
     assert rows
     return rows
 
 
 class TestMemory:
-    """What was read into is given back exactly once, after the last look at it."""
+    """Each byte is read once where a step's records are kept for the next one; larger ones are read again."""
 
-    @pytest.mark.parametrize("num_steps", [None, 1, 3])
-    @pytest.mark.parametrize("kept_bytes", [0, 1 << 28])
-    @pytest.mark.parametrize(("group_bytes", "threads"), [(1 << 20, 1), (2000, 1), (2000, 3), (1, 2)])
-    def test_of_each_group(
-        self,
-        write_trial: Any,
-        monkeypatch: pytest.MonkeyPatch,
-        num_steps: int | None,
-        kept_bytes: int,
-        group_bytes: int,
-        threads: int,
-    ) -> None:
-        """Also where records are unreadable, skipped, uncertain or without a reference; the last step's may be out."""
-        tensors: dict[str, Any] = {f"w{n}": random_walk((40 * n + 1,), seed=n) for n in range(8)}
-        tensors["late"] = lambda step: np.ones(3) if step > 2 else None
-        tensors["text"] = lambda step: np.array(["a"]) if step % 2 else np.ones(2)
-        tensors["grows"] = lambda step: np.ones(step // 2)
-        trial = write_trial(tensors, steps=9, intervals={"w1": 2, "w5": 3}, workers=("a", "b"))
-        content = bytearray(event_file(trial.path, 4, "a").read_bytes())
-        content[0] ^= 1
-        event_file(trial.path, 4, "a").write_bytes(content[:-30])
-        index_file(trial.path, 6, "b").write_text("{")
-        monkeypatch.setattr(comparer, "KEPT_BYTES", kept_bytes)
-        monkeypatch.setattr(record_group, "GROUP_BYTES", group_bytes)
-        monkeypatch.setattr(comparer, "THREADED_BYTES", 0 if threads > 1 else 1 << 40)
-        monkeypatch.setattr(os, "cpu_count", lambda: threads)
-        chosen = Parameters(num_steps=num_steps)
-        folder = TrialFolder(CountedStorage(str(trial.path)), chosen)
-        storage: Any = folder.storage
-        over_all = Comparer(storage, Bounds(chosen))
-        for step in folder.steps:
-            pairs = step_pairs(folder, "TRAIN", step)
-            found = over_all.compare(pairs)
-            fresh = opened(trial, chosen)
-            assert facts(compared(fresh, step_pairs(fresh, "TRAIN", step))) == facts(found)
-            plans = [record_group.record_plan(own.saved.records, own.tensors) for own in pairs]
-            groups = sum(len(plan.groups) for plan in plans)
-            if kept_bytes == 0:
-                assert {} == storage.out
-            elif step not in (4, 6):  # at 4 a file is broken, at 6 one is lost
-                assert groups >= len(storage.out) > 0
-        assert storage.spans > 0
-        over_all.compare([])
-        assert {} == storage.out
-
-    @pytest.mark.parametrize("threads", [1, 2])
-    def test_little_is_out_at_once_where_nothing_is_kept(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, threads: int
-    ) -> None:
-        """Each thread holds a group and its reference."""
-        trial = write_trial({f"w{n}": random_walk((50,), seed=n) for n in range(12)}, steps=4)
-        monkeypatch.setattr(comparer, "KEPT_BYTES", 0)
-        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
-        monkeypatch.setattr(comparer, "THREADED_BYTES", 0)
-        monkeypatch.setattr(os, "cpu_count", lambda: threads)
+    def compared(self, trial: Any) -> CountedStorage:
+        """Return the storage of a trial whose steps were compared one after the other."""
         storage = CountedStorage(str(trial.path))
-        folder = TrialFolder(storage, Parameters())
-        over_all = Comparer(storage, Bounds(folder.parameters))
-        for step in folder.steps:
-            over_all.compare(step_pairs(folder, "TRAIN", step))
-        assert 2 <= storage.most_out <= 2 * threads
+        loop = Loop(TrialFolder(storage, Parameters()), "TRAIN")
+        for step in range(4):
+            loop.compare(step)
+        assert 3 * 12 == len(loop.rows.compared)
+        return storage
 
-    def test_a_step_as_large_as_what_is_kept(self, write_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture
+    def trial(self, write_trial: Any) -> Any:
+        return write_trial({f"w{n}": random_walk((50,), seed=n) for n in range(12)}, steps=4)
+
+    def bytes_of(self, trial: Any, step: int) -> int:
+        return sum(length for _, length in opened(trial).saved(step).workers[0].records.values())
+
+    @pytest.mark.parametrize("group_bytes", [1 << 20, 1000, 1])
+    def test_each_byte_is_read_once(self, trial: Any, monkeypatch: pytest.MonkeyPatch, group_bytes: int) -> None:
+        """And only the bytes of records."""
+        monkeypatch.setattr(record_group, "GROUP_BYTES", group_bytes)
+        spans = self.compared(trial).spans
+        assert len(spans) == len(set(spans))
+        assert sum(self.bytes_of(trial, step) for step in range(4)) == sum(length for _, _, length in spans)
+
+    def test_a_step_as_large_as_what_is_kept(self, trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its records are not read again; those of one that is larger by a byte are."""
-        trial = write_trial({name: random_walk((50,)) for name in "abc"}, steps=4)
-        size = sum(length for _, length in opened(trial).saved(1).workers[0].records.values())
-        for kept, spans in [(size, 4), (size - 1, 4 + 3 - 1)]:
+        sizes = [self.bytes_of(trial, step) for step in range(4)]
+        assert sizes[0] < sizes[1] == sizes[2]
+        for kept, again in [(sizes[1], 0), (sizes[1] - 1, sizes[1] + sizes[2])]:
             monkeypatch.setattr(comparer, "KEPT_BYTES", kept)
-            storage = CountedStorage(str(trial.path))
-            folder = TrialFolder(storage, Parameters())
-            over_all = Comparer(storage, Bounds(folder.parameters))
-            for step in folder.steps:
-                over_all.compare(step_pairs(folder, "TRAIN", step))
-            assert spans == storage.spans  # step 0 is smaller
+            assert sum(sizes) + again == sum(length for _, _, length in self.compared(trial).spans)
 
-    def test_files_and_spans_that_are_needed(self, write_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The storage is told of the groups of the step and of its references, before they are read."""
-        trial = write_trial({"a": random_walk((50,)), "b": random_walk((50,)), "c": random_walk((50,))}, steps=3)
-        folder = opened(trial)
+    def test_the_records_of_two_steps_are_in_memory(self, trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many steps there are."""
+        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
+        assert 12 < self.compared(trial).most_kept <= 2 * 12
+
+    @pytest.mark.parametrize(("threads", "at_once", "most"), [(1, 1 << 40, 2), (2, 1 << 40, 4), (2, 1, 2)])
+    def test_little_is_in_memory_where_nothing_is_kept(
+        self, trial: Any, monkeypatch: pytest.MonkeyPatch, threads: int, at_once: int, most: int
+    ) -> None:
+        """Each thread holds a group and its reference; one thread alone works where these would be too large."""
+        monkeypatch.setattr(comparer, "KEPT_BYTES", 0)
+        monkeypatch.setattr(comparer, "THREADED_BYTES", 0)
+        monkeypatch.setattr(comparer, "BYTES_AT_ONCE", at_once)
+        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
+        monkeypatch.setattr(os, "cpu_count", lambda: threads)
+        storage = self.compared(trial)
+        assert 2 <= storage.most_kept <= most
+        assert 0 == storage.kept()
+
+    def test_the_storage_is_prepared(self, write_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It gets the files and spans of the step and of its references before they are read."""
+        folder = opened(write_trial({name: random_walk((50,)) for name in "abc"}, steps=3))
         told: list[Any] = []
         monkeypatch.setattr(folder.storage, "retain", told.append)
         compared(folder, step_pairs(folder, "TRAIN", 2))
@@ -544,81 +466,20 @@ class TestMemory:
         assert [{names[1]: [(0, ends[1])], names[0]: [(0, ends[0])]}] == told
 
 
-class TestThreads:
-    @pytest.fixture
-    def shares(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-        """Give the shares of steps that threads are given, as they come."""
-        shares: list[Any] = []
+def test_types(write_trial: Any) -> None:
+    """Each compared tensor's is that of its first comparison."""
+    trial = write_trial(
+        {"w": [np.float32(1), np.float64(2), np.float32(3)], "v": [None, np.int8(1), np.int8(2)], "x": [np.int8(1)]}
+    )
+    assert {"w": "float64", "v": "int8"} == check_trial(trial.path).types
 
-        class Noted(DaemonThreads):
-            def submit(self, function: Any, share: Any) -> Any:
-                shares.append(share)
-                return super().submit(function, share)
 
-        monkeypatch.setattr(comparer, "DaemonThreads", Noted)
-        return shares
-
-    @pytest.mark.parametrize(("at_once", "threads"), [(1 << 40, 3), (4 * 700, 2), (1, 1)])
-    def test_records_that_are_compared_at_once_are_bounded(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, shares: list[Any], at_once: int, threads: int
-    ) -> None:
-        """Each thread holds two groups; one that is larger than the bound is compared alone."""
-        trial = write_trial({name: random_walk((10, 15), seed=seed) for seed, name in enumerate("abcdefg")}, steps=4)
-        alone = list(check_trial(trial.path))
-        assert shares == []
-        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
-        monkeypatch.setattr(comparer, "THREADED_BYTES", 0)
-        monkeypatch.setattr(comparer, "BYTES_AT_ONCE", at_once)
-        monkeypatch.setattr(os, "cpu_count", lambda: 3)
-        assert alone == list(check_trial(trial.path))
-        assert len(shares) == (0 if threads == 1 else threads * 4)
-
-    @pytest.mark.parametrize(("size", "threads"), [(1, 2), (0, 0), (-1, 0)])
-    def test_a_small_step_is_judged_without_them(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, shares: list[Any], size: int, threads: int
-    ) -> None:
-        """Threads would begin when it is done."""
-        folder = opened(write_trial({name: random_walk((50,)) for name in "abc"}, steps=2))
-        (pairs,) = step_pairs(folder, "TRAIN", 1)
-        records = sum(length for _, length in pairs.saved.records.values())
-        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
-        monkeypatch.setattr(comparer, "THREADED_BYTES", records + 1 - size)
-        monkeypatch.setattr(os, "cpu_count", lambda: 2)
-        assert 3 == len(rows_of(compared(folder, [pairs])))
-        assert threads == len(shares)
-
-    def test_each_thread_has_about_as_many_bytes(self) -> None:
-        """The largest first, each to the idlest; every group once."""
-        sizes = [1, 8, 3, 3, 9, 2, 1]
-        shares = comparer._shares(sizes, 3)
-        assert [*range(7)] == sorted(position for share in shares for position in share)
-        assert [9, 9, 9] == [sum(sizes[position] for position in share) for share in shares]
-
-    def test_many_groups_whose_references_are_read_again(
-        self, write_trial: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Each has a plan of its own, which the threads make; here they take turns as often as they can."""
-        trial = write_trial({f"w{n}": [np.full(3, step) for step in range(1, 5)] for n in range(80)}, steps=4)
-        expected = list(check_trial(trial.path))
-        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
-        monkeypatch.setattr(comparer, "KEPT_BYTES", 0)
-        monkeypatch.setattr(comparer, "THREADED_BYTES", 0)
-        monkeypatch.setattr(os, "cpu_count", lambda: 8)
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-6)
-        try:
-            for planned in (comparer.PLANNED, 20):
-                monkeypatch.setattr(comparer, "PLANNED", planned)
-                assert expected == list(check_trial(trial.path))
-        finally:
-            sys.setswitchinterval(interval)
-
-    def test_an_error_in_a_thread_is_raised(self, write_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is not lost."""
-        folder = opened(write_trial({name: random_walk((50,)) for name in "abc"}, steps=2))
-        monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
-        monkeypatch.setattr(comparer, "THREADED_BYTES", 0)
-        monkeypatch.setattr(os, "cpu_count", lambda: 2)
-        monkeypatch.setattr(comparer, "update_norms", lambda before, after: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            compared(folder, step_pairs(folder, "TRAIN", 1))
+def test_an_error_in_a_thread_is_raised(write_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not lost."""
+    folder = opened(write_trial({name: random_walk((50,)) for name in "abc"}, steps=2))
+    monkeypatch.setattr(record_group, "GROUP_BYTES", 1)
+    monkeypatch.setattr(comparer, "THREADED_BYTES", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(folder.storage, "span", lambda name, start, length: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        compared(folder, step_pairs(folder, "TRAIN", 1))

@@ -132,56 +132,6 @@ class TestReferences:
         found = [[own.saved.worker for own in step_pairs(folder, "TRAIN", step)] for step in range(3)]
         assert [["v"], ["w"], []] == found
 
-    def test_identity(self) -> None:
-        """It is the same where the index says the same, and another where anything of it changes."""
-
-        def identity(change: Any = None, **parameters: Any) -> Any:
-            trial = MemoryTrial()
-            for step, tensors in enumerate(["ab", "a", "ab", "ba"]):
-                trial.save(step, tensors)
-            if change is not None:
-                change(trial)
-            (pairs,) = step_pairs(trial.folder(**parameters), "TRAIN", 2)
-            return pairs.identity
-
-        def place(step: int) -> Any:
-            def change(trial: MemoryTrial) -> None:
-                name = trial.index_name(step, "w")
-                trial.files[name] = trial.files[name].replace(b'"length": 1', b'"length": 2')
-
-            return change
-
-        same = identity()
-        assert [same] * 3 == [identity(), identity(place(3)), identity(lambda trial: trial.save(4, "ab"))]
-        others = [
-            identity(place(2)),
-            identity(place(1)),
-            identity(place(0)),
-            identity(num_steps=2),  # other references
-            identity(lambda trial: trial.break_index(1)),  # and uncertain
-            identity(lambda trial: trial.save(2, "ab", step=7)),
-            identity(lambda trial: trial.save(1, "a", step=-1)),
-            identity(lambda trial: trial.save(2, "ba")),
-            identity(lambda trial: trial.save(2, "a")),
-            identity(lambda trial: trial.save(0, "a")),
-        ]
-        assert len({same, *others}) == 1 + len(others)
-
-    def test_one_tensor_alone(self) -> None:
-        """It keeps its own reference, and is as uncertain as it was."""
-        trial = MemoryTrial()
-        for step, tensors in enumerate(["ab", "a", "c", "cba"]):
-            trial.save(step, tensors)
-        (pairs,) = step_pairs(trial.folder(), "TRAIN", 3)
-        alone = [pairs.only(tensor) for tensor in "abc"]
-        assert [("a",), ("b",), ("c",)] == [own.tensors for own in alone]
-        assert [[1], [0], [2]] == [[step and step.global_step for step in own.references] for own in alone]
-        assert [pairs.saved] * 3 == [own.saved for own in alone]
-        trial.break_index(2)
-        (pairs,) = step_pairs(trial.folder(), "TRAIN", 3)
-        assert {"a", "b", "c"} == pairs.uncertain
-        assert [True] * 3 == [tensor in pairs.only(tensor).uncertain for tensor in "abc"]
-
     def test_a_number_of_minus_one(self) -> None:
         """A hook writes it after a switch of modes, and it is a step like any other."""
         trial = MemoryTrial()

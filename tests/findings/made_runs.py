@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
+import numpy as np
 from hypothesis import strategies as st
 
-from tests.conftest import judged_rows, plain_verdict
-from weight_update_ratio.compare.comparison import Comparison
-from weight_update_ratio.compare.history import History
+from tests.made_rows import columns_report
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.verdict.baseline import Band, Baseline
 from weight_update_ratio.verdict.bounds import Bounds
-from weight_update_ratio.verdict.firing import Fired
 
 STEPS = st.one_of(st.integers(-1, 70), st.integers(-1, 2000), st.integers(-1, 2**40), st.just(2**62))
 RATIOS = st.floats(0, 1e300)
@@ -39,22 +37,21 @@ def rows(most: int = 40, gaps: Any = None) -> Any:
     )
 
 
-def made_history(made: Iterable[Row], mode: str = "TRAIN", parameters: Parameters | None = None) -> History:
-    """Return the history of a run that was judged by the thresholds and gave these rows."""
-    parameters = parameters or Parameters()
-    history = History("made/trial", parameters)
-    history.mode = mode
-    found = []
-    for row in made:
-        history.tensors.setdefault(row.tensor, len(history.tensors))
-        history.workers.setdefault(row.worker, len(history.workers))
-        lower, upper = parameters.small_threshold, parameters.large_threshold
-        steps = (row.step, row.step - row.gap, row.step)
-        verdict = plain_verdict(row.ratio, lower, upper)
-        norms = (row.ratio, 1.0)
-        found.append(Comparison(row.tensor, row.worker, mode, *steps, *norms, row.ratio, lower, upper, verdict))
-    history.add([], judged_rows(found))
-    return history
+def made_run(made: Iterable[Row], mode: str = "TRAIN", parameters: Parameters | None = None) -> Report:
+    """Return the report of a run that was judged by the thresholds and gave these rows."""
+    made = list(made)
+    tensors, workers = (list(dict.fromkeys(names)) for names in ([row[0] for row in made], [row[1] for row in made]))
+    columns = {
+        "tensor": [tensors.index(row.tensor) for row in made],
+        "worker": [workers.index(row.worker) for row in made],
+        "step": [row.step for row in made],
+        "reference_step": [row.step - row.gap for row in made],
+        "global_step": [row.step for row in made],
+        "update_norm": [row.ratio for row in made],
+        "weight_norm": [1.0] * len(made),
+        "ratio": [row.ratio for row in made],
+    }
+    return columns_report(tensors, workers, columns, parameters, mode=mode)
 
 
 def made_baseline(
@@ -67,6 +64,12 @@ def made_baseline(
     """Return a baseline of {tensor: (gap, {bin: (low, high)})}."""
     by_gap = {tensor: {gap: Band(len(extremes), extremes)} for tensor, (gap, extremes) in tensors.items()}
     return Baseline(runs, mode, num_steps, epsilon, by_gap)
+
+
+def bounds_at(bounds: Bounds, tensor: str, step: int, reference_step: int) -> tuple[float, float, bool]:
+    """Return the bounds of one comparison, and whether they are the baseline's."""
+    found = bounds.columns([tensor], np.array([0]), np.array([step]), np.array([reference_step]))
+    return tuple(column.item() for column in found)  # type: ignore[return-value]
 
 
 def exact_edge(number: int) -> int:
@@ -102,7 +105,7 @@ def judged_report(
     every: int = 1,
     shuffle: Any = None,
 ) -> Report:
-    """Return the report of a run; what fires is counted here by the words of the contract.
+    """Return the report of a run.
 
     Args:
         ratios: {tensor: ratios} or {(tensor, worker): ratios}; a sequence begins at step 1, and None is not compared.
@@ -113,52 +116,25 @@ def judged_report(
         dtypes: Of all tensors, or of each.
         mode: That is judged.
         every: How many global steps a step stands for.
-        shuffle: A random.Random: rows are added in any order, as a rule that is invoked in any order adds them.
+        shuffle: A random.Random: the rows of a step stand in any order.
     """
-    parameters = parameters or Parameters()
-    history = History("made/trial", parameters, Bounds(parameters, baseline))
-    history.mode, history.job_ended = mode, True
     keyed = {key if isinstance(key, tuple) else (key, "worker_0"): values for key, values in ratios.items()}
-    history.tensors = {tensor: place for place, tensor in enumerate(dict.fromkeys(tensor for tensor, _ in keyed))}
-    history.workers = {worker: place for place, worker in enumerate(dict.fromkeys(worker for _, worker in keyed))}
-    history.dtypes = dict.fromkeys(history.tensors, dtypes) if isinstance(dtypes, str) else dict(dtypes)
-    zero = set(zero_weights)
-    found = []
+    tensors, workers = (list(dict.fromkeys(names)) for names in zip(*keyed))
+    types = [dtypes if isinstance(dtypes, str) else dtypes[tensor] for tensor in tensors]
+    kinds, zero = list(dict.fromkeys(types)), set(zero_weights)
+    made = []
     for (tensor, worker), values in keyed.items():
         at = values.items() if isinstance(values, Mapping) else enumerate(values, 1)
         for step, ratio in at:
-            if ratio is None:
-                continue
-            reference = step - (gaps or {}).get(tensor, 1)
-            lower, upper = history.bounds.of(tensor, step, reference)
-            verdict = plain_verdict(ratio, lower, upper)
-            weight = 0.0 if (tensor, step) in zero else 2.0
-            norms = (ratio * (weight or 1e-9), weight)
-            steps = (step, reference, step * every)
-            found.append(Comparison(tensor, worker, mode, *steps, *norms, ratio, lower, upper, verdict))
-            history.judged_steps |= {step * every, reference * every}
-    found.sort(key=lambda row: (row.global_step, history.workers[row.worker]))
-    firing = fired_rows(found, parameters.violations_to_fire)
+            if ratio is not None:
+                weight = 0.0 if (tensor, step) in zero else 2.0
+                code, gap = tensors.index(tensor), (gaps or {}).get(tensor, 1)
+                places = code, workers.index(worker), kinds.index(types[code])
+                made.append((*places, step, step - gap, step * every, ratio * (weight or 1e-9), weight, ratio))
+    made.sort(key=lambda row: (row[5], row[1]))
     if shuffle is not None:
-        shuffle.shuffle(found)
-        shuffle.shuffle(firing)
-    history.add([], judged_rows(found))
-    history.add_firing(firing)
-    return Report(history)
-
-
-def fired_rows(rows_in_order: Iterable[Comparison], patience: int) -> list[Fired]:
-    """Return the violations that fire, each with the verdicts in its row and the global step at which that began."""
-    in_a_row: dict[tuple[str, str], list[Comparison]] = {}
-    firing = []
-    for row in rows_in_order:
-        before = in_a_row.setdefault((row.tensor, row.worker), [])
-        if row.verdict == "ok":
-            before.clear()
-            continue
-        before.append(row)
-        if len(before) >= patience:
-            firing.append(Fired(row, frozenset(part.verdict for part in before), before[0].global_step))
-        elif row.verdict == "not_finite":
-            firing.append(Fired(row, frozenset({row.verdict}), row.global_step))
-    return firing
+        shuffle.shuffle(made)
+    names = ("tensor", "worker", "type", "step", "reference_step", "global_step", "update_norm", "weight_norm", "ratio")
+    columns = dict(zip(names, np.array(made, np.float64).reshape(-1, len(names)).T))
+    steps = {int(step) * every for name in ("step", "reference_step") for step in columns[name]}
+    return columns_report(tensors, workers, columns, parameters, baseline, mode=mode, steps=steps, types=kinds)

@@ -516,8 +516,8 @@ class TestProperties:
 
     @QUICK
     @given(RUNS, PATIENCE, st.randoms(use_true_random=False))
-    def test_the_order_of_judging_does_not_matter(self, run: Any, patience: int, random: Any) -> None:
-        """A rule may be invoked at any step first."""
+    def test_the_order_of_the_rows_of_a_step_does_not_matter(self, run: Any, patience: int, random: Any) -> None:
+        """Workers and tensors have no rank."""
         parameters = Parameters(patience=patience)
         expected = judged_report(run, parameters).findings
         assert repr([finding.as_dict() for finding in expected]) == repr(

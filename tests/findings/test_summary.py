@@ -17,7 +17,7 @@ SCHEDULE = np.geomspace(1, 1e-3, 60)
 
 
 def summary(ratios: Any, **options: Any) -> Summary:
-    return run_summary(judged_report(ratios, **options).history)
+    return run_summary(judged_report(ratios, **options))
 
 
 def well(steps: int = 60, tensors: int = 5, schedule: Any = 1.0) -> dict[Any, Any]:

@@ -14,14 +14,12 @@ from typing import Iterator, Tuple
 
 from tests.memory_trial import MemoryStorage
 from weight_update_ratio.compare.diagnosis import missing_trial
-from weight_update_ratio.compare.history import History
-from weight_update_ratio.compare.loop import Judge, end_trial
-from weight_update_ratio.compare.mode import judged_mode
+from weight_update_ratio.compare.loop import Loop
+from weight_update_ratio.compare.mode import TRAIN, judged_mode
 from weight_update_ratio.compare.ratio import update_norms, weight_norms
 from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.trial.checksum import masked_crc32c
 from weight_update_ratio.trial.event_file import (
     UNCHECKED,
     TensorLayout,
@@ -31,6 +29,9 @@ from weight_update_ratio.trial.event_file import (
 )
 from weight_update_ratio.trial.folder import TrialFolder
 from weight_update_ratio.trial.record_group import RecordGroup
+from weight_update_ratio.trial.wire_format import masked_crc32c
+from weight_update_ratio.verdict.bounds import Bounds
+from weight_update_ratio.verdict.facts import concluded
 
 RECORDED = Path(__file__).parents[2] / "examples" / "trials" / "pytorch_healthy"
 TENSOR = "TinyNet_bn1.weight"
@@ -111,13 +112,10 @@ def judge_index(data: bytes) -> set[Row]:
     parameters = parse_parameters(num_steps=2 if len(data) % 2 else None)
     folder = TrialFolder(FuzzedStorage(dict(zip(names, parts))), parameters)
     missing_trial(folder)
-    history = History("fuzzed", parameters)
-    history.mode = judged_mode(folder)
-    judge = Judge(folder, history)
+    loop = Loop(folder, judged_mode(folder) or TRAIN)
     for step in folder.steps:
-        judge.judge_step(step)
-    end_trial(history, folder)
-    report = Report(history)
+        loop.compare(step)
+    report = concluded(Report("fuzzed", loop.rows, Bounds(parameters), loop.mode), folder)
     report.to_json().encode("ascii")
     report.to_text(80).encode("utf-8")
     return {(row.tensor, row.global_step, row.update_norm, row.weight_norm) for row in report}

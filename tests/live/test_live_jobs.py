@@ -464,7 +464,7 @@ class TestWatch:
         began = time.monotonic()
         report = follow(live, large_threshold=1e-7, small_threshold=1e-9, watch=lambda report, firing: report.fired)
         assert time.monotonic() - began < 5
-        assert (1, 2, None, False) == (report.exit_code, len(report), report.problem, report.history.job_ended)
+        assert (1, 2, None, False) == (report.exit_code, len(report), report.problem, report.job_ended)
 
     def test_fail_fast(self, live: TrialWriter, tmp_path: Path) -> None:
         """The command ends with 1, says on stderr what began, and its page is there."""

@@ -291,7 +291,7 @@ def test_words(name: str) -> None:
     """The sentence of what happened, and the words of what to do."""
     ratios, kind, text, advice, never, options = WORDS[name]
     report = judged_report(ratios, **options)
-    report.history.only_evaluated = name.startswith("EVAL")
+    report.only_evaluated = name.startswith("EVAL")
     found = [each for each in report.findings if each.kind == kind and text in each.text]
     (finding,) = found or [finding_of(report, kind)]
     assert text in finding.text
@@ -468,7 +468,7 @@ class TestTrueForTheCase:
     @pytest.mark.parametrize("word", ["EVAL", "float16"])
     def test_the_text_names_the_cause_too(self, word: str) -> None:
         report = judged_report(alike([0] * 20), dtypes="float16" if word == "float16" else "float32")
-        report.history.only_evaluated = word == "EVAL"
+        report.only_evaluated = word == "EVAL"
         assert word in finding_of(report, "nothing_moved").text
 
 

@@ -15,7 +15,8 @@ from weight_update_ratio.errors import TrialError
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.words.wording import expected_range
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.baseline import Baseline, learn_baseline
+from weight_update_ratio.verdict.baseline import Baseline
+from weight_update_ratio.verdict.learning import learn_baseline
 
 GOOD = {"moves": [0.001] * 20, "rests": [0.0] * 20, "spikes": [0.01] * 20}
 NAME = "baseline of 1 run (factor 3, patience 3)"
@@ -24,7 +25,7 @@ RENDERINGS = ("text", "markdown", "github", "html")
 
 
 def learnt() -> Baseline:
-    return learn_baseline(made_report(GOOD).history)
+    return learn_baseline(made_report(GOOD))
 
 
 def held(**ratios: Any) -> Report:
@@ -71,23 +72,22 @@ class TestRenderings:
 
     def unheld(self, **ratios: Any) -> Report:
         """Return a run of which nothing could be held: what is not finite fires all the same."""
-        report = held(**ratios)
-        report.history.is_unheld = True
-        report.history.problem = TrialError("the baseline is of another model", "Learn one of this model.")
+        report = made_report(ratios, Parameters(baseline=("good.json",)), baseline=learnt())
+        report.problem = TrialError("the baseline is of another model", "Learn one of this model.")
         return report
 
     def test_nothing_could_be_held(self) -> None:
         """Only what is not finite fires, and the sentence says why."""
         expected = "a violation, and only those that are not finite fire: the baseline is of another model"
         for form in ("text", "markdown", "html"):
-            text = rendered(self.unheld(moves=[float("nan")] + [0.001] * 19), form).replace("\n", " ")
+            text = rendered(self.unheld(other=[float("nan")] + [0.001] * 19), form).replace("\n", " ")
             assert expected in text
 
-    @pytest.mark.parametrize("moves", [[0.001] * 20, [float("nan")] + [0.001] * 19])
+    @pytest.mark.parametrize("values", [[0.001] * 20, [float("nan")] + [0.001] * 19])
     @pytest.mark.parametrize("form", ["github", "markdown"])
-    def test_why_nothing_could_be_held_is_said_once(self, form: str, moves: list[float]) -> None:
+    def test_why_nothing_could_be_held_is_said_once(self, form: str, values: list[float]) -> None:
         """With what to do."""
-        text = rendered(self.unheld(moves=moves), form)
+        text = rendered(self.unheld(other=values), form)
         assert (1, 1) == (text.count("the baseline is of another model"), text.count("Learn one of this model"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import RECORDED
 from tests.render.sick import sick_findings, sick_run
 from tests.reports import HOSTILE, invoke_command, made_report
-from tests.sick_runs import columns_report
+from tests.sick_runs import ratios_report
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.render.github import command, render_github
@@ -52,13 +52,13 @@ def _many_kinds() -> Report:
     ratios[0, 21, :40] = 0
     ratios[0, 22, 100:] = 0
     ratios[0, 23, -5:] = math.nan
-    return columns_report([f"t{tensor}.w" for tensor in range(40)], ratios)
+    return ratios_report([f"t{tensor}.w" for tensor in range(40)], ratios)
 
 
 class TestRenderGithub:
     def test_findings_are_errors_and_the_verdict_is_a_notice(self) -> None:
         report = check_trial(RECORDED["pytorch_frozen"])
-        report.history.trial = "TRIAL"
+        report.trial = "TRIAL"
         (finding,) = report.findings
         assert _read(report.to_github()) == [
             (
@@ -70,7 +70,7 @@ class TestRenderGithub:
                 "notice",
                 {"title": "WeightUpdateRatio"},
                 "FIRED TRIAL: 19 of 76 update-to-weight ratios are violations (20 TRAIN steps, 4 tensors, 1 worker, "
-                f"76 comparisons, 19 violations, 0 skipped, 0 unreadable). {summary_line(report.history)}",
+                f"76 comparisons, 19 violations, 0 skipped, 0 unreadable). {summary_line(report)}",
             ),
         ]
 
@@ -79,7 +79,7 @@ class TestRenderGithub:
         assert notice == (
             "notice",
             {"title": "WeightUpdateRatio"},
-            "OK made/trial: all 2 update-to-weight ratios are within 1e-08 to 10 (2 TRAIN steps, 1 tensor, 1 worker, "
+            "OK made/trial: all 2 update-to-weight ratios are within 1e-08 to 10 (3 TRAIN steps, 1 tensor, 1 worker, "
             "2 comparisons, 0 violations, 0 skipped, 0 unreadable). Median ratio 1e-03, 90% are within 1e-03 to 1e-03",
         )
 
@@ -87,7 +87,7 @@ class TestRenderGithub:
         entry = Unreadable("index/7", None, None, 7, "is empty")
         for ratio, level in ((1e-3, "error"), (20.0, "warning")):
             report = made_report({"a": [ratio]})
-            report.history.add_unreadable([entry])
+            report.rows.add_unreadable(0, [entry])
             found = [name for name, _, data in _read(report.to_github()) if "index/7" in data]
             assert found[0] == level
 
@@ -97,16 +97,16 @@ class TestRenderGithub:
         assert [name for name, _, _ in commands] == ["error", "warning", "notice"]
         assert "Save the tensors: leave out" in commands[0][2]
         assert "saved only as a reduction (l2)" in commands[1][2]
-        assert commands[2][2] == f"NOT JUDGED {report.trial} ({count_line(report.history)})"
+        assert commands[2][2] == f"NOT JUDGED {report.trial} ({count_line(report)})"
 
     def test_a_job_that_was_not_followed_to_its_end_may_fire_too(self) -> None:
         report = made_report({"a": [20.0], "b": [1e-3]})
-        report.history.problem = TrialError("no new step came for 600 s", "Raise --timeout.")
+        report.problem = TrialError("no new step came for 600 s", "Raise --timeout.")
         problem, finding, notice = _read(report.to_github())
         assert problem[:2] == ("error", {"title": "WeightUpdateRatio"})
         assert problem[2] == "no new step came for 600 s. Raise --timeout."
         assert finding[1] == {"title": "WeightUpdateRatio: Too large"}
-        assert notice[2].startswith("FIRED made/trial: 1 of 2 update-to-weight ratios is a violation (1 TRAIN step")
+        assert notice[2].startswith("FIRED made/trial: 1 of 2 update-to-weight ratios is a violation (2 TRAIN steps")
 
     def test_the_first_of_each_kind_comes_before_a_second_of_any(self) -> None:
         """No kind is lost, though there are more findings than annotations."""
@@ -137,19 +137,19 @@ class TestRenderGithub:
 
     def test_no_more_annotations_of_what_was_not_judged_than_github_shows(self) -> None:
         report = made_report({"a": [1e-3]})
-        report.history.add_unreadable([Unreadable(f"index/{i}", None, None, i, "is empty") for i in range(30)])
+        report.rows.add_unreadable(0, [Unreadable(f"index/{i}", None, None, i, "is empty") for i in range(30)])
         assert _texts(report, "error")[8:] == ["unreadable: index/8 (global step 8): is empty", MORE]
         assert len(_texts(report, "error")) == 10
-        report.history.problem = TrialError("no new step came for 600 s", "Raise --timeout.")
+        report.problem = TrialError("no new step came for 600 s", "Raise --timeout.")
         assert (len(_texts(report, "error")), _texts(report, "error")[0][:6]) == (10, "no new")
         report = made_report({"a": [20.0]})
-        report.history.add_unreadable([Unreadable(f"index/{i}", None, None, i, "is empty") for i in range(30)])
+        report.rows.add_unreadable(0, [Unreadable(f"index/{i}", None, None, i, "is empty") for i in range(30)])
         assert (len(_texts(report, "error")), len(_texts(report, "warning"))) == (1, 10)
         assert _texts(report, "warning")[9] == MORE
 
     def test_names_make_no_command_of_their_own(self) -> None:
         for name in [*HOSTILE, "\n::stop-commands::x", "100%\r\n::add-mask::y", "%0A::error::z"]:
-            text = render_github(made_report({name: [20.0], "sound": [1e-3]}).history)
+            text = render_github(made_report({name: [20.0], "sound": [1e-3]}))
             assert [name for name, _, _ in _read(text)] == ["error", "notice"]
             assert _read(text)[0][2].startswith(printable(name) + " moved too much")
             assert text.isascii() or name in HOSTILE[3:]

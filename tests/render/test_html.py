@@ -27,7 +27,7 @@ class TestReportHtml:
         text = _text(report._repr_html_())
         assert "FIRED" in text
         assert "19 of 76 update-to-weight ratios are violations" in text
-        (finding,) = told_findings(report.history)
+        (finding,) = told_findings(report)
         for words in (TITLES[finding.kind], finding.text, finding.advice):
             assert words in text
 
@@ -41,27 +41,25 @@ class TestReportHtml:
     def test_tensors_that_moved_away_are_named(self) -> None:
         values = {name: [1e-3] * 40 for name in ("a.w", "b.w", "c.w")}
         values["d.w"] = [1e-3] * 20 + [0.5] * 20
-        assert "moved away from the others by more than a decade: d.w<" in report_html(made_report(values).history)
+        assert "moved away from the others by more than a decade: d.w<" in report_html(made_report(values))
 
     def test_nothing_is_said_of_ratios_that_are_not_finite(self) -> None:
-        assert "Median" not in report_html(made_report({"a": [math.nan]}).history)
+        assert "Median" not in report_html(made_report({"a": [math.nan]}))
 
     def test_it_is_readable_on_dark_and_light(self) -> None:
         """Text has the notebook's own color, but for white letters on a background of their own."""
-        page = report_html(made_report({"a": [20.0], "b": [1e-3]}).history)
+        page = report_html(made_report({"a": [20.0], "b": [1e-3]}))
         for style in re.findall(r'style="([^"]*)"', page):
             colors = dict(re.findall(r"(?:^|; )(color|background): ([^;]+)", style))
             assert colors == {} or (colors["color"] == "#fff" and colors["background"] in COLORS.values())
         assert "<style" not in page
 
     def test_names_stay_text(self) -> None:
-        page = report_html(
-            made_report({name: [20.0] for name in HOSTILE}, workers=("<i>w</i>", "b"), weight_norm=0.0).history
-        )
+        page = report_html(made_report({name: [20.0] for name in HOSTILE}, workers=("<i>w</i>", "b"), weight_norm=0.0))
         assert "<script" not in page
         assert "<img" not in page
         assert "<i>w" not in page
-        assert HOSTILE[0] in _text(report_html(made_report({HOSTILE[0]: [20.0], "b": [1e-3]}).history))
+        assert HOSTILE[0] in _text(report_html(made_report({HOSTILE[0]: [20.0], "b": [1e-3]})))
 
     def test_nothing_compared_says_why(self) -> None:
         report: Any = check_trial(RECORDED["xgboost"])

@@ -15,9 +15,10 @@ from tests.conftest import FROZEN_LAYER, RECORDED, assert_same_comparisons, even
 from tests.render.sick import sick_findings, sick_run
 from tests.reports import HOSTILE, invoke_command, made_report
 from weight_update_ratio import check_trial
-from weight_update_ratio.compare.comparison import Comparison
+from weight_update_ratio.compare.rows import Comparison
 from weight_update_ratio.render.history_files import write_csv, write_json_lines
-from weight_update_ratio.render.json import finite_numbers, render_json
+from weight_update_ratio.render.json import render_json
+from weight_update_ratio.verdict.document import finite_numbers
 
 
 def parsed(text: str) -> Any:
@@ -58,10 +59,11 @@ class TestDocument:
                 "skipped": 0,
                 "unreadable": 0,
             },
-            "summary": {"median": 0.0086959338, "p05": 0.0, "p95": 0.0232582601, "outliers": []},
+            "fired_steps": {"count": 19, "first": 1},
             "problem": None,
             "job_ended": True,
             "baseline": None,
+            "summary": {"median": 0.0086959338, "p05": 0.0, "p95": 0.0232582601, "outliers": []},
             "findings": [
                 {
                     "kind": "frozen",
@@ -81,7 +83,7 @@ class TestDocument:
             "skipped": [],
             "unreadable": [],
         }
-        document = parsed(render_json(report.history))
+        document = parsed(render_json(report))
         document["summary"] = {
             name: value if name == "outliers" else round(value, 10) for name, value in document["summary"].items()
         }
@@ -97,7 +99,7 @@ class TestDocument:
         assert [finding.text for finding in findings] == [finding["text"] for finding in document["findings"]]
         kinds = list(dict.fromkeys(finding["kind"] for finding in document["findings"]))
         assert ["not_finite", "vanishing", "frozen", "spike", "not_yet", "resting"] == kinds
-        assert set(document["summary"]["outliers"]) == {name for name in report.history.tensors if "layer2." in name}
+        assert set(document["summary"]["outliers"]) == {name for name in report.tensors if "layer2." in name}
 
     def test_what_is_not_finite_is_a_string(self) -> None:
         """Strict JSON has no NaN and no infinity; the summary is of what is finite."""
@@ -124,7 +126,7 @@ class TestDocument:
         """Each with its names."""
         trial = write_trial({"w": random_walk(), "e": lambda step: []}, steps=3)
         event_file(trial.path, 2).write_bytes(b"")
-        document = parsed(render_json(check_trial(trial.path).history))
+        document = parsed(render_json(check_trial(trial.path)))
         skipped = {"tensor": "e", "worker": "worker_0", "reason": "no elements"}
         assert [{**skipped, "first_step": 1, "last_step": 1, "count": 1}] == document["skipped"]
         assert [("w", "worker_0", 2), ("e", "worker_0", 2)] == [
@@ -134,7 +136,7 @@ class TestDocument:
 
     def test_why_nothing_was_compared(self) -> None:
         """The problem and its remedy are in the document."""
-        document = parsed(render_json(check_trial(RECORDED["xgboost"]).history))
+        document = parsed(render_json(check_trial(RECORDED["xgboost"])))
         assert "no tensor of the collection 'weights' was saved" in document["problem"]["text"]
         assert "Save the weights" in document["problem"]["remedy"]
         assert {} == {key: document[key] for key in ("findings", "violations", "unreadable") if document[key]}
@@ -175,7 +177,7 @@ class TestHistories:
     def test_lines_are_strict_json_and_the_truth(self, name: str) -> None:
         """A line a comparison."""
         file = io.StringIO()
-        write_json_lines(check_trial(RECORDED[name]).history, file)
+        write_json_lines(check_trial(RECORDED[name]), file)
         rows = [parsed(line) for line in file.getvalue().splitlines()]
         found = {
             (r["tensor"], r["worker"], r["step"]): (r["mode"], r["reference_step"], float(r["ratio"])) for r in rows
@@ -187,7 +189,7 @@ class TestHistories:
         """Floats as Python writes them, names quoted where they must be."""
         report = check_trial(write_trial({'a,"b"\nc': random_walk(), "w": [1.0, math.inf, math.nan]}, steps=3).path)
         file = io.StringIO(newline="")
-        write_csv(report.history, file)
+        write_csv(report, file)
         rows = list(csv.reader(io.StringIO(file.getvalue(), newline="")))
         assert [list(Comparison._fields)] == rows[:1]
         assert [[str(cell) for cell in row] for row in report] == rows[1:]
@@ -196,5 +198,5 @@ class TestHistories:
         """A lone surrogate in a name is an escape in JSON."""
         report = check_trial(write_trial({"größe 重み": random_walk()}, steps=2).path)
         file = io.StringIO()
-        write_json_lines(report.history, file)
+        write_json_lines(report, file)
         assert "größe 重み" == parsed(file.getvalue())["tensor"]

@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import RECORDED
+from tests.findings.made_runs import made_baseline
 from tests.render.sick import sick_run
 from tests.reports import HOSTILE, invoke_command, made_report
-from tests.sick_runs import columns_report, sick_transformer
+from tests.sick_runs import ratios_report, sick_transformer
 from weight_update_ratio import check_trial
+from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.junit import render_junit
 from weight_update_ratio.render.words.escapes import xml_text
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.violations import SkippedGroup
 
 junitparser = pytest.importorskip("junitparser")
 
@@ -108,7 +109,7 @@ class TestRenderJunit:
         ratios = np.full((workers, tensors, steps), 1e-3)
         for tensor in range(tensors):
             ratios[tensor % 2, tensor, 4 * tensor] = 50.0
-        report = columns_report([f"t{tensor}" for tensor in range(tensors)], ratios)
+        report = ratios_report([f"t{tensor}" for tensor in range(tensors)], ratios)
         rest = report.findings[-1]
         assert (rest.clues.is_rest, len(rest.workers)) == (True, 2)
         failed = {_name(case) for case in _root(report).iter("testcase") if case.find("failure") is not None}
@@ -125,13 +126,13 @@ class TestRenderJunit:
     def test_failures_are_exactly_of_what_fires(self, ratios: dict[str, list[float]], patience: int | None) -> None:
         report = made_report(ratios, Parameters(patience=patience), workers=("w0", "w1"))
         failed = {_name(case) for case in _root(report).iter("testcase") if case.find("failure") is not None}
-        assert failed == {f"made/trial.{worker} {tensor}" for tensor, worker, _ in report.history.firing_keys}
+        assert failed == {f"made/trial.{group.worker} {group.tensor}" for group in report.firing}
         assert bool(failed) == (report.exit_code == 1)
 
     def test_class_names_tell_trials_and_workers_apart(self) -> None:
         report = made_report({"a": [1e-3]}, workers=("w0", "/job:w/task:1"))
-        report.history.trial = "runs/v1.2"
-        report.history.add_unreadable([Unreadable("index/7", None, None, 7, "is empty")])
+        report.trial = "runs/v1.2"
+        report.rows.add_unreadable(0, [Unreadable("index/7", None, None, 7, "is empty")])
         assert [case.get("classname") for case in _root(report).iter("testcase")] == [
             "runs/v1.2.w0",
             "runs/v1.2./job:w/task:1",
@@ -139,13 +140,10 @@ class TestRenderJunit:
         ]
 
     def test_a_run_that_could_not_be_held_against_its_baseline_has_no_passes(self) -> None:
-        report = made_report(
-            {"a": [1e-3, 1e-3], "b": [1e-3, math.nan], "c": [20.0, 1e-3], "d": [1e-3]}, workers=("w0",)
-        )
-        history = report.history
-        history.firing_keys, history.is_unheld = {("b", "w0", "not_finite")}, True
-        history.problem = TrialError("nothing can be held", "Learn a baseline of this model.")
-        history.add_unreadable([Unreadable("events/1", "d", "w0", 1, "is corrupt")])
+        ratios = {"a": [1e-3, 1e-3], "b": [1e-3, math.nan], "c": [20.0, 1e-3], "d": [1e-3]}
+        report = made_report(ratios, workers=("w0",), baseline=made_baseline({"other": (1, {0: (0.1, 0.1)})}))
+        report.problem = TrialError("nothing can be held", "Learn a baseline of this model.")
+        report.rows.add_unreadable(0, [Unreadable("events/1", "d", "w0", 1, "is corrupt")])
         root = _root(report)
         assert {case.get("name"): [result.tag for result in case] for case in root.iter("testcase")} == {
             "a": ["skipped"],
@@ -181,19 +179,19 @@ class TestRenderJunit:
     def test_unreadable_is_an_error_beside_a_failure_or_alone(self) -> None:
         report = made_report({"a": [20.0], "b": [1e-3]})
         entries = [Unreadable("events/1", tensor, "worker_0", 1, "is corrupt") for tensor in ("a", "b", "b", "c")]
-        report.history.add_unreadable([*entries, Unreadable("index/7", None, None, 7, "is empty")])
-        report.history.add_unreadable([Unreadable("events/2", "b", "worker_0", 2, "is truncated")])
+        report.rows.add_unreadable(0, [*entries, Unreadable("index/7", None, None, 7, "is empty")])
+        report.rows.add_unreadable(0, [Unreadable("events/2", "b", "worker_0", 2, "is truncated")])
         document = report.to_junit()
         assert _results(document) == {"a": ["Failure", "Error"], "b": ["Error"], "c": ["Error"], "index/7": ["Error"]}
         assert "events/2" in document
 
     def test_tensor_without_any_ratio_is_skipped_and_one_with_some_has_a_note(self) -> None:
-        from weight_update_ratio.compare.comparison import Skipped
-
         report = made_report({"a": [1e-3]})
-        report.history.tensors["once"] = 1
-        report.history.add_skipped(Skipped("a", "worker_0", "TRAIN", 5, 5, "shape changed from (2,) to (3,)"))
-        report.history.add_skipped(Skipped("empty", "worker_0", "TRAIN", 5, 5, "no elements"))
+        report.tensors["once"] = 1
+        report.notes = [
+            SkippedGroup("a", "worker_0", "shape changed from (2,) to (3,)", 5, 5, 1),
+            SkippedGroup("empty", "worker_0", "no elements", 5, 5, 1),
+        ]
         document = report.to_junit()
         assert _results(document) == {"a": [], "empty": ["Skipped"], "once": ["Skipped"]}
         assert "shape changed from (2,) to (3,) at step 5</system-out>" in document
@@ -201,14 +199,14 @@ class TestRenderJunit:
 
     def test_an_entry_of_a_whole_worker_is_a_case_of_its_own(self) -> None:
         report = made_report({"a": [1e-3]})
-        report.history.skipped_wholes = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
+        report.notes = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
         document = report.to_junit()
         assert _results(document) == {"a": [], "the whole trial": ["Skipped"]}
         assert 'message="worker_0: saved again later: steps 5-7"' in document
 
     def test_hostile_names_break_nothing(self) -> None:
         names = [*HOSTILE, "a\x00b", "\ud800", "]]>", "\ufffe", "new\nline"]
-        document = render_junit(made_report({name: [20.0] for name in names}).history)
+        document = render_junit(made_report({name: [20.0] for name in names}))
         assert list(_results(document)) == [xml_text(name) for name in names[:-1]] + ["new\\nline"]
         assert not any(char in document for char in "\x00\x1b\ufffe\ud800")
 

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.sick_runs import columns_report, healthy_ratios
+from tests.sick_runs import healthy_ratios, ratios_report
 from weight_update_ratio.render import live_view
 from weight_update_ratio.render.live_view import MOST_LINES, LiveView
 from weight_update_ratio.report import Report
+
+
+def violating(report: Report) -> list[Any]:
+    return [row for row in report if row.verdict != "ok"]
 
 
 def run(workers: int = 2, tensors: int = 3, steps: int = 6) -> Any:
@@ -20,9 +24,9 @@ def run(workers: int = 2, tensors: int = 3, steps: int = 6) -> Any:
         ratios = healthy_ratios(workers, tensors, steps)
         for worker, tensor, step, ratio in faults:
             ratios[worker, tensor, step - 1] = ratio
-        report = columns_report([f"layer.{number}" for number in range(tensors)], ratios)
+        report = ratios_report([f"layer.{number}" for number in range(tensors)], ratios)
         by_step: dict[int, list[Any]] = {step: [] for step in range(1, steps + 1)}
-        for row in report.history.violating():
+        for row in violating(report):
             by_step[row.step].append(row)
         return report, by_step
 
@@ -60,8 +64,8 @@ class TestLines:
 
     def test_names_are_escaped(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A name cannot command the terminal."""
-        report = columns_report(["\x1b[2J"], healthy_ratios(1, 1, 1) * 1e6)
-        LiveView(quiet=False, page=None, fail_fast=False)(report, report.history.violating())
+        report = ratios_report(["\x1b[2J"], healthy_ratios(1, 1, 1) * 1e6)
+        LiveView(quiet=False, page=None, fail_fast=False)(report, violating(report))
         assert "\\x1b[2J" in capsys.readouterr().err
 
     def test_quiet(self, capsys: pytest.CaptureFixture[str]) -> None:

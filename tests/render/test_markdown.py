@@ -15,8 +15,9 @@ from markdown_it import MarkdownIt
 from tests.conftest import RECORDED
 from tests.render.sick import sick_findings, sick_run
 from tests.reports import HOSTILE, invoke_command, made_report
-from tests.sick_runs import columns_report
+from tests.sick_runs import ratios_report
 from weight_update_ratio import check_trial
+from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.words.advice import TITLES
@@ -24,7 +25,6 @@ from weight_update_ratio.render.words.escapes import markdown_code, markdown_tex
 from weight_update_ratio.render.words.names import elided
 from weight_update_ratio.render.words.wording import summary_line
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.violations import SkippedGroup
 
 READER = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
@@ -57,7 +57,7 @@ def _text(page: str) -> str:
 class TestRenderMarkdown:
     def test_the_whole_of_a_small_one(self) -> None:
         report = check_trial(RECORDED["pytorch_frozen"])
-        report.history.trial = "TRIAL"
+        report.trial = "TRIAL"
         (finding,) = report.findings
         assert (
             report.to_markdown()
@@ -69,7 +69,7 @@ class TestRenderMarkdown:
 1. **Frozen**: {markdown_text(finding.text)}
     {markdown_text(finding.advice)}
 
-{summary_line(report.history)}
+{summary_line(report)}
 
 <details><summary>Violations by tensor (1)</summary>
 
@@ -140,8 +140,8 @@ class TestRenderMarkdown:
     def test_hostile_names_stay_text(self) -> None:
         for name in [*HOSTILE, "a|b", "`", "``x`", "*x* _y_", "| --- |", "\\|", "@me #1", "</details>", "1. x", "- x"]:
             report = made_report({name: [20.0], "sound": [1e-3]}, workers=(name, "w"))
-            report.history.trial = f"runs/{name}"
-            report.history.add_unreadable([Unreadable(name, name, name, 1, name)])
+            report.trial = f"runs/{name}"
+            report.rows.add_unreadable(0, [Unreadable(name, name, name, 1, name)])
             page = _page(report)
             assert not re.search(r"<(script|img|em|b)\b", page)
             assert page.count("<details>") == 1
@@ -155,10 +155,8 @@ class TestRenderMarkdown:
         for count in (3, 4, 12):
             report = made_report({"a": [1e-3]})
             entries = [Unreadable(f"index/{i}", None, None, i, "is empty") for i in range(count)]
-            report.history.add_unreadable(entries)
-            report.history.skipped_wholes = [
-                SkippedGroup(None, f"w{i}", "saved again later: steps 5-7", 5, 7, 3) for i in range(count)
-            ]
+            report.rows.add_unreadable(0, entries)
+            report.notes = [SkippedGroup(None, f"w{i}", "saved again later: steps 5-7", 5, 7, 3) for i in range(count)]
             document = report.to_markdown()
             listed = [f"- index/{i} \\(global step {i}\\): is empty" for i in range(count)][:10]
             assert "\n\n" + "\n".join(listed) + "\n\n" in document
@@ -178,7 +176,7 @@ class TestRenderMarkdown:
 
     def test_a_job_that_was_not_followed_to_its_end_says_so(self) -> None:
         report = made_report({"a": [20.0]})
-        report.history.problem = TrialError("no new step came for 600 s", "Raise --timeout.")
+        report.problem = TrialError("no new step came for 600 s", "Raise --timeout.")
         assert "no new step came for 600 s. Raise --timeout." in _text(_page(report))
 
     @pytest.mark.parametrize("char", ["x", "@", "<", "|", "`", "\x1b", "\U0001f600", "w.", "a/"])
@@ -192,11 +190,10 @@ class TestRenderMarkdown:
             ratios[f"{tensor}{char * 1000}"] = own
         workers = [f"{worker}{char * 1000}" for worker in range(3)]
         report = made_report(ratios, Parameters(patience=2), workers=workers)
-        history = report.history
-        history.trial = char * 1000
-        history.add_unreadable([Unreadable(char * 1000 + str(i), None, None, 1, "is empty") for i in range(50)])
-        history.skipped_wholes = [SkippedGroup(None, char * 1000, f"again: step {i}", i, i, 1) for i in range(50)]
-        history.problem = TrialError(char * 1000, char * 1000)
+        report.trial = char * 1000
+        report.rows.add_unreadable(0, [Unreadable(char * 1000 + str(i), None, None, 1, "is empty") for i in range(50)])
+        report.notes = [SkippedGroup(None, char * 1000, f"again: step {i}", i, i, 1) for i in range(50)]
+        report.problem = TrialError(char * 1000, char * 1000)
         document = report.to_markdown()
         assert 5_000 < len(document) < 65_536
         assert _page(report).count("<details>") == 4
@@ -208,7 +205,7 @@ class TestRenderMarkdown:
             ratios[0, 2 * tensor : 2 * tensor + 2, 15 * tensor : 15 * tensor + 9] = 20.0
             ratios[0, 30 + tensor, 5 + 15 * tensor] = 0
         ratios[0, 50] = 0
-        report = columns_report([f"{tensor}{'@' * 5000}" for tensor in range(60)], ratios)
+        report = ratios_report([f"{tensor}{'@' * 5000}" for tensor in range(60)], ratios)
         document = report.to_markdown()
         listed = len(re.findall(r"^\d+\. ", document, re.MULTILINE))
         assert listed < len(report.findings)

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.reports import made_report
 from tests.sick_runs import resnet_names, transformer_names
+from weight_update_ratio.compare.rows import SkippedGroup
+from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.render.words.names import elided, tensors_text, workers_text
 
 RESNET, TRANSFORMER = resnet_names(), transformer_names()
@@ -158,3 +161,19 @@ def test_names_of_very_many_parts() -> None:
     text = tensors_text([known[0], known[1], known[4]], known)
     assert re.fullmatch(r"a\.a\.[a.]+\u2026[a.]+\.b\.w, a\.a\.[a.]+\u2026[a.]+\.c\.w, head", text)
     assert len(text) < 250
+
+
+COMMANDS = ("::error file=a::x", " ::stop-commands::x", "##vso[task.complete]", "##[error]x")
+
+
+def test_no_name_is_a_command_of_a_ci_log() -> None:
+    """GitHub runs what follows :: at a line's beginning, blanks left out, and Azure ##vso[ anywhere."""
+    ratios = {name: [50.0, 0.0, 1e-3] for name in COMMANDS}
+    report = made_report(ratios, workers=COMMANDS[:2])
+    report.notes = [SkippedGroup(name, None, "is gone", None, None, 1) for name in COMMANDS]
+    report.rows.add_unreadable(0, [Unreadable(name, name, name, 0, "is broken") for name in COMMANDS])
+    texts = [report.to_text(width, verbose) for width in (None, 40, 80) for verbose in (False, True)]
+    for text in [*texts, report.to_markdown(), report.to_junit()]:
+        assert not re.search(r"^\s*::|##(vso)?\[", text, re.MULTILINE), text
+    for line in report.to_github().splitlines():
+        assert line.startswith(("::error title=WeightUpdateRatio", "::warning title=", "::notice title="))

@@ -27,11 +27,13 @@ from tests.reports import HOSTILE, invoke_command, large_report, made_report
 from tests.shared import made_once, run_folder
 from tests.sick_runs import resnet_names, transformer_names
 from weight_update_ratio import check_trial
+from weight_update_ratio.compare.rows import SkippedGroup
+from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.page import cards, heat_map, reduction, table
 from weight_update_ratio.render.words.advice import TITLES, told_findings
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.baseline import learn_baseline
+from weight_update_ratio.verdict.learning import learn_baseline
 
 pytest.importorskip("bokeh")
 
@@ -542,11 +544,9 @@ class TestPage:
             report.plot()
 
     def test_skipped_and_unreadable_are_listed_up_to_a_number(self) -> None:
-        from weight_update_ratio.errors import Unreadable
-
         report = check_trial(RECORDED["pytorch_healthy"])
-        report.history.add_reduced({"<b>": "l2"})
-        report.history.add_unreadable([Unreadable(f"file{i}", "t", "w", i, "is <gone>") for i in range(600)])
+        report.notes = [SkippedGroup("<b>", None, "saved only as a reduction (l2)", None, None, 1)]
+        report.rows.add_unreadable(0, [Unreadable(f"file{i}", "t", "w", i, "is <gone>") for i in range(600)])
         page = report.to_html()
         assert "&lt;b&gt;: saved only as a reduction (l2)" in page
         assert "tensor t in file0 (global step 0): is &lt;gone&gt;" in page
@@ -562,8 +562,8 @@ class TestPage:
 
     def test_large_norms_and_steps_beyond_int32_are_drawn(self) -> None:
         report = made_report({"a": [1e-3, 1e-3]})
-        report.history.columns["step"][1] = 2**40
-        report.history.columns["update_norm"][1] = 1e300
+        report.columns["step"][1] = 2**40
+        report.columns["update_norm"][1] = 1e300
         assert report.plot() is not None
 
     def test_missing_bokeh_is_said_before_the_trial_is_read(
@@ -606,7 +606,7 @@ class TestPage:
 
     def test_held_against_a_baseline_it_shows_a_band_in_place_of_thresholds(self) -> None:
         values = {"moves": [0.001] * 20, "rests": [0.0] * 20}
-        baseline = learn_baseline(made_report(values).history)
+        baseline = learn_baseline(made_report(values))
         page = made_report(values, Parameters(baseline=("good.json",)), baseline=baseline).to_html()
         assert "shaded: expected by the baseline of 1 run" in page
         assert "above its bounds" in page
@@ -630,7 +630,7 @@ class TestPage:
         import bokeh.models
 
         report = made_report({"a": [1e-3]})
-        report.history.trial = trial
+        report.trial = trial
         name = f"{name}-weight-update-ratio".lstrip("-")
         assert f"<title>{name}</title>" in report.to_html()
         assert [name] == [tool.filename for tool in report.plot().select({"type": bokeh.models.SaveTool})]
@@ -648,8 +648,8 @@ class TestCards:
     def test_of_a_finding_the_worst_row_that_is_drawn_is_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reduction, "MOST_ROWS", 1)
         report = made_report({"a": [20.0, 30.0], "b": [20.0, 60.0], "c": [1e-10, 0.0]})
-        findings = told_findings(report.history)
-        picture = reduction.reduce_report(report.history)
+        findings = told_findings(report)
+        picture = reduction.reduce_report(report)
         assert [row.tensor for row in picture.rows] == ["c"]
         shown = cards.selected_rows(findings, picture)
         by_tensors = {finding.tensors: card for finding, card in zip(findings, shown)}
@@ -661,8 +661,8 @@ class TestCards:
     def test_a_finding_that_is_drawn_in_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its worst row that is drawn, where the worst of all is not."""
         report = made_report({"a": [20.0, 30.0], "b": [20.0, 60.0]})
-        (finding,) = told_findings(report.history)
-        picture = reduction.reduce_report(report.history)
+        (finding,) = told_findings(report)
+        picture = reduction.reduce_report(report)
         (card,) = cards.selected_rows([finding._replace(worst_tensor="gone")], picture)
         assert card == {"rows": [0, 1], "row": 1, "point": 3}
 
@@ -686,7 +686,7 @@ class TestTable:
 
     def test_the_small_picture_breaks_at_gaps_and_where_there_is_no_logarithm(self) -> None:
         def path(ratios: list[float | None]) -> str:
-            picture = reduction.reduce_report(made_report({"a": ratios}).history)
+            picture = reduction.reduce_report(made_report({"a": ratios}))
             return "".join(re.findall(r'd="(.*?)"', table.sparkline(picture, picture.rows[0])))
 
         assert path([1e-3, 1e-2, 1e-3]) == "M0 14h1L46 0L94 14"
@@ -731,29 +731,27 @@ class TestLabels:
         assert max(map(len, found)) <= 12
 
     def test_a_worker_is_named_where_there_are_several(self) -> None:
-        picture = reduction.reduce_report(made_report({"a": [1e-3]}, workers=("worker_0", "worker_1")).history)
+        picture = reduction.reduce_report(made_report({"a": [1e-3]}, workers=("worker_0", "worker_1")))
         assert heat_map.row_labels(picture, 20, 12) == ["a worker_0", "a worker_1"]
         assert heat_map.row_labels(picture, 20, 4) == ["a 0", "a 1"]
-        picture = reduction.reduce_report(made_report({"a": [1e-3]}).history)
+        picture = reduction.reduce_report(made_report({"a": [1e-3]}))
         assert heat_map.row_labels(picture, 20, 12) == ["a"]
 
 
 class TestReduction:
     def test_small_report_keeps_every_comparison(self) -> None:
         report = check_trial(RECORDED["pytorch_healthy"])
-        picture = reduction.reduce_report(report.history)
+        picture = reduction.reduce_report(report)
         assert not picture.reduced
         assert len(picture.points["ratio"]) == len(report)
-        assert 10 ** picture.points["ratio"][0].astype(float) == pytest.approx(
-            report.history.columns["ratio"][0], rel=1e-5
-        )
+        assert 10 ** picture.points["ratio"][0].astype(float) == pytest.approx(report.columns["ratio"][0], rel=1e-5)
 
     def test_each_bin_keeps_lowest_highest_and_first_that_is_not_finite(self) -> None:
         random = np.random.default_rng(1)
         values = (10 ** random.normal(-3, 1, 900)).tolist()
         values[100:110] = [math.nan, math.inf] * 5
         report = made_report({"a": values, "b": values[:3]})
-        picture = reduction.reduce_report(report.history, most_points=100)
+        picture = reduction.reduce_report(report, most_points=100)
         assert picture.reduced
         row = picture.rows[0]
         steps = picture.points["step"][row.points]
@@ -768,28 +766,29 @@ class TestReduction:
 
     def test_bins_of_single_steps_are_centred_on_them(self) -> None:
         report = made_report({"a": [1e-3, None, 1e-3, None, 1e-3]})
-        row = reduction.reduce_report(report.history).rows[0]
+        row = reduction.reduce_report(report).rows[0]
         assert (row.left, row.width, len(row.cells)) == (0.0, 2, 3)
 
-    def test_violations_are_worse_than_what_is_far_from_the_advice(self) -> None:
-        ratio = np.array([1e-3, 1e-1, 1e-9, 20.0, 0.0, math.nan])
-        verdict = np.array([0, 0, 2, 1, 2, 3])
-        assert list(np.argsort(reduction.ratio_badness(ratio, verdict))) == [0, 1, 3, 2, 4, 5]
+    def test_rows_are_sorted_by_how_far_their_worst_ratio_is_outside_of_its_bounds(self) -> None:
+        values = {"sound": [1e-3], "near": [1.0], "below": [1e-10], "above": [20.0], "far": [1e6], "rests": [0.0]}
+        picture = reduction.reduce_report(made_report(values))
+        found = [picture.rows[row].tensor for row in picture.worst_first]
+        assert found == ["rests", "far", "below", "above", "near", "sound"]
 
-    def test_equally_bad_rows_are_sorted_by_violations_and_then_by_when_they_begin(self) -> None:
+    def test_equally_bad_rows_are_sorted_by_how_many_violations_they_have_and_when(self) -> None:
         """As at the end of a run in which everything is NaN."""
         ends = {"late": 1, "early": 3, "soon": 2}
         values = {name: [1e-3] * (5 - count) + [math.nan] * count for name, count in ends.items()}
         values["once"] = [1e-3, math.nan, 1e-3, 1e-3, 1e-3]
         report = made_report(values)
-        picture = reduction.reduce_report(report.history)
+        picture = reduction.reduce_report(report)
         assert [picture.rows[row].tensor for row in picture.worst_first] == ["early", "soon", "once", "late"]
 
     def test_what_is_asked_for_is_kept_and_so_is_the_first_of_the_worst(self) -> None:
         values = [1e-3] * 900
         values[402:450] = [60.0] * 48
         report = made_report({"a": values})
-        picture = reduction.reduce_report(report.history, 100, [("a", "worker_0", 777)])
+        picture = reduction.reduce_report(report, 100, [("a", "worker_0", 777)])
         steps = picture.points["step"].tolist()
         assert {403, 777} <= set(steps)
         assert steps[picture.rows[0].worst] == 403
@@ -799,21 +798,21 @@ class TestReduction:
     def test_the_row_that_is_seen_first_of_a_tensor_is_the_finest(self) -> None:
         """That of its worst worker; the others share the other half."""
         report = made_report({"a": [1e-3] * 600}, workers=("w", "x", "y"))
-        for place in np.flatnonzero(np.array(report.history.columns["worker"]) == 1)[:3]:
-            report.history.columns["ratio"][place] = 1e-4
-        picture = reduction.reduce_report(report.history, 400)
+        for place in np.flatnonzero(np.array(report.columns["worker"]) == 1)[:3]:
+            report.columns["ratio"][place] = 1e-2
+        picture = reduction.reduce_report(report, 400)
         assert [row.width for row in picture.rows] == [12, 6, 12]
 
     def test_a_gap_is_known_where_some_are_kept(self) -> None:
         values: list[float | None] = [1e-3 * (1 + step % 7) for step in range(900)]
         values[300:350] = [None] * 50
-        picture = reduction.reduce_report(made_report({"a": values}).history, 100)
+        picture = reduction.reduce_report(made_report({"a": values}), 100)
         (place,) = np.flatnonzero(picture.points["gap"])
         assert picture.points["step"][place - 1] <= 300 < 350 < picture.points["step"][place]
 
     def test_cells_are_clipped_to_the_scale_and_zero_nan_and_gaps_lie_outside(self) -> None:
         report = made_report({"a": [1e-3, 1e-20, 1e6, 0.0, math.nan, math.inf, None, 1e-3]})
-        (codes,) = heat_map.cell_codes(reduction.reduce_report(report.history))
+        (codes,) = heat_map.cell_codes(reduction.reduce_report(report))
         shades = heat_map.SHADES
         assert codes[0].tolist() == [41, 1, shades, 0, shades + 1, shades + 1, shades + 2, 41]
         colors = heat_map.cell_palette()
@@ -822,17 +821,13 @@ class TestReduction:
         ]
 
     def test_violations_in_a_row_are_one_run(self) -> None:
-        runs = heat_map.violation_runs(
-            reduction.reduce_report(made_report({"a": [20.0, 20.0, 1e-3, 0.0, 1e-9, 20.0]}).history)
-        )
+        runs = heat_map.violation_runs(reduction.reduce_report(made_report({"a": [20.0, 20.0, 1e-3, 0.0, 1e-9, 20.0]})))
         found = list(zip(runs["kind"], runs["left"], runs["right"]))
         assert found == [("large", 0.5, 2.5), ("large", 5.5, 6.5), ("small", 4.5, 5.5), ("unchanged", 3.5, 4.5)]
 
     def test_too_many_runs_are_joined_and_none_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(heat_map, "MOST_RUNS", 2)
-        picture = reduction.reduce_report(
-            made_report({"a": [20.0, 1e-3, 20.0, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 20.0]}).history
-        )
+        picture = reduction.reduce_report(made_report({"a": [20.0, 1e-3, 20.0, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 20.0]}))
         runs = heat_map.violation_runs(picture)
         assert list(zip(runs["left"], runs["right"])) == [(0.5, 3.5), (8.5, 9.5)]
 

@@ -28,7 +28,7 @@ from weight_update_ratio.render.tensorboard import (
     write_tensorboard,
 )
 from weight_update_ratio.report import Report
-from weight_update_ratio.trial.checksum import masked_crc32c
+from weight_update_ratio.trial.wire_format import masked_crc32c
 
 accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -48,7 +48,7 @@ def _expected(report: Report, worker: str | None = None) -> dict[str, list[tuple
     expected: dict[str, list[tuple[int, float]]] = {}
     logs: dict[int, list[float]] = {}
     violations: dict[int, int] = {}
-    tags = dict(zip(report.history.tensors, tensor_tags(list(report.history.tensors))))
+    tags = dict(zip(report.tensors, tensor_tags(list(report.tensors))))
     for row in report:
         if worker in (None, row.worker):
             log = math.log10(row.ratio) if row.ratio > 0 else (-math.inf if row.ratio == 0 else math.nan)
@@ -90,44 +90,44 @@ class TestWriteTensorboard:
     def test_steps_of_any_size_and_values_of_any_kind(self, tmp_path: Path) -> None:
         report = made_report({"a": [1e-3, 0.0, math.nan, math.inf, 1e-300, 1e300, 1.0]})
         for row, step in enumerate([0, 127, 128, 16383, 2**31, 2**40, 2**61]):
-            report.history.columns["step"][row] = step
-        report.history.columns["update_norm"][0] = 1e200  # beyond float32
-        write_tensorboard(report.history, str(tmp_path))
+            report.columns["step"][row] = step
+        report.columns["update_norm"][0] = 1e200  # beyond float32
+        write_tensorboard(report, str(tmp_path))
         _assert_same(_read(tmp_path), _expected(report))
 
     def test_workers_are_runs(self, tmp_path: Path) -> None:
         report = made_report({"a": [1e-3, 1e-2]}, workers=("/job:worker/task:0", "../out", ".."))
-        write_tensorboard(report.history, str(tmp_path))
+        write_tensorboard(report, str(tmp_path))
         assert sorted(path.name for path in tmp_path.iterdir()) == ["job-worker-task-0", "out", "worker"]
         _assert_same(_read(tmp_path / "out"), _expected(report, "../out"))
 
     def test_hostile_names_are_tags(self, tmp_path: Path) -> None:
         report = made_report({name: [1e-3] for name in HOSTILE})
-        write_tensorboard(report.history, str(tmp_path))
+        write_tensorboard(report, str(tmp_path))
         _assert_same(_read(tmp_path), _expected(report))
 
     def test_second_writing_takes_the_place_of_the_first(self, tmp_path: Path) -> None:
         for _ in range(2):
-            write_tensorboard(made_report({"a": [1e-3]}).history, str(tmp_path))
+            write_tensorboard(made_report({"a": [1e-3]}), str(tmp_path))
         assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
         assert len(_read(tmp_path)["model/a/log10_ratio"]) == 1
 
     def test_nothing_compared_writes_nothing(self, tmp_path: Path) -> None:
-        write_tensorboard(check_trial(RECORDED["xgboost"]).history, str(tmp_path / "logs"))
+        write_tensorboard(check_trial(RECORDED["xgboost"]), str(tmp_path / "logs"))
         assert list(tmp_path.iterdir()) == []
 
     def test_half_a_file_is_never_left(self, tmp_path: Path) -> None:
         report: Any = made_report({"a": [1e-3]})
-        report.history.columns["ratio"] = None
+        report.columns["ratio"] = None
         with pytest.raises(IndexError):
-            write_tensorboard(report.history, str(tmp_path))
+            write_tensorboard(report, str(tmp_path))
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.no_cover
     def test_a_hundred_thousand_comparisons_take_seconds(self, tmp_path: Path) -> None:
         report = large_report(tensors=20, steps=5000)
         start = time.monotonic()
-        write_tensorboard(report.history, str(tmp_path))
+        write_tensorboard(report, str(tmp_path))
         assert time.monotonic() - start < 3
 
 
@@ -137,7 +137,7 @@ class TestOverview:
         report = made_report(
             {"a": [1e-3, 0.0, 1e-2, math.nan], "b": [1e-5, 1e-4, math.inf, 0.0], "c": [1e-1, 1e2, None, None]}
         )
-        write_tensorboard(report.history, str(tmp_path))
+        write_tensorboard(report, str(tmp_path))
         found = {
             tag: [(step, round(value, 5)) for step, value in rows]
             for tag, rows in _read(tmp_path).items()
@@ -151,14 +151,14 @@ class TestOverview:
         }
 
     def test_without_a_level_only_violations(self, tmp_path: Path) -> None:
-        write_tensorboard(made_report({"a": [0.0, 0.0]}).history, str(tmp_path))
+        write_tensorboard(made_report({"a": [0.0, 0.0]}), str(tmp_path))
         assert [tag for tag in _read(tmp_path) if "overview" in tag] == ["_overview/violations"]
 
     @pytest.mark.no_cover
     def test_each_run_has_its_own(self, tmp_path: Path) -> None:
         """One worker's large updates are not another's."""
         report = sick_transformer(steps=6)
-        write_tensorboard(report.history, str(tmp_path))
+        write_tensorboard(report, str(tmp_path))
         for worker in ("worker_0", "worker_2"):
             _assert_same(_read(tmp_path / worker), _expected(report, worker))
 
@@ -248,7 +248,7 @@ def test_tensorboard_keeps_such_runs_and_tags_apart(tmp_path: Path) -> None:
     workers = ("a/b", "a:b", "a-b_1", "A-B")
     tensors = {"w/1": [1e-3], "w:1": [1e-2], "W/1": [1e-1], "w_1": [1.0]}
     report = made_report(tensors, workers=workers)
-    write_tensorboard(report.history, str(tmp_path))
+    write_tensorboard(report, str(tmp_path))
     multiplexer = multiplexers.EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
     multiplexer.Reload()
     tags = sorted(f"{tag}/{name}" for tag in tensor_tags(list(tensors)) for name in SCALARS)

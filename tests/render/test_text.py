@@ -12,20 +12,20 @@ from rich.cells import cell_len
 
 from tests.conftest import RECORDED, event_file, index_file
 from tests.reports import HOSTILE
-from tests.sick_runs import columns_report, healthy_ratios, sick_resnet, sick_transformer, transformer_names
+from tests.sick_runs import healthy_ratios, ratios_report, sick_resnet, sick_transformer, transformer_names
 from weight_update_ratio import check_trial
-from weight_update_ratio.compare.comparison import Skipped
-from weight_update_ratio.compare.history import History
+from weight_update_ratio.compare.rows import Rows, SkippedGroup
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.text import MOST_ENTRIES, MOST_LINES, printable, render_text
 from weight_update_ratio.render.words.advice import told_findings
 from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.bounds import Bounds
 
 
 def rendered(path: Any, **options: Any) -> str:
     """Return the text of a trial, with TRIAL in place of its path."""
-    return render_text(check_trial(path, **options).history).replace(str(path), "TRIAL")
+    return render_text(check_trial(path, **options)).replace(str(path), "TRIAL")
 
 
 def hostile_run() -> Report:
@@ -34,18 +34,18 @@ def hostile_run() -> Report:
     ratios = healthy_ratios(3, len(names), 30)
     for number in range(len(names)):
         ratios[number % 3, number, number % 29 :] = (0, 50, np.nan)[number % 3]
-    report = columns_report(names, ratios, trial="s3://bucket/" + "deep/" * 30)
+    report = ratios_report(names, ratios, trial="s3://bucket/" + "deep/" * 30)
     for number, name in enumerate(names):
-        report.history.add_skipped(Skipped(name, "worker_1", "TRAIN", number, number, "no elements"))
-        report.history.add_unreadable([Unreadable(f"events/{name}", name, "worker_2", number, "is lost " * 40)])
+        report.notes.append(SkippedGroup(name, "worker_1", "no elements", number, number, 1))
+        report.rows.add_unreadable(0, [Unreadable(f"events/{name}", name, "worker_2", number, "is lost " * 40)])
     return report
 
 
 @functools.lru_cache(maxsize=None)
-def history_and_words(run: Callable[[], Report]) -> tuple[History, set[str]]:
-    """Return a run's history, and all words that there are to say of it."""
-    history = run().history
-    return history, set(render_text(history, 100_000, verbose=True).split())
+def report_and_words(run: Callable[[], Report]) -> tuple[Report, set[str]]:
+    """Return a run's report, and all words that there are to say of it."""
+    report = run()
+    return report, set(render_text(report, 100_000, verbose=True).split())
 
 
 def shortened_words(lines: list[str]) -> set[str]:
@@ -136,8 +136,8 @@ Median ratio 0.255, 90% are within 0 to 6.5e+10
     @pytest.mark.parametrize("run", [sick_resnet, sick_transformer, hostile_run])
     def test_a_large_run_is_read_whole(self, run: Any, width: int) -> None:
         """No line is wider than the terminal, there are at most 40, and no word is broken."""
-        history, words = history_and_words(run)
-        lines = render_text(history, width).splitlines()
+        report, words = report_and_words(run)
+        lines = render_text(report, width).splitlines()
         assert len(lines) <= MOST_LINES
         assert max(map(cell_len, lines)) <= width
         assert {word for line in lines for word in line.split()} - words <= shortened_words(lines)
@@ -150,17 +150,17 @@ Median ratio 0.255, 90% are within 0 to 6.5e+10
             ratios[0, number, 5 + 5 * number] = 50.0
             ratios[0, 12 + number, 6 + 5 * number] = 0
             ratios[0, 24 + number, 7 + 5 * number :] = np.nan
-        history = columns_report(names, ratios).history
-        text = render_text(history, 60)
+        report = ratios_report(names, ratios)
+        text = render_text(report, 60)
         kinds = re.findall(r"^\d+\. ([A-Z][a-z ]+):", text, re.MULTILINE)
         assert ["Not finite", "Spike", "Resting"] == kinds[:3]
         assert len(kinds) > 3
         assert re.search(r"^and \d+ more findings; --verbose lists them all$", text, re.MULTILINE)
-        wide = render_text(history, 140)  # the same advice is given once, so that all have room
+        wide = render_text(report, 140)  # the same advice is given once, so that all have room
         assert 18 == len(re.findall(r"^ *\d+\. [A-Z]", wide, re.MULTILINE))
         assert len(wide.splitlines()) <= MOST_LINES
-        every = render_text(history, 60, verbose=True)
-        assert len(told_findings(history)) == len(re.findall(r"^ *\d+\. [A-Z]", every, re.MULTILINE)) == 18
+        every = render_text(report, 60, verbose=True)
+        assert len(told_findings(report)) == len(re.findall(r"^ *\d+\. [A-Z]", every, re.MULTILINE)) == 18
         assert "more finding" not in every
 
 
@@ -168,7 +168,7 @@ class TestVerbose:
     def test_a_row_a_tensor(self, write_trial: Any) -> None:
         """Its ratios in short, its violations, and its course."""
         trial = write_trial({"w": [1.0, 1.5, 1.5, 3.0, np.nan], "other": [1.0, 2.0, 4.0, 8.0, 16.0]})
-        text = render_text(check_trial(trial.path).history, 80, verbose=True)
+        text = render_text(check_trial(trial.path), 80, verbose=True)
         table = text.split("\n\n")[2]
         expected = """\
 tensor  median  lowest  highest  last  violations  course
@@ -180,8 +180,8 @@ other        1       1        1     1           0  ▅▅▅▅"""
     def test_workers_where_there_are_several(self) -> None:
         """And the extremes where there is room for them; names lose their middle."""
         names = [name for name in transformer_names() if name.startswith(("embed.", "decoder.layers.5."))]
-        history = columns_report(names, healthy_ratios(4, len(names), 50)).history
-        narrow, wide = (render_text(history, width, verbose=True).splitlines() for width in (60, 140))
+        report = ratios_report(names, healthy_ratios(4, len(names), 50))
+        narrow, wide = (render_text(report, width, verbose=True).splitlines() for width in (60, 140))
         head = ["tensor", "worker", "median", "last", "violations", "course"]
         assert head in [line.split() for line in narrow]
         assert [*head[:3], "lowest", "highest", *head[3:]] in [line.split() for line in wide]
@@ -191,8 +191,8 @@ other        1       1        1     1           0  ▅▅▅▅"""
 
     def test_nothing_compared(self) -> None:
         """There is no table."""
-        history = check_trial(RECORDED["pytorch_healthy"], tensor_regex="none").history
-        assert render_text(history) == render_text(history, verbose=True)
+        report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="none")
+        assert render_text(report) == render_text(report, verbose=True)
 
 
 class TestLists:
@@ -207,13 +207,12 @@ Skipped
 
     def test_skipped_tensors_are_folded(self) -> None:
         """Of one reason, by their modules and workers."""
-        history = sick_transformer(20).history
-        for worker in history.workers:
-            for tensor in history.tensors:
+        report = sick_transformer(20)
+        for worker in report.workers:
+            for tensor in report.tensors:
                 if tensor.startswith("head."):
-                    history.add_skipped(Skipped(tensor, worker, "TRAIN", 3, 3, "no elements"))
-                    history.add_skipped(Skipped(tensor, worker, "TRAIN", 4, 4, "no elements"))
-        assert "  head.* (8 tensors) on all 4 workers: no elements at steps 3-4 (64 times)\n" in render_text(history)
+                    report.notes.append(SkippedGroup(tensor, worker, "no elements", 3, 4, 2))
+        assert "  head.* (8 tensors) on all 4 workers: no elements at steps 3-4 (64 times)\n" in render_text(report)
 
     def test_unreadable(self, write_trial: Any) -> None:
         """A line for each file and reason, and how much goes with it."""
@@ -231,34 +230,37 @@ the index file of a step before it is lost or broken and 1 more
 
     def test_many(self) -> None:
         """The first few, and how many more; all of them where that is asked for."""
-        history = History("TRIAL", Parameters())
+        report = Report("TRIAL", Rows(), Bounds(Parameters()))
         for number in range(MOST_ENTRIES + 3):
-            history.add_skipped(Skipped(f"w{number}", "worker_0", "TRAIN", number, 1, "no elements"))
-        history.add_unreadable([Unreadable(f"f{n}", None, None, -1, "is empty") for n in range(MOST_ENTRIES + 1)])
-        text = render_text(history)
+            report.notes.append(SkippedGroup(f"w{number}", "worker_0", "no elements", number, number, 1))
+        report.rows.add_unreadable(
+            0, [Unreadable(f"f{n}", None, None, -1, "is empty") for n in range(MOST_ENTRIES + 1)]
+        )
+        text = render_text(report)
         last = MOST_ENTRIES - 1
         assert f"  w{last}: no elements at step {last}\n  and 3 more; --verbose lists them all\n" in text
         assert f"  f{last}: is empty\n  and 1 more; --verbose lists them all\n" in text
         assert f"w{MOST_ENTRIES}:" not in text
-        every = render_text(history, verbose=True)
+        every = render_text(report, verbose=True)
         assert f"w{MOST_ENTRIES + 2}:" in every
         assert "more;" not in every
 
     def test_long_entries_keep_their_beginning_and_end(self) -> None:
         """In two lines of a narrow terminal."""
-        history = History("TRIAL", Parameters())
+        report = Report("TRIAL", Rows(), Bounds(Parameters()))
         file = "events/" + "/".join(f"{n:012d}" for n in range(9))
-        history.add_unreadable(
-            [Unreadable(file, "w", "worker_0", 7, "reads " + "again and " * 30 + "ends in the middle")]
+        report.rows.add_unreadable(
+            0, [Unreadable(file, "w", "worker_0", 7, "reads " + "again and " * 30 + "ends in the middle")]
         )
-        lines = render_text(history, 60).splitlines()
+        lines = render_text(report, 60).splitlines()
         (first,) = (number for number, line in enumerate(lines) if line == "Unreadable")
         assert lines[first + 1].startswith("  tensor w in events/0000")
         assert lines[first + 2].endswith("ends in the middle")
         assert lines[first + 3] == ""
-        history.add_unreadable([Unreadable("a" * 100, None, None, -1, "b" * 100 + " ends")])
+        report = Report("TRIAL", Rows(), Bounds(Parameters()))
+        report.rows.add_unreadable(0, [Unreadable("a" * 100, None, None, -1, "b" * 100 + " ends")])
         assert f" {'a' * 14}\u2026{'a' * 13}: {'b' * 14}\u2026{'b' * 14} ends " in " ".join(
-            render_text(history, 60).split()
+            render_text(report, 60).split()
         )
         assert max(map(len, lines)) <= 60
 
@@ -267,7 +269,7 @@ class TestColour:
     def test_colour_where_asked_for(self) -> None:
         """The words are the same with it and without."""
         report = check_trial(RECORDED["pytorch_frozen"])
-        plain, coloured = (render_text(report.history, 100, color) for color in (False, True))
+        plain, coloured = (render_text(report, 100, color) for color in (False, True))
         assert "\x1b[" not in plain
         assert "\x1b[1;31mFIRED" in coloured
         assert plain == re.sub("\x1b\\[[0-9;]*m", "", coloured)
@@ -275,8 +277,8 @@ class TestColour:
     @pytest.mark.parametrize("width", [1, 20, 39])
     def test_a_terminal_of_a_few_columns_wraps_the_lines_itself(self, width: int) -> None:
         """A word a line would be no easier to read."""
-        history = check_trial(RECORDED["pytorch_frozen"]).history
-        assert render_text(history, 40) == render_text(history, width)
+        report = check_trial(RECORDED["pytorch_frozen"])
+        assert render_text(report, 40) == render_text(report, width)
 
 
 class TestPrintable:

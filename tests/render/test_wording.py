@@ -7,15 +7,15 @@ import math
 import pytest
 
 from tests.reports import HOSTILE, made_report
+from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.render.words.wording import skipped_line
-from weight_update_ratio.verdict.violations import SkippedGroup
 
 
 @pytest.mark.parametrize("rendering", ["text", "github", "markdown", "html"])
 def test_what_was_skipped_of_a_whole_worker_begins_with_the_worker(rendering: str) -> None:
     """The entry has no tensor, and its reason names the steps."""
     report = made_report({"a": [1e-3]})
-    report.history.skipped_wholes = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
+    report.notes = [SkippedGroup(None, "worker_0", "saved again later: steps 5-7", 5, 7, 3)]
     assert [skipped_line(group) for group in report.skipped] == ["worker_0: saved again later: steps 5-7"]
     shown = getattr(report, f"to_{rendering}")().replace("\\_", "_")
     assert "worker_0: saved again later: steps 5-7" in shown

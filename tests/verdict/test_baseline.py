@@ -1,4 +1,4 @@
-"""What good runs did: bins, what is learnt from a history, and how several runs become one baseline."""
+"""What good runs did: bins, what is learnt from a run, and how several runs become one baseline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.findings.made_runs import Row, exact_bin, exact_edge, found_bands, made_history, rows
+from tests.findings.made_runs import Row, exact_bin, exact_edge, found_bands, made_run, rows
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.verdict.baseline import (
@@ -19,9 +19,9 @@ from weight_update_ratio.verdict.baseline import (
     Baseline,
     bin_of,
     first_step,
-    learn_baseline,
     merged_baselines,
 )
+from weight_update_ratio.verdict.learning import learn_baseline
 
 EXACT = 2**47  # above it a float64 rounds an edge to a neighbour of the exact one
 
@@ -90,42 +90,40 @@ class TestLearning:
     @given(rows())
     def test_any_history(self, made: list[Row]) -> None:
         """Lowest and highest ratio by bin, workers folded, of the most frequent gap and the smaller of equals."""
-        assert expected_bands(made) == found_bands(learn_baseline(made_history(made)))
+        assert expected_bands(made) == found_bands(learn_baseline(made_run(made)))
 
     def test_workers_are_folded_together(self) -> None:
         """The lowest may be one worker's, and the highest another's."""
         made = [Row("a", "w0", 1, 1, 0.25), Row("a", "w1", 1, 1, 0.5), Row("a", "w0", 9, 1, 2.0)]
-        assert {"a": (1, {0: (0.25, 0.5), 1: (2.0, 2.0)})} == found_bands(learn_baseline(made_history(made)))
+        assert {"a": (1, {0: (0.25, 0.5), 1: (2.0, 2.0)})} == found_bands(learn_baseline(made_run(made)))
 
     def test_the_most_frequent_gap(self) -> None:
         """Rows of other gaps are left out, for each tensor by itself."""
         made = [Row("a", "w", 5, 5, 1.0), Row("a", "w", 10, 5, 2.0), Row("a", "w", 11, 1, 99.0)]
         made += [Row("b", "w", 1, 1, 3.0)]
         expected = {"a": (5, {0: (1.0, 1.0), 1: (2.0, 2.0)}), "b": (1, {0: (3.0, 3.0)})}
-        assert expected == found_bands(learn_baseline(made_history(made)))
+        assert expected == found_bands(learn_baseline(made_run(made)))
 
     def test_the_smaller_of_two_gaps_that_are_equally_frequent(self) -> None:
         """It does not matter which came first."""
         made = [Row("a", "w", 5, 5, 1.0), Row("a", "w", 6, 1, 2.0)]
         for order in (made, made[::-1]):
-            assert {"a": (1, {0: (2.0, 2.0)})} == found_bands(learn_baseline(made_history(order)))
+            assert {"a": (1, {0: (2.0, 2.0)})} == found_bands(learn_baseline(made_run(order)))
 
     def test_zero_is_a_ratio_like_any_other(self) -> None:
         """A frozen layer has a band of zeros."""
         made = [Row("a", "w", step, 1, 0.0) for step in range(1, 12)]
-        assert {"a": (1, {0: (0.0, 0.0), 1: (0.0, 0.0), 2: (0.0, 0.0)})} == found_bands(
-            learn_baseline(made_history(made))
-        )
+        assert {"a": (1, {0: (0.0, 0.0), 1: (0.0, 0.0), 2: (0.0, 0.0)})} == found_bands(learn_baseline(made_run(made)))
 
     def test_how_the_run_was_judged_is_kept(self) -> None:
         """It is one run of its mode, num_steps and epsilon."""
-        history = made_history([Row("a", "w", 1, 1, 1.0)], "GLOBAL", Parameters(num_steps=4, epsilon=1e-6))
-        assert (1, "GLOBAL", 4, 1e-6, {"a": (1, {0: (1.0, 1.0)})}) == facts(learn_baseline(history))
+        run = made_run([Row("a", "w", 1, 1, 1.0)], "GLOBAL", Parameters(num_steps=4, epsilon=1e-6))
+        assert (1, "GLOBAL", 4, 1e-6, {"a": (1, {0: (1.0, 1.0)})}) == facts(learn_baseline(run))
 
     def test_violations_of_the_thresholds_are_learnt_too(self) -> None:
         """A good run has them where it begins at zero, for one."""
         made = [Row("a", "w", 1, 1, 1e9), Row("a", "w", 2, 1, 0.0)]
-        assert {"a": (1, {0: (0.0, 1e9)})} == found_bands(learn_baseline(made_history(made)))
+        assert {"a": (1, {0: (0.0, 1e9)})} == found_bands(learn_baseline(made_run(made)))
 
 
 class TestMerging:
@@ -134,19 +132,19 @@ class TestMerging:
         """In any order, and the most frequent gap is that of all runs together."""
         together = expected_bands([row for run in runs for row in run])
         shuffled = chance.sample(runs, len(runs))
-        baseline = merge_of(*(learn_baseline(made_history(run)) for run in shuffled))
+        baseline = merge_of(*(learn_baseline(made_run(run)) for run in shuffled))
         assert (len(runs), "TRAIN", None, 1e-9, together) == facts(baseline)
 
     @given(rows(12), rows(12), rows(12))
     def test_in_groups_or_one_after_the_other(self, a: list[Row], b: list[Row], c: list[Row]) -> None:
         """It does not matter which are merged first."""
-        first, second, third = (learn_baseline(made_history(run)) for run in (a, b, c))
+        first, second, third = (learn_baseline(made_run(run)) for run in (a, b, c))
         assert facts(merge_of(merge_of(first, second), third)) == facts(merge_of(first, merge_of(second, third)))
 
     def test_merging_leaves_its_parts_as_they_were(self) -> None:
         """The baseline is a new one."""
-        one = learn_baseline(made_history([Row("a", "w", 1, 1, 1.0)]))
-        other = learn_baseline(made_history([Row("a", "w", 1, 1, 5.0), Row("b", "w", 1, 1, 2.0)]))
+        one = learn_baseline(made_run([Row("a", "w", 1, 1, 1.0)]))
+        other = learn_baseline(made_run([Row("a", "w", 1, 1, 5.0), Row("b", "w", 1, 1, 2.0)]))
         assert (1.0, 5.0) == merge_of(one, other).bands["a"].band.extremes[0]
         assert [{"a": (1, {0: (1.0, 1.0)})}, {"a": (1, {0: (5.0, 5.0)}), "b": (1, {0: (2.0, 2.0)})}] == [
             found_bands(one),
@@ -155,7 +153,7 @@ class TestMerging:
 
     def test_one_alone(self) -> None:
         """It stays what it is."""
-        one = learn_baseline(made_history([Row("a", "w", 1, 1, 1.0)]))
+        one = learn_baseline(made_run([Row("a", "w", 1, 1, 1.0)]))
         assert facts(one) == facts(merge_of(one))
 
     @pytest.mark.parametrize(
@@ -171,7 +169,7 @@ class TestMerging:
     ) -> None:
         """The message names both baselines and both values."""
         row = [Row("a", "w", 1, 1, 1.0)]
-        good, other = learn_baseline(made_history(row)), learn_baseline(made_history(row, mode, parameters))
+        good, other = learn_baseline(made_run(row)), learn_baseline(made_run(row, mode, parameters))
         with pytest.raises(TrialError) as caught:
             merged_baselines([("good.json", good), ("fine", good), ("other.json", other)])
         assert (
@@ -186,7 +184,7 @@ class TestRefusals:
         """The first one is named: a run that has one is not a good one."""
         made = [Row("a", "w", 1, 1, 1.0), Row("b", "w", 2, 1, ratio), Row("a", "w", 3, 1, ratio)]
         with pytest.raises(TrialError) as caught:
-            learn_baseline(made_history(made))
+            learn_baseline(made_run(made))
         assert (
             f"the ratio of 'b' at TRAIN step 2 is {ratio}",
             "Take a run that trains well.",
@@ -194,10 +192,10 @@ class TestRefusals:
 
     def test_a_run_with_records_that_could_not_be_read(self) -> None:
         """Its lowest and highest ratios may be among them."""
-        history = made_history([Row("a", "w", 1, 1, 1.0)])
-        history.add_unreadable([Unreadable("file", "a", "w", step, "is truncated") for step in (2, 3)])
+        run = made_run([Row("a", "w", 1, 1, 1.0)])
+        run.rows.add_unreadable(0, [Unreadable("file", "a", "w", step, "is truncated") for step in (2, 3)])
         with pytest.raises(TrialError) as caught:
-            learn_baseline(history)
+            learn_baseline(run)
         assert (
             "2 of its records could not be read",
             "Restore its files, or take another run that trains well.",
@@ -205,10 +203,10 @@ class TestRefusals:
 
     def test_a_run_that_was_not_judged_as_a_whole(self) -> None:
         """The problem and its remedy are those of the run."""
-        history = made_history([Row("a", "w", 1, 1, 1.0)])
-        history.problem = TrialError("no step came for 600 seconds", "Follow it again.")
+        run = made_run([Row("a", "w", 1, 1, 1.0)])
+        run.problem = TrialError("no step came for 600 seconds", "Follow it again.")
         with pytest.raises(TrialError) as caught:
-            learn_baseline(history)
+            learn_baseline(run)
         assert ("no step came for 600 seconds", "Follow it again.") == (
             caught.value.message,
             caught.value.remedy,
@@ -216,7 +214,7 @@ class TestRefusals:
 
     def test_a_run_without_any_comparison(self) -> None:
         """There is nothing to learn."""
-        history = made_history([])
-        history.problem = TrialError("there is nothing to compare", "Save more steps.")
+        run = made_run([])
+        run.problem = TrialError("there is nothing to compare", "Save more steps.")
         with pytest.raises(TrialError, match="there is nothing to compare"):
-            learn_baseline(history)
+            learn_baseline(run)

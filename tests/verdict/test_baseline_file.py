@@ -12,12 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.findings.made_runs import Row, found_bands, made_baseline, made_history, rows
+from tests.findings.made_runs import Row, found_bands, made_baseline, made_run, rows
 from weight_update_ratio.errors import TrialError, UnreadableError
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.verdict.baseline import LAST_BIN, Baseline, learn_baseline, merged_baselines
+from weight_update_ratio.verdict.baseline import LAST_BIN, Baseline, merged_baselines
 from weight_update_ratio.verdict.baseline_file import baseline_text, parse_baseline, saved_baseline
 from weight_update_ratio.verdict.bounds import Bounds
+from weight_update_ratio.verdict.learning import learn_baseline
 
 GOOD = {
     "format": "weight-update-ratio-baseline",
@@ -59,14 +60,16 @@ def all_bounds(baseline: Baseline, tensors: str = "abc", last: int = 2100) -> li
     """Return the bounds of each tensor at each step over each gap, as numbers whose every digit counts."""
     bounds = Bounds(Parameters(), baseline)
     steps = [*range(-1, last), 2**30, 2**40, 2**62]
-    return [bounds.of(tensor, step, step - gap) for tensor in tensors for step in steps for gap in (1, 2, 5)]
+    codes, at, gaps = (part.ravel() for part in np.meshgrid(range(len(tensors)), steps, (1, 2, 5)))
+    lower, upper, _ = bounds.columns(list(tensors), codes, at, at - gaps)
+    return list(zip(lower.tolist(), upper.tolist()))
 
 
 class TestRoundTrip:
     @given(rows())
     def test_a_file_gives_the_bounds_of_the_run_to_the_last_digit(self, made: list[Row]) -> None:
         """Of every tensor, at every step and gap."""
-        baseline = learn_baseline(made_history(made))
+        baseline = learn_baseline(made_run(made))
         again = parse_baseline(baseline_text(baseline).encode())
         assert found_bands(baseline) == found_bands(again)
         assert all_bounds(baseline, last=80) == all_bounds(again, last=80)
@@ -75,7 +78,7 @@ class TestRoundTrip:
         """Read from a file they are those of the run itself."""
         random = np.random.default_rng(0)
         made = [Row("a", "w", step, 1, float(10 ** random.normal(-3, 1))) for step in range(1, 2000)]
-        baseline = learn_baseline(made_history(made))
+        baseline = learn_baseline(made_run(made))
         assert all_bounds(baseline, "a") == all_bounds(parse_baseline(baseline_text(baseline).encode()), "a")
 
     @pytest.mark.parametrize("ratio", [0.0, 5e-324, 0.1, 1 / 3, 1e308, 2.0**-1074, 123456789.123456789])
@@ -95,7 +98,7 @@ class TestRoundTrip:
     def test_files_of_runs_over_one_gap_merge_as_the_runs_do(self, a: list[Row], b: list[Row]) -> None:
         """Bands and the number of runs are those of both."""
         runs = [[row._replace(gap=1) for row in run] for run in (a, b)]
-        learnt = [learn_baseline(made_history(run)) for run in runs]
+        learnt = [learn_baseline(made_run(run)) for run in runs]
         files = [parse_baseline(baseline_text(baseline).encode()) for baseline in learnt]
         merged, of_files = (merged_baselines(zip("ab", found)) for found in (learnt, files))
         assert (2, found_bands(merged)) == (of_files.runs, found_bands(of_files))
@@ -135,7 +138,7 @@ class TestText:
         def refuse(constant: str) -> None:
             raise AssertionError(f"{constant} is not JSON")
 
-        document = json.loads(baseline_text(learn_baseline(made_history(made))), parse_constant=refuse)
+        document = json.loads(baseline_text(learn_baseline(made_run(made))), parse_constant=refuse)
         assert ["format", "version", "runs", "mode", "num_steps", "epsilon", "tensors"] == list(document)
         for entry in document["tensors"].values():
             assert ["gap", "first_bin", "low", "high"] == list(entry)
@@ -147,7 +150,7 @@ class TestText:
     def test_the_order_of_the_rows_does_not_matter(self, made: list[Row], chance: Any) -> None:
         """The same ratios give the same text, so that a file that is committed shows what changed."""
         shuffled = chance.sample(made, len(made))
-        assert len({baseline_text(learn_baseline(made_history(run))) for run in (made, shuffled)}) == 1
+        assert len({baseline_text(learn_baseline(made_run(run))) for run in (made, shuffled)}) == 1
 
     def test_an_empty_baseline_is_a_file_as_well(self) -> None:
         """It has no tensors."""
@@ -161,7 +164,7 @@ class TestText:
         made = (
             Row(name, "w", step, 1, float(ratios[step, at])) for at, name in enumerate(names) for step in range(1, 1001)
         )
-        text = baseline_text(learn_baseline(made_history(made))).encode()
+        text = baseline_text(learn_baseline(made_run(made))).encode()
         assert len(text) < 300_000
         began = time.perf_counter()
         baseline = parse_baseline(text)
@@ -172,17 +175,17 @@ class TestText:
 class TestSaved:
     def test_a_run_alone(self) -> None:
         """The text is that of what it teaches."""
-        history = made_history([Row("a", "w", 1, 1, 0.5), Row("a", "w", 2, 1, 0.25)])
-        document = json.loads(saved_baseline(history))
+        run = made_run([Row("a", "w", 1, 1, 0.5), Row("a", "w", 2, 1, 0.25)])
+        document = json.loads(saved_baseline(run))
         entry = {"gap": 1, "first_bin": 0, "low": [0.25], "high": [0.5]}
         assert (1, {"a": entry}) == (document["runs"], document["tensors"])
 
     def test_a_run_that_was_judged_against_a_baseline_is_merged_with_it(self) -> None:
         """So three runs make one file."""
         baseline = parsed(with_value("runs", 2))
-        history = made_history([Row("w", "w", 1, 1, 0.125), Row("v", "w", 9, 1, 3.0)])
-        history.bounds = Bounds(history.parameters, baseline)
-        document = json.loads(saved_baseline(history))
+        run = made_run([Row("w", "w", 1, 1, 0.125), Row("v", "w", 9, 1, 3.0)])
+        run.bounds = Bounds(run.parameters, baseline)
+        document = json.loads(saved_baseline(run))
         assert 3 == document["runs"]
         assert {
             "v": {"gap": 1, "first_bin": 1, "low": [3.0], "high": [3.0]},
@@ -192,11 +195,11 @@ class TestSaved:
     @pytest.mark.parametrize("spoil", ["ratio", "problem"])
     def test_a_run_that_is_not_complete_and_finite_is_not_written(self, spoil: str) -> None:
         """The error says why."""
-        history = made_history([Row("a", "w", 1, 1, math.nan if spoil == "ratio" else 1.0)])
+        run = made_run([Row("a", "w", 1, 1, math.nan if spoil == "ratio" else 1.0)])
         if spoil == "problem":
-            history.problem = TrialError("it was not judged", "Judge it.")
+            run.problem = TrialError("it was not judged", "Judge it.")
         with pytest.raises(TrialError, match="the run 'made/trial' cannot be a baseline: "):
-            saved_baseline(history)
+            saved_baseline(run)
 
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -225,6 +228,12 @@ class TestBrokenFiles:
     def test_what_is_not_a_baseline(self, content: bytes, expected: str) -> None:
         """The message says what it is not."""
         assert why_unreadable(content).startswith(expected)
+
+    @pytest.mark.parametrize("name", ["runs", "mode", "num_steps", "epsilon", "tensors"])
+    def test_a_key_that_is_not_there(self, name: str) -> None:
+        """None is a value, and a key that is lost is not None."""
+        content = json.dumps({key: value for key, value in GOOD.items() if key != name}).encode()
+        assert f"is broken: it has no {name!r}" == why_unreadable(content)
 
     @pytest.mark.parametrize("version", [2, 0, "1", None, True, 1.0, [1], -1, 10**400])
     def test_another_version(self, version: Any) -> None:

@@ -79,7 +79,7 @@ class TestOpening:
         run = RECORDED["pytorch_frozen"]
         by_trial, by_file = (check_trial(run, baseline=good) for good in (HEALTHY, tmp_path / "saved.json"))
         assert list(by_trial) == list(by_file)
-        assert by_trial.history.fired_steps == by_file.history.fired_steps != set()
+        assert by_trial.fired_steps == by_file.fired_steps != set()
 
     def test_a_pattern_that_matches_nothing_of_the_good_run(self) -> None:
         """It may match something of the run: what it matches is learnt."""
@@ -112,7 +112,7 @@ class TestRefusals:
 
     def test_another_form_of_a_uri(self) -> None:
         """The right form is named, and nothing is asked of S3."""
-        assert "Pass 's3://bucket/good'." == refusal("s3a://bucket/good")[1]
+        assert refusal("s3a://bucket/good")[1].endswith("s3://bucket/prefix.")
 
     def test_a_run_that_is_not_finite(self) -> None:
         """It did not train well."""

@@ -2,151 +2,72 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
+import functools
 import os
-import threading
-from typing import Any, Iterable, NamedTuple, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Iterable, NamedTuple
 
 import numpy as np
 
 from ..errors import Unreadable, UnreadableError
-from ..storage.daemon_threads import DaemonThreads, awaited
-from ..storage.storage import Storage
-from ..trial.event_file import TensorLayout, tensor_array
+from ..storage.location import Storage
+from ..trial.event_file import DTYPES, TensorLayout, tensor_array
 from ..trial.index_file import Records
 from ..trial.record_group import RecordGroup, RecordPlan, record_plan
 from ..trial.timeline import WorkerStep
-from ..verdict.bounds import Bounds
-from .comparison import ComparedTensors, JudgedStep, Skipped
-from .ratio import update_norms, update_ratios, verdict_codes, weight_norms
+from .ratio import update_norms, weight_norms
 from .references import StepPairs
+from .rows import StepRows
 
 THREADED_BYTES = 8 << 20  # a step of fewer is done before threads would have begun
-BYTES_AT_ONCE = 512 << 20  # of records that are compared at the same time, two groups a thread; of one larger, its own
+BYTES_AT_ONCE = 512 << 20  # of records that several threads compare at the same time, two groups each
 KEPT_BYTES = 256 << 20  # of a step's records; those of a larger step are read again at the next one
 PLANNED = 65536  # tensors of which it is kept how their records are read; a trial needs those of a few steps
+
+TYPE_NAMES = {dtype: dtype.name for dtype in DTYPES.values()}  # asking NumPy for a name takes it 5 us
 
 UNCERTAIN = "has no certain reference: the index file of a step before it is lost or broken"
 
 
-class _Content:
-    """The bytes of a group of records; their memory is used again once none of its tensors needs them."""
-
-    def __init__(self, storage: Storage, octets: memoryview, tensors: int) -> None:
-        self._storage = storage
-        self._octets = octets
-        self._needed = tensors
-        self._lock = threading.Lock()
-
-    def used(self, tensors: int) -> None:
-        """Note that so many tensors more do not need them any more."""
-        with self._lock:
-            self._needed -= tensors
-            if self._needed:
-                return
-        self._storage.recycle(self._octets)
-
-
 class _Record(NamedTuple):
-    """A tensor's record as it was read: its elements, of shape (n,), and of what shape and type they are."""
+    """A tensor at a step: its elements, of shape (n,), their layout, and their norm."""
 
     elements: np.ndarray[Any, Any]
     layout: TensorLayout
-    content: _Content
-
-
-class _Step:
-    """What is found of the tensors of one worker at one step; each has its place in the arrays."""
-
-    def __init__(self, pairs: StepPairs) -> None:
-        self.pairs = pairs
-        self.kept: dict[str, _Record] = {}
-        self.layouts: dict[str, TensorLayout] = {}  # of the tensors that could be read
-        self.update, self.weight, self.norm = np.full((3, len(pairs.tensors)), np.nan)  # norm: of the next references
-        self.compared: list[int] = []
-        self.skipped: list[tuple[int, Skipped]] = []
-        self.unreadable: list[Unreadable] = []
-        for tensor in pairs.uncertain:
-            self.note(pairs.saved, tensor, UNCERTAIN)
-
-    def by_reference(self, places: Sequence[int]) -> list[tuple[WorkerStep, list[str]]]:
-        """Return the certain reference steps of the tensors at these places, each with those that it is of."""
-        _, tensors, references, uncertain = self.pairs
-        found: dict[int, tuple[WorkerStep, list[str]]] = {}
-        for place in places:
-            reference = references[place]
-            if reference is not None and tensors[place] not in uncertain:
-                found.setdefault(reference.global_step, (reference, []))[1].append(tensors[place])
-        return list(found.values())
-
-    def skip(self, place: int, reason: str) -> None:
-        """Note that a tensor has no ratio."""
-        saved, tensors = self.pairs.saved, self.pairs.tensors
-        skipped = Skipped(tensors[place], saved.worker, saved.mode, saved.step, saved.global_step, reason)
-        self.skipped.append((place, skipped))
-
-    def note(self, at: WorkerStep, tensor: str, reason: str) -> None:
-        """Note that a tensor could not be read at this step or at its reference step."""
-        file = at.index_file if at.records[tensor] is None else at.event_file
-        self.unreadable.append(Unreadable(file, tensor, at.worker, at.global_step, reason))
-
-    def unreadable_in_order(self) -> list[Unreadable]:
-        """Return what could not be read, in the order of the index."""
-        if not self.unreadable:
-            return []
-        places: dict[str | None, int] = {tensor: place for place, tensor in enumerate(self.pairs.tensors)}
-        return sorted(self.unreadable, key=lambda entry: places[entry.tensor])
-
-    def columns(self, bounds: Bounds) -> ComparedTensors:
-        """Return the comparisons that could be made, in the order of the index."""
-        saved, tensors, references, _ = self.pairs
-        places = sorted(self.compared)
-        names = [tensors[place] for place in places]
-        reference_step = np.array([references[place].step for place in places], np.int64)  # type: ignore[union-attr]
-        lower, upper = bounds.columns(names, saved.step, reference_step)
-        update, weight = self.update[places], self.weight[places]
-        ratio = update_ratios(update, weight, bounds.parameters.epsilon)
-        verdict = verdict_codes(ratio, lower, upper)
-        at = (saved.worker, saved.step, saved.global_step)
-        return ComparedTensors(names, *at, reference_step, update, weight, ratio, lower, upper, verdict)
+    norm: float
 
 
 class Comparer:
     """Compares the tensors of saved steps with their references, one step after the other.
 
-    It keeps what the next steps need again: the norms of each tensor at the last ``num_steps`` steps, and the last
-    step's records. How a step's records are read is planned once for all steps that have them at the same places.
-
-    Attributes:
-        dtypes: {tensor: the type that it was saved as}.
+    It keeps the records of the last step for the next one. How a step's records are read is planned once for all steps
+    that have them at the same positions.
     """
 
-    def __init__(self, storage: Storage, bounds: Bounds) -> None:
-        self.dtypes: dict[str, str] = {}
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._bounds = bounds
-        self._threads = DaemonThreads()
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
         self._plans: dict[tuple[int, tuple[str, ...]], tuple[Records, RecordPlan]] = {}
-        self._norms: dict[str, dict[int, dict[str, float]]] = {}  # worker -> global step -> tensor -> norm
-        self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # worker -> its last step, and its records there
+        self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # by worker, with the global step
 
-    def compare(self, pairs: list[StepPairs]) -> JudgedStep:
-        """Return the comparison of every tensor of a step that has a reference."""
+    def compare(self, pairs: list[StepPairs]) -> list[StepRows]:
+        """Return the rows of one global step, by worker: every tensor that has a reference is compared with it."""
         steps = [_Step(own) for own in pairs]
         self._storage.retain(self._needed(steps))
-        groups = [(step, group) for step in steps for group in self._groups(step, step.pairs.saved, step.pairs.tensors)]
-        keeps_records = sum(group.length for _, group in groups) <= KEPT_BYTES
-        self._judge_all(groups, keeps_records)
-        _release(record for _, last in self._last.values() for record in last.values())
-        self._last = {}
-        for step in steps:
-            self._keep(step)
-        return JudgedStep(
-            [step.columns(self._bounds) for step in steps],
-            [skipped for step in steps for _, skipped in sorted(step.skipped)],
-            [entry for step in steps for entry in step.unreadable_in_order()],
-        )
+        groups = [self._groups(step, step.pairs.saved, step.pairs.tensors) for step in steps]
+        keeps = sum(group.length for own in groups for group in own) <= KEPT_BYTES
+        for step, own in zip(steps, groups):
+            saved = step.pairs.saved
+            judged = self._each(own)(functools.partial(self._judge, step, keeps), own)
+            records = {tensor: record for part in judged for tensor, record in part.items()}
+            self._last[saved.worker] = saved.global_step, records
+        return [step.rows() for step in steps]
+
+    def _each(self, groups: list[RecordGroup]) -> Callable[..., Iterable[dict[str, _Record]]]:
+        """Return what calls a function for each group of a step: several threads, where that is worth it and fits."""
+        sizes = [group.length for group in groups]
+        is_large = 2 * max(sizes, default=0) * (os.cpu_count() or 1) > BYTES_AT_ONCE
+        return map if is_large or len(sizes) < 2 or sum(sizes) < THREADED_BYTES else self._threads.map
 
     def _needed(self, steps: list[_Step]) -> dict[str, list[tuple[int, int]]]:
         """Return where the records of steps and of their references are: {event file: [(first byte, length)]}."""
@@ -159,7 +80,7 @@ class Comparer:
         return needed
 
     def _plan(self, at: WorkerStep, tensors: tuple[str, ...]) -> RecordPlan:
-        key = id(at.records), tensors  # steps that save the same tensors at the same places share their records
+        key = id(at.records), tensors  # steps that save the same tensors at the same positions share their records
         known = self._plans.get(key)
         if known is None:
             if sum(len(names) for _, names in list(self._plans)) > PLANNED:
@@ -168,82 +89,51 @@ class Comparer:
         return known[1]
 
     def _groups(self, step: _Step, at: WorkerStep, tensors: tuple[str, ...]) -> list[RecordGroup]:
-        """Return the groups of tensors' records, and note those that cannot be read."""
         plan = self._plan(at, tensors)
         for tensor, reason in plan.refused:
             step.note(at, tensor, reason)
         return plan.groups
 
-    def _judge_all(self, groups: list[tuple[_Step, RecordGroup]], keeps_records: bool) -> None:
-        """Compare the tensors of each group, by several threads where a step is large."""
-        sizes = [group.length for _, group in groups]
-        threads = min(os.cpu_count() or 1, len(groups), BYTES_AT_ONCE // (2 * max(sizes, default=0) or 1))
-        if sum(sizes) < THREADED_BYTES:
-            threads = 1
-
-        def judge_share(share: Iterable[int]) -> None:
-            for position in share:
-                self._judge(*groups[position], keeps_records)
-
-        if threads < 2:
-            judge_share(range(len(groups)))
-            return
-        for done in [self._threads.submit(judge_share, share) for share in _shares(sizes, threads)]:
-            awaited(done)
-
-    def _judge(self, step: _Step, group: RecordGroup, keeps_records: bool) -> None:
-        """Compare the tensors of a group. Runs in several threads, each with groups of its own."""
-        before, norms = self._references(step, group)
+    def _judge(self, step: _Step, keeps: bool, group: RecordGroup) -> dict[str, _Record]:
+        """Compare the tensors of a group and return its records. Several threads have a group each."""
+        before = self._references(step, group)
         after = self._read(step, step.pairs.saved, group)
-        compared: list[tuple[int, _Record, _Record, float]] = []
-        alone: list[tuple[int, _Record]] = []
-        for tensor, place in zip(group.tensors, group.places):
-            old, new = before.get(tensor), after.get(tensor)
-            if new is None:
-                continue
-            reason = _why_skipped(old.layout, new.layout) if old else ""
-            if old and not reason:
-                compared.append((place, old, new, norms[tensor]))
-            else:
-                alone.append((place, new))
+        compared: list[int] = []
+        for tensor, position in zip(group.tensors, group.places):
+            if tensor in after and tensor in before:
+                reason = _why_skipped(before[tensor].layout, after[tensor].layout)
                 if reason:
-                    step.skip(place, reason)
-        if compared:
-            places, olds, news, weights = map(list, zip(*compared))
-            old_elements, new_elements = ([record.elements for record in records] for records in (olds, news))
-            step.update[places], step.norm[places] = update_norms(old_elements, new_elements)
-            step.weight[places] = weights
-            step.compared += places
-        if alone:
-            step.norm[[place for place, _ in alone]] = weight_norms([record.elements for _, record in alone])
-        _release(before.values())
-        step.layouts.update({tensor: record.layout for tensor, record in after.items()})
-        if keeps_records:
-            step.kept.update(after)
-        else:
-            _release(after.values())
-
-    def _references(self, step: _Step, group: RecordGroup) -> tuple[dict[str, _Record], dict[str, float]]:
-        """Return the records and the norms of a group's references; what is not at hand is read."""
-        worker = step.pairs.saved.worker
-        last_step, last = self._last.get(worker, (-1, {}))
-        records: dict[str, _Record] = {}
+                    step.skipped.append((position, reason))
+                else:
+                    compared.append(position)
+        names = [step.pairs.tensors[position] for position in compared]
         norms: dict[str, float] = {}
+        if names:
+            elements = ([records[name].elements for name in names] for records in (before, after))
+            step.update[compared], own = update_norms(*elements)
+            step.weight[compared] = [before[name].norm for name in names]
+            step.types.update(
+                (position, TYPE_NAMES[after[name].layout.dtype]) for position, name in zip(compared, names)
+            )
+            norms.update(zip(names, own.tolist()))
+        if not keeps:
+            return {}
+        return _with_norms(after, norms)
+
+    def _references(self, step: _Step, group: RecordGroup) -> dict[str, _Record]:
+        """Return the records of a group's references; what is not at hand is read."""
+        found: dict[str, _Record] = {}
+        last_step, records = self._last.get(step.pairs.saved.worker, (-1, {}))
         for reference, tensors in step.by_reference(group.places):
-            if reference.global_step == last_step:
-                records.update({tensor: last.pop(tensor) for tensor in tensors if tensor in last})
-            missing = tuple([tensor for tensor in tensors if tensor not in records])
+            last = records if reference.global_step == last_step else {}
+            found.update((tensor, last.pop(tensor)) for tensor in tensors if tensor in last)
+            missing = tuple([tensor for tensor in tensors if tensor not in found])
             for each in self._groups(step, reference, missing) if missing else ():
-                records.update(self._read(step, reference, each))
-            at_hand = self._norms.get(worker, {}).get(reference.global_step, {})
-            norms.update({tensor: at_hand[tensor] for tensor in tensors if tensor in at_hand})
-        unknown = [tensor for tensor in records if tensor not in norms]
-        if unknown:
-            norms.update(zip(unknown, weight_norms([records[tensor].elements for tensor in unknown])))
-        return records, norms
+                found.update(_with_norms(self._read(step, reference, each), {}))
+        return found
 
     def _read(self, step: _Step, at: WorkerStep, group: RecordGroup) -> dict[str, _Record]:
-        """Return the records of a group that can be read, and note the others."""
+        """Return the records of a group that can be read, without norms, and note the others."""
         try:
             octets = self._storage.span(at.event_file, group.start, group.length)
         except UnreadableError as error:
@@ -251,42 +141,67 @@ class Comparer:
                 return {tensor: record for own in group.alone() for tensor, record in self._read(step, at, own).items()}
             step.note(at, group.tensors[0], str(error))
             return {}
-        content = _Content(self._storage, octets, len(group.tensors))
         records = {}
         for tensor, layout in zip(group.tensors, group.layouts(octets, at.global_step)):
             if isinstance(layout, str):
                 step.note(at, tensor, layout)
-                content.used(1)
             else:
-                records[tensor] = _Record(tensor_array(octets, layout), layout, content)
+                records[tensor] = _Record(tensor_array(octets, layout), layout, np.nan)
         return records
 
-    def _keep(self, step: _Step) -> None:
-        """Keep what the next steps' references need, and forget what is too old to be one."""
-        saved, tensors, _, _ = step.pairs
-        new = step.layouts.keys() - self.dtypes.keys()
-        self.dtypes.update({tensor: step.layouts[tensor].dtype.name for tensor in new})
-        norms = self._norms.setdefault(saved.worker, {})
-        norms[saved.global_step] = {t: norm for t, norm in zip(tensors, step.norm.tolist()) if t in step.layouts}
-        while len(norms) > (self._bounds.parameters.num_steps or 1):
-            del norms[next(iter(norms))]
-        self._last[saved.worker] = saved.global_step, step.kept
+
+class _Step:
+    """What is found of the tensors of one worker at one step, by their positions in ``pairs.tensors``."""
+
+    def __init__(self, pairs: StepPairs) -> None:
+        self.pairs = pairs
+        self.update, self.weight = np.full((2, len(pairs.tensors)), np.nan)
+        self.types: dict[int, str] = {}  # of those that were compared
+        self.skipped: list[tuple[int, str]] = []
+        self.unreadable: list[Unreadable] = []
+        for tensor in pairs.uncertain:
+            self.note(pairs.saved, tensor, UNCERTAIN)
+
+    def by_reference(self, positions: Iterable[int]) -> list[tuple[WorkerStep, list[str]]]:
+        """Return the certain reference steps of the tensors at these positions, each with its tensors."""
+        _, tensors, references, uncertain = self.pairs
+        found: dict[int, tuple[WorkerStep, list[str]]] = {}
+        for position in positions:
+            reference = references[position]
+            if reference is not None and tensors[position] not in uncertain:
+                found.setdefault(reference.global_step, (reference, []))[1].append(tensors[position])
+        return list(found.values())
+
+    def note(self, at: WorkerStep, tensor: str, reason: str) -> None:
+        """Note that a tensor could not be read at this step or at its reference step."""
+        file = at.index_file if at.records[tensor] is None else at.event_file
+        self.unreadable.append(Unreadable(file, tensor, at.worker, at.global_step, reason))
+
+    def rows(self) -> StepRows:
+        """Return what was found, in the order of the index."""
+        saved, tensors, references, _ = self.pairs
+        compared = sorted(self.types)
+        order: dict[str | None, int] = {tensor: n for n, tensor in enumerate(tensors)} if self.unreadable else {}
+        return StepRows(
+            saved.worker,
+            saved.step,
+            saved.global_step,
+            tensors,
+            np.array(compared, np.int64),
+            [self.types[position] for position in compared],
+            np.array([references[position].step for position in compared], np.int64),  # type: ignore[union-attr]
+            self.update[compared],
+            self.weight[compared],
+            [(tensors[position], reason) for position, reason in sorted(self.skipped)],
+            sorted(self.unreadable, key=lambda entry: order[entry.tensor]),
+        )
 
 
-def _release(records: Iterable[_Record]) -> None:
-    for content, own in itertools.groupby(records, operator.attrgetter("content")):
-        content.used(len(list(own)))
-
-
-def _shares(sizes: list[int], threads: int) -> list[list[int]]:
-    """Return positions in ``sizes`` for each thread, of about as many bytes: the largest first, to the idlest."""
-    shares: list[list[int]] = [[] for _ in range(threads)]
-    loads = [0] * threads
-    for position in sorted(range(len(sizes)), key=lambda position: -sizes[position]):
-        idlest = loads.index(min(loads))
-        shares[idlest].append(position)
-        loads[idlest] += sizes[position]
-    return shares
+def _with_norms(records: dict[str, _Record], norms: dict[str, float]) -> dict[str, _Record]:
+    rest = [tensor for tensor in records if tensor not in norms]
+    if rest:
+        norms = {**norms, **dict(zip(rest, weight_norms([records[tensor].elements for tensor in rest]).tolist()))}
+    return {tensor: _Record(elements, layout, norms[tensor]) for tensor, (elements, layout, _) in records.items()}
 
 
 def _why_skipped(before: TensorLayout, after: TensorLayout) -> str:

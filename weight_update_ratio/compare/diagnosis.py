@@ -9,7 +9,7 @@ from ..errors import TrialError
 from ..parameters import Parameters, glob_hint
 from ..trial.folder import TrialFolder
 from ..trial.selection import Selection
-from .history import History
+from .rows import Rows
 
 
 def missing_trial(folder: TrialFolder) -> TrialError | None:
@@ -42,7 +42,7 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
     )
 
 
-def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
+def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> TrialError:
     """Return why a trial gave no comparison at all: what was found in it, and what to save instead."""
     chosen = listed(folder.parameters.collection_names)
     selection = folder.selection
@@ -51,39 +51,37 @@ def nothing_compared(history: History, folder: TrialFolder) -> TrialError:
             f"the trial {folder.storage.location!r} has no saved steps: it holds collections, but no index files",
             "Look for an error in the training job's log; smdebug's hook cannot save bfloat16, TrialRecorder can.",
         )
-    unreadable = [entry for entry in history.unreadable if entry.global_step >= 0]  # of steps, not of the folder
-    if unreadable:
-        first = unreadable[0]
+    if rows.unreadable:
+        first = min(rows.unreadable, key=rows.unreadable.__getitem__)
         tensor = f" of tensor {first.tensor!r}" if first.tensor else ""
         return TrialError(
-            f"nothing could be read to compare; the first of {len(unreadable)}: "
+            f"nothing could be read to compare; the first of {len(rows.unreadable)}: "
             f"the record{tensor} at global step {first.global_step} in '{first.file}' {first.reason}",
             "Restore the trial's files from where the training job wrote them, and check it again.",
         )
-    if selection.reduced and not history.tensors:
+    if selection.reduced and not rows.steps:
         were = "was" if len(selection.reduced) == 1 else "were"
         return TrialError(
             f"nothing can be compared: {listed(selection.reduced)} of {chosen} {were} saved only as reductions "
             f"({listed(sorted(set(selection.reduced.values())))}), and a ratio needs the tensors themselves",
             "Save the tensors: leave out the collection's reduction_config, or set its save_raw_tensor to True.",
         )
-    skipped = [group for group in history.skipped if group.tensor is not None]
-    if skipped:
-        first_skip = skipped[0]
+    if len(rows.skipped):
+        first_skip = rows.skipped_groups()[0]
         return TrialError(
             f"every comparison was skipped; the first: tensor {first_skip.tensor!r}: {first_skip.reason}",
             "Set collection_names to collections whose tensors have elements and keep their shape.",
         )
-    if not history.judged_steps and any(name in selection for name in selection.seen()):
+    if not rows.steps and any(name in selection for name in selection.seen()):
         return TrialError(
-            f"there is nothing to compare: no step of mode {history.mode} that holds a chosen tensor is between "
+            f"there is nothing to compare: no step of mode {mode} that holds a chosen tensor is between "
             f"start_step and end_step, while global steps {folder.steps[0]} to {folder.steps[-1]} were saved",
             "Widen start_step and end_step; they are global steps, which count the steps of all modes.",
         )
-    if history.tensors:
+    if rows.steps:
         return TrialError(
-            f"there is nothing to compare: no tensor has a reference, an earlier saved step in mode {history.mode} "
-            f"({len(history.judged_steps)} saved steps, num_steps {folder.parameters.num_steps})",
+            f"there is nothing to compare: no tensor has a reference, an earlier saved step in mode {mode} "
+            f"({len(rows.steps)} saved steps, num_steps {folder.parameters.num_steps})",
             "Save more steps (save_interval=1), or widen num_steps, start_step and end_step.",
         )
     found = f"saved were {listed(folder.saved_collections()) or 'tensors of no collection'}"

@@ -7,15 +7,16 @@ from ..trial.folder import GLOBAL, TrialFolder
 TRAIN = "TRAIN"
 
 
-def judged_mode(folder: TrialFolder, finished: bool = True) -> str | None:
+def judged_mode(folder: TrialFolder, finished: bool = True, expected: str | None = None) -> str | None:
     """Return TRAIN if a step was saved in it, else GLOBAL; None while an unfinished job may yet begin to train.
 
     A job may begin with EVAL steps, a sanity validation: until the job ends or saves a step of another mode, those say
-    nothing of what will be judged.
+    nothing of what will be judged. Neither do its GLOBAL steps where ``expected``, the mode of a baseline, is TRAIN.
     """
-    if TRAIN in folder.modes:
+    modes = folder.modes
+    if TRAIN in modes:
         return TRAIN
-    if GLOBAL in folder.modes:
+    if GLOBAL in modes and (finished or expected != TRAIN):
         return GLOBAL
     if not finished:
         return None

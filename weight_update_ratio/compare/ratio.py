@@ -2,9 +2,10 @@
 
     update_norm = ||w_s - w_r||    weight_norm = ||w_r||    ratio = update_norm / (weight_norm + epsilon)
 
-Tensors are taken as float64 in blocks that stay in the cache, a large one in several and small ones together: the error
-is that of float64 whatever the saved type. Squares of float64 may overflow or vanish where the norm itself would not,
-so a sum that left the safe range is taken again, scaled by a power of two as BLAS's ``nrm2`` does.
+Tensors are taken as float64, 64-bit integers too, in blocks that stay in the cache, a large one in several and small
+ones together: the error is that of float64 whatever the saved type. Squares of float64 may overflow or vanish where the
+norm itself would not, so a sum that left the safe range is taken again, scaled by a power of two as BLAS's ``nrm2``
+does.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ BLOCK = 262144  # elements of a large tensor; 2 MiB as float64: threads take tur
 JOINED = BLOCK // 2  # elements of small tensors together, those before beside those after
 ROW = 256  # elements whose squares are summed at once; from 500 rows on NumPy lets other threads run meanwhile
 COMPLEX = frozenset("FD")  # NumPy's characters of them
-LONG = frozenset("lLqQ")  # NumPy's characters of 64-bit integers; where "l" has 32 bits, halves give the same
 
 # A sum of squares above this lost less than 1e-12 of itself to squares that vanished, for up to 1e18 elements.
 LEAST_SAFE_SUM = 1e-270
@@ -135,11 +135,9 @@ def _norms(*operands: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
         norms: np.ndarray[Any, Any] = np.sqrt(squared)
         is_safe = (squared > LEAST_SAFE_SUM) & (squared < math.inf)
         suspects = [] if is_safe.all() else np.argwhere(~is_safe).tolist()
-        if len(operands) > 1 and not LONG.isdisjoint([each.dtype.char for operand in operands for each in operand]):
-            suspects += [[1, place] for place, pair in enumerate(zip(*operands)) if _needs_halves(*pair)]
         for which, place in suspects:
             tensors = [operand[place] for operand in operands[: which + 1]]
-            if any(each.dtype == np.float64 for each in tensors) or _needs_halves(*tensors):
+            if any(each.dtype == np.float64 for each in tensors):
                 pieces = _difference_pieces if which else _pieces
                 norms[which, place] = _scaled_norm(functools.partial(pieces, *tensors))
     return norms
@@ -261,32 +259,5 @@ def _pieces(weights: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
 
 
 def _difference_pieces(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield differences; those of 64-bit integers, or of one and a float, in high and low halves, which are exact."""
-    halves = _needs_halves(before, after)
     for start in range(0, after.size, BLOCK):
-        old, new = before[start : start + BLOCK], after[start : start + BLOCK]
-        if halves:
-            (old_high, old_low), (new_high, new_low) = _halves(old), _halves(new)
-            yield (new_high - old_high) * 2.0**32 + (new_low - old_low)
-        else:
-            yield new.astype(np.float64) - old
-
-
-def _needs_halves(*tensors: np.ndarray[Any, Any]) -> bool:
-    """Return whether float64 cannot hold the operands: one is a 64-bit integer, the other as large, or float32."""
-    dtypes = [each.dtype for each in tensors]
-    return (
-        any(dtype.char in LONG for dtype in dtypes)
-        and len(dtypes) > 1
-        and all(dtype.itemsize == 8 or dtype == np.float32 for dtype in dtypes)
-    )
-
-
-def _halves(block: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return (high, low) as float64, block = high * 2**32 + low exactly, both of one sign; low is 0 beside infinity."""
-    if block.dtype.kind == "f":
-        high = np.trunc(block.astype(np.float64) / 2.0**32)
-        return high, np.where(np.isfinite(high), block - high * 2.0**32, 0.0)
-    high, low = (block >> 32).astype(np.float64), (block & 0xFFFFFFFF).astype(np.float64)
-    differ = (high < 0) & (low > 0)
-    return high + differ, low - differ * 2.0**32
+        yield after[start : start + BLOCK].astype(np.float64) - before[start : start + BLOCK]

@@ -7,7 +7,7 @@ way of judging a trial finds the same references.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Iterator, NamedTuple, Sequence
 
 from ..trial.folder import TrialFolder
 from ..trial.timeline import Timeline, WorkerStep
@@ -27,18 +27,6 @@ class StepPairs(NamedTuple):
     tensors: tuple[str, ...]
     references: list[WorkerStep | None]
     uncertain: frozenset[str]
-
-    @property
-    def identity(self) -> tuple[Any, ...]:
-        """What the index says of these tensors and their references, to be compared or hashed."""
-        steps = {step.global_step: step for step in (self.saved, *self.references) if step is not None}
-        places = [(*step[:-1], *map(step.records.get, self.tensors)) for step in steps.values()]
-        return (self.tensors, tuple(step and step.global_step for step in self.references), self.uncertain, *places)
-
-    def only(self, tensor: str) -> StepPairs:
-        """Return one tensor alone."""
-        at = self.tensors.index(tensor)
-        return StepPairs(self.saved, (tensor,), [self.references[at]], self.uncertain & {tensor})
 
 
 def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPairs]:

@@ -6,7 +6,7 @@ import itertools
 
 from ..trial.folder import TrialFolder
 from ..trial.timeline import Timeline, WorkerStep
-from ..verdict.violations import SkippedGroup
+from .rows import SkippedGroup
 
 
 def skipped_workers(folder: TrialFolder, mode: str) -> list[SkippedGroup]:

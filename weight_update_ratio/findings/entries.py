@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..compare.rows import Array
 from .course import Course
 from .kinds import DEEP, FEW, NOT_FINITE_KIND, NOT_YET, RESTING, STOPPED, TOO_LARGE, VANISHING, Zeros, fall_of
-from .levels import Array
 
 MOST_ALIKE = 0.8  # of the distances between moves, that they have a period
 HALF = 0.5  # of the normal ratio; where moves next to a rest are smaller, the rest comes gradually
@@ -19,16 +19,14 @@ class Entry(NamedTuple):
 
     Attributes:
         kind: One of KINDS.
-        tensor: Its place in the history's tensors.
-        worker: Its place in the history's workers.
+        tensor: Its place in the run's tensors.
+        worker: Its place in the run's workers.
         first: The step of the first.
         last: The step of the last.
-        count: How many there are.
         severity: How many decades the worst is outside of its bounds.
         worst_ratio: The worst one.
         worst_step: Its step.
-        lower: Its bounds, and so is the next one.
-        upper: Its unit is that of a ratio.
+        lower: Its bounds, and so is ``upper``.
         gap: How far apart the comparisons of the tensor are, in steps.
         near_start: Whether they begin within the first few comparisons of the tensor.
         to_end: Whether the last one is.
@@ -82,7 +80,7 @@ def entries_of(course: Course, zeros: Zeros, kinds: Array, moving_steps: Array) 
 def _entry(course: Course, zeros: Zeros, kinds: Array, moving_steps: Array, kind: str) -> Entry:
     rows = np.flatnonzero((kinds == kind) & course.fires)
     steps = course.steps[rows]
-    outside = severity(course, rows)
+    outside = course.decades[rows]
     worst = int(rows[outside.argmax()])
     period = _period(course, zeros.moves) if kind == RESTING else None
     return Entry(
@@ -109,14 +107,6 @@ def _entry(course: Course, zeros: Zeros, kinds: Array, moving_steps: Array, kind
         None if period is None else _full_from(course, period),
         _led_up_from(course, kinds) if kind == NOT_FINITE_KIND else None,
     )
-
-
-def severity(course: Course, rows: Array) -> Array:
-    """Return how many decades ratios are outside of their bounds: shape (n,); inf for zero and what is not finite."""
-    ratios, lower, upper = course.ratios[rows], course.lower[rows], course.upper[rows]
-    with np.errstate(all="ignore"):
-        outside = np.where(ratios > upper, np.log10(ratios) - np.log10(upper), np.log10(lower) - np.log10(ratios))
-    return np.where(np.isfinite(ratios), outside, np.inf)
 
 
 def _is_gradual(course: Course, zeros: Zeros, rows: Array) -> bool:

@@ -10,8 +10,9 @@ from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 
-from ..compare.history import History
 from ..compare.ratio import OK, VERDICTS
+from ..compare.rows import Array
+from ..verdict.judged_run import JudgedRun
 from .course import Course, courses
 from .entries import MOST_ALIKE, Entry, entries_of
 from .kinds import (
@@ -28,7 +29,6 @@ from .kinds import (
     kinds_of,
     zeros_of,
 )
-from .levels import Array
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
 MOST_TENSORS = 0.9  # of those that move, that a finding is of all
@@ -36,26 +36,15 @@ FADING = 0.1  # of the length of a fade; its first step hangs on the noise of a 
 
 
 class Clues(NamedTuple):
-    """What the courses of a finding's tensors show of its cause.
+    """What the courses of a finding's tensors show of its cause: what ``Entry`` says, of all of them, and more.
 
     Attributes:
-        lower: The bounds of the worst comparison, and so is the next one.
-        upper: Its unit is that of a ratio.
-        near_start: Whether it begins within the first few comparisons of its tensors.
-        to_end: Whether it ends with their last one.
-        in_a_row: Whether no other comparison of them is between.
-        all_zero: Whether every ratio is zero.
-        is_gradual: Whether moves next to zeros are small.
         together: Whether nearly all tensors that move have violations of this kind, of several; of rests, whether
             nothing moves there.
         alone: Whether one tensor moves at all.
-        fell_away: Whether its tensors fell a decade or more below their level among the others.
         too_large: Whether its tensors have updates that are too large as well.
         zero_start: Whether any tensor of the run began at zero.
-        period: How many steps are between moves that rest in between, where that is regular.
-        full_from: The global step from which on windows of ``period`` steps are full.
-        led_up_from: The step from which on updates were too large, where that goes on until a ratio is not finite.
-        led_up: The tensors of which that is so.
+        led_up: The tensors of which ``led_up_from`` is so.
         is_rest: Whether it holds all further findings of its kind.
     """
 
@@ -123,7 +112,7 @@ class Finding(NamedTuple):
 
 
 class _Run:
-    """What the courses of a run have in common; tensors and workers by their places in the history.
+    """What the courses of a run have in common; tensors and workers by their places in the run.
 
     Attributes:
         zeros: Of each course.
@@ -163,14 +152,9 @@ class _Run:
         return set().union(*known)
 
 
-def find_findings(history: History, found: list[Course] | None = None) -> list[Finding]:
-    """Return what is wrong, the most urgent first, and of a kind the earliest first.
-
-    Args:
-        history: Of the run.
-        found: What ``courses`` returns for it; None: it is called here.
-    """
-    found = courses(history) if found is None else found
+def find_findings(report: JudgedRun) -> list[Finding]:
+    """Return what is wrong, the most urgent first, and of a kind the earliest first."""
+    found = courses(report)
     run = _Run(found)
     entries: dict[str, list[Entry]] = {}
     for course, own, kinds in zip(found, run.zeros, run.kinds):
@@ -179,10 +163,10 @@ def find_findings(history: History, found: list[Course] | None = None) -> list[F
         for entry in entries_of(course, own, kinds, run.moving_steps[course.worker]):
             kind = NOTHING_MOVED if entry.kind == FROZEN and not run.movers else entry.kind
             entries.setdefault(kind, []).append(entry)
-    return [finding for kind in KINDS for finding in _findings_of(history, kind, entries.get(kind, []), run)]
+    return [finding for kind in KINDS for finding in _findings_of(report, kind, entries.get(kind, []), run)]
 
 
-def _findings_of(history: History, kind: str, entries: list[Entry], run: _Run) -> list[Finding]:
+def _findings_of(report: JudgedRun, kind: str, entries: list[Entry], run: _Run) -> list[Finding]:
     """Return the findings of one kind; of more than ``MOST_OF_A_KIND`` the smallest and latest become one."""
     groups: list[list[Entry]] = []
     for alike in _alike(entries):
@@ -195,10 +179,10 @@ def _findings_of(history: History, kind: str, entries: list[Entry], run: _Run) -
         groups += by_workers.values()
     groups.sort(key=lambda group: (-len(group), min(entry.first for entry in group)))
     rest = [entry for group in groups[MOST_OF_A_KIND:] for entry in group]
-    kept = [_finding(history, kind, group, run) for group in groups[:MOST_OF_A_KIND]]
+    kept = [_finding(report, kind, group, run) for group in groups[:MOST_OF_A_KIND]]
     kept.sort(key=lambda finding: (finding.first_step, -len(finding.tensors)))
     if rest:
-        kept.append(_finding(history, kind, rest, run, is_rest=len(groups) > MOST_OF_A_KIND + 1))
+        kept.append(_finding(report, kind, rest, run, is_rest=len(groups) > MOST_OF_A_KIND + 1))
     return kept
 
 
@@ -223,11 +207,11 @@ def _alike(entries: list[Entry]) -> list[list[Entry]]:
     return groups
 
 
-def _finding(history: History, kind: str, entries: list[Entry], run: _Run, is_rest: bool = False) -> Finding:
-    tensors, workers = list(history.tensors), list(history.workers)
+def _finding(report: JudgedRun, kind: str, entries: list[Entry], run: _Run, is_rest: bool = False) -> Finding:
+    tensors, workers = list(report.tensors), list(report.workers)
     own_tensors = sorted({entry.tensor for entry in entries})
     own_workers = sorted({entry.worker for entry in entries})
-    worst = min(entries, key=lambda entry: (-entry.severity, entry.worst_step))
+    worst = min(entries, key=lambda entry: (-entry.severity, entry.worst_step, entry.tensor, entry.worker))
     moving = run.tensors(own_workers)
     together = len(moving) > 1 and len(moving & run.tensors(own_workers, kind)) >= MOST_TENSORS * len(moving)
     if kind in (NOT_YET, STOPPED, RESTING):
@@ -274,6 +258,5 @@ def _most(values: Iterable[bool]) -> bool:
 
 
 def _common(values: list[Any], share: float) -> Any:
-    """Return the value that at least this share of them are, or None."""
     value, count = Counter(values).most_common(1)[0]
     return value if count >= share * len(values) else None

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compare.ratio import LARGE, NOT_FINITE, OK, SMALL, VERDICTS
+from ..compare.rows import Array
 from .course import Course, is_finite
-from .levels import Array
 
 NOT_FINITE_KIND = "not_finite"
 TOO_LARGE = "too_large"

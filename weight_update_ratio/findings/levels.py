@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = Any  # a NumPy array; its generic alias came with Python 3.9
+from ..compare.rows import Array
 
 
 def levels_to_end(workers: Array, steps: Array, ratios: Array, moves_to_end: Array) -> Array:

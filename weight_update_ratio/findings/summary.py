@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compare.history import History
 from ..compare.ratio import LARGE, OK, VERDICTS
+from ..compare.rows import Array
+from ..verdict.judged_run import JudgedRun
 from .course import Course, courses
-from .levels import Array
 
 AWAY = 1.0  # decades that a tensor moves away from the others before it is named
 LEAST_STEPS = 5  # comparisons that a level is the median of
@@ -50,18 +50,12 @@ class TensorSummary(NamedTuple):
     violations: int
 
 
-def run_summary(history: History, found: list[Course] | None = None) -> Summary:
-    """Return how large the ratios of a run are.
-
-    Args:
-        history: Of the run.
-        found: What ``courses`` returns for it; None: it is called here.
-    """
-    ratios = np.asarray(history.columns["ratio"])
+def run_summary(run: JudgedRun) -> Summary:
+    """Return how large the ratios of a run are."""
+    ratios = np.asarray(run.columns["ratio"])
     finite = ratios[np.isfinite(ratios)]
-    found = courses(history) if found is None else found
-    away = {course.tensor for course in found if moved_away(course)}
-    outliers = tuple(name for tensor, name in enumerate(history.tensors) if tensor in away)
+    away = {course.tensor for course in courses(run) if moved_away(course)}
+    outliers = tuple(name for tensor, name in enumerate(run.tensors) if tensor in away)
     if not len(finite):
         return Summary(None, None, None, outliers)
     p05, median, p95 = (float(value) for value in np.quantile(finite, (0.05, 0.5, 0.95)))
@@ -85,11 +79,11 @@ def moved_away(course: Course) -> bool:
     return bool(((abs(medians - first) > AWAY) & (abs(medians) > abs(first))).any())
 
 
-def tensor_summaries(history: History, found: list[Course] | None = None) -> list[TensorSummary]:
-    """Return the ratios of each tensor and worker in short, in the trial's order; ``found`` as for ``run_summary``."""
-    tensors, workers = list(history.tensors), list(history.workers)
+def tensor_summaries(run: JudgedRun) -> list[TensorSummary]:
+    """Return the ratios of each tensor and worker in short, in the trial's order."""
+    tensors, workers = list(run.tensors), list(run.workers)
     rows = []
-    for course in courses(history) if found is None else found:
+    for course in courses(run):
         finite = course.ratios[np.isfinite(course.ratios)]
         extremes = (np.median(finite), finite.min(), finite.max()) if len(finite) else (np.nan,) * 3
         violations = int((course.verdicts != VERDICTS.index(OK)).sum())

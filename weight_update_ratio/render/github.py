@@ -13,9 +13,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..compare.history import History
-from ..findings.course import courses
 from ..findings.findings import Finding
+from ..verdict.judged_run import JudgedRun
 from .markdown import render_markdown
 from .words.advice import TITLES, kinds_first, told_findings
 from .words.escapes import command_message, command_property, printable
@@ -36,10 +35,9 @@ MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
 MOST_SENTENCE = 2000  # characters; the runner cuts a message after 4,096, and the advice is at its end
 
 
-def render_github(report: History) -> str:
+def render_github(report: JudgedRun) -> str:
     """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
-    found = courses(report)
-    findings = kinds_first(told_findings(report, found))
+    findings = kinds_first(told_findings(report))
     unreadable = [f"unreadable: {line}" for line in unreadable_lines(report.unreadable)]
     warnings = [f"skipped: {line}" for line in skipped_lines(report)]
     errors = [] if report.problem is None else [command("error", f"{report.problem.message}. {report.problem.remedy}")]
@@ -53,12 +51,11 @@ def render_github(report: History) -> str:
         errors.append(command("error", f"{text} {finding.advice}", f"{TITLE}: {TITLES[finding.kind]}"))
     commands = [*errors, *(command("warning", text) for text in _most(warnings, MOST_ANNOTATIONS))]
     return (
-        "\n".join([*commands, command("notice", _verdict(report, summary_line(report, found), findings[len(shown) :]))])
-        + "\n"
+        "\n".join([*commands, command("notice", _verdict(report, summary_line(report), findings[len(shown) :]))]) + "\n"
     )
 
 
-def _verdict(report: History, summary: str, left_out: list[Finding]) -> str:
+def _verdict(report: JudgedRun, summary: str, left_out: list[Finding]) -> str:
     """Return the verdict, without a problem that an error has told, and the findings that have no annotation."""
     told = report.problem is not None and (report.is_unheld or not report.fired)
     sentence = "" if told else f": {verdict_sentence(report)}"
@@ -83,7 +80,7 @@ def command(level: str, message: str, title: str = TITLE) -> str:
     return f"::{level} title={command_property(title)}::{command_message(message)}"
 
 
-def append_summary(report: History) -> None:
+def append_summary(report: JudgedRun) -> None:
     """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; without one it does nothing.
 
     Raises:

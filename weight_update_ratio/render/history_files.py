@@ -6,16 +6,15 @@ import csv
 import json
 from typing import IO
 
-from ..compare.history import History
 from ..files import whole_file
-from ..findings.frames import comparisons_frame
-from .json import finite_numbers
+from ..verdict.document import finite_numbers
+from ..verdict.judged_run import JudgedRun
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
 FORMULA = tuple("=+-@\t\r\n")  # what a cell begins with that a spreadsheet runs
 
 
-def write_history(report: History, path: str) -> None:
+def write_history(report: JudgedRun, path: str) -> None:
     """Write every comparison to a file, in the format of its ending: one of ``HISTORY_ENDINGS``.
 
     Raises:
@@ -24,27 +23,27 @@ def write_history(report: History, path: str) -> None:
     """
     if path.endswith(".parquet"):
         with whole_file(path, "wb") as file:
-            comparisons_frame(report).to_parquet(file, index=False)
+            report.comparisons().to_parquet(file, index=False)
         return
     write = write_csv if path.endswith(".csv") else write_json_lines
     with whole_file(path) as file:
         write(report, file)
 
 
-def write_json_lines(report: History, file: IO[str]) -> None:
+def write_json_lines(report: JudgedRun, file: IO[str]) -> None:
     """Write every comparison as a line of strict JSON."""
     for row in report:
         file.write(json.dumps(finite_numbers(row._asdict()), allow_nan=False) + "\n")
 
 
-def write_csv(report: History, file: IO[str]) -> None:
+def write_csv(report: JudgedRun, file: IO[str]) -> None:
     """Write every comparison as a row of CSV with a header; floats keep their last digit.
 
     A name that a spreadsheet would take for a formula gets an apostrophe before it.
 
     Source: OWASP's "CSV Injection", for the characters and the apostrophe.
     """
-    from ..compare.comparison import Comparison
+    from ..compare.rows import Comparison
 
     writer = csv.writer(file)
     writer.writerow(Comparison._fields)

@@ -19,12 +19,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ..compare.history import History
 from ..compare.ratio import LARGE, NOT_FINITE, SMALL
-from ..findings.course import Course, courses
 from ..findings.findings import Finding
 from ..findings.kinds import NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
 from ..findings.summary import run_summary
+from ..verdict.judged_run import JudgedRun
 from .words.advice import TITLES, told_findings
 from .words.escapes import printable, xml_text
 from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
@@ -35,11 +34,10 @@ NO_REFERENCE = "no earlier saved step to compare with"
 VERDICT_OF_KIND = {NOT_FINITE_KIND: NOT_FINITE, TOO_LARGE: LARGE, SPIKE: LARGE, ZERO_START: LARGE}  # else small
 
 
-def render_junit(report: History) -> str:
+def render_junit(report: JudgedRun) -> str:
     """Return the report as JUnit XML."""
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
-    found = courses(report)
-    cases, properties = _cases(report, found), _properties(report, found)
+    cases, properties = _cases(report), _properties(report)
     for worker in dict.fromkeys(worker for worker, _ in cases):
         name = f"{_name(report.trial)} {_name(worker)}".strip()
         suite = ElementTree.SubElement(root, "testsuite", name=name)
@@ -50,7 +48,7 @@ def render_junit(report: History) -> str:
         suite.extend(case for (owner, _), case in cases.items() if owner == worker)
         _count(suite)
     _count(root)
-    _indent(root)
+    ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
@@ -58,9 +56,8 @@ def _name(text: str) -> str:
     return xml_text(printable(text))
 
 
-def _properties(report: History, found: list[Course]) -> dict[str, str]:
-    """Return the figures of the run, and what it was held against."""
-    summary = run_summary(report, found)
+def _properties(report: JudgedRun) -> dict[str, str]:
+    summary = run_summary(report)
     figures = {"median": summary.median, "p05": summary.p05, "p95": summary.p95}
     properties = {name: format_ratio(figure) for name, figure in figures.items() if figure is not None}
     if report.bounds.baseline is not None:
@@ -68,11 +65,11 @@ def _properties(report: History, found: list[Course]) -> dict[str, str]:
     return properties
 
 
-def _class_name(report: History, worker: str) -> str:
+def _class_name(report: JudgedRun, worker: str) -> str:
     return _name(f"{report.trial}.{worker or NO_WORKER}")
 
 
-def _cases(report: History, found: list[Course]) -> dict[tuple[str, str], Any]:
+def _cases(report: JudgedRun) -> dict[tuple[str, str], Any]:
     """Return the test case of each (worker, tensor), and of the trial as a whole where it or a file has an error."""
     cases: dict[tuple[str, str], Any] = {}
 
@@ -85,7 +82,7 @@ def _cases(report: History, found: list[Course]) -> dict[tuple[str, str], Any]:
     compared = _compared(report)
     for worker, tensor in compared:
         case(worker, tensor)
-    for (worker, tensor), findings in _findings(report, found).items():
+    for (worker, tensor), findings in _findings(report).items():
         lines = [f"{TITLES[finding.kind]}: {finding.text} {finding.advice}" for finding in findings]
         _add(case(worker, tensor), "failure", "\n".join(map(printable, lines)), findings[0].kind)
     for group in report.passing:
@@ -111,7 +108,7 @@ def _cases(report: History, found: list[Course]) -> dict[tuple[str, str], Any]:
     return cases
 
 
-def _findings(report: History, found: list[Course]) -> dict[tuple[str, str], list[Finding]]:
+def _findings(report: JudgedRun) -> dict[tuple[str, str], list[Finding]]:
     """Return the findings that each (worker, tensor) is in, the most urgent first.
 
     A finding that holds the rest of its kind has tensors that are not sick on each of its workers.
@@ -120,7 +117,7 @@ def _findings(report: History, found: list[Course]) -> dict[tuple[str, str], lis
     for group in report.firing:
         verdicts.setdefault((group.worker, group.tensor), set()).add(group.verdict)
     told: dict[tuple[str, str], list[Finding]] = {}
-    for finding in told_findings(report, found):
+    for finding in told_findings(report):
         verdict = VERDICT_OF_KIND.get(finding.kind, SMALL)
         for worker in finding.workers:
             for tensor in finding.tensors:
@@ -129,8 +126,7 @@ def _findings(report: History, found: list[Course]) -> dict[tuple[str, str], lis
     return told
 
 
-def _compared(report: History) -> dict[tuple[str, str], None]:
-    """Return the (worker, tensor) that were compared, in the trial's order."""
+def _compared(report: JudgedRun) -> dict[tuple[str, str], None]:
     tensors, workers = list(report.tensors), list(report.workers)
     keys = np.asarray(report.columns["worker"]).astype(np.int64) * max(len(tensors), 1)
     keys = np.unique(keys + np.asarray(report.columns["tensor"]))
@@ -158,13 +154,3 @@ def _count(owner: Any) -> None:
     for name, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         owner.set(name, str(sum(case.find(kind) is not None for case in cases)))
     owner.set("time", "0")
-
-
-def _indent(element: Any, depth: int = 0) -> None:
-    """Put each element on a line of its own; ElementTree's own indent came with Python 3.9."""
-    for child in element:
-        _indent(child, depth + 1)
-        child.tail = "\n" + "  " * (depth + 1)
-    if len(element):
-        element.text = "\n" + "  " * (depth + 1)
-        element[-1].tail = "\n" + "  " * depth

@@ -6,12 +6,12 @@ import sys
 import time
 from typing import Any, Iterable
 
-from ..compare.comparison import Comparison
 from ..compare.ratio import LARGE, NOT_FINITE, SMALL
+from ..compare.rows import Comparison
 from .terminal import save_text
 from .words.escapes import printable
 from .words.names import tensors_text, workers_text
-from .words.wording import format_ratio, worst_comparison
+from .words.wording import format_ratio
 
 MOST_LINES = 20  # of one job; the report has everything
 LEAST_SECONDS = 5.0  # between two pages,
@@ -62,10 +62,9 @@ class LiveView:
         for (step, verdict), rows in by_verdict.items():
             self._lines += 1
             if self._lines <= MOST_LINES:
-                history = report.history
-                tensors = tensors_text(list(dict.fromkeys(row.tensor for row in rows)), history.tensors)
-                workers = workers_text(list(dict.fromkeys(row.worker for row in rows)), history.workers)
-                worst = worst_comparison(rows)
+                tensors = tensors_text(list(dict.fromkeys(row.tensor for row in rows)), report.tensors)
+                workers = workers_text(list(dict.fromkeys(row.worker for row in rows)), report.workers)
+                worst = rows[0]
                 line = f"{worst.mode} step {step}: {WORDS[verdict]}: {tensors}{workers}"
                 _print(f"{line}, ratio {format_ratio(worst.ratio)} in {worst.tensor}")
             elif self._lines == MOST_LINES + 1:

@@ -6,10 +6,9 @@ each name is cut before it is escaped, and the findings end where their room doe
 
 from __future__ import annotations
 
-from ..compare.history import History
 from ..compare.ratio import LARGE, NOT_FINITE, SMALL
-from ..findings.course import courses
 from ..findings.findings import Finding
+from ..verdict.judged_run import JudgedRun
 from ..verdict.violations import ViolationGroup
 from .words.advice import TITLES, kinds_first, told_findings
 from .words.escapes import markdown_code, markdown_text, printable
@@ -37,15 +36,15 @@ SIGNS = {"FIRED": "\u274c", "OK": "\u2705", "NOT JUDGED": "\u26a0\ufe0f"}
 URGENCY = (NOT_FINITE, LARGE, SMALL)
 
 
-def render_markdown(report: History) -> str:
+def render_markdown(report: JudgedRun) -> str:
     """Return the report as markdown; names of the trial are only text in it."""
-    word, found = verdict_word(report), courses(report)
+    word = verdict_word(report)
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
         f"{markdown_code(report.trial)}: {_sentence(verdict_sentence(report))}",
-        _findings(told_findings(report, found)),
+        _findings(told_findings(report)),
         _problem(report),
-        _sentence(summary_line(report, found)),
+        _sentence(summary_line(report)),
         _table(report, "Violations by tensor", report.firing),
         _table(report, "Violations by tensor that do not fire", report.passing),
         _lines("Skipped", skipped_lines(report)),
@@ -60,7 +59,7 @@ def _sentence(text: str, most: int = MOST_SENTENCE) -> str:
     return markdown_text(elided(printable(text), most))
 
 
-def _problem(report: History) -> str:
+def _problem(report: JudgedRun) -> str:
     """Return what to do about what ended the judgement, and what that was where the verdict does not say it."""
     if report.problem is None:
         return ""
@@ -83,7 +82,7 @@ def _findings(findings: list[Finding]) -> str:
     return "\n".join(listed) + (f"\n\nand {left_out:,} more; `--format json` lists them all" if left_out else "")
 
 
-def _table(report: History, title: str, groups: list[ViolationGroup]) -> str:
+def _table(report: JudgedRun, title: str, groups: list[ViolationGroup]) -> str:
     """Return a folded table of groups of violations, the most urgent first and then those that last."""
     if not groups:
         return ""
@@ -105,7 +104,6 @@ def _name(name: str, most: int) -> str:
 
 
 def _lines(title: str, lines: list[str]) -> str:
-    """Return a list, folded where it has more than a few lines."""
     listed = "\n".join(f"- {_sentence(line, MOST_LINE)}" for line in lines[:MOST_LINES])
     if len(lines) > OPEN_LINES:
         return _folded(title, MOST_LINES, len(lines), listed)

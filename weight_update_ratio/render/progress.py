@@ -53,7 +53,7 @@ def terminal_bar() -> Iterator[Callable[[int, int], None]]:
 @contextlib.contextmanager
 def optional_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Give a progress bar on stderr, or None where that is not a terminal."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     with terminal_bar() as step_done:

@@ -22,19 +22,18 @@ import re
 import struct
 import time
 from collections import Counter
-from typing import IO, Any, Iterator, Sequence
+from typing import IO, Iterator, Sequence
 
 import numpy as np
 
-from ..compare.history import History
 from ..compare.ratio import OK, VERDICTS
+from ..compare.rows import Array
 from ..files import whole_file
-from ..trial.checksum import CRC_TABLE, masked_crc32c
 from ..trial.event_file import record_header
-from ..trial.wire_format import encoded_varint
+from ..trial.wire_format import CRC_TABLE, encoded_varint, masked_crc32c
+from ..verdict.judged_run import JudgedRun
 from .words.names import SEPARATOR
 
-Array = Any  # a NumPy array; Python 3.8 cannot subscript its type
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
 LONGEST_NAME = 200  # characters of a folder's name; file systems take 255
 SCALARS = ("log10_ratio", "update_norm", "weight_norm")
@@ -44,7 +43,7 @@ NO_MODULE = "model"  # the group of tensors whose names have one part
 MOST_OF_A_MODULE = 32  # tensors; a decoder layer of a transformer has up to 26
 
 
-def write_tensorboard(report: History, folder: str) -> None:
+def write_tensorboard(report: JudgedRun, folder: str) -> None:
     """Write a TensorBoard log folder. Each of several workers gets a run of its own, in a folder of its name.
 
     Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Values that are not finite stay as
@@ -106,7 +105,7 @@ def tensor_tags(names: Sequence[str]) -> list[str]:
     return list(tags)
 
 
-def _write_events(report: History, rows: Array, file: IO[bytes]) -> None:
+def _write_events(report: JudgedRun, rows: Array, file: IO[bytes]) -> None:
     """Write the comparisons of ``rows``: the event that gives the file's version, the overview, tensor by tensor."""
     now = struct.pack("<Bd", 0x09, time.time())  # field 1, wall_time: now, for a report does not know when a step was
     file.write(_record(now + _bytes_field(3, b"brain.Event:2")))

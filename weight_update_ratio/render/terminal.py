@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
-import mmap
 import os
 import sys
 from typing import Iterator
@@ -17,7 +16,6 @@ from .words.escapes import printable
 FILE_REMEDY = "Name a file in a folder that exists and may be written to."
 OTHER_FORMATS = {".json": "--format json", ".xml": "--format junit", ".md": "--format markdown", ".html": "--html FILE"}
 PLAIN = {0x2500: "-", 0x2026: "~", **{0x2581 + height: str(height + 1) for height in range(8)}}  # lines, "...", bars
-LEAST_MEMORY = 96 << 20  # bytes of address space that NumPy takes; with less, OpenBLAS asks for it again for ever
 
 
 class CommandError(Exception):
@@ -50,6 +48,8 @@ def print_text(text: str, end: str) -> None:
     Raises:
         CommandError: The text cannot be written.
     """
+    if sys.stdout is None:  # pragma: no cover  (test_streams runs it in a process of its own)
+        raise CommandError("the report cannot be written to stdout: it is closed", "Write it elsewhere with --output.")
     encoding = sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)
@@ -99,13 +99,3 @@ def require(package: str, option: str, extra: str) -> None:
         raise CommandError(
             f"{option!r} needs {package}, which is not installed", f"pip install 'weight-update-ratio[{extra}]'"
         )
-
-
-def require_memory() -> None:
-    """Raise CommandError where there is too little memory to load NumPy."""
-    try:
-        mmap.mmap(-1, LEAST_MEMORY).close()
-    except OSError:
-        raise CommandError(
-            f"NumPy needs {LEAST_MEMORY >> 20} MiB of memory, and there is less", "Raise the limit ('ulimit -v')."
-        ) from None

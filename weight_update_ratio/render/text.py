@@ -16,10 +16,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..compare.history import History
-from ..findings.course import Course, courses
+from ..findings.course import courses
 from ..findings.findings import Finding
 from ..findings.summary import tensor_summaries
+from ..verdict.judged_run import JudgedRun
 from .words.advice import TITLES, kinds_first, told_findings
 from .words.escapes import printable
 from .words.labels import distinct_labels
@@ -94,7 +94,7 @@ def fitted_word(word: str, width: int) -> str:
 
 
 def render_text(
-    report: History, width: int | None = None, color: bool = False, problem: bool = True, verbose: bool = False
+    report: JudgedRun, width: int | None = None, color: bool = False, problem: bool = True, verbose: bool = False
 ) -> str:
     """Return the report as text.
 
@@ -106,24 +106,21 @@ def render_text(
         verbose: Whether it has all findings and entries, and a row a tensor and worker.
     """
     page = _Page(width or PLAIN_WIDTH, color)
-    found = courses(report)
     whole = _Page(width or WHOLE_LINE, color)  # a file's lines are searched: what is one line there stays one
     verdict = whole.lines(_verdict(whole, report, problem))
     entries = [
         *_entries(whole, "Skipped", skipped_lines(report), verbose),
         *_entries(whole, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
     ]
-    ends = [
-        whole.text(line) for line in (summary_line(report, found), baseline_line(report), count_line(report)) if line
-    ]
+    ends = [whole.text(line) for line in (summary_line(report), baseline_line(report), count_line(report)) if line]
     end = whole.lines(*ends)
-    table = ["", *page.lines(_tensor_table(page, report, found))] if verbose and len(report) else []
+    table = ["", *page.lines(_tensor_table(page, report))] if verbose and len(report) else []
     room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
-    findings = _findings(page, told_findings(report, found), None if verbose else room)
+    findings = _findings(page, told_findings(report), None if verbose else room)
     return "\n".join([*verdict, *findings, *table, *entries, "", *end]) + "\n"
 
 
-def _verdict(page: _Page, report: History, problem: bool) -> Text:
+def _verdict(page: _Page, report: JudgedRun, problem: bool) -> Text:
     word = verdict_word(report)
     style = {"FIRED": "bold red", "OK": "bold green"}.get(word, "bold yellow")
     told = problem or report.problem is None or report.fired
@@ -195,8 +192,7 @@ def _shortened(entry: str, width: int) -> str:
     return " ".join([*head, *tail[::-1]])
 
 
-def _tensor_table(page: _Page, report: History, found: list[Course]) -> Table:
-    """Return a row a tensor and worker: its ratios in short, and their course."""
+def _tensor_table(page: _Page, report: JudgedRun) -> Table:
     several = len(report.workers) > 1
     names = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
     worker = max(len("worker"), *(cell_len(printable(name)) for name in report.workers)) if several else 0
@@ -213,7 +209,7 @@ def _tensor_table(page: _Page, report: History, found: list[Course]) -> Table:
     room = max(page.width - taken - course, 8)
     names_shown = [printable(name) for name in report.tensors]
     labels = dict(zip(report.tensors, names_shown if longest <= room else distinct_labels(names_shown, room)))
-    for row, own in zip(tensor_summaries(report, found), found):
+    for row, own in zip(tensor_summaries(report), courses(report)):
         cells = [Text(fitted_word(labels[row.tensor], room))]
         cells += [Text(fitted_word(printable(row.worker), MOST_WORKER))] if several else []
         cells += [Text(short_ratio(getattr(row, name))) for name in names]

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, Dict, Iterable, NamedTuple, Tuple
+from typing import Dict, Iterable, NamedTuple, Tuple
 
-import numpy as np
-
-from ..compare.ratio import NOT_FINITE, VERDICTS
 from ..errors import TrialError
 from ..trial.index_file import LARGEST_STEP
-
-if TYPE_CHECKING:
-    from ..compare.history import History
 
 BIN_EDGES = [math.ceil(8 * 2 ** (k / 3)) for k in range(3 * (LARGEST_STEP.bit_length() - 4) + 1)]
 LAST_BIN = len(BIN_EDGES)
@@ -100,51 +94,6 @@ def first_step(place: int) -> int:
     [0, 8, 11]
     """
     return BIN_EDGES[place - 1] if place else 0
-
-
-def learn_baseline(history: History) -> Baseline:
-    """Return the baseline of one run.
-
-    Raises:
-        TrialError: A ratio is not finite, so that the run is not a good one; or it was not compared as a whole.
-    """
-    columns = {name: np.asarray(column) for name, column in history.columns.items()}
-    bad = np.flatnonzero(columns["verdict"] == VERDICTS.index(NOT_FINITE))
-    if len(bad):
-        first = int(bad[0])
-        tensor = list(history.tensors)[columns["tensor"][first]]
-        raise TrialError(
-            f"the ratio of {tensor!r} at {history.mode} step {columns['step'][first]} is {columns['ratio'][first]}",
-            "Take a run that trains well.",
-        )
-    if history.problem is not None:
-        raise history.problem
-    if not history.complete:
-        lost = len(history.unreadable)
-        raise TrialError(
-            f"{lost:,} of its records could not be read",
-            "Restore its files, or take another run that trains well.",
-        )
-    by_gap: dict[str, dict[int, Band]] = {tensor: {} for tensor in history.tensors}
-    names = list(history.tensors)
-    for (tensor, gap), rows in _groups(columns["tensor"], columns["step"] - columns["reference_step"]):
-        bins = np.searchsorted(BIN_EDGES, columns["step"][rows], side="right")
-        ratios = columns["ratio"][rows]
-        extremes = {place: (float(ratios[own].min()), float(ratios[own].max())) for (place,), own in _groups(bins)}
-        by_gap[names[tensor]][gap] = Band(len(rows), extremes)
-    compared = {tensor: bands for tensor, bands in by_gap.items() if bands}
-    parameters = history.parameters
-    return Baseline(1, history.mode or "", parameters.num_steps, parameters.epsilon, compared)
-
-
-def _groups(*keys: Any) -> Iterable[tuple[tuple[int, ...], Any]]:
-    """Yield each combination of keys, and the positions that have it, an int64 array."""
-    order = np.lexsort(keys)
-    changes = np.zeros(len(order), bool)
-    for key in keys:
-        changes[1:] |= np.diff(key[order]) != 0
-    for positions in np.split(order, np.flatnonzero(changes)):
-        yield tuple(int(key[positions[0]]) for key in keys), positions
 
 
 def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:

@@ -13,25 +13,26 @@ import json
 import math
 from typing import Any
 
-from ..compare.history import History
 from ..errors import TrialError, UnreadableError
 from ..trial.index_file import MODES, excerpt, parse_json, whole_number
-from .baseline import LAST_BIN, Band, Baseline, first_step, learn_baseline
+from .baseline import LAST_BIN, Band, Baseline, first_step
+from .judged_run import JudgedRun
+from .learning import learn_baseline
 
 FORMAT = "weight-update-ratio-baseline"
 FORMAT_VERSION = 1
 
 
-def saved_baseline(history: History) -> str:
+def saved_baseline(run: JudgedRun) -> str:
     """Return a run as the text of a baseline file, merged with the baseline that it was judged against.
 
     Raises:
         TrialError: The run was not judged as a whole, or a ratio is not finite.
     """
     try:
-        learnt, known = learn_baseline(history), history.bounds.baseline
+        learnt, known = learn_baseline(run), run.bounds.baseline
     except TrialError as error:
-        raise TrialError(f"the run {history.trial!r} cannot be a baseline: {error.message}", error.remedy) from None
+        raise TrialError(f"the run {run.trial!r} cannot be a baseline: {error.message}", error.remedy) from None
     return baseline_text(learnt if known is None else known.merged(learnt))
 
 
@@ -70,11 +71,14 @@ def parse_baseline(content: bytes) -> Baseline:
         raise UnreadableError(
             f"is a baseline of version {excerpt(document.get('version'))}, and this program reads {FORMAT_VERSION}"
         )
-    runs, mode = whole_number(document.get("runs")), document.get("mode")
-    num_steps, tensors = document.get("num_steps"), document.get("tensors")
-    epsilon: Any = document.get("epsilon")
+    absent = [name for name in ("runs", "mode", "num_steps", "epsilon", "tensors") if name not in document]
+    if absent:
+        raise UnreadableError(f"is broken: it has no {absent[0]!r}")
+    runs, mode = whole_number(document["runs"]), document["mode"]
+    num_steps, tensors = document["num_steps"], document["tensors"]
+    epsilon: Any = document["epsilon"]
     if not runs:
-        raise _broken("runs", document.get("runs"))
+        raise _broken("runs", document["runs"])
     if not isinstance(mode, str) or mode not in MODES:
         raise _broken("mode", mode)
     if num_steps is not None and not whole_number(num_steps):
@@ -118,7 +122,6 @@ def _read_bands(tensor: str, entry: Any, runs: int) -> dict[int, Band]:
 
 
 def _is_ratio(value: Any) -> bool:
-    """Return whether a value of JSON is a finite number >= 0."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 

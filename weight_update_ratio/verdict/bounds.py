@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..compare.rows import Array
 from ..errors import TrialError
 from ..parameters import Parameters
-from .baseline import BIN_EDGES, LAST_BIN, Band, Baseline, bin_of
+from .baseline import BIN_EDGES, LAST_BIN, Baseline, TensorBand
 
 
-class _Table(NamedTuple):
-    """The bounds of one tensor by bin, from ``first_bin`` on; None where the baseline has no ratio near."""
+class BoundColumns(NamedTuple):
+    """The bounds of comparisons; every array has shape (n,).
 
-    gap: int
-    first_bin: int
-    bounds: list[tuple[float, float] | None]
+    Attributes:
+        lower: The lowest sound ratios, float64.
+        upper: The highest ones, float64.
+        held: bool, whether these are the baseline's.
+    """
 
-    def at(self, step: int, reference_step: int) -> tuple[float, float] | None:
-        gap, first_bin, bounds = self
-        if step - reference_step != gap:
-            return None
-        place = bin_of(step) - first_bin
-        return bounds[-1] if place >= len(bounds) else bounds[place] if place >= 0 else None
+    lower: Array
+    upper: Array
+    held: Array
 
 
 class Bounds:
@@ -38,44 +37,26 @@ class Bounds:
     def __init__(self, parameters: Parameters, baseline: Baseline | None = None) -> None:
         self.parameters = parameters
         self.baseline = baseline
-        self._thresholds = (parameters.small_threshold, parameters.large_threshold)
         bands = {} if baseline is None else baseline.bands
-        self._tables = {tensor: self._table(*band) for tensor, band in bands.items()}
+        self._rows = {tensor: row for row, tensor in enumerate(bands)}
+        self._gaps = np.array([*(band.gap for band in bands.values()), 0])  # the last row: a tensor without a band
+        self._tables = np.full((2, len(bands) + 1, LAST_BIN + 1), np.nan)  # lower and upper by tensor and bin
+        for row, band in enumerate(bands.values()):
+            self._fill(self._tables[:, row], band)
 
-    def _table(self, gap: int, band: Band) -> _Table:
-        first, last = min(band.extremes), max(band.extremes)
-        return _Table(gap, first, [self._around(band, place) for place in range(first, last + 1)])
+    def _fill(self, table: Array, band: TensorBand) -> None:
+        """Fill in the bounds that a bin and its two neighbours give; those of the last bin count for later ones too."""
+        extremes, factor = band.band.extremes, self.parameters.baseline_factor
+        first, last = min(extremes), max(extremes)
+        for place in range(first, last + 1):
+            near = [extremes[at] for at in (place - 1, place, place + 1) if at in extremes]
+            if near:
+                low, high = min(low for low, _ in near), max(high for _, high in near)
+                table[:, place] = low / factor, max(high * factor, self.parameters.small_threshold)
+        table[:, last + 1 :] = table[:, last : last + 1]
 
-    def _around(self, band: Band, place: int) -> tuple[float, float] | None:
-        """Return the bounds that a bin and its two neighbours give."""
-        near = [band.extremes[at] for at in (place - 1, place, place + 1) if at in band.extremes]
-        if not near:
-            return None
-        factor = self.parameters.baseline_factor
-        low, high = min(low for low, _ in near), max(high for _, high in near)
-        return low / factor, max(high * factor, self.parameters.small_threshold)
-
-    def of(self, tensor: str, step: int, reference_step: int) -> tuple[float, float]:
-        """Return the lowest and the highest ratio that a comparison may have."""
-        table = self._tables.get(tensor)
-        return (table and table.at(step, reference_step)) or self._thresholds
-
-    def columns(self, tensors: list[str], step: int, reference_steps: Any) -> tuple[Any, Any]:
-        """Return the lowest and the highest ratios that tensors may have at a step: float64, shape (n,) each."""
-        if self.baseline is None:
-            lower, upper = self._thresholds
-            return np.full(len(tensors), lower), np.full(len(tensors), upper)
-        both = [self.of(*at) for at in zip(tensors, itertools.repeat(step), reference_steps.tolist())]
-        lowest, highest = np.array(both, np.float64).reshape(-1, 2).T
-        return lowest, highest
-
-    def holds(self, tensor: str, step: int, reference_step: int) -> bool:
-        """Return whether a comparison can be held against the baseline."""
-        table = self._tables.get(tensor)
-        return table is not None and table.at(step, reference_step) is not None
-
-    def held(self, tensors: list[str], codes: Any, steps: Any, reference_steps: Any) -> Any:
-        """Return which comparisons are held against the baseline: shape (n,), bool.
+    def columns(self, tensors: list[str], codes: Array, steps: Array, reference_steps: Array) -> BoundColumns:
+        """Return the bounds of comparisons.
 
         Args:
             tensors: The names that ``codes`` stand for.
@@ -83,17 +64,20 @@ class Bounds:
             steps: Of the judged mode.
             reference_steps: Likewise.
         """
-        gaps = np.zeros(len(tensors), np.int64)  # no comparison has a gap of 0
-        known = np.zeros((len(tensors), LAST_BIN + 1), bool)
-        for code, tensor in enumerate(tensors):
-            table = self._tables.get(tensor)
-            if table is not None:
-                gaps[code] = table.gap
-                has = [bounds is not None for bounds in table.bounds]
-                known[code, table.first_bin : table.first_bin + len(has)] = has
-                known[code, table.first_bin + len(has) :] = has[-1]
-        bins = np.searchsorted(BIN_EDGES, steps, side="right")
-        return known[codes, bins] & (steps - reference_steps == gaps[codes])
+        thresholds = self.parameters.small_threshold, self.parameters.large_threshold
+        if self.baseline is None:
+            lower, upper, held = (np.broadcast_to(value, len(codes)) for value in (*thresholds, False))
+            return BoundColumns(lower, upper, held)
+        rows = np.array([self._rows.get(tensor, -1) for tensor in tensors], np.int64)[codes]
+        bounds = self._tables[:, rows, np.searchsorted(BIN_EDGES, steps, side="right")]
+        held = (steps - reference_steps == self._gaps[rows]) & ~np.isnan(bounds[0])
+        lower, upper = np.where(held, bounds, np.array(thresholds)[:, None])
+        return BoundColumns(lower, upper, held)
+
+    @property
+    def baseline_mode(self) -> str | None:
+        """The mode that the baseline was judged in."""
+        return None if self.baseline is None else self.baseline.mode
 
     def require_alike(self, mode: str | None) -> None:
         """Raise TrialError where the baseline was not judged as the run is; a mode that is not known yet may be any."""

@@ -1,137 +1,81 @@
-"""Which violations fire: those that last, and those that are not finite.
+"""Which violations fire, as a pure function of the columns.
 
-A violation fires where its tensor and worker have been outside of their bounds in ``patience`` comparisons in a row, in
-the order of global steps. Steps without a comparison do not count and do not break the row. The trial alone decides:
-where the comparison before was not judged, for it is before ``start_step`` or the rule was not invoked there, it is
-made.
+A violation fires where it is not finite, or where it ends ``patience`` violations in a row of its tensor and worker, in
+the order of global steps; so does each further one. The comparisons that were made count, and no others.
 """
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, NamedTuple
+from typing import Mapping, NamedTuple
 
-from ..compare.comparer import Comparer
-from ..compare.comparison import Comparison
-from ..compare.history import History
+import numpy as np
+
 from ..compare.ratio import NOT_FINITE, OK, VERDICTS
-from ..compare.references import StepPairs, step_pairs
-from ..trial.folder import TrialFolder
-from .held import HeldSteps
+from ..compare.rows import Array
+
+ZERO = 1000.0  # decades: further outside than any other number can be
 
 
-class Fired(NamedTuple):
-    """A violation that fires, and those that led up to it: their verdicts, and the global step of the first."""
+class Firing(NamedTuple):
+    """Which comparisons fire, and which fire or lead up to one that does: bool, shape (n,) each."""
 
-    row: Comparison
-    verdicts: frozenset[str]
-    since: int
+    fires: Array
+    leads: Array
 
 
-class _InARow(NamedTuple):
-    """The violations of a tensor and worker that follow each other, up to the last one.
+def firing(columns: Mapping[str, Array], patience: int) -> Firing:
+    """Return which comparisons fire.
 
-    Attributes:
-        global_step: That of the last one.
-        count: How many there are, or at least ``patience``.
-        verdicts: Which they have.
-        since: The global step of the first, as far back as they were counted.
+    Args:
+        columns: ``tensor`` and ``worker``, whole numbers; ``verdict``, places in VERDICTS; all of shape (n,), in the
+            order of global steps.
+        patience: How many violations in a row fire; >= 1.
+
+    >>> columns = {"tensor": np.zeros(5, int), "worker": np.zeros(5, int), "verdict": np.array([2, 0, 2, 1, 2])}
+    >>> firing(columns, 3).fires.tolist(), firing(columns, 3).leads.tolist()
+    ([False, False, False, False, True], [False, False, True, True, True])
     """
+    violates = columns["verdict"] != VERDICTS.index(OK)
+    if patience == 1 or not violates.any():
+        return Firing(violates, violates)
+    keys = columns["tensor"].astype(np.int64) * (int(columns["worker"].max()) + 1) + columns["worker"]
+    rows = np.flatnonzero(np.isin(keys, np.unique(keys[violates])))
+    rows = rows[np.argsort(keys[rows], kind="stable")]
+    own, outside = keys[rows], violates[rows]
+    begins = np.ones(len(rows), bool)
+    begins[1:] = (np.diff(own) != 0) | ~outside[1:] | ~outside[:-1]
+    run = np.cumsum(begins) - 1  # of violations in a row, or of one sound comparison
+    length = np.bincount(run)
+    so_far = np.arange(len(rows)) - np.flatnonzero(begins)[run] + 1
+    fires = columns["verdict"] == VERDICTS.index(NOT_FINITE)
+    leads = fires.copy()
+    fires[rows[outside & (so_far >= patience)]] = True
+    leads[rows[outside & (length[run] >= patience)]] = True
+    return Firing(fires, leads)
 
-    global_step: int
-    count: int  # type: ignore[assignment]  # in place of tuple.count
-    verdicts: frozenset[str]
-    since: int
+
+def longest_course(columns: Mapping[str, Array]) -> int:
+    """Return how many comparisons a tensor of a worker has at the most; patience beyond that cannot be reached."""
+    keys = columns["tensor"].astype(np.int64) * (int(columns["worker"].max(initial=0)) + 1) + columns["worker"]
+    return int(np.unique(keys, return_counts=True)[1].max(initial=0))
 
 
-NONE_IN_A_ROW = _InARow(-1, 0, frozenset(), -1)
+def decades_outside(columns: Mapping[str, Array]) -> Array:
+    """Return how many decades each ratio is outside of its bounds: float64, shape (n,).
 
+    Infinite for what is not finite, ``ZERO`` for 0 below a bound; 0 at a bound; negative within them. The worst
+    comparison, wherever one is named, has the largest number, and of several the earliest step.
 
-def _alone(row: Comparison) -> Fired:
-    return Fired(row, frozenset((row.verdict,)), row.global_step)
+    Args:
+        columns: ``ratio``, ``lower``, ``upper`` and ``verdict``, each of shape (n,).
 
-
-class Firing:
-    """Decides which violations of a trial fire, in any order of its steps.
-
-    While nothing of the run can be held against its baseline, violations wait, but for those that are not finite.
+    >>> columns = {"ratio": np.array([1e3, 0, 0.1]), "lower": np.full(3, 1e-8), "upper": np.full(3, 10.0)}
+    >>> decades_outside({**columns, "verdict": np.array([1, 2, 0])}).tolist()
+    [2.0, 1000.0, -2.0]
     """
-
-    def __init__(self, folder: TrialFolder, history: History) -> None:
-        self._folder = folder
-        self._history = history
-        self._mode = history.mode or ""
-        self._needed = history.parameters.violations_to_fire
-        self._last: dict[tuple[str, str], _InARow] = {}  # by tensor and worker
-        self._latest = -1
-        self._is_in_order = True
-        self._made: dict[tuple[str, str, int], str | None] = {}
-        self._pairs: dict[int, list[StepPairs]] = {}  # by global step
-        self._held = HeldSteps(folder, self._mode, history.bounds)
-        self._waiting: list[Fired] = []
-
-    @property
-    def is_simple(self) -> bool:
-        """Whether each violation fires at once, whatever came before."""
-        return self._needed == 1 and self._history.bounds.baseline is None
-
-    def add(self, violations: Iterable[Comparison]) -> list[Fired]:
-        """Return which violations fire now; of those of a step, all are given at once."""
-        firing = [fired for fired in map(self._fired, violations) if fired is not None]
-        if self._held.any():
-            firing, self._waiting = self._waiting + firing, []
-            return firing
-        self._waiting += [fired for fired in firing if fired.row.verdict != NOT_FINITE]
-        return [_alone(fired.row) for fired in firing if fired.row.verdict == NOT_FINITE]
-
-    def _fired(self, row: Comparison) -> Fired | None:
-        """Return a violation with those that led up to it, where it fires."""
-        if self._needed == 1:
-            return _alone(row)
-        self._is_in_order = self._is_in_order and row.global_step >= self._latest
-        self._latest = row.global_step
-        last = self._last.get((row.tensor, row.worker), NONE_IN_A_ROW)
-        count, verdicts, since = 1, {row.verdict}, row.global_step
-        for global_step in self._steps_before(row):
-            if global_step == last.global_step:
-                count += last.count
-                verdicts |= last.verdicts
-                since = last.since
-                break
-            verdict = self._verdict(row, global_step)
-            if verdict == OK or count >= self._needed:
-                break
-            if verdict is not None:
-                count += 1
-                verdicts.add(verdict)
-                since = global_step
-        self._last[row.tensor, row.worker] = _InARow(row.global_step, count, frozenset(verdicts), since)
-        if count >= self._needed:
-            return Fired(row, frozenset(verdicts), since)
-        return _alone(row) if row.verdict == NOT_FINITE else None
-
-    def _steps_before(self, row: Comparison) -> Iterator[int]:
-        """Yield the global steps before a row at which its tensor was saved by its worker, the last first."""
-        timeline = self._folder.timeline(row.worker, self._mode)
-        for position in range((timeline.position(row.global_step) or 0) - 1, -1, -1):
-            if row.tensor in timeline.steps[position].records and not timeline.is_saved_again(position, row.tensor):
-                yield timeline.global_steps[position]
-
-    def _verdict(self, row: Comparison, global_step: int) -> str | None:
-        """Return the verdict of a row's tensor at an earlier step; None where it has no comparison there."""
-        key = row.tensor, row.worker, global_step
-        if self._is_in_order and global_step in self._history.judged_steps:
-            return None if key in self._history.uncompared else OK  # else it were the tensor's last violation
-        if key not in self._made:
-            if global_step not in self._pairs:
-                pairs = step_pairs(self._folder, self._mode, global_step)
-                self._pairs = dict([*self._pairs.items()][-self._needed :])  # the last few steps are looked at again
-                self._pairs[global_step] = pairs
-            own = [
-                pairs.only(row.tensor)
-                for pairs in self._pairs[global_step]
-                if pairs.saved.worker == row.worker and row.tensor in pairs.tensors
-            ]
-            compared = Comparer(self._folder.storage, self._history.bounds).compare(own).compared
-            made = [VERDICTS[code] for each in compared for code in each.verdict]
-            self._made[key] = made[0] if made else None
-        return self._made[key]
+    ratio, lower, upper = columns["ratio"], columns["lower"], columns["upper"]
+    with np.errstate(all="ignore"):
+        level = np.log10(ratio)
+        decades = np.fmax(level - np.log10(upper), np.log10(lower) - level)
+        decades = np.where(columns["verdict"] == VERDICTS.index(OK), np.fmin(decades, 0), np.fmin(decades, ZERO))
+    return np.where(np.isfinite(ratio), decades, np.inf)

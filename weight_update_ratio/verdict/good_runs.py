@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 
 from ..compare.diagnosis import missing_trial
-from ..compare.history import History
-from ..compare.loop import Judge
-from ..compare.mode import judged_mode
+from ..compare.loop import Loop
+from ..compare.mode import TRAIN, judged_mode
 from ..errors import TrialError, UnreadableError
 from ..parameters import Parameters
 from ..storage.location import file_content, open_storage, trial_location
 from ..trial.folder import TrialFolder
-from .baseline import Baseline, learn_baseline, merged_baselines
+from .baseline import Baseline, merged_baselines
 from .baseline_file import parse_baseline
 from .bounds import Bounds
+from .facts import concluded
+from .judged_run import JudgedRun
+from .learning import learn_baseline
 
 
 def open_bounds(parameters: Parameters) -> Bounds:
@@ -56,12 +58,10 @@ def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
-    history = History(location, own)
-    history.mode = judged_mode(folder)
-    judge = Judge(folder, history)
+    loop = Loop(folder, judged_mode(folder) or TRAIN)
     for global_step in folder.steps:
-        judge.judge_step(global_step)
-    judge.end()
-    if len(history):
-        history.problem = None  # a pattern that matches nothing there may match something of the run
-    return learn_baseline(history)
+        loop.compare(global_step)
+    run = concluded(JudgedRun(location, loop.rows, Bounds(own), loop.mode), folder)
+    if len(run):
+        run.problem = None  # a pattern that matches nothing there may match something of the run
+    return learn_baseline(run)

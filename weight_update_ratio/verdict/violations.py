@@ -1,44 +1,29 @@
-"""The violations of a trial, and what was skipped, in groups of one tensor and worker."""
+"""The violations of a run in groups of one tensor, worker and verdict, and what was skipped in groups of one reason."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
-from ..compare.comparison import Comparison
-from ..compare.ratio import LARGE, SMALL
+import numpy as np
+
+from ..compare.ratio import OK, VERDICTS
+from ..compare.rows import Array
+from .firing import decades_outside
 
 ZERO_REFERENCE = "reference weights are all zero"
 
 
-class SkippedGroup(NamedTuple):
-    """The steps at which one tensor of one worker, or None: the worker as a whole, was skipped for one reason."""
-
-    tensor: str | None
-    worker: str | None
-    reason: str
-    first_step: int | None
-    last_step: int | None
-    count: int  # type: ignore[assignment]  # in place of tuple.count
-
-
 class ViolationGroup(NamedTuple):
-    """The violations of one verdict of one tensor and worker; the worst is the ratio furthest from its bound.
-
-    How far is counted in factors: with a baseline the bounds differ from step to step.
+    """The violations of one verdict of one tensor and worker.
 
     Attributes:
-        tensor: Its name.
-        worker: Its name.
         verdict: What all of them have.
         first_step: The lowest step, of the judged mode.
-        last_step: The highest one.
-        count: How many there are.
         worst_ratio: The ratio of the worst.
         worst_step: Its step.
         lower: The bounds at that step, and so is the next one.
-        upper: Its unit is that of a ratio.
         zero_references: How many have reference weights that are all zero.
+        fires: Whether one of them fires, or leads up to a violation that does.
     """
 
     tensor: str
@@ -52,11 +37,7 @@ class ViolationGroup(NamedTuple):
     lower: float
     upper: float
     zero_references: int
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Tensor, worker and verdict."""
-        return self.tensor, self.worker, self.verdict
+    fires: bool
 
     def __repr__(self) -> str:
         """Return what it is of, how many there are and where."""
@@ -73,33 +54,47 @@ class ViolationGroup(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Return the group by the names of the JSON format."""
         group: dict[str, Any] = self._asdict()
-        del group["zero_references"]
+        del group["zero_references"], group["fires"]
         if self.note:
             group["note"] = self.note
         return group
 
 
-def group_with(group: ViolationGroup | None, violation: Comparison) -> ViolationGroup:
-    """Return a group with one more violation; None: a new group."""
-    zero = int(violation.weight_norm == 0)
-    step, bounds = violation.step, (violation.lower, violation.upper)
-    if group is None:
-        names = (violation.tensor, violation.worker, violation.verdict)
-        return ViolationGroup(*names, step, step, 1, violation.ratio, step, *bounds, zero)
-    first, last = min(group.first_step, step), max(group.last_step, step)
-    group = group._replace(
-        first_step=first, last_step=last, count=group.count + 1, zero_references=group.zero_references + zero
-    )
-    distance = _distance(violation.ratio, *bounds, violation.verdict)
-    if distance > _distance(group.worst_ratio, group.lower, group.upper, group.verdict):
-        group = group._replace(worst_ratio=violation.ratio, worst_step=step, lower=bounds[0], upper=bounds[1])
-    return group
+def violation_groups(
+    columns: Mapping[str, Array], leads: Array, tensors: list[str], workers: list[str]
+) -> list[ViolationGroup]:
+    """Return the violations in groups, in the order in which they began.
 
-
-def _distance(ratio: float, lower: float, upper: float, verdict: str) -> tuple[float, float]:
-    """Return by which factor a ratio is outside of its bounds; of equal ones the more extreme ratio is further."""
-    if verdict == LARGE:
-        return ratio / upper if upper else math.inf, ratio
-    if verdict == SMALL:
-        return lower / ratio if ratio else math.inf, -ratio
-    return float(math.isnan(ratio)), 0.0
+    Args:
+        columns: Those of the run, each of shape (n,), in the order of global steps.
+        leads: Which comparisons fire or lead up to one that does: shape (n,), bool.
+        tensors: The names that the column ``tensor`` stands for.
+        workers: Likewise.
+    """
+    rows = np.flatnonzero(columns["verdict"] != VERDICTS.index(OK))
+    if not len(rows):
+        return []
+    outside = {name: column[rows] for name, column in columns.items()}
+    keys = (outside["tensor"].astype(np.int64) * len(workers) + outside["worker"]) * len(VERDICTS) + outside["verdict"]
+    by_key = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[by_key], prepend=-1))
+    decades, steps = decades_outside(outside), outside["step"]
+    groups = []
+    for own in np.split(by_key, starts[1:]):
+        at, worst = own[0], own[decades[own].argmax()]
+        group = ViolationGroup(
+            tensors[outside["tensor"][at]],
+            workers[outside["worker"][at]],
+            VERDICTS[outside["verdict"][at]],
+            int(steps[own].min()),
+            int(steps[own].max()),
+            len(own),
+            float(outside["ratio"][worst]),
+            int(steps[worst]),
+            float(outside["lower"][worst]),
+            float(outside["upper"][worst]),
+            int((outside["weight_norm"][own] == 0).sum()),
+            bool(leads[rows[own]].any()),
+        )
+        groups.append((group.first_step, int(at), group))
+    return [group for _, _, group in sorted(groups, key=lambda found: found[:2])]

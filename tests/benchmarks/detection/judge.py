@@ -7,28 +7,28 @@ from functools import reduce
 import numpy as np
 
 from tests.benchmarks.detection.runs import EPSILON, Ratios
-from weight_update_ratio.compare.history import History
-from weight_update_ratio.compare.ratio import OK, VERDICTS
+from tests.made_rows import columns_report
+from tests.reports import step_columns
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.verdict.baseline import Baseline, bin_of, first_step, learn_baseline
-from weight_update_ratio.verdict.bounds import Bounds
+from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.baseline import Baseline
+from weight_update_ratio.verdict.learning import learn_baseline
 
-MODE = "TRAIN"
+
+def judged(ratios: Ratios, baseline: Baseline | None = None, factor: float = 1.0, patience: int = 1) -> Report:
+    """Return the report of a run whose ratios by tensor, each of shape (steps,), begin at step 1."""
+    parameters = Parameters(epsilon=EPSILON, baseline_factor=factor, patience=patience)
+    count = [len(values) for values in ratios.values()]
+    step = np.concatenate([np.arange(1, steps + 1) for steps in count])
+    ratio = np.concatenate(list(ratios.values()))
+    zero = np.zeros(len(step), int)
+    columns = step_columns(np.repeat(np.arange(len(count)), count), zero, step, ratio, zero + 1.0)
+    return columns_report(list(ratios), ["worker_0"], columns, parameters, baseline)
 
 
 def learnt(ratios: Ratios) -> Baseline:
-    """Return the baseline that is learnt from the ratios of one good run, by tensor, from step 1 on."""
-    history = History("a good run", Parameters(epsilon=EPSILON))
-    history.mode = MODE
-    history.workers["worker_0"] = 0
-    for code, (tensor, values) in enumerate(ratios.items()):
-        history.tensors[tensor] = code
-        steps = range(1, len(values) + 1)
-        filled = {"step": steps, "global_step": steps, "reference_step": range(len(values)), "ratio": values}
-        same = {"tensor": code, "verdict": VERDICTS.index(OK)}
-        for name, column in history.columns.items():
-            column.extend(filled[name] if name in filled else [same.get(name, 0)] * len(values))
-    return learn_baseline(history)
+    """Return the baseline that is learnt from the ratios of one good run."""
+    return learn_baseline(judged(ratios))
 
 
 def merged(baselines: list[Baseline]) -> Baseline:
@@ -45,16 +45,4 @@ def fires(ratios: Ratios, baseline: Baseline | None, factor: float = 1.0, patien
         factor: How far outside of the band a ratio may be; >= 1.
         patience: How many ratios of a tensor in a row must be outside; >= 1. One that is not finite fires at once.
     """
-    bounds = Bounds(Parameters(epsilon=EPSILON, baseline_factor=factor), baseline)
-    return any(_fires(values, bounds, tensor, patience) for tensor, values in ratios.items())
-
-
-def _fires(values: np.ndarray, bounds: Bounds, tensor: str, patience: int) -> bool:
-    if not np.isfinite(values).all():
-        return True
-    bins = np.array([bin_of(step) for step in range(1, len(values) + 1)])
-    of_bins = [bounds.of(tensor, step, step - 1) for step in map(first_step, range(bins[-1] + 1))]
-    lower, upper = np.array(of_bins)[bins].T
-    outside = (values < lower) | (values > upper)
-    rows = np.lib.stride_tricks.sliding_window_view(outside, patience)
-    return bool(rows.all(axis=1).any())
+    return judged(ratios, baseline, factor, patience).fired

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ...compare.history import History
 from ...compare.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
+from ...compare.rows import Array
+from ...verdict.judged_run import JudgedRun
 from ..words.escapes import printable
 from ..words.labels import common_beginning, distinct_labels
 from ..words.names import elided
-from .reduction import GOOD_RATIO, MOST_COLUMNS, Array, Picture
+from .reduction import GOOD_RATIO, MOST_COLUMNS, Picture
 
 UNCHANGED = "unchanged"  # a ratio of exactly zero
 HALF_SCALE = 4.0  # decades of the colour scale on either side of 1e-3
@@ -144,7 +145,7 @@ def _runs(picture: Picture, gap: int) -> list[tuple[int, str, int, int]]:
     return runs
 
 
-def legend_html(report: History) -> str:
+def legend_html(report: JudgedRun) -> str:
     """Return what the colours and marks of the heat map mean, as HTML."""
     low, high = report.parameters.small_threshold, report.parameters.large_threshold
     above, below = f"above {high:g}", f"below {low:g}"
@@ -165,7 +166,9 @@ def _sign(character: str, meaning: str) -> str:
     return f'<span style="white-space: nowrap"><b>{character}</b> {meaning}</span>'
 
 
-def heat_map(report: History, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any, file_name: str) -> Any:
+def heat_map(
+    report: JudgedRun, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any, file_name: str
+) -> Any:
     """Return the figure of the heat map.
 
     Args:

@@ -7,20 +7,19 @@ everything.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, NamedTuple
+from typing import Iterable, NamedTuple
 
 import numpy as np
 
-from ...compare.history import History
-from ...compare.ratio import OK, VERDICTS
+from ...compare.rows import Array
+from ...verdict.firing import decades_outside
+from ...verdict.judged_run import JudgedRun
 
 GOOD_RATIO = -3.0  # log10; cs231n's advice: "this ratio should be somewhere around 1e-3"
 MOST_POINTS = 105_000  # comparisons that a picture holds; about 17 bytes each, a third more in base64
 MOST_POINTS_BANDED = 70_000  # likewise, each with its own bounds
 MOST_COLUMNS = 240  # cells across; more than a phone has pixels for, and the canvas would drop some
 MOST_ROWS = 2_000  # the worst of more
-
-Array = Any  # a NumPy array; its generic alias came with Python 3.9
 
 
 class Row(NamedTuple):
@@ -73,7 +72,7 @@ class Picture(NamedTuple):
 
 
 def reduce_report(
-    report: History, most_points: int | None = None, keep: Iterable[tuple[str, str, int]] = ()
+    report: JudgedRun, most_points: int | None = None, keep: Iterable[tuple[str, str, int]] = ()
 ) -> Picture:
     """Return what a picture of the report holds: all of a small one, the extremes of each bin of a large one.
 
@@ -84,11 +83,11 @@ def reduce_report(
     """
     if most_points is None:
         most_points = MOST_POINTS if report.bounds.baseline is None else MOST_POINTS_BANDED
-    columns = {name: np.asarray(column) for name, column in report.columns.items()}
+    columns = report.columns
     workers = max(len(report.workers), 1)
     keys = columns["tensor"].astype(np.int64) * workers + columns["worker"]
     order = np.lexsort((columns["step"], keys))
-    badness = ratio_badness(columns["ratio"], columns["verdict"])
+    badness = decades_outside(columns)
     found, starts = np.unique(keys[order], return_index=True)
     parts = np.split(order, starts[1:]) if len(found) else []
     ranking = sorted(range(len(parts)), key=lambda row: _row_badness(columns, badness, parts[row]))
@@ -130,15 +129,6 @@ def reduce_report(
     )
 
 
-def ratio_badness(ratio: Array, verdict: Array) -> Array:
-    """Return how bad a comparison is: its decades from 1e-3; any violation is worse than any that is ok."""
-    with np.errstate(all="ignore"):
-        decades = np.abs(np.log10(ratio) - GOOD_RATIO)
-    decades = np.where(ratio == 0, 1e5, decades)
-    decades = np.where(np.isfinite(ratio), decades, 1e6)
-    return decades + np.where(verdict == VERDICTS.index(OK), 0.0, 1e4)
-
-
 def gaps_before(steps: Array, chosen: Array) -> Array:
     """Return for each chosen comparison whether steps before it, back to the one chosen before, were not compared.
 
@@ -154,19 +144,15 @@ def gaps_before(steps: Array, chosen: Array) -> Array:
 
 
 def _row_badness(columns: dict[str, Array], badness: Array, part: Array) -> tuple[float, int, int]:
-    """Return a key that sorts the worst row first: by its worst comparison, its violations, and when they begin."""
-    violating = np.flatnonzero(columns["verdict"][part] != VERDICTS.index(OK))
-    onset = int(columns["step"][part[violating[0]]]) if len(violating) else 0
-    return -float(badness[part].max()), -len(violating), onset
+    """Return a key that sorts the worst row first: by its worst comparison, its violations, and when that one is."""
+    worst = part[badness[part].argmax()]
+    return -float(badness[worst]), -int(np.count_nonzero(columns["verdict"][part])), int(columns["step"][worst])
 
 
 def _most_bins(tensors: list[int], ranking: list[int], most_points: int) -> dict[int, int]:
-    """Return how many bins each row has at most; all rows of a tensor but the worst, which is seen first, share half.
+    """Return how many bins each row has at most, of which each keeps two points; ``tensors`` are those of ``ranking``.
 
-    Args:
-        tensors: Of each row, worst first.
-        ranking: The rows, worst first.
-        most_points: How many points all of them have together; a bin keeps two.
+    All rows of a tensor but the worst, which is seen first, share half.
     """
     first = dict(reversed(list(zip(tensors, ranking))))
     worst = set(first.values())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ...compare.history import History
-from ...findings.course import Course
 from ...findings.findings import Finding, find_findings
 from ...findings.kinds import (
     FROZEN,
@@ -18,6 +16,7 @@ from ...findings.kinds import (
     VANISHING,
     ZERO_START,
 )
+from ...verdict.judged_run import JudgedRun
 from .names import tensors_text, workers_text
 from .wording import expected_range, format_ratio
 
@@ -41,16 +40,11 @@ HALF_RESOLUTION = "float16 cannot hold a change below 1/2048 of a weight: save f
 HALF_MAY_HIDE = f"The updates may be too small to be saved, for {HALF_RESOLUTION}"
 
 
-def told_findings(history: History, found: list[Course] | None = None) -> list[Finding]:
-    """Return the findings with their words, the most urgent first; names in them are as the trial has them.
-
-    Args:
-        history: Of the run.
-        found: What ``courses`` returns for it; None: it is called here.
-    """
+def told_findings(report: JudgedRun) -> list[Finding]:
+    """Return the findings with their words, the most urgent first; names in them are as the trial has them."""
     return [
-        finding._replace(text=finding_text(history, finding), advice=finding_advice(history, finding))
-        for finding in find_findings(history, found)
+        finding._replace(text=finding_text(report, finding), advice=finding_advice(report, finding))
+        for finding in find_findings(report)
     ]
 
 
@@ -60,15 +54,15 @@ def kinds_first(findings: list[Finding]) -> list[Finding]:
     return firsts + [finding for finding in findings if all(finding is not first for first in firsts)]
 
 
-def finding_text(history: History, finding: Finding) -> str:
+def finding_text(report: JudgedRun, finding: Finding) -> str:
     """Return what happened, in one sentence with numbers."""
-    when = _when(history, finding)
+    when = _when(report, finding)
     worst = f"the worst ratio is {format_ratio(finding.worst_ratio)} at step {finding.worst_step}"
     if len(finding.tensors) > 1:
         worst += f" in {finding.worst_tensor}"
     zero = "ratio 0" if finding.clues.all_zero else "ratio too small and then 0"
     texts = {
-        NOT_FINITE_KIND: f"became NaN or infinite {when}{_cause(history, finding)}",
+        NOT_FINITE_KIND: f"became NaN or infinite {when}{_cause(report, finding)}",
         TOO_LARGE: f"moved too much {when}: {worst}",
         NOTHING_MOVED: f"did not move: ratio 0 {when}",
         VANISHING: f"faded until too small {when}: {worst}",
@@ -80,18 +74,18 @@ def finding_text(history: History, finding: Finding) -> str:
         NOT_YET: f"did not move at first: ratio 0 {when}, and moved later",
         RESTING: f"rested between moves: ratio 0 {when}",
     }
-    subject = finding_subject(history, finding)
-    return f"{subject} {texts[finding.kind]}{_saved_as(history, finding)}{_bounds(history, finding)}."
+    subject = finding_subject(report, finding)
+    return f"{subject} {texts[finding.kind]}{_saved_as(report, finding)}{_bounds(report, finding)}."
 
 
-def finding_subject(history: History, finding: Finding) -> str:
+def finding_subject(report: JudgedRun, finding: Finding) -> str:
     """Return which tensors of which workers a finding is of."""
-    subject = tensors_text(finding.tensors, history.tensors) + workers_text(finding.workers, history.workers)
+    subject = tensors_text(finding.tensors, report.tensors) + workers_text(finding.workers, report.workers)
     return f"Others ({subject})" if finding.clues.is_rest else subject
 
 
-def _when(history: History, finding: Finding) -> str:
-    first, last, mode = finding.first_step, finding.last_step, history.mode
+def _when(report: JudgedRun, finding: Finding) -> str:
+    first, last, mode = finding.first_step, finding.last_step, report.mode
     compared = f"{finding.count:,} comparison{'s' * (finding.count != 1)}"
     if first == last:
         return f"at {mode} step {first} ({compared})"
@@ -100,37 +94,37 @@ def _when(history: History, finding: Finding) -> str:
     return f"at {compared} between {mode} steps {first} and {last}"
 
 
-def _cause(history: History, finding: Finding) -> str:
+def _cause(report: JudgedRun, finding: Finding) -> str:
     clues = finding.clues
     if clues.led_up_from is None:
         return ""
-    whose = "" if clues.led_up == finding.tensors else f" of {tensors_text(clues.led_up, history.tensors)}"
+    whose = "" if clues.led_up == finding.tensors else f" of {tensors_text(clues.led_up, report.tensors)}"
     return f", after updates{whose} that were too large from step {clues.led_up_from} on"
 
 
-def _saved_as(history: History, finding: Finding) -> str:
+def _saved_as(report: JudgedRun, finding: Finding) -> str:
     """Return what of the recording may be the cause of a rest."""
     if finding.kind not in AT_REST:
         return ""
-    if history.only_evaluated:
+    if report.only_evaluated:
         return ", all saved as EVAL steps"
-    return ", saved as float16" if _is_half(history, finding) else ""
+    return ", saved as float16" if _is_half(report, finding) else ""
 
 
-def _bounds(history: History, finding: Finding) -> str:
-    if history.bounds.baseline is None or finding.kind in (NOT_FINITE_KIND, NOTHING_MOVED):
+def _bounds(report: JudgedRun, finding: Finding) -> str:
+    if report.bounds.baseline is None or finding.kind in (NOT_FINITE_KIND, NOTHING_MOVED):
         return ""
     where = f" at step {finding.worst_step}" if finding.kind in AT_REST else ""
     return f", expected {expected_range(finding.clues.lower, finding.clues.upper)}{where}"
 
 
-def _is_half(history: History, finding: Finding) -> bool:
-    return all(history.dtypes.get(tensor) == FLOAT16 for tensor in finding.tensors)
+def _is_half(report: JudgedRun, finding: Finding) -> bool:
+    return all(report.types.get(tensor) == FLOAT16 for tensor in finding.tensors)
 
 
-def finding_advice(history: History, finding: Finding) -> str:
+def finding_advice(report: JudgedRun, finding: Finding) -> str:
     """Return what to do, in one sentence that is true for the case."""
-    if history.only_evaluated and finding.kind in AT_REST:
+    if report.only_evaluated and finding.kind in AT_REST:
         return EVAL_ADVICE
     advice = {
         NOT_FINITE_KIND: _not_finite,
@@ -145,12 +139,12 @@ def finding_advice(history: History, finding: Finding) -> str:
         NOT_YET: _not_yet,
         RESTING: _resting,
     }
-    return advice[finding.kind](history, finding)
+    return advice[finding.kind](report, finding)
 
 
-def _baseline(history: History) -> str:
+def _baseline(report: JudgedRun) -> str:
     """Return the baseline that would let something pass."""
-    return "a baseline" if history.bounds.baseline is None else "a good run that does so too"
+    return "a baseline" if report.bounds.baseline is None else "a good run that does so too"
 
 
 def _them(finding: Finding) -> str:
@@ -161,15 +155,15 @@ def _that(finding: Finding) -> str:
     return "this tensor" if len(finding.tensors) == 1 else "this group"
 
 
-def _not_finite(history: History, finding: Finding) -> str:
+def _not_finite(report: JudgedRun, finding: Finding) -> str:
     if finding.clues.led_up_from is not None:
         return "Correct the large updates first: lower the learning rate or warm it up, and clip gradients."
-    overflow = "an overflow of float16" if _is_half(history, finding) else "an overflow"
+    overflow = "an overflow of float16" if _is_half(report, finding) else "an overflow"
     return f"Look at the updates up to there for NaN in the data, {overflow} or a division by zero."
 
 
-def _too_large(history: History, finding: Finding) -> str:
-    if history.bounds.baseline is not None and finding.clues.upper <= history.parameters.small_threshold:
+def _too_large(report: JudgedRun, finding: Finding) -> str:
+    if report.bounds.baseline is not None and finding.clues.upper <= report.parameters.small_threshold:
         return (
             f"In the good run {_that(finding)} rests: where it is frozen on purpose, freeze {_them(finding)} here too."
         )
@@ -178,8 +172,8 @@ def _too_large(history: History, finding: Finding) -> str:
     return f"Look at what changed at step {finding.first_step} (learning rate, loss scale, data), and clip gradients."
 
 
-def _nothing_moved(history: History, finding: Finding) -> str:
-    if _is_half(history, finding):
+def _nothing_moved(report: JudgedRun, finding: Finding) -> str:
+    if _is_half(report, finding):
         return f"{HALF_MAY_HIDE}; where they are not, look at the learning rate and the optimizer."
     return (
         "Check that the learning rate is not 0, that the optimizer steps and was given these parameters, and that a "
@@ -187,19 +181,19 @@ def _nothing_moved(history: History, finding: Finding) -> str:
     )
 
 
-def _vanishing(history: History, finding: Finding) -> str:
+def _vanishing(report: JudgedRun, finding: Finding) -> str:
     if finding.clues.alone:
         return "Look at the schedule of the learning rate, and at the gradient."
     if not finding.clues.fell_away:
         return (
             "Other tensors fade as well: the schedule of the learning rate goes too low, or the loss is near its end."
         )
-    if _is_half(history, finding):
+    if _is_half(report, finding):
         return f"The gradient vanishes (saturated or dead units), or {HALF_RESOLUTION}."
     return "The gradient vanishes: look for saturated or dead units, and for underflow of low precision."
 
 
-def _stopped(history: History, finding: Finding) -> str:
+def _stopped(report: JudgedRun, finding: Finding) -> str:
     if finding.clues.alone:
         return "Look whether the schedule of the learning rate ends there, and else for dead units or a lost gradient."
     if finding.clues.together and finding.clues.is_gradual:
@@ -212,28 +206,28 @@ def _stopped(history: History, finding: Finding) -> str:
             "All stop at once: look for dead units after large updates, a learning rate that is set to 0, or an "
             "optimizer that no longer steps."
         )
-    if _is_half(history, finding):
+    if _is_half(report, finding):
         return f"Look for dead units or a lost gradient at step {finding.first_step}; also, {HALF_RESOLUTION}."
     return (
         f"Look for dead units or a lost gradient at step {finding.first_step}; where {_that(finding)} is frozen on "
-        f"purpose, judge against {_baseline(history)}."
+        f"purpose, judge against {_baseline(report)}."
     )
 
 
-def _frozen(history: History, finding: Finding) -> str:
+def _frozen(report: JudgedRun, finding: Finding) -> str:
     them = _them(finding)
     trained = (
         f"Give {them} to the optimizer, with requires_grad (trainable) on, and look whether a gradient reaches {them}"
     )
-    if _is_half(history, finding):
+    if _is_half(report, finding):
         return f"{trained}; also, {HALF_RESOLUTION}."
     return (
         f"{trained} (dead units, detach, not used); where {_that(finding)} is frozen on purpose, leave {them} out by "
-        f"exclude_regex or judge against {_baseline(history)}."
+        f"exclude_regex or judge against {_baseline(report)}."
     )
 
 
-def _spike(history: History, finding: Finding) -> str:
+def _spike(report: JudgedRun, finding: Finding) -> str:
     if finding.clues.too_large:
         return f"Correct first what is too large: {_that(finding)} is among it."
     if finding.clues.near_start:
@@ -241,47 +235,47 @@ def _spike(history: History, finding: Finding) -> str:
     return "Look at the batch there, and clip gradients; where the run recovers from it, patience=4 lets it pass."
 
 
-def _too_small(history: History, finding: Finding) -> str:
+def _too_small(report: JudgedRun, finding: Finding) -> str:
     clues = finding.clues
     if clues.together and clues.near_start and not clues.to_end:
-        return f"All grow later, as in a warm-up: let it pass by start_step or {_baseline(history)}."
-    if clues.together and history.bounds.baseline is not None:
+        return f"All grow later, as in a warm-up: let it pass by start_step or {_baseline(report)}."
+    if clues.together and report.bounds.baseline is not None:
         return "All move less than in the good run: compare the learning rates, and the gradients."
     if clues.together:
         return "Raise the learning rate, or lower small_threshold where updates this small are wanted."
-    half = f"; also, {HALF_RESOLUTION}" if _is_half(history, finding) else ""
+    half = f"; also, {HALF_RESOLUTION}" if _is_half(report, finding) else ""
     return (
         f"Look at the gradient and the learning rate of {_that(finding)}: updates are small against the weights{half}."
     )
 
 
-def _zero_start(history: History, finding: Finding) -> str:
-    return f"Zero-initialised tensors do this: let it pass by {_baseline(history)}, start_step or exclude_regex."
+def _zero_start(report: JudgedRun, finding: Finding) -> str:
+    return f"Zero-initialised tensors do this: let it pass by {_baseline(report)}, start_step or exclude_regex."
 
 
-def _not_yet(history: History, finding: Finding) -> str:
+def _not_yet(report: JudgedRun, finding: Finding) -> str:
     if finding.clues.together and finding.clues.is_gradual:
-        return f"A warm-up from a learning rate of 0 does this: let it pass by start_step or {_baseline(history)}."
+        return f"A warm-up from a learning rate of 0 does this: let it pass by start_step or {_baseline(report)}."
     if finding.clues.together:
         return (
             "A loss scaler that skips the first steps does this, or a learning rate of 0 there: let it pass by "
-            f"start_step or {_baseline(history)}."
+            f"start_step or {_baseline(report)}."
         )
     if finding.clues.zero_start:
         return (
             "A zero-initialised layer passes back no gradient at first: where that is the reason, let it pass by "
-            f"start_step or {_baseline(history)}."
+            f"start_step or {_baseline(report)}."
         )
     return (
-        f"Where {_that(finding)} is unfrozen there on purpose, let it pass by {_baseline(history)}; else look at the "
+        f"Where {_that(finding)} is unfrozen there on purpose, let it pass by {_baseline(report)}; else look at the "
         "gradient before."
     )
 
 
-def _resting(history: History, finding: Finding) -> str:
+def _resting(report: JudgedRun, finding: Finding) -> str:
     clues = finding.clues
     if clues.period is not None:
-        alike = "" if history.bounds.baseline is None else ", and save the baseline anew with the same num_steps"
+        alike = "" if report.bounds.baseline is None else ", and save the baseline anew with the same num_steps"
         return (
             f"Moves come every {clues.period} steps, as where gradients are accumulated: give "
             f"num_steps={clues.period} with start_step={clues.full_from}{alike}."
@@ -290,7 +284,7 @@ def _resting(history: History, finding: Finding) -> str:
         return "All rest at the same steps, as where the schedule of the learning rate touches 0: keep it above 0."
     if clues.together:
         return "All rest at the same steps: a loss scaler skips steps whose gradients overflow."
-    if _is_half(history, finding):
+    if _is_half(report, finding):
         return f"{HALF_MAY_HIDE}."
     them = _them(finding)
     return f"No gradient reached {them} there: look whether each batch uses {them}; patience lets short rests pass."

@@ -12,18 +12,20 @@ import re
 
 MOST_NAME = 200  # characters of a name
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$&<>@]")
+_COMMAND = re.compile(r"(?:(?<!\S):(?=:))|(?:#(?=#(?:vso)?\[))")  # GitHub's at a line's beginning, Azure's anywhere
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 # What XML 1.0 cannot hold: most control characters, lone surrogates and two non-characters.
 _ILLEGAL = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled when it is needed: it takes milliseconds
 
 
 def printable(name: str) -> str:
-    r"""Return a name of a trial with its control characters and lone surrogates as escapes.
+    r"""Return a name of a trial with its control characters and lone surrogates as escapes, and no command of a CI log.
 
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
+    >>> printable("a\x1b[2Jb"), printable("::error::x"), printable("##vso[task.complete]")
+    ('a\\x1b[2Jb', '\\x3a:error::x', '\\x23#vso[task.complete]')
     """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
+    return _COMMAND.sub(lambda found: f"\\x{ord(found.group()):02x}", shown)
 
 
 def html_text(name: str) -> str:

@@ -48,7 +48,6 @@ def common_beginning(names: Sequence[str]) -> int:
 
 
 def _parts(name: str) -> list[str]:
-    """Return the parts of a name, each but the first with the separator before it."""
     return [part for part in PART.findall(name) if part]
 
 

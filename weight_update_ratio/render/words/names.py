@@ -73,7 +73,6 @@ def _by_module(paths: list[list[str]], chosen: set[str], names: list[str], depth
 
 
 def _prefix(name: str, depth: int) -> str:
-    """Return the first ``depth`` parts of a name, with the separator after them."""
     ends = [found.end() for found in SEPARATOR.finditer(name)]
     return name[: ends[depth - 1]]
 

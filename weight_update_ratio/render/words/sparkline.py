@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...findings.levels import Array
+from ...compare.rows import Array
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 ZERO = "_"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Iterable, Sequence
+from typing import Iterable
 
-from ...compare.comparison import Comparison
-from ...compare.history import History
-from ...compare.ratio import LARGE, NOT_FINITE, SMALL
+from ...compare.ratio import NOT_FINITE
+from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
-from ...findings.course import Course, count_firing
 from ...findings.summary import run_summary
-from ...verdict.held import held_ratios
-from ...verdict.violations import SkippedGroup, ViolationGroup
+from ...verdict.judged_run import JudgedRun
+from ...verdict.violations import ViolationGroup
 from .names import tensors_text, workers_text
 
 
@@ -25,11 +23,11 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:.4g}" if 1e-4 <= abs(ratio) < 1e4 else f"{ratio:.3g}"
 
 
-def verdict_sentence(report: History) -> str:
+def verdict_sentence(report: JudgedRun) -> str:
     """Return the report's verdict in one sentence."""
     counts = report.counts
     compared = f"{counts['comparisons']:,} update-to-weight ratios"
-    passing = counts["violations"] - count_firing(report)
+    passing = counts["violations"] - int(report.leads.sum())
     in_a_row = f"never {report.parameters.violations_to_fire} in a row"
     if report.fired:
         verb = "is a violation" if counts["violations"] == 1 else "are violations"
@@ -56,7 +54,7 @@ def verdict_sentence(report: History) -> str:
     return f"{sentence}; {unread}" if report.fired else f"{unread}; of the rest, {sentence}"
 
 
-def baseline_name(report: History) -> str:
+def baseline_name(report: JudgedRun) -> str:
     """Return of how many runs the baseline is made, and how it is applied."""
     baseline, parameters = report.bounds.baseline, report.parameters
     runs = 0 if baseline is None else baseline.runs
@@ -66,17 +64,17 @@ def baseline_name(report: History) -> str:
     )
 
 
-def baseline_line(report: History) -> str:
+def baseline_line(report: JudgedRun) -> str:
     """Return what the run was held against, and how many of its ratios were; an empty string without a baseline."""
     if report.bounds.baseline is None:
         return ""
     return (
         f"B{baseline_name(report)[1:]}, {', '.join(report.parameters.baseline)}: "
-        f"{sum(held_ratios(report).values()):,} of {len(report):,} ratios were held against it"
+        f"{int(report.columns['held'].sum()):,} of {len(report):,} ratios were held against it"
     )
 
 
-def incomplete(report: History) -> TrialError:
+def incomplete(report: JudgedRun) -> TrialError:
     """Return what to say where something could not be read and nothing fired."""
     first = next(iter(unreadable_lines(report.unreadable)))
     return TrialError(
@@ -85,14 +83,14 @@ def incomplete(report: History) -> TrialError:
     )
 
 
-def verdict_word(report: History) -> str:
+def verdict_word(report: JudgedRun) -> str:
     """Return FIRED, OK or NOT JUDGED."""
     return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
-def summary_line(report: History, found: list[Course] | None = None) -> str:
+def summary_line(report: JudgedRun) -> str:
     """Return how large all ratios are, and which tensors moved away from the others; empty where none is finite."""
-    summary = run_summary(report, found)
+    summary = run_summary(report)
     if summary.median is None or summary.p05 is None or summary.p95 is None:
         return ""
     line = (
@@ -104,7 +102,7 @@ def summary_line(report: History, found: list[Course] | None = None) -> str:
     return f"{line}; moved away from the others by more than a decade: {tensors_text(summary.outliers, report.tensors)}"
 
 
-def skipped_lines(report: History) -> list[str]:
+def skipped_lines(report: JudgedRun) -> list[str]:
     """Return a line for each reason and range of steps, with all tensors and workers that were skipped for it."""
     groups: dict[tuple[str, int | None, int | None], list[SkippedGroup]] = {}
     lines = []
@@ -151,14 +149,7 @@ def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
         yield f"{what}{file}{step}: {reason}{more}"
 
 
-def record_line(entry: Unreadable) -> str:
-    """Return what the rule logs of something that could not be read."""
-    tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
-    step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
-    return f"the record{tensor}{step} in {entry.file!r} {entry.reason}"
-
-
-def count_line(report: History) -> str:
+def count_line(report: JudgedRun) -> str:
     """Return how much was judged and found, in one line, and whether more may come."""
     counts = report.counts
     parts = [
@@ -170,23 +161,6 @@ def count_line(report: History) -> str:
         *(f"{counts[name]:,} {name}" for name in ("skipped", "unreadable")),
     ]
     return ", ".join(parts) + ("; the job has not ended" if len(report) and not report.job_ended else "")
-
-
-def firing_line(rule: str, firing: Sequence[Comparison]) -> str:
-    """Return the line that the rule logs where a step fires, by the violations that do; it names the worst tensor."""
-    worst = worst_comparison(firing)
-    expected = "" if worst.verdict == NOT_FINITE else f", expected {expected_range(worst.lower, worst.upper)}"
-    return (
-        f"{rule} fired at step {worst.global_step} ({worst.mode} step {worst.step}): "
-        f"{len(firing):,} ratio{'s' * (len(firing) != 1)}; the worst is {worst.verdict}: "
-        f"tensor {worst.tensor!r} of {worst.worker}, ratio {worst.ratio:.6g} = {worst.update_norm:.6g} / "
-        f"{worst.weight_norm:.6g} against step {worst.reference_step}{expected}"
-    )
-
-
-def worst_comparison(rows: Iterable[Comparison]) -> Comparison:
-    """Return the worst of some violations: what is not finite, then the largest ratio, then the smallest."""
-    return max(rows, key=_severity)
 
 
 def expected_range(lower: float, upper: float) -> str:
@@ -203,7 +177,7 @@ def group_expected(group: ViolationGroup) -> str:
     return "" if group.verdict == NOT_FINITE else expected_range(group.lower, group.upper)
 
 
-def violation_text(report: History, group: ViolationGroup) -> str:
+def violation_text(report: JudgedRun, group: ViolationGroup) -> str:
     """Return a group of violations as one sentence, without its tensor."""
     first, last = group.first_step, group.last_step
     steps = f"step {first}" if first == last else f"steps {first}-{last}"
@@ -226,8 +200,3 @@ def short_ratio(ratio: float) -> str:
         return f"{ratio:.3g}"
     mantissa, _, exponent = f"{ratio:.1e}".partition("e")
     return f"{mantissa[:-2] if mantissa.endswith('.0') else mantissa}e{exponent}"
-
-
-def _severity(violation: Comparison) -> tuple[int, float]:
-    order = (SMALL, LARGE, NOT_FINITE).index(violation.verdict)
-    return order, {SMALL: -violation.ratio, LARGE: violation.ratio}.get(violation.verdict, 0.0)

@@ -1,0 +1,63 @@
+"""Reports made of columns, without files."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from weight_update_ratio.compare.ratio import verdict_codes
+from weight_update_ratio.compare.rows import Rows
+from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.baseline import Baseline
+from weight_update_ratio.verdict.bounds import Bounds
+
+
+class _Filled(dict):  # type: ignore[type-arg]
+    """Columns as ``Columns.extend`` takes them: their length is that of each."""
+
+    def __len__(self) -> int:
+        return len(self["ratio"])
+
+
+def columns_report(
+    tensors: Sequence[str],
+    workers: Sequence[str],
+    columns: Mapping[str, Any],
+    parameters: Parameters | None = None,
+    baseline: Baseline | None = None,
+    trial: str = "made/trial",
+    mode: str = "TRAIN",
+    steps: Iterable[int] = (),
+    types: Sequence[str] = ("float32",),
+) -> Report:
+    """Return the report of a run that ended, with exactly these ratios.
+
+    Args:
+        tensors: The names that the column ``tensor`` stands for, in the trial's order.
+        workers: Likewise.
+        columns: ``tensor``, ``worker``, ``step``, ``reference_step``, ``global_step``, ``update_norm``,
+            ``weight_norm``, ``ratio`` and perhaps ``type`` (places in ``types``), each of shape (n,), in any order.
+        parameters: What is judged, and how.
+        baseline: What the run is held against.
+        trial: What the trial's folder is called.
+        mode: That is judged.
+        steps: The saved global steps.
+        types: That tensors were saved as.
+    """
+    order = np.argsort(np.asarray(columns["global_step"], np.int64), kind="stable")
+    filled = _Filled({name: np.asarray(column)[order] for name, column in columns.items()})
+    filled.setdefault("type", np.zeros(len(order), np.int8))
+    rows = Rows()
+    for names, known in ((tensors, rows.tensors), (workers, rows.workers), (types, rows.types)):
+        for name in names:
+            known.add(name, -1)
+    rows.compared.extend(filled)  # type: ignore[arg-type]
+    rows.steps = sorted(set(steps))
+    report = Report(trial, rows, Bounds(parameters or Parameters(), baseline), mode)
+    report.job_ended = True
+    report.columns["ratio"] = np.asarray(filled["ratio"], np.float64)  # not rounded as update_norm / weight_norm is
+    bounds = report.columns["lower"], report.columns["upper"]
+    report.columns["verdict"] = verdict_codes(report.columns["ratio"], *bounds)
+    return report
