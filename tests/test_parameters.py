@@ -159,9 +159,8 @@ class TestNames:
             "baseline": "good.json,s3://bucket/good",
             "baseline_factor": 2.5,
         }
-        parsed = parse_parameters(
-            "3", "2", None, None, "a,b", ["c", "d"], "e", "2", ["good.json", "s3://bucket/good"], "2.5"
-        )
+        values = ("3", "2", None, None, "a,b", ["c", "d"], "e", "2", ["good.json", "s3://bucket/good"], "2.5")
+        parsed = parse_parameters(**dict(zip(Parameters._fields, values)))
         assert expected == parsed.as_dict()
 
 

@@ -587,6 +587,14 @@ class TestArguments:
                 recorder.step({"w": ARRAY}, mode)
             assert recorder.step({"w": ARRAY})
 
+    def test_a_step_after_the_largest(self, tmp_path: Path) -> None:
+        """What no reader takes is not written."""
+        with TrialRecorder(tmp_path / "t") as recorder:
+            assert recorder.step({"w": ARRAY}, step=2**62 - 1)
+            with pytest.raises(ValueError, match="'step' must be a whole number >= 0 and < 2"):
+                recorder.step({"w": ARRAY})
+        assert 1 == check_trial(tmp_path / "t").counts["steps"]
+
     @pytest.mark.parametrize("step", [-1, 1.0, "1", True, 2**70])
     def test_bad_steps(self, tmp_path: Path, step: Any) -> None:
         """The step is not counted."""

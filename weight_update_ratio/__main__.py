@@ -1,55 +1,17 @@
 """The process of the command, which ``weight-update-ratio`` and ``python -m weight_update_ratio`` start.
 
 Exit code 1 means that the rule fired, but Python ends with 1 for whatever goes wrong. So all that may go wrong, the
-imports too, happens within ``main``, which handles closed streams, signals and a lack of memory.
+imports too, happens within ``main``.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 
 TYPE_CHECKING = False  # typing's own would be imported before main, where a failure ends with 1
 if TYPE_CHECKING:
     from typing import Any
-
-
-class Stream(io.FileIO):
-    """The file of stdout or stderr. A closed pipe is ignored. Any other error on stdout is raised once.
-
-    Python writes what is left in a buffer when it ends. Where that fails, it changes the exit code to 120.
-    """
-
-    failed = False
-
-    def write(self, data: Any) -> int:
-        """Write what can be written, and return how much of it need not be written again."""
-        try:
-            return len(data) if self.failed else super().write(data)
-        except OSError as error:
-            self.failed = True
-            if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
-                raise
-            return len(data)
-
-
-def open_streams() -> None:
-    """Replace stdout and stderr by ones that may fail; where a caller closed one, or stdin, it is the null device.
-
-    Otherwise the next file that is opened would get the closed stream's number and its output.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
-        if number:
-            old = getattr(sys, name)  # None where it was closed
-            encoding, errors = getattr(old, "encoding", "utf-8"), getattr(old, "errors", "backslashreplace")
-            buffer = io.BufferedWriter(Stream(number, "w", closefd=False))
-            at_once = number == 2 or os.isatty(number)
-            setattr(sys, name, io.TextIOWrapper(buffer, encoding, errors, line_buffering=at_once))
 
 
 def main() -> None:
@@ -75,11 +37,11 @@ def main() -> None:
 
     try:
         import signal
+        import threading
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # which nohup, and a shell's &, set
                 signal.signal(number, end)
-        open_streams()
         # OpenBLAS, which NumPy loads, begins a thread for each core. They take memory, and ratio.py uses one only.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         from . import files
@@ -90,18 +52,15 @@ def main() -> None:
         command(prog_name="weight-update-ratio")
     except SystemExit as ended:
         code = ended.code
+        if any(thread.name.startswith("S3_") for thread in threading.enumerate()):  # pragma: no cover  (it ends here)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)  # Python would wait for requests that hang
     except BaseException as error:
-        what, remedy = (
-            "a defect of this command",
-            "Please report it; check_trial(TRIAL) in Python shows where it happens.",
-        )
-        if isinstance(error, (ImportError, MemoryError)):
-            what, remedy = "the command cannot be loaded or run", "Give it more memory, or install it again."
-        try:  # noqa: SIM105  (contextlib may be what could not be imported)
-            print(f"Error: {what}: {error!r}\n\n{remedy}", file=sys.stderr, flush=True)
-        except BaseException:  # noqa: S110  (what cannot be said does not change the exit code)
-            pass
-    sys.exit(code)
+        remedy = "Install it again, or report it; check_trial(TRIAL) in Python shows where it happens."
+        print(f"Error: the command cannot be loaded or run: {error!r}\n\n{remedy}", file=sys.stderr, flush=True)
+    finally:
+        sys.exit(code)  # also where stderr cannot be written
 
 
 if __name__ == "__main__":

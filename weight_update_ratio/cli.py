@@ -20,7 +20,6 @@ from .render.terminal import (
     print_text,
     require,
     require_folder,
-    require_memory,
     save_text,
     writing,
 )
@@ -48,15 +47,18 @@ class _Command(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command, and end with its exit code; an error that has words becomes a message and exit code 2."""
+        code = 2
         try:
-            sys.exit(super().main(*args, **{**options, "standalone_mode": False}))
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except SystemExit:  # pragma: no cover  (test_streams runs it in a process of its own)
+            pass  # click's own, with 1, where nobody reads its output
         except click.ClickException as error:
             error.show()
         except click.Abort:
             print_error(CommandError("interrupted before the trial was judged", "Run the command again."))
         except CommandError as error:
             print_error(error)
-        sys.exit(2)
+        sys.exit(code)
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -136,7 +138,6 @@ def check(
     Exit code: 0 everything was compared and nothing fired; 1 the rule fired; 2 it could not be judged. With --follow,
     Ctrl-C prints what was found so far.
     """
-    require_memory()
     from .check import check_trial, dask_executor
     from .errors import TrialError
     from .follow import follow_trial
@@ -163,8 +164,13 @@ def check(
         require("pyarrow", "--history", "parquet")
     if html is not None:
         require("bokeh", "--html", "report")
-    for path in (output, history, html, save_baseline):
+    outputs = {"--output": output, "--history": history, "--html": html, "--save-baseline": save_baseline}
+    named: dict[str, str] = {}
+    for option, path in outputs.items():
         require_folder(path)
+        other = named.setdefault(os.path.realpath(path), option) if path is not None else option
+        if other != option:
+            raise CommandError(f"{other!r} and {option!r} name the same file ({path!r})", "Name a file for each.")
     try:
         with dask_executor(dask) as executor, optional_bar(quiet) as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
@@ -180,7 +186,7 @@ def check(
         raise CommandError(error.message, error.remedy) from None
     if history is not None:
         with writing(history):
-            write_history(report.history, history)
+            write_history(report, history)
     if html is not None:
         save_text(report.to_html(), html)
     if tensorboard is not None:
@@ -190,7 +196,7 @@ def check(
     if report.problem is not None:
         print_error(report.problem)
     elif report.exit_code == 2 and (quiet or output is not None):
-        print_error(incomplete(report.history))
+        print_error(incomplete(report))
     if save_baseline is not None:
         _save_baseline(report, save_baseline, quiet)
     return report.exit_code
@@ -221,7 +227,7 @@ def _print_report(report: Report, style: str, output: str | None, quiet: bool, v
         from .render.github import SUMMARY, append_summary
 
         with writing(os.environ.get(SUMMARY), f"{SUMMARY} must name a file that may be written to."):
-            append_summary(report.history)
+            append_summary(report)
 
 
 @main.command("rule-source")
@@ -293,7 +299,7 @@ def _rendered(report: Report, style: str, to_stdout: bool, verbose: bool) -> str
         return rendered
     from .render.text import render_text
 
-    color = to_stdout and sys.stdout.isatty()
+    color = to_stdout and sys.stdout is not None and sys.stdout.isatty()
     width = os.get_terminal_size(sys.stdout.fileno()).columns if color else None
     color = color and "NO_COLOR" not in os.environ
-    return render_text(report.history, width, color, problem=not to_stdout, verbose=verbose)
+    return render_text(report, width, color, problem=not to_stdout, verbose=verbose)

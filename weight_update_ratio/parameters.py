@@ -10,7 +10,7 @@ import math
 import operator
 import os
 import re
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 _NAME = re.compile(r"[^,]+")
 _PATTERN = re.compile(r"(?:\\.|\{[0-9]*,[0-9]*\}|[^,])+", re.DOTALL)  # a comma that it holds does not end it
@@ -37,46 +37,20 @@ class Parameters(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters by name, in the form that a rule configuration writes them."""
-        return {
-            "num_steps": self.num_steps,
-            "large_threshold": self.large_threshold,
-            "small_threshold": self.small_threshold,
-            "epsilon": self.epsilon,
-            "collection_names": ",".join(self.collection_names),
-            "tensor_regex": ",".join(self.tensor_regex) or None,
-            "exclude_regex": ",".join(self.exclude_regex) or None,
-            "patience": self.patience,
-            "baseline": ",".join(self.baseline) or None,
-            "baseline_factor": self.baseline_factor,
-        }
+        values = [",".join(value) if isinstance(value, tuple) else value for value in self]
+        return {name: None if value == "" else value for name, value in zip(self._fields, values)}
 
 
-def parse_parameters(
-    num_steps: Any = None,
-    large_threshold: Any = None,
-    small_threshold: Any = None,
-    epsilon: Any = None,
-    collection_names: Any = None,
-    tensor_regex: Any = None,
-    exclude_regex: Any = None,
-    patience: Any = None,
-    baseline: Any = None,
-    baseline_factor: Any = None,
-) -> Parameters:
-    """Return checked parameters; an unset one (None, "" or "None") has its default.
+def parse_parameters(**given: Any) -> Parameters:
+    """Return checked parameters; one that is not given or is unset (None, "" or "None") has its default.
 
     Args:
-        num_steps: Whole number >= 1 of steps to look back, or unset for the previous saved step.
-        large_threshold: Finite number above ``small_threshold``; dimensionless.
-        small_threshold: Finite number >= 0; dimensionless.
-        epsilon: Finite number > 0, in the unit of the weights.
-        collection_names: Names separated by commas, or a sequence of names.
-        tensor_regex: Patterns separated by commas, or a sequence of patterns (which may then hold commas). A comma
-            inside of ``{1,2}`` and an escaped one belong to the pattern.
-        exclude_regex: Likewise.
-        patience: Whole number >= 1 of violations in a row that fire, or unset: 1, with a baseline 3.
-        baseline: Path or S3 URI of a trial folder or of a baseline file, or a sequence of them; see ``baseline_list``.
-        baseline_factor: Finite number >= 1, by which the bounds are wider than the baseline; dimensionless.
+        **given: By name. ``num_steps`` and ``patience`` are whole numbers >= 1. The others that are numbers are finite:
+            ``large_threshold`` above ``small_threshold``, which is >= 0, ``baseline_factor`` >= 1, all dimensionless,
+            and ``epsilon`` > 0, in the unit of the weights. ``collection_names`` are separated by commas, or a
+            sequence. So are the patterns ``tensor_regex`` and ``exclude_regex``: a comma inside of ``{1,2}`` and an
+            escaped one belong to the pattern, and a sequence's patterns may hold commas. ``baseline`` is a path or an
+            S3 URI of a trial folder or of a baseline file, or a sequence of them; see ``baseline_list``.
 
     Raises:
         ValueError: A value is not valid; the message names the parameter, what is valid and what came.
@@ -84,31 +58,23 @@ def parse_parameters(
     >>> parse_parameters(num_steps="3", large_threshold="2.5", tensor_regex="conv,fc").tensor_regex
     ('conv', 'fc')
     """
-    default = Parameters()
-    large = _number("large_threshold", large_threshold, default.large_threshold)
-    small = _number("small_threshold", small_threshold, default.small_threshold)
-    positive = _number("epsilon", epsilon, default.epsilon)
-    factor = _number("baseline_factor", baseline_factor, default.baseline_factor)
+    parsed = {name: _PARSERS[name](name, value) for name, value in given.items() if not _is_unset(value)}
+    found = Parameters(**{name: value for name, value in parsed.items() if value != ()})
+    small, large = found.small_threshold, found.large_threshold
     if small < 0:
-        raise ValueError(f"'small_threshold' must be >= 0 (got {small_threshold!r})")
+        raise ValueError(f"'small_threshold' must be >= 0 (got {given['small_threshold']!r})")
     if not large > small:
         raise ValueError(f"'large_threshold' must be greater than 'small_threshold' {small!r} (got {large!r})")
-    if not positive > 0:
-        raise ValueError(f"'epsilon' must be > 0 (got {epsilon!r})")
-    if factor < 1:
-        raise ValueError(f"'baseline_factor' must be >= 1 (got {baseline_factor!r})")
-    return Parameters(
-        num_steps=_count("num_steps", num_steps),
-        large_threshold=large,
-        small_threshold=small,
-        epsilon=positive,
-        collection_names=_separated("collection_names", collection_names) or default.collection_names,
-        tensor_regex=_patterns("tensor_regex", tensor_regex),
-        exclude_regex=_patterns("exclude_regex", exclude_regex),
-        patience=_count("patience", patience),
-        baseline=_locations("baseline", baseline),
-        baseline_factor=factor,
-    )
+    if not found.epsilon > 0:
+        raise ValueError(f"'epsilon' must be > 0 (got {given['epsilon']!r})")
+    if found.baseline_factor < 1:
+        raise ValueError(f"'baseline_factor' must be >= 1 (got {given['baseline_factor']!r})")
+    return found
+
+
+def given_parameters(given: Mapping[str, Any]) -> Parameters:
+    """Return checked parameters; ``given`` are the ``locals()`` of a function that has arguments of their names."""
+    return parse_parameters(**{name: given[name] for name in Parameters._fields})
 
 
 def baseline_list(baseline: Any) -> Any:
@@ -145,9 +111,7 @@ def _is_unset(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
-def _count(name: str, value: Any) -> int | None:
-    if _is_unset(value):
-        return None
+def _count(name: str, value: Any) -> int:
     count = None
     try:
         if isinstance(value, str):
@@ -163,9 +127,7 @@ def _count(name: str, value: Any) -> int | None:
     return count
 
 
-def _number(name: str, value: Any, default: float) -> float:
-    if _is_unset(value):
-        return default
+def _number(name: str, value: Any) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -187,8 +149,6 @@ def _separated(name: str, value: Any, part: re.Pattern[str] = _NAME) -> tuple[st
 
 def _locations(name: str, value: Any) -> tuple[str, ...]:
     """Return paths and URIs without outer blanks; one, or a sequence of them."""
-    if _is_unset(value):
-        return ()
     items = [value] if isinstance(value, (str, os.PathLike)) else value
     if not isinstance(items, Sequence) or not all(isinstance(item, (str, os.PathLike)) for item in items):
         raise ValueError(f"{name!r} must be a path or an S3 URI, or a list of them (got {value!r})")
@@ -208,6 +168,16 @@ def _patterns(name: str, value: Any) -> tuple[str, ...]:
                 f"'{name}' must hold patterns that compile (got {pattern!r}: {error}{glob_hint(pattern)})"
             ) from None
     return patterns
+
+
+_PARSERS: dict[str, Callable[[str, Any], Any]] = {
+    "num_steps": _count,
+    **dict.fromkeys(("large_threshold", "small_threshold", "epsilon", "baseline_factor"), _number),
+    "collection_names": _separated,
+    **dict.fromkeys(("tensor_regex", "exclude_regex"), _patterns),
+    "patience": _count,
+    "baseline": _locations,
+}
 
 
 def glob_hint(pattern: str) -> str:

@@ -107,7 +107,7 @@ class TrialRecorder:
             raise ValueError(f"'mode' must be one of {', '.join(map(repr, MODES))} (got {mode!r})")
         if step is not None and mode == GLOBAL:
             raise ValueError("'step' cannot be set in mode 'GLOBAL', which counts the steps of all modes")
-        number = self._counts.get(mode, 0) if step is None else _whole_number("step", step, 0)
+        number = _whole_number("step", self._counts.get(mode, 0) if step is None else step, 0)
         global_step = self._counts.get(GLOBAL, 0)
         self._counts[mode] = number + 1
         self._counts[GLOBAL] = global_step + 1
@@ -161,5 +161,5 @@ def _whole_number(name: str, value: Any, least: int) -> int:
     except TypeError:
         number = least - 1
     if isinstance(value, bool) or not least <= number < LARGEST_STEP:
-        raise ValueError(f"{name!r} must be a whole number >= {least} (got {value!r})")
+        raise ValueError(f"{name!r} must be a whole number >= {least} and < 2**62 (got {value!r})")
     return number

@@ -1,11 +1,10 @@
-"""Hostile trials: nothing outside the folder is read, nothing hangs, nothing grows, and no name acts."""
+"""Hostile trials: no name in a file is opened, nothing hangs, nothing grows, and no name acts."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import re
 import resource
 import socket
 import struct
@@ -34,15 +33,13 @@ from weight_update_ratio import TrialError, check_trial
 from weight_update_ratio.errors import UnreadableError
 from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.storage.storage import SMALL_FILE
-from weight_update_ratio.trial.checksum import masked_crc32c
 from weight_update_ratio.trial.collections import Collections
 from weight_update_ratio.trial.event_file import LONGEST_RECORD, tensor_layout
-from weight_update_ratio.trial.selection import LONGEST_PATTERN, MOST_PATTERNS, Selection
-from weight_update_ratio.trial.wire_format import MOST_FIELDS
+from weight_update_ratio.trial.selection import MOST_PATTERNS, Selection
+from weight_update_ratio.trial.wire_format import MOST_FIELDS, masked_crc32c
 
 COLLECTIONS = "collections/000000000/worker_0_collections.json"
 CORPUS = Path(harness.__file__).parent / "corpus"
-OUTSIDE = "leads out of the trial folder, and is not opened"
 
 
 @pytest.fixture
@@ -60,56 +57,42 @@ def reasons(trial: Path, **parameters: Any) -> list[str]:
     return [entry.reason for entry in report.unreadable]
 
 
-class TestOutsideOfTheFolder:
-    @pytest.mark.parametrize(
-        "name", ["../secret", "/secret", "events/../../secret", "link/secret", "events/link", "~/secret", "a\0b"]
-    )
-    def test_an_event_file_name(self, trial: Path, name: str) -> None:
+class TestNamesInAnIndex:
+    @pytest.mark.parametrize("name", ["../secret", "/secret", "events/../../secret", "link/secret", "~/secret", "a\0b"])
+    def test_of_another_event_file(self, trial: Path, name: str) -> None:
         """Absolute, by '..' or through a link: what is there is a sound event file, and is not opened."""
         secret = trial.parent / "secret"
         secret.write_bytes(event_file(trial, 1).read_bytes())
         (trial / "link").symlink_to(trial.parent)
-        (trial / "events" / "link").symlink_to(secret)
         name = str(secret) if name == "/secret" else name
         change_json(index_file(trial, 1), lambda index: index["meta"].update(event_file_name=name))
-        expected = {"~/secret": "does not exist"}.get(name, OUTSIDE)
-        assert {expected} == set(reasons(trial))
+        assert reasons(trial)[0].startswith("names the event file of another step or worker (")
+        assert 0 == len(check_trial(trial))
 
-    @pytest.mark.parametrize("part", ["index", "events", "collections"])
-    def test_a_folder_that_is_a_link(self, trial: Path, part: str) -> None:
-        """A link out of the trial is refused for its folders too."""
-        (trial / part).rename(trial.parent / part)
-        (trial / part).symlink_to(trial.parent / part)
-        if part == "collections":
-            with pytest.raises(TrialError, match=OUTSIDE):
-                check_trial(trial)
-        else:
-            assert OUTSIDE in reasons(trial)
 
-    @pytest.mark.parametrize("part", ["index", "collections"])
-    def test_a_file_that_is_a_link(self, trial: Path, part: str) -> None:
-        """So it is for an index or a collections file."""
-        file = index_file(trial, 1) if part == "index" else trial / COLLECTIONS
-        file.rename(trial.parent / "moved")
-        file.symlink_to(trial.parent / "moved")
-        if part == "collections":
-            with pytest.raises(TrialError, match=OUTSIDE):
-                check_trial(trial)
-        else:
-            assert OUTSIDE in reasons(trial)
+class TestLinks:
+    """They are the user's own, and are followed."""
 
-    def test_a_folder_of_steps_that_is_a_link(self, trial: Path) -> None:
-        """It is not followed, and said."""
-        (trial / "index" / "000000000").rename(trial.parent / "moved")
-        (trial / "index" / "000000000").symlink_to(trial.parent / "moved")
-        (trial / "events" / "again").symlink_to("..")
-        found = check_trial(trial).unreadable
-        assert {"index/000000000", "events/again"} <= {entry.file for entry in found}
-        assert all("symbolic link" in entry.reason or "does not exist" in entry.reason for entry in found)
+    @pytest.mark.parametrize("name", ["index", "events", "collections", "index/000000000", COLLECTIONS])
+    def test_out_of_the_folder(self, trial: Path, name: str) -> None:
+        """Of a folder or a file."""
+        (trial / name).rename(trial.parent / "moved")
+        (trial / name).symlink_to(trial.parent / "moved")
+        report = check_trial(trial)
+        assert (0, 4) == (report.exit_code, len(report))
+
+    def test_in_circles(self, trial: Path) -> None:
+        """Two folders of links to each other would have 2^40 names."""
+        for name in ("a", "b"):
+            (trial / "index" / name).symlink_to(".")
+        started = time.monotonic()
+        report = check_trial(trial)
+        assert (0, 4) == (report.exit_code, len(report))
+        assert time.monotonic() - started < 5
 
 
 class TestWhatIsNoFile:
-    """Nothing waits for what never comes, and nothing is followed in circles."""
+    """Nothing waits for what never comes."""
 
     @staticmethod
     def make(kind: str, path: Path) -> None:
@@ -140,7 +123,7 @@ class TestWhatIsNoFile:
         file = {"index": index_file(trial, 1), "events": event_file(trial, 1), "collections": trial / COLLECTIONS}[part]
         self.make(kind, file)
         started = time.monotonic()
-        expected = {"device": OUTSIDE, "loop": ("cannot be read (Too many", OUTSIDE)}.get(kind, "is not a regular file")
+        expected = "cannot be read (Too many" if kind == "loop" else "is not a regular file"
         if part == "collections":
             with pytest.raises(TrialError) as raised:
                 check_trial(trial)
@@ -149,14 +132,6 @@ class TestWhatIsNoFile:
             found = reasons(trial)
         if kind != "folder" or part == "events":
             assert any(reason.startswith(expected) for reason in found), found
-        assert time.monotonic() - started < 5
-
-    def test_links_in_circles(self, trial: Path) -> None:
-        """Two folders of links to each other would have 2^40 names."""
-        for name in ("a", "b"):
-            (trial / "index" / name).symlink_to(".")
-        started = time.monotonic()
-        assert {"is a symbolic link to a folder, and is not followed"} == set(reasons(trial))
         assert time.monotonic() - started < 5
 
     def test_a_file_in_place_of_a_folder(self, trial: Path) -> None:
@@ -296,79 +271,15 @@ def selection(patterns: list[str], chosen: str = "weights", **parameters: Any) -
     return Selection(collections, parse_parameters(collection_names=chosen, **parameters))
 
 
-NESTED = [
-    "(a+)+",
-    "(a+)+$",
-    "(?:a*)*",
-    "(?:a*)*b",
-    "(a+?)+?$",
-    "(?:a*?)*?b",
-    "(a{2,})*$",
-    "(?P<name>a+)+$",
-    "((a))+(b(a+)+)$",
-    "((a|b)+c?)*$",
-    "(((a+)b?)c?)*$",
-    "(?:x|(?:y|a+))+$",
-    "(.*a){30}b",
-    "(?=(a+)+$)a",
-    "(?x) ( a + ) + $",
-    "(?x)(a+ # the letters\n)  # and again\n  +$",
-    "(?i:(A+)+)$",
-    "(\\x61+)+$",
-    "([^\\W\\d]+)*$",
-]
-SOUND = [
-    r"\d{1,3}",
-    r"(conv|fc)\d+",
-    r"(?:layer\d)?[.]weight",
-    r"layer\d+[.](?:\d+[.])?weight$",
-    r"\(a\+\)\+",
-    "[(a+)+]",
-    r"(?x) fc \d+  # ((a+)+)+",
-    "^(?!gradient).*weight",
-    ".*kernel.*",
-    "a.*b.*c",
-    r"(?:\d+[.]){1,3}weight",
-]
-NAMES = ["conv12", "fc1", "layer7.weight", "layer7.3.weight", "gradient/w", "x/kernel:0", "abc", "(a+)+", "1.2.weight"]
-
-
 class TestPatternsOfACollectionsFile:
-    """They come with the trial, and Python's re may search for one without end."""
-
-    @pytest.mark.parametrize("pattern", NESTED)
-    def test_a_repeat_within_a_repeat(self, pattern: str) -> None:
-        """It is refused at once and reported; names that are listed in the collection are found."""
-        started = time.monotonic()
-        found = selection([pattern, "^weight"])
-        assert ["known", "weight"] == [name for name in ("a" * 60 + "!", "ab" * 40, "known", "weight") if name in found]
-        assert time.monotonic() - started < 1
-        reason = (
-            f"has an include_regex that is refused ({pattern!r}: a group that repeats something is itself repeated)"
-        )
-        assert [("collections/000000000", reason)] == [(entry.file, entry.reason) for entry in found.unreadable]
-
-    @pytest.mark.parametrize("pattern", SOUND)
-    def test_a_sound_one(self, pattern: str) -> None:
-        """It is searched as smdebug searches it."""
-        found = selection([pattern])
-        assert [] == found.unreadable
-        assert [name for name in NAMES if re.search(pattern, name)] == [name for name in NAMES if name in found]
-
-    @pytest.mark.parametrize("pattern", ["(", "a{9999999999999}", "(?<=a+)b", "(" * 400 + ")" * 400])
+    @pytest.mark.parametrize("pattern", ["(", "a{9999999999999}", "(?<=a+)b"])
     def test_one_that_does_not_compile(self, pattern: str) -> None:
-        """It is reported as well."""
-        (entry,) = selection([pattern]).unreadable
-        assert entry.reason.startswith(f"has an include_regex that is refused ({pattern[:100]!r}: ")
-
-    def test_of_one_that_is_too_long(self) -> None:
-        """1,000 characters are allowed."""
-        assert [] == selection(["a" * LONGEST_PATTERN]).unreadable
-        found = selection(["a" * (LONGEST_PATTERN + 1), "^weight"])
-        reason = f"has an include_regex that is refused ({'a' * 100!r}: it is longer than 1000 characters)"
-        assert [reason] == [entry.reason for entry in found.unreadable]
-        assert "a" * (LONGEST_PATTERN + 1) not in found
-        assert "weight" in found
+        """It is reported; names that are listed in the collection, and those of other patterns, are found."""
+        found = selection([pattern, "^weight"])
+        assert ["known", "weight"] == [name for name in ("a" * 9, "known", "weight") if name in found]
+        (entry,) = found.unreadable
+        assert "collections/000000000" == entry.file
+        assert entry.reason.startswith(f"has an include_regex that does not compile ({pattern!r}: ")
 
     def test_too_many(self) -> None:
         """Of 101 the first 100 are searched."""
@@ -378,19 +289,14 @@ class TestPatternsOfACollectionsFile:
         assert ["has 101 patterns in the collection 'weights', more than 100"] == [e.reason for e in found.unreadable]
         assert ("name0" in found, "name99" in found, "name100" in found) == (True, True, False)
 
-    @pytest.mark.parametrize("patterns", [["(a+)+"], ["("], ["a" * 1001], [str(number) for number in range(101)]])
+    @pytest.mark.parametrize("patterns", [["("], [str(number) for number in range(101)]])
     def test_of_a_collection_that_is_not_chosen(self, patterns: list[str]) -> None:
         """Its patterns are not searched, and not reported."""
         assert [] == selection(patterns, chosen="biases").unreadable
 
-    def test_of_the_user(self) -> None:
-        """A user's own pattern is searched as it is."""
-        found = selection(["."], tensor_regex="^(a+)+$")
-        assert ("aaa" in found, "b" in found, found.unreadable) == (True, False, [])
-
     def test_in_the_report(self, trial: Path) -> None:
         """What is sound is compared; the report is not complete."""
-        change_json(trial / COLLECTIONS, lambda c: c["collections"]["weights"].update(include_regex=["(a+)+$"]))
+        change_json(trial / COLLECTIONS, lambda c: c["collections"]["weights"].update(include_regex=["("]))
         report = check_trial(trial)
         assert (2, 4) == (report.exit_code, len(report))
         assert [("collections/000000000", None, -1)] == [(e.file, e.tensor, e.global_step) for e in report.unreadable]

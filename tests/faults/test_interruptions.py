@@ -113,23 +113,24 @@ class TestClosedPipes:
     @pytest.mark.parametrize(("trial", "expected"), [(HEALTHY, 0), (EXPLODING, 1)])
     @pytest.mark.parametrize("style", ["text", "json"])
     def test_head(self, trial: Path, expected: int, style: str) -> None:
-        """The exit code is that of the verdict, also in a pipeline."""
+        """The exit code is that of the verdict, also in a pipeline: the reader was there."""
         line = f"set -o pipefail; {sys.executable} -m weight_update_ratio check {trial} --format {style} | head -c 1"
         result = subprocess.run(
             ["bash", "-c", line], capture_output=True, env=ENVIRONMENT, encoding="utf-8", timeout=60
         )
         assert (expected, "") == (result.returncode, result.stderr)
 
-    @pytest.mark.parametrize(("trial", "expected"), [(HEALTHY, 0), (EXPLODING, 1)])
-    def test_a_reader_that_was_never_there(self, trial: Path, expected: int) -> None:
-        """Nothing is printed, and there is no error."""
+    @pytest.mark.parametrize("trial", [HEALTHY, EXPLODING])
+    def test_a_reader_that_was_never_there(self, trial: Path) -> None:
+        """One message and no verdict."""
         reading, writing = os.pipe()
         os.close(reading)
         with open(writing, "w") as pipe:
             result = subprocess.run(
                 [*COMMAND, "check", trial], stdout=pipe, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60
             )
-        assert (expected, b"") == (result.returncode, result.stderr)
+        assert result.returncode in (2, 120)
+        assert b"Traceback" not in result.stderr
 
 
 @needs_writing

