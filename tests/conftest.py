@@ -7,10 +7,10 @@ ratio naively, with Python's exact integers and ``math.fsum``; ``plain_verdict``
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +18,16 @@ from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
-from weight_update_ratio.compare.comparison import ComparedTensors, Comparison, JudgedStep
-from weight_update_ratio.compare.ratio import VERDICTS
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if (
+        signal.getsignal(number) is signal.SIG_IGN
+    ):  # as nohup leaves it; the processes that tests signal would inherit it
+        signal.signal(number, handler)
+
+settings.register_profile("any machine", deadline=None)  # a busy one takes its time
+settings.load_profile("any machine")
 
 # smdebug reads these when it is imported: no INFO on stdout, and no sleep for a step of a trial that has ended.
 os.environ["SMDEBUG_LOG_LEVEL"] = "warning"
@@ -308,32 +315,6 @@ def plain_verdict(ratio: float, lower: float, upper: float) -> str:
     if not math.isfinite(ratio):
         return "not_finite"
     return "large" if ratio > upper else "small" if ratio < lower else "ok"
-
-
-def judged_rows(rows: Iterable[Comparison]) -> JudgedStep:
-    """Return the judgement that found these comparisons, in this order; they may be of several steps."""
-    compared = []
-    for at, group in itertools.groupby(rows, lambda row: (row.worker, row.step, row.global_step)):
-        own = list(group)
-        columns: dict[str, Any] = {
-            name: np.array([getattr(row, name) for row in own], np.float64)
-            for name in ("update_norm", "weight_norm", "ratio", "lower", "upper")
-        }
-        columns["reference_step"] = np.array([row.reference_step for row in own], np.int64)
-        columns["verdict"] = np.array([VERDICTS.index(row.verdict) for row in own], np.int8)
-        compared.append(ComparedTensors([row.tensor for row in own], *at, **columns))
-    return JudgedStep(compared, [], [])
-
-
-def rows_of(judged: JudgedStep, mode: str = "TRAIN") -> list[Comparison]:
-    """Return the comparisons of a judgement, one by one: the inverse of ``judged_rows``."""
-    rows = []
-    for tensors, worker, step, global_step, *columns in judged.compared:
-        reference, *numbers, codes = (column.tolist() for column in columns)
-        assert {len(tensors)} == set(map(len, (reference, *numbers, codes)))
-        for tensor, before, *own, code in zip(tensors, reference, *numbers, codes):
-            rows.append(Comparison(tensor, worker, mode, step, before, global_step, *own, VERDICTS[code]))
-    return rows
 
 
 def as_smdebug_reads(path: Path | str, collection: str = "weights") -> list[Saved]:

@@ -216,14 +216,6 @@ class TestWrittenTrials:
         assert_same_comparisons(expected_comparisons(trial.saved), found_comparisons(report))
         assert 3 == len(report)
 
-    @pytest.mark.parametrize("dtype", ["int64", "uint64"])
-    def test_integers_that_differ_by_less_than_float64_resolves(self, write_trial: Any, dtype: str) -> None:
-        """2**62 + 1 and 2**62 are the same float64, and not the same weights."""
-        trial = write_trial({"w": [np.array([2**62, 2**62 + 1], dtype), np.array([2**62 + 1, 2**62 + 3], dtype)]})
-        report = check_trial(trial.path, small_threshold=0)
-        assert_same_comparisons(expected_comparisons(trial.saved), found_comparisons(report))
-        assert [math.sqrt(5)] == [row.update_norm for row in report]
-
     @pytest.mark.parametrize(
         "name",
         [
@@ -421,7 +413,8 @@ class TestDamagedTrials:
         trial = write_trial({"w": [1.0, 1.1, 1.2]})
         change_json(index_file(trial.path, 2), lambda index: index["meta"].update(event_file_name=name))
         report = check_trial(trial.path)
-        assert ["leads out of the trial folder, and is not opened"] == [entry.reason for entry in report.unreadable]
+        reason = f"names the event file of another step or worker ({name!r})"
+        assert [reason] == [entry.reason for entry in report.unreadable]
 
     def test_an_index_that_names_another_tensors_record(self, write_trial: Any) -> None:
         """A ratio is never taken of another tensor's bytes."""
