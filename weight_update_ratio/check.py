@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 DASK_SECONDS = 7  # to reach the scheduler; the command ends within 10, which its imports are part of
 MOST_RANGES = 64  # that an executor gets: enough to keep many workers busy to the end
-LEAST_STEPS = 8  # of a range, for each reads the step before it once more
+LEAST_STEPS = 8  # of a range, because each reads the step before it once more
 
 
 def check_trial(

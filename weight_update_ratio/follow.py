@@ -81,9 +81,9 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
         wait = _Wait(timeout, poll, interrupted)
         folder = _await_trial(location, parameters, range_steps(trial), wait)
         live = _LiveRun(folder, bounds, location, first, end, wait)
-        for done, global_step in enumerate(live, 1):
+        for global_step in live:
             if progress is not None:
-                progress(done, len(folder.steps))
+                progress(len(live.loop.done), len(folder.steps))
             if watch is not None and watch(live.report(), live.firing_at(global_step)):
                 return concluded(live.report(), folder)
     bounds.require_alike(live.mode)
@@ -164,16 +164,16 @@ class _LiveRun:
         self._end = end
         self._wait = wait
         self.mode: str | None = None
-        self._loop = Loop(folder, TRAIN)
+        self.loop = Loop(folder, TRAIN)
         self._done = 0  # the global step before which all steps are compared
 
     def report(self) -> Report:
         """Return the report so far."""
-        return Report(self._location, self._loop.rows, self._bounds, self.mode)
+        return Report(self._location, self.loop.rows, self._bounds, self.mode)
 
     def firing_at(self, global_step: int) -> list[Comparison]:
         """Return the violations that fire at a step, the worst first."""
-        return firing_at(self._loop.rows, self._bounds, self.mode, global_step)
+        return firing_at(self.loop.rows, self._bounds, self.mode, global_step)
 
     def __iter__(self) -> Iterator[int]:
         """Yield each global step that was compared."""
@@ -189,7 +189,7 @@ class _LiveRun:
                 is_awaited = not over and folder.awaits_files(global_step)
                 if wait.interrupted() or is_awaited:
                     break
-                self._loop.compare(global_step, complete + 1)
+                self.loop.compare(global_step, complete + 1)
                 self._done = global_step + 1
                 yield global_step
             if wait.interrupted():
@@ -208,11 +208,11 @@ class _LiveRun:
             self._bounds.require_alike(TRAIN)
         if mode != self.mode:
             self.mode, self._done = mode, 0
-            self._loop = Loop(self._folder, mode or TRAIN)
+            self.loop = Loop(self._folder, mode or TRAIN)
 
     def _cut(self, changed: int | None) -> None:
         if changed is not None and changed < self._done:
-            self._loop.cut(changed)
+            self.loop.cut(changed)
             self._done = changed
 
     def _look_once_more(self) -> int:
@@ -224,7 +224,7 @@ class _LiveRun:
         if self._folder.ended:
             time.sleep(self._wait.poll)
         changed = self._folder.look_once_more()
-        doubtful = self._loop.first_doubtful()
+        doubtful = self.loop.first_doubtful()
         return doubtful if changed is None else min(changed, doubtful)
 
 

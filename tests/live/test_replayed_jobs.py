@@ -208,7 +208,9 @@ def test_a_follower_has_the_report_of_a_check_afterwards(
         options["baseline"] = family.baseline
     else:
         options["patience"] = chance.choice([None, None, 2, 3])
-    followed = report_or_error(follow_trial, trial, **options)
+    seen: list[tuple[int, int]] = []
+    followed = report_or_error(follow_trial, trial, progress=lambda done, known: seen.append((done, known)), **options)
+    assert all(done <= known for done, known in seen)
     job.finish()  # where the follower left before the end
     checked = report_or_error(check_trial, trial, **options)
     if isinstance(checked, str) or isinstance(followed, str):

@@ -55,8 +55,8 @@ class StepRows(NamedTuple):
         compared: Positions in ``tensors`` of those that were compared, ascending: int64, shape (m,).
         types: The type that each of these was saved as, m names.
         reference_step: int64, shape (m,).
-        update_norm: float64, shape (m,), and so is the next one.
-        weight_norm: Of the weights before the update.
+        update_norm: float64, shape (m,).
+        weight_norm: Of the weights before the update; float64, shape (m,).
         skipped: (tensor, reason) of those that were read and have no ratio.
     """
 

@@ -81,7 +81,7 @@ class _Page:
 
 
 def fitted_word(word: str, width: int) -> str:
-    r"""Return a word that is no wider than ``width`` columns, its middle left out where it is.
+    r"""Return a word of at most ``width`` columns; the middle of a wider one is left out.
 
     >>> ascii(fitted_word("encoder/layer/11/weight", 11))
     "'encod\\u2026eight'"

@@ -39,7 +39,7 @@ class Baseline:
     Attributes:
         runs: How many good runs there are.
         mode: The mode that was judged; ratios count its steps.
-        num_steps: The parameter with which they were judged, and so is the next one.
+        num_steps: The parameter with which they were judged.
         epsilon: Added to the norm of the weights.
         bands: {tensor: its band}, of the gap that is most frequent in all runs together, the smaller of equals.
     """

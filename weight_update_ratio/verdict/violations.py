@@ -21,7 +21,7 @@ class ViolationGroup(NamedTuple):
         first_step: The lowest step, of the judged mode.
         worst_ratio: The ratio of the worst.
         worst_step: Its step.
-        lower: The bounds at that step, and so is the next one.
+        lower: The bounds at that step are ``lower`` and ``upper``.
         zero_references: How many have reference weights that are all zero.
         fires: Whether one of them fires, or leads up to a violation that does.
     """
