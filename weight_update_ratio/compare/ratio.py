@@ -2,24 +2,21 @@
 
     update_norm = ||w_s - w_r||    weight_norm = ||w_r||    ratio = update_norm / (weight_norm + epsilon)
 
-Tensors are taken as float64, 64-bit integers too, in blocks that stay in the cache, a large one in several and small
-ones together: the error is that of float64 whatever the saved type. Squares of float64 may overflow or vanish where the
-norm itself would not, so a sum that left the safe range is taken again, scaled by a power of two as BLAS's ``nrm2``
-does.
+Tensors are taken as float64, 64-bit integers too, in blocks that stay in the cache: the error is that of float64
+whatever the saved type. Squares of float64 may overflow or vanish where the norm itself would not, so a sum that left
+the safe range is taken again, scaled by a power of two as BLAS's ``nrm2`` does.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections import deque
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 
-BLOCK = 262144  # elements of a large tensor; 2 MiB as float64: threads take turns seldom, and it is in a core's cache
-JOINED = BLOCK // 2  # elements of small tensors together, those before beside those after
+BLOCK = 262144  # elements at once; 2 MiB as float64: threads take turns seldom, and it is in a core's cache
 ROW = 256  # elements whose squares are summed at once; from 500 rows on NumPy lets other threads run meanwhile
+UNTHREADED = 8192  # elements; for more than 10,000 OpenBLAS starts threads of its own, and they wait actively
 COMPLEX = frozenset("FD")  # NumPy's characters of them
 
 # A sum of squares above this lost less than 1e-12 of itself to squares that vanished, for up to 1e18 elements.
@@ -30,9 +27,6 @@ LARGE = "large"
 SMALL = "small"
 NOT_FINITE = "not_finite"
 VERDICTS = (OK, LARGE, SMALL, NOT_FINITE)
-
-_ZEROS = np.zeros(ROW)
-_spare: deque[np.ndarray[Any, Any]] = deque(maxlen=64)  # memory for blocks, which is used again and again
 
 
 def weight_norms(weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
@@ -47,7 +41,8 @@ def weight_norms(weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any
         Shape (n,), float64 >= 0, to a relative error below 1e-9; NaN where an element is NaN; inf where one is infinite
         or the norm is beyond float64. What else is given along with a tensor does not change its norm by a bit.
     """
-    return _norms(_reals(weights))[0]  # type: ignore[no-any-return]
+    with np.errstate(all="ignore"):
+        return np.array([_root(sum(map(_square, _blocks(each))), each) for each in _reals(weights)], np.float64)
 
 
 def update_norms(
@@ -68,8 +63,11 @@ def update_norms(
     if [each.size for each in before] != [each.size for each in after]:
         shapes = (f"{old.shape} and {new.shape}" for old, new in zip(before, after) if old.shape != new.shape)
         raise ValueError(f"weights of the shapes {next(shapes)} cannot be compared")
-    weights, updates = _norms(_reals(after), _reals(before))
-    return updates, weights
+    norms = np.empty((2, len(after)))
+    with np.errstate(all="ignore"):
+        for place, (old, new) in enumerate(zip(_reals(before), _reals(after))):
+            norms[:, place] = _update_and_weight_norm(old, new)
+    return norms[0], norms[1]
 
 
 def update_ratios(
@@ -122,142 +120,42 @@ def _reals(weights: Sequence[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, 
     return [each.view(each.real.dtype) if each.dtype.char in COMPLEX else each for each in weights]
 
 
-def _norms(*operands: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Return the norms of the first operand's tensors and, where there is a second, of how they differ from it.
+def _update_and_weight_norm(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> tuple[float, float]:
+    updates = weights = 0.0
+    for start in range(0, after.size, BLOCK):
+        block = after[start : start + BLOCK].astype(np.float64)
+        weights += _square(block)
+        np.subtract(block, before[start : start + BLOCK], out=block)
+        updates += _square(block)
+    return _root(updates, after, before), _root(weights, after)
 
-    They are the roots of sums of squares; where float64 is not wide enough for these, the norms of pieces.
 
-    Returns:
-        Shape (number of operands, n).
+def _square(block: np.ndarray[Any, Any]) -> float:
+    """Return the sum of squares of float64 elements."""
+    if block.size <= UNTHREADED:
+        return float(block.dot(block))
+    whole = block.size - block.size % ROW
+    rows, rest = block[:whole].reshape(-1, 1, ROW), block[whole:]
+    return float(np.matmul(rows, rows.transpose(0, 2, 1)).sum() + rest.dot(rest))
+
+
+def _root(squared: float, *tensors: np.ndarray[Any, Any]) -> float:
+    """Return the norm of a tensor, or of how it differs from a second one, by its sum of squares.
+
+    Where float64 was not wide enough for the squares, it is taken again, with the largest element scaled to about 1.
     """
-    with np.errstate(all="ignore"):
-        squared = _sums_of_squares(*operands)
-        norms: np.ndarray[Any, Any] = np.sqrt(squared)
-        is_safe = (squared > LEAST_SAFE_SUM) & (squared < math.inf)
-        suspects = [] if is_safe.all() else np.argwhere(~is_safe).tolist()
-        for which, place in suspects:
-            tensors = [operand[place] for operand in operands[: which + 1]]
-            if any(each.dtype == np.float64 for each in tensors):
-                pieces = _difference_pieces if which else _pieces
-                norms[which, place] = _scaled_norm(functools.partial(pieces, *tensors))
-    return norms
-
-
-def _sums_of_squares(
-    after: Sequence[np.ndarray[Any, Any]], before: Sequence[np.ndarray[Any, Any]] | None = None
-) -> np.ndarray[Any, Any]:
-    """Return the sums of squares that ``_norms`` returns the roots of."""
-    blocks, places, begins, rows = _plan(tuple([each.size for each in after]))
-    sums = np.empty((1 if before is None else 2, rows))
-    memory = _borrowed_memory()
-    for block in blocks:
-        elements = block.joined(after, memory)
-        block.square(elements, sums[0])
-        if before is not None:
-            old = block.joined(before, memory[JOINED:]) if block.part is None else before[block.places[0]][block.part]
-            np.subtract(elements[: old.size], old, out=elements[: old.size])
-            block.square(elements, sums[1])
-    _spare.append(memory)
-    squared = np.zeros((len(sums), len(after)))
-    if blocks:
-        squared[:, places] = np.add.reduceat(sums, begins, axis=1)
-    return squared
-
-
-def _borrowed_memory() -> np.ndarray[Any, Any]:
-    """Return memory for a block, float64, which no other thread has; it is to be put into ``_spare`` again."""
-    try:
-        return _spare.pop()
-    except IndexError:
-        return np.empty(BLOCK)
-
-
-class _Block(NamedTuple):
-    """Small tensors as a whole, or a part of a large one; each is filled up with zeros to whole rows.
-
-    Attributes:
-        places: Which tensors.
-        part: What part of the large one.
-        padding: The zeros behind each tensor; empty where none needs any.
-        rows: Which rows these are, of all that are squared.
-    """
-
-    places: list[int]
-    part: slice | None
-    padding: list[np.ndarray[Any, Any]]
-    rows: slice
-
-    def joined(self, weights: Sequence[np.ndarray[Any, Any]], memory: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the elements as float64, at the beginning of the memory."""
-        pieces = [weights[place] for place in self.places]
-        if self.part is not None:
-            pieces = [pieces[0][self.part]]
-        if self.padding:
-            pieces = [part for pair in zip(pieces, self.padding) for part in pair]
-        return np.concatenate(pieces, out=memory[: (self.rows.stop - self.rows.start) * ROW])
-
-    def square(self, elements: np.ndarray[Any, Any], sums: np.ndarray[Any, Any]) -> None:
-        """Put the sum of squares of each row into ``sums``.
-
-        By rows, for OpenBLAS would start threads of its own for longer ones, and they wait actively.
-        """
-        rows = elements.reshape(-1, 1, ROW)
-        np.matmul(rows, rows.transpose(0, 2, 1), out=sums[self.rows].reshape(-1, 1, 1))
-
-
-class _Plan(NamedTuple):
-    """How tensors are taken: in which blocks; which tensor begins with which row; and how many rows there are."""
-
-    blocks: list[_Block]
-    places: list[int]
-    begins: list[int]
-    rows: int
-
-
-@functools.lru_cache(maxsize=256)
-def _plan(sizes: tuple[int, ...]) -> _Plan:
-    """Return how tensors of these sizes are taken; those of a group have the same ones at every step."""
-    taken: list[tuple[list[int], slice | None]] = []
-    small: list[int] = []
-    room = 0
-    for place, size in enumerate(sizes):
-        if size > JOINED:
-            taken += [([place], slice(start, min(start + BLOCK, size))) for start in range(0, size, BLOCK)]
-        elif size:
-            if size + -size % ROW > room:
-                small, room = [], JOINED
-                taken.append((small, None))
-            small.append(place)
-            room -= size + -size % ROW
-    blocks, places, begins, rows = [], [], [], 0
-    for own, part in taken:
-        first = rows
-        lengths = [sizes[place] for place in own] if part is None else [part.stop - part.start]
-        for place, length in zip(own, lengths):
-            if part is None or part.start == 0:
-                places.append(place)
-                begins.append(rows)
-            rows += -(-length // ROW)
-        padding = [_ZEROS[: -length % ROW] for length in lengths]
-        blocks.append(_Block(own, part, padding if any(map(len, padding)) else [], slice(first, rows)))
-    return _Plan(blocks, places, begins, rows)
-
-
-def _scaled_norm(pieces: Callable[[], Iterator[np.ndarray[Any, Any]]]) -> float:
-    """Return the norm with its largest element scaled to about 1, so that no square overflows or vanishes."""
-    largest = float(np.max([np.abs(piece).max() for piece in pieces()], initial=0.0))  # NaN, if there is one
+    if LEAST_SAFE_SUM < squared < math.inf or not any(each.dtype == np.float64 for each in tensors):
+        return math.sqrt(squared)
+    largest = float(np.max([np.abs(block).max() for block in _blocks(*tensors)], initial=0.0))  # NaN, if there is one
     if largest == 0 or not math.isfinite(largest):
         return largest
     exponent = math.frexp(largest)[1]
-    squared = sum(float(np.square(np.ldexp(piece, -exponent)).sum()) for piece in pieces())
-    return float(np.ldexp(math.sqrt(squared), exponent))
+    scaled = sum(_square(np.ldexp(block, -exponent)) for block in _blocks(*tensors))
+    return float(np.ldexp(math.sqrt(scaled), exponent))
 
 
-def _pieces(weights: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    for start in range(0, weights.size, BLOCK):
-        yield weights[start : start + BLOCK].astype(np.float64)
-
-
-def _difference_pieces(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+def _blocks(after: np.ndarray[Any, Any], before: np.ndarray[Any, Any] | None = None) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the elements of a tensor, or of how it differs from another one, as float64."""
     for start in range(0, after.size, BLOCK):
-        yield after[start : start + BLOCK].astype(np.float64) - before[start : start + BLOCK]
+        block = after[start : start + BLOCK].astype(np.float64)
+        yield block if before is None else block - before[start : start + BLOCK]
