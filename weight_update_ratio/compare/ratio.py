@@ -41,8 +41,7 @@ def weight_norms(weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any
         Shape (n,), float64 >= 0, to a relative error below 1e-9; NaN where an element is NaN; inf where one is infinite
         or the norm is beyond float64. What else is given along with a tensor does not change its norm by a bit.
     """
-    with np.errstate(all="ignore"):
-        return np.array([_root(sum(map(_square, _blocks(each))), each) for each in _reals(weights)], np.float64)
+    return _norms(_reals(weights))[0]  # type: ignore[no-any-return]
 
 
 def update_norms(
@@ -63,11 +62,8 @@ def update_norms(
     if [each.size for each in before] != [each.size for each in after]:
         shapes = (f"{old.shape} and {new.shape}" for old, new in zip(before, after) if old.shape != new.shape)
         raise ValueError(f"weights of the shapes {next(shapes)} cannot be compared")
-    norms = np.empty((2, len(after)))
-    with np.errstate(all="ignore"):
-        for place, (old, new) in enumerate(zip(_reals(before), _reals(after))):
-            norms[:, place] = _update_and_weight_norm(old, new)
-    return norms[0], norms[1]
+    weights, updates = _norms(_reals(after), _reals(before))
+    return updates, weights
 
 
 def update_ratios(
@@ -120,42 +116,50 @@ def _reals(weights: Sequence[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, 
     return [each.view(each.real.dtype) if each.dtype.char in COMPLEX else each for each in weights]
 
 
-def _update_and_weight_norm(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> tuple[float, float]:
-    updates = weights = 0.0
-    for start in range(0, after.size, BLOCK):
-        block = after[start : start + BLOCK].astype(np.float64)
-        weights += _square(block)
-        np.subtract(block, before[start : start + BLOCK], out=block)
-        updates += _square(block)
-    return _root(updates, after, before), _root(weights, after)
+def _norms(
+    after: Sequence[np.ndarray[Any, Any]], before: Sequence[np.ndarray[Any, Any]] | None = None
+) -> np.ndarray[Any, Any]:
+    """Return the norms of tensors and, if there is a second operand, of how they differ from it: shape (1 or 2, n)."""
+    weights, updates = [], []
+    with np.errstate(all="ignore"):
+        for place, tensor in enumerate(after):
+            weight = update = 0.0
+            for start in range(0, tensor.size, BLOCK):
+                block = tensor[start : start + BLOCK].astype(np.float64)
+                weight += _sum_of_squares(block)
+                if before is not None:
+                    np.subtract(block, before[place][start : start + BLOCK], out=block)
+                    update += _sum_of_squares(block)
+            weights.append(weight)
+            updates.append(update)
+        squared = np.array([weights] if before is None else [weights, updates])
+        norms: np.ndarray[Any, Any] = np.sqrt(squared)
+        for which, place in np.argwhere(~((squared > LEAST_SAFE_SUM) & (squared < math.inf))).tolist():
+            tensors = [after[place]] if before is None or not which else [after[place], before[place]]
+            if any(each.dtype == np.float64 for each in tensors):
+                norms[which, place] = _scaled_norm(*tensors)
+    return norms
 
 
-def _square(block: np.ndarray[Any, Any]) -> float:
-    """Return the sum of squares of float64 elements."""
+def _sum_of_squares(block: np.ndarray[Any, Any]) -> Any:
     if block.size <= UNTHREADED:
-        return float(block.dot(block))
+        return block.dot(block)
     whole = block.size - block.size % ROW
     rows, rest = block[:whole].reshape(-1, 1, ROW), block[whole:]
-    return float(np.matmul(rows, rows.transpose(0, 2, 1)).sum() + rest.dot(rest))
+    return np.matmul(rows, rows.transpose(0, 2, 1)).sum() + rest.dot(rest)
 
 
-def _root(squared: float, *tensors: np.ndarray[Any, Any]) -> float:
-    """Return the norm of a tensor, or of how it differs from a second one, by its sum of squares.
-
-    Where float64 was not wide enough for the squares, it is taken again, with the largest element scaled to about 1.
-    """
-    if LEAST_SAFE_SUM < squared < math.inf or not any(each.dtype == np.float64 for each in tensors):
-        return math.sqrt(squared)
+def _scaled_norm(*tensors: np.ndarray[Any, Any]) -> float:
+    """Return the norm with its largest element scaled to about 1, so that no square overflows or vanishes."""
     largest = float(np.max([np.abs(block).max() for block in _blocks(*tensors)], initial=0.0))  # NaN, if there is one
     if largest == 0 or not math.isfinite(largest):
         return largest
     exponent = math.frexp(largest)[1]
-    scaled = sum(_square(np.ldexp(block, -exponent)) for block in _blocks(*tensors))
-    return float(np.ldexp(math.sqrt(scaled), exponent))
+    squared = sum(float(_sum_of_squares(np.ldexp(block, -exponent))) for block in _blocks(*tensors))
+    return float(np.ldexp(math.sqrt(squared), exponent))
 
 
 def _blocks(after: np.ndarray[Any, Any], before: np.ndarray[Any, Any] | None = None) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield the elements of a tensor, or of how it differs from another one, as float64."""
     for start in range(0, after.size, BLOCK):
         block = after[start : start + BLOCK].astype(np.float64)
         yield block if before is None else block - before[start : start + BLOCK]

@@ -11,8 +11,7 @@ import os
 import stat
 import threading
 import weakref
-from collections import OrderedDict
-from typing import Any, Iterable
+from typing import IO, Any, Iterable
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from .storage import SMALL_FILE, FileStamp
 
 TRIAL_REMEDY = "Pass the folder that the training job wrote to: the one that holds 'collections' and 'index'."
 FOLDERS_BELOW = 1000  # that are looked at where a folder is not a trial
-OPEN_FILES = 32  # many processes may have only 1024
 PAGE = 4096  # a byte has the same place in a page of the file and of memory; a little behind, reading takes 4 x as long
 SPARE_BYTES = 256 << 20  # of memory that records were read into, and that is not used at the moment
 DEEPEST = 2  # folders below index or events; a link may lead back to one above
@@ -42,7 +40,6 @@ class DiskStorage:
             remedy = f"Pass {near[0]!r}." if near else TRIAL_REMEDY
             raise TrialError(f"the trial folder {location!r} {what}", remedy)
         self._root = os.path.abspath(path)  # a job may change its working folder
-        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         self._unused: dict[int, list[Any]] = {}  # number of bytes -> arrays of so many
         self._lock = threading.Lock()
 
@@ -121,25 +118,26 @@ class DiskStorage:
                 much memory.
         """
         end = start + length
-        room = (-(-length // PAGE) + 1) * PAGE
         try:
-            with self._lock:
-                file = self._open.get(name) or self._opened(name)
-                if end > file.size():  # before as much memory is asked for
-                    raise UnreadableError(f"has {file.size()} bytes, while the index names bytes {start} to {end}")
-                memory = self._memory(room)
-            place = (start - memory.ctypes.data) % PAGE
-            record = memoryview(memory)[place : place + length]
-            done = os.preadv(file.descriptor, [record], start)
-            while done < length:  # it ends there, or a call reads no more than 2 GiB
-                more = os.preadv(file.descriptor, [record[done:]], start + done)
-                if not more:
-                    raise UnreadableError(f"has {file.size()} bytes, while the index names bytes {start} to {end}")
-                done += more
+            with self._opened(name) as file:
+                reached = os.fstat(file.fileno()).st_size
+                if end <= reached:  # before as much memory is asked for
+                    with self._lock:
+                        memory = self._memory((-(-length // PAGE) + 1) * PAGE)
+                    place = (start - memory.ctypes.data) % PAGE
+                    record = memoryview(memory)[place : place + length]
+                    reached = start
+                    while reached < end:  # a call reads no more than 2 GiB
+                        count = os.preadv(file.fileno(), [record[reached - start :]], reached)
+                        if not count:
+                            break
+                        reached += count
         except MemoryError:
             raise UnreadableError(f"needs {length} bytes of memory, more than there are") from None
         except (OSError, OverflowError) as error:
             raise UnreadableError(_os_error_reason(error)) from None
+        if reached < end:
+            raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {end}")
         return record
 
     def _memory(self, size: int) -> Any:
@@ -162,40 +160,20 @@ class DiskStorage:
         return True
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Keep the files of the judged step and its references open, and close the others."""
-        for name in [name for name in self._open if name not in files]:
-            del self._open[name]
+        """Do nothing: a file on disk is at hand."""
 
     def discard(self, name: str) -> None:
-        """Read a file anew when it is next asked for: a resumed job writes its last step again."""
-        self._open.pop(name, None)
+        """Do nothing: a file on disk is read anew each time."""
 
-    def _opened(self, name: str) -> _OpenFile:
+    def _opened(self, name: str) -> IO[bytes]:
         self._status(name)
-        file = self._open[name] = _OpenFile(os.open(os.path.join(self._root, name), os.O_RDONLY))
-        if len(self._open) > OPEN_FILES:
-            self._open.popitem(last=False)
-        return file
+        return open(os.path.join(self._root, name), "rb", buffering=0)
 
     def _status(self, name: str) -> os.stat_result:
         status = os.stat(os.path.join(self._root, name))
         if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
             raise UnreadableError("is not a regular file")
         return status
-
-
-class _OpenFile:
-    """A file that closes when nobody reads it any more."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def size(self) -> int:
-        """Return how many bytes it has now."""
-        return os.fstat(self.descriptor).st_size
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
 
 
 def _is_trial(path: str) -> bool:
