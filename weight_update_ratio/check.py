@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, Callable, Iterator
 
@@ -175,22 +174,12 @@ def dask_executor(address: str | None) -> Iterator[Executor | None]:
         raise TrialError(
             "'--dask' needs Dask, which is not installed", "pip install 'weight-update-ratio[dask]'"
         ) from None
-    given: list[Any] = [OSError(f"no whole answer within {DASK_SECONDS + 1} s")]
-
-    def connect() -> None:  # waits without end where a server accepts and says nothing
-        try:
-            given.append(Client(address, timeout=DASK_SECONDS))
-        except Exception as error:
-            given.append(error)
-
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(DASK_SECONDS + 1)
-    client = given[-1]
-    if isinstance(client, Exception):
-        reason = client if isinstance(client, (OSError, TypeError, ValueError)) else "its answer is not Dask's"
+    try:
+        client = Client(address, timeout=DASK_SECONDS)
+    except Exception as error:
+        reason = error if isinstance(error, (OSError, TypeError, ValueError)) else "its answer is not Dask's"
         raise TrialError(
             f"there is no Dask scheduler at {address!r} ({reason})", "Give the address that 'dask scheduler' printed."
-        )
+        ) from None
     with client:
         yield client.get_executor(pure=False)

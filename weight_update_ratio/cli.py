@@ -14,7 +14,6 @@ import click
 
 from .render.terminal import (
     CommandError,
-    note_ending,
     print_error,
     print_note,
     print_text,
@@ -219,8 +218,6 @@ def _save_baseline(report: Report, path: str, quiet: bool) -> None:
 def _print_report(report: Report, style: str, output: str | None, quiet: bool, verbose: bool) -> None:
     if output is not None:
         save_text(_rendered(report, style, False, verbose), output)
-        if style == "text" and not quiet:
-            note_ending(output)
     elif not quiet:
         print_text(_rendered(report, style, True, verbose), end="\n" if style == "json" else "")
     if style == "github":

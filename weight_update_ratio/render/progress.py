@@ -1,19 +1,18 @@
-"""A progress bar while a trial is checked: rich's on stderr, or in a notebook HTML that is updated in place."""
+"""A progress bar while a trial is checked: rich's on a terminal, or in a notebook a line that is written anew."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import time
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 LEAST_SECONDS = 0.1  # between two updates of a notebook
 
 
 def progress_bar() -> contextlib.AbstractContextManager[Callable[[int, int], None]]:
     """Return a context that gives a function of (steps done, steps in all), which moves the bar."""
-    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
-    return _notebook_bar() if getattr(shell, "kernel", None) is not None else terminal_bar()
+    return terminal_bar() if _is_terminal() else line_bar()
 
 
 def pace(done: int, total: int, seconds: float) -> str:
@@ -50,38 +49,26 @@ def terminal_bar() -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-@contextlib.contextmanager
-def optional_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a progress bar on stderr, or None where that is not a terminal."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    with terminal_bar() as step_done:
-        yield step_done
+def optional_bar(quiet: bool) -> contextlib.AbstractContextManager[Callable[[int, int], None] | None]:
+    """Return a context that gives a progress bar on stderr, or None where that is not a terminal."""
+    return contextlib.nullcontext() if quiet or not _is_terminal() else terminal_bar()
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextlib.contextmanager
-def _notebook_bar() -> Iterator[Callable[[int, int], None]]:
-    """Give a progress bar in the cell's output, without ipywidgets, which rich would ask for."""
-    from IPython.display import HTML, display
-
-    handle: Any = display(HTML(_bar_html(0, 0, 0.0)), display_id=True)
+def line_bar() -> Iterator[Callable[[int, int], None]]:
+    """Give a line on stderr that is written anew, which a notebook shows without ipywidgets."""
     began = shown = time.monotonic()
-    last = (0, 0)
 
     def update(done: int, total: int) -> None:
-        nonlocal shown, last
-        last = (done, total)
-        if time.monotonic() - shown >= LEAST_SECONDS:
-            shown = time.monotonic()
-            handle.update(HTML(_bar_html(done, total, shown - began)))
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown >= LEAST_SECONDS or done == total:
+            shown = now
+            line = f"checking {done:,} of {total:,} steps  {pace(done, total, now - began)}"
+            print(f"\r{line:<79}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
-    try:
-        yield update
-    finally:
-        handle.update(HTML(_bar_html(*last, 0.0)))  # without the pace, which differs at every run
-
-
-def _bar_html(done: int, total: int, seconds: float) -> str:
-    bar = f'checking <progress value="{done}" max="{max(total, 1)}"></progress> {done:,} of {total:,} steps'
-    return f"{bar} {pace(done, total, seconds)}".rstrip()
+    yield update

@@ -9,8 +9,7 @@ filter ``log10_ratio`` finds the ratios of all tensors. ``tensor_tags`` says wha
 The overview is over all tensors of a run. Zero ratios and those that are not finite are left out of the median, the
 highest and the lowest; a step without any other has none of the three.
 
-TensorBoard skips smdebug's own event files, whose payloads carry no real checksum. These carry one. There is a small
-record for each comparison, so the records of one tensor are made side by side, as the rows of an array.
+TensorBoard skips smdebug's own event files, whose payloads carry no real checksum. These carry one.
 
 Source: TensorFlow's ``record_writer.cc``, ``event.proto``, ``summary.proto``; protobuf's "Encoding".
 """
@@ -30,7 +29,7 @@ from ..compare.ratio import OK, VERDICTS
 from ..compare.rows import Array
 from ..files import whole_file
 from ..trial.event_file import record_header
-from ..trial.wire_format import CRC_TABLE, encoded_varint, masked_crc32c
+from ..trial.wire_format import encoded_varint, masked_crc32c
 from ..verdict.judged_run import JudgedRun
 from .words.names import SEPARATOR
 
@@ -137,53 +136,15 @@ def _overview(steps: Array, logs: Array, violations: Array) -> Iterator[tuple[Se
 
 
 def _write_scalars(file: IO[bytes], now: bytes, tags: list[str], steps: Array, values: Array) -> None:
-    """Write one record a step, with a scalar for each of the tags; steps are ascending."""
-    for part in _by_varint_length(steps):
-        file.write(_scalar_records(now, tags, steps[part], values[part]).tobytes())
-
-
-def _by_varint_length(steps: Array) -> list[Array]:
-    """Return the indices of steps, ascending, in parts whose steps take the same number of bytes."""
-    lengths = np.searchsorted(2 ** (7 * np.arange(1, 9, dtype=np.int64)), steps, side="right")
-    parts: list[Array] = np.split(np.arange(len(steps)), np.flatnonzero(np.diff(lengths)) + 1)
-    return parts
-
-
-def _scalar_records(now: bytes, tags: list[str], steps: Array, values: Array) -> Array:
-    """Return one record a step, with a scalar for each of the tags: uint8, shape (steps, bytes).
+    """Write one record a step, with a scalar for each of the tags.
 
     Event{1: wall_time, 2: step, 5: Summary{1: Value{1: tag, 2: simple_value}, ...}}
     """
-    summary = b""
-    places = []
-    for tag in tags:
-        value = _bytes_field(1, tag.encode("utf-8")) + struct.pack("<Bf", 0x15, 0.0)
-        summary += _bytes_field(1, value)
-        places.append(len(summary) - 4)
-    step = encoded_varint(int(steps[0]))
-    head = now + b"\x10" + step
-    payload = head + _bytes_field(5, summary)
-    records = np.tile(np.frombuffer(_record(payload), np.uint8), (len(steps), 1))
-    first = 12 + len(now) + 1
-    for byte in range(len(step)):
-        more = 0x80 if byte + 1 < len(step) else 0
-        records[:, first + byte] = (steps >> (7 * byte)) & 0x7F | more
-    summary_start = 12 + len(payload) - len(summary)
-    for place, column in zip(places, values.T):
-        start = summary_start + place
-        records[:, start : start + 4] = np.ascontiguousarray(column).view(np.uint8).reshape(-1, 4)
-    records[:, -4:] = masked_crcs(records[:, 12:-4]).astype("<u4").view(np.uint8).reshape(-1, 4)
-    return records
-
-
-def masked_crcs(payloads: Array) -> Array:
-    """Return the masked CRC-32C of each row: uint32, shape (rows,)."""
-    table = np.array(CRC_TABLE, np.uint32)
-    crcs = np.full(len(payloads), 0xFFFFFFFF, np.uint32)
-    for byte in np.ascontiguousarray(payloads.T):
-        crcs = table[(crcs ^ byte) & 0xFF] ^ (crcs >> np.uint32(8))
-    crcs = ~crcs
-    return ((crcs >> np.uint32(15)) | (crcs << np.uint32(17))) + np.uint32(0xA282EAD8)
+    named = [_bytes_field(1, tag.encode("utf-8")) for tag in tags]
+    for step, row in zip(steps.tolist(), values):
+        scalars = (tag + b"\x15" + value.tobytes() for tag, value in zip(named, row))
+        summary = b"".join(_bytes_field(1, scalar) for scalar in scalars)
+        file.write(_record(now + b"\x10" + encoded_varint(step % 2**64) + _bytes_field(5, summary)))
 
 
 def _record(payload: bytes) -> bytes:

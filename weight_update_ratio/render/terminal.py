@@ -14,7 +14,6 @@ from ..files import whole_file
 from .words.escapes import printable
 
 FILE_REMEDY = "Name a file in a folder that exists and may be written to."
-OTHER_FORMATS = {".json": "--format json", ".xml": "--format junit", ".md": "--format markdown", ".html": "--html FILE"}
 PLAIN = {0x2500: "-", 0x2026: "~", **{0x2581 + height: str(height + 1) for height in range(8)}}  # lines, "...", bars
 
 
@@ -84,13 +83,6 @@ def require_folder(path: str | None) -> None:
     folder = os.path.dirname(os.path.abspath(path or "file"))
     if not os.path.isdir(folder):
         raise CommandError(f"{path!r} cannot be written: {os.strerror(errno.ENOENT)}", FILE_REMEDY)
-
-
-def note_ending(path: str) -> None:
-    """Say on stderr that a file of text has the ending of another format."""
-    ending = os.path.splitext(path)[1].lower()
-    if ending in OTHER_FORMATS:
-        print_note(f"{path!r} holds text; '{OTHER_FORMATS[ending]}' writes {ending[1:].upper()}.")
 
 
 def require(package: str, option: str, extra: str) -> None:

@@ -90,18 +90,9 @@ def encoded_varint(number: int) -> bytes:
     return bytes(digits)
 
 
-def _crc_table() -> tuple[int, ...]:
-    """Return the CRC of each byte; Castagnoli's polynomial, bits reversed."""
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
-        table.append(crc)
-    return tuple(table)
-
-
-CRC_TABLE = _crc_table()
+CRC_TABLE = list(range(256))  # the CRC of each byte; Castagnoli's polynomial, bits reversed
+for _ in range(8):
+    CRC_TABLE = [(crc >> 1) ^ (0x82F63B78 if crc & 1 else 0) for crc in CRC_TABLE]
 
 
 def masked_crc32c(content: bytes | memoryview) -> int:
