@@ -14,13 +14,6 @@ from weight_update_ratio.verdict.baseline import Baseline
 from weight_update_ratio.verdict.bounds import Bounds
 
 
-class _Filled(dict):  # type: ignore[type-arg]
-    """Columns as ``Columns.extend`` takes them: their length is that of each."""
-
-    def __len__(self) -> int:
-        return len(self["ratio"])
-
-
 def columns_report(
     tensors: Sequence[str],
     workers: Sequence[str],
@@ -47,13 +40,13 @@ def columns_report(
         types: That tensors were saved as.
     """
     order = np.argsort(np.asarray(columns["global_step"], np.int64), kind="stable")
-    filled = _Filled({name: np.asarray(column)[order] for name, column in columns.items()})
+    filled = {name: np.asarray(column)[order] for name, column in columns.items()}
     filled.setdefault("type", np.zeros(len(order), np.int8))
     rows = Rows()
     for names, known in ((tensors, rows.tensors), (workers, rows.workers), (types, rows.types)):
         for name in names:
             known.add(name, -1)
-    rows.compared.extend(filled)  # type: ignore[arg-type]
+    rows.compared.add(len(order), **filled)
     rows.steps = sorted(set(steps))
     report = Report(trial, rows, Bounds(parameters or Parameters(), baseline), mode)
     report.job_ended = True

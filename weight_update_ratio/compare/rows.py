@@ -35,6 +35,16 @@ class Comparison(NamedTuple):
     verdict: str
 
 
+class Skipped(NamedTuple):
+    """A tensor of a worker that was read at a step and has no ratio there."""
+
+    global_step: int
+    worker: str
+    step: int
+    tensor: str
+    reason: str
+
+
 class SkippedGroup(NamedTuple):
     """The steps at which one tensor of one worker, or None: the worker as a whole, was skipped for one reason."""
 
@@ -93,29 +103,19 @@ class Columns:
         """Return all columns, each of shape (len,)."""
         return {name: self[name] for name in self._arrays}
 
-    def insert(self, count: int, **values: Any) -> None:
-        """Insert so many rows of one global step after those of earlier ones and of the same."""
-        if not count:
-            return
+    def add(self, count: int, **values: Any) -> None:
+        """Add so many rows after those of earlier global steps and of the same."""
         end = self._count + count
-        if self._count and values["global_step"] < self._arrays["global_step"][self._count - 1]:
-            at = int(np.searchsorted(self["global_step"], values["global_step"], side="right"))
-            for name, array in self.arrays().items():
-                between = np.full(count, values[name], array.dtype)
-                self._arrays[name] = np.concatenate([array[:at], between, array[at:]])
-        else:
-            self._make_room(end)
-            for name, array in self._arrays.items():
-                array[self._count : end] = values[name]
-        self._count = end
-
-    def extend(self, later: Columns, **codes: Array) -> None:
-        """Add the rows of later steps; ``codes`` replace their columns of these names."""
-        end = self._count + len(later)
-        self._make_room(end)
-        for name, array in self._arrays.items():
-            array[self._count : end] = codes.get(name, later[name])
-        self._count = end
+        for name, array in self.arrays().items():
+            if end > len(self._arrays[name]):
+                self._arrays[name] = np.empty(end + end // 20, array.dtype)
+                self._arrays[name][: self._count] = array
+            self._arrays[name][self._count : end] = values[name]
+        before, self._count = self._count, end
+        steps = self["global_step"]
+        if 0 < before < end and steps[before] < steps[before - 1]:
+            order = np.argsort(steps, kind="stable")
+            self._arrays = {name: array[order] for name, array in self.arrays().items()}
 
     def cut(self, global_step: int, **codes: Array) -> None:
         """Remove the rows from ``global_step`` on; ``codes`` say what the values of a column become."""
@@ -123,14 +123,6 @@ class Columns:
         arrays = {name: array[:kept].copy() for name, array in self.arrays().items()}
         self._arrays = {name: codes[name][array] if name in codes else array for name, array in arrays.items()}
         self._count = kept
-
-    def _make_room(self, count: int) -> None:
-        for name, array in self.arrays().items():
-            if count <= len(self._arrays[name]):
-                return
-            grown = np.empty(count + count // 20, array.dtype)
-            grown[: len(array)] = array
-            self._arrays[name] = grown
 
 
 class Names:
@@ -169,7 +161,7 @@ class Rows:
 
     Attributes:
         compared: The comparisons: places in ``tensors``, ``workers`` and ``types``, steps, and the two norms.
-        skipped: What was read and has no ratio: places in ``tensors``, ``workers`` and ``reasons``, and steps.
+        skipped: What was read and has no ratio.
         unreadable: What could not be read, {entry: the first global step that needed it}.
         steps: The global steps that hold a selected tensor, ascending.
         tensors: The selected tensors of these steps, and so on: the names that places stand for.
@@ -179,10 +171,10 @@ class Rows:
         codes, steps = {"tensor": "i4", "worker": "i4"}, {"step": "i8", "global_step": "i8"}
         norms = {"update_norm": "f8", "weight_norm": "f8"}
         self.compared = Columns(**codes, type="i1", **steps, reference_step="i8", **norms)
-        self.skipped = Columns(**codes, reason="i4", **steps)
+        self.skipped: list[Skipped] = []
         self.unreadable: dict[Unreadable, int] = {}
         self.steps: list[int] = []
-        self.tensors, self.workers, self.types, self.reasons = Names(), Names(), Names(), Names()
+        self.tensors, self.workers, self.types = Names(), Names(), Names()
         self._last: tuple[int, tuple[str, ...], Array] = (-1, (), np.empty(0, np.int32))
 
     def append(self, part: StepRows) -> None:
@@ -194,7 +186,7 @@ class Rows:
             elif self.steps[bisect_left(self.steps, at)] != at:
                 insort(self.steps, at)
         tensors, worker = self._tensor_codes(at, part.tensors), self.workers.add(part.worker, at)
-        self.compared.insert(
+        self.compared.add(
             len(part.compared),
             tensor=tensors[part.compared],
             worker=worker,
@@ -205,14 +197,8 @@ class Rows:
             update_norm=part.update_norm,
             weight_norm=part.weight_norm,
         )
-        self.skipped.insert(
-            len(part.skipped),
-            tensor=[self.tensors.add(tensor, at) for tensor, _ in part.skipped],
-            worker=worker,
-            reason=[self.reasons.add(reason, at) for _, reason in part.skipped],
-            step=part.step,
-            global_step=at,
-        )
+        for tensor, reason in part.skipped:
+            self.skipped.append(Skipped(at, part.worker, part.step, tensor, reason))
         self.add_unreadable(at, part.unreadable)
 
     def _tensor_codes(self, global_step: int, tensors: tuple[str, ...]) -> Array:
@@ -235,33 +221,29 @@ class Rows:
         """Remove all that was found at the steps from ``global_step`` on."""
         codes = {"tensor": self.tensors.cut(global_step), "worker": self.workers.cut(global_step)}
         self.compared.cut(global_step, **codes)
-        self.skipped.cut(global_step, **codes)
+        self.skipped = [entry for entry in self.skipped if entry.global_step < global_step]
         self.unreadable = {entry: at for entry, at in self.unreadable.items() if at < global_step}
         del self.steps[bisect_left(self.steps, global_step) :]
         self._last = (-1, (), np.empty(0, np.int32))
 
     def merge(self, later: Rows) -> None:
         """Add the rows of later steps."""
-        codes = {"tensor": self.tensors.merge(later.tensors), "worker": self.workers.merge(later.workers)}
-        named = {"type": self.types.merge(later.types), "reason": self.reasons.merge(later.reasons)}
-        for mine, theirs in ((self.compared, later.compared), (self.skipped, later.skipped)):
-            places = {**codes, **named}
-            mine.extend(theirs, **{name: places[name][theirs[name]] for name in theirs.arrays() if name in places})
+        places = {
+            "tensor": self.tensors.merge(later.tensors),
+            "worker": self.workers.merge(later.workers),
+            "type": self.types.merge(later.types),
+        }
+        columns = later.compared.arrays()
+        columns.update((name, own[columns[name]]) for name, own in places.items())
+        self.compared.add(len(later.compared), **columns)
+        self.skipped += later.skipped
         for entry, at in later.unreadable.items():
             self.add_unreadable(at, [entry])
         self.steps += later.steps
 
     def skipped_groups(self) -> list[SkippedGroup]:
         """Return what was skipped by tensor, worker and reason, in the order of the first steps."""
-        tensors, workers, reasons = list(self.tensors.codes), list(self.workers.codes), list(self.reasons.codes)
-        columns = self.skipped.arrays()
-        keys = np.stack([columns[name] for name in ("tensor", "worker", "reason")])
-        order = np.lexsort(keys)
-        changes = np.flatnonzero((np.diff(keys[:, order], axis=1) != 0).any(axis=0)) + 1
-        groups = []
-        for rows in np.split(order, changes) if len(order) else ():
-            tensor, worker, reason = keys[:, rows[0]].tolist()
-            first, last = columns["step"][rows[[0, -1]]].tolist()
-            named = tensors[tensor], workers[worker], reasons[reason]
-            groups.append((int(rows[0]), SkippedGroup(*named, first, last, len(rows))))
-        return [group for _, group in sorted(groups, key=lambda found: found[0])]
+        groups: dict[tuple[str, str, str], list[int]] = {}
+        for entry in sorted(self.skipped, key=lambda skipped: skipped.global_step):
+            groups.setdefault((entry.tensor, entry.worker, entry.reason), []).append(entry.step)
+        return [SkippedGroup(*named, steps[0], steps[-1], len(steps)) for named, steps in groups.items()]
