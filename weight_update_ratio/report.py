@@ -56,7 +56,7 @@ class Report(JudgedRun):
         Raises:
             TrialError: The report is not complete, or a ratio is not finite.
         """
-        from .verdict.baseline_file import saved_baseline
+        from .verdict.saving import saved_baseline
 
         return saved_baseline(self)
 

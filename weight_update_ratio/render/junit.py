@@ -85,8 +85,9 @@ def _cases(report: JudgedRun) -> dict[tuple[str, str], Any]:
     for (worker, tensor), findings in _findings(report).items():
         lines = [f"{TITLES[finding.kind]}: {finding.text} {finding.advice}" for finding in findings]
         _add(case(worker, tensor), "failure", "\n".join(map(printable, lines)), findings[0].kind)
-    for group in report.passing:
-        _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")
+    for group in report.violations:
+        if not group.fires:
+            _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")
     for skipped in report.skipped:
         kind = "system-out" if (skipped.worker, skipped.tensor) in compared else "skipped"
         _add(case(skipped.worker, skipped.tensor), kind, skipped_line(skipped))
@@ -114,8 +115,9 @@ def _findings(report: JudgedRun) -> dict[tuple[str, str], list[Finding]]:
     A finding that holds the rest of its kind has tensors that are not sick on each of its workers.
     """
     verdicts: dict[tuple[str, str], set[str]] = {}
-    for group in report.firing:
-        verdicts.setdefault((group.worker, group.tensor), set()).add(group.verdict)
+    for group in report.violations:
+        if group.fires:
+            verdicts.setdefault((group.worker, group.tensor), set()).add(group.verdict)
     told: dict[tuple[str, str], list[Finding]] = {}
     for finding in told_findings(report):
         verdict = VERDICT_OF_KIND.get(finding.kind, SMALL)

@@ -39,14 +39,18 @@ URGENCY = (NOT_FINITE, LARGE, SMALL)
 def render_markdown(report: JudgedRun) -> str:
     """Return the report as markdown; names of the trial are only text in it."""
     word = verdict_word(report)
+    firing = [group for group in report.violations if group.fires]
+    passing = [group for group in report.violations if not group.fires]
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
         f"{markdown_code(report.trial)}: {_sentence(verdict_sentence(report))}",
         _findings(told_findings(report)),
         _problem(report),
         _sentence(summary_line(report)),
-        _table(report, "Violations by tensor", report.firing),
-        _table(report, "Violations by tensor that do not fire", report.passing),
+        _table(report, "Violations by tensor", [group for group in report.violations if group.fires]),
+        _table(
+            report, "Violations by tensor that do not fire", [group for group in report.violations if not group.fires]
+        ),
         _lines("Skipped", skipped_lines(report)),
         _lines("Unreadable", list(unreadable_lines(report.unreadable))),
         _sentence(baseline_line(report)),

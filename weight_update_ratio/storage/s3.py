@@ -51,7 +51,6 @@ class S3Storage:
             self._client = _s3_client()
         self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, "S3")
         self._objects: dict[str, _Fetched] = {}  # the oldest is first
-        self._sizes: dict[str, int] = {}
         self._small: dict[str, Future[bytes]] = {}
         self._stamps: dict[str, FileStamp] = {}
 
@@ -93,8 +92,8 @@ class S3Storage:
         """Begin to fetch the spans (first byte, length) of an object; return False where there is no room for them."""
         wanted = [] if name in self._objects else [span for span in spans if span is not None]
         ranges = joined_ranges(wanted)
-        if ranges and sum(self._sizes.values()) + _bytes_in(ranges) > HELD_BYTES:
-            return False
+        if self._held() + _bytes_in(ranges) > HELD_BYTES:
+            return not ranges
         if ranges:
             self._fetch(name, ranges)
         return True
@@ -105,16 +104,14 @@ class S3Storage:
             ranges, _ = self._objects.get(name, NOTHING)
             if not all(_covers(ranges, *span) for span in spans):
                 self._fetch(name, joined_ranges(spans))
-        surplus = sum(self._sizes.values()) - HELD_BYTES
-        for name in list(self._objects):
-            if surplus > 0 and name not in files:
-                surplus -= self._sizes[name]
+        for name in [name for name in self._objects if name not in files]:
+            if self._held() > HELD_BYTES:
                 self.discard(name)
 
     def discard(self, name: str) -> None:
         """Fetch an object anew when it is next asked for: a resumed job writes its last step again."""
-        for known in (self._objects, self._sizes, self._small):
-            known.pop(name, None)
+        self._objects.pop(name, None)
+        self._small.pop(name, None)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         """Return a view of ``length`` bytes from ``start`` of an object."""
@@ -128,11 +125,13 @@ class S3Storage:
             raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
         return memoryview(content)[offset : offset + length]
 
+    def _held(self) -> int:
+        return sum(_bytes_in(ranges) for ranges, _ in self._objects.values())
+
     def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> _Fetched:
         self.discard(name)  # so that it is the newest
         fetched = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
         self._objects[name] = fetched
-        self._sizes[name] = _bytes_in(ranges)
         return fetched
 
     def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:

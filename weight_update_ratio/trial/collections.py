@@ -7,8 +7,7 @@ Source: smdebug 1.0.34, ``core/collection.py``, ``core/collection_manager.py``.
 
 from __future__ import annotations
 
-import json
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..storage.location import Storage
@@ -46,17 +45,6 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
         except UnreadableError as error:
             found.unreadable.append(Unreadable(name, None, None, -1, str(error)))
     return found._replace(num_workers=max(num_workers, default=1))
-
-
-def collections_content(
-    tensor_names: Mapping[str, set[str]], include_regex: Mapping[str, list[str]], num_workers: int
-) -> bytes:
-    """Return a worker's collections file: {collection: tensors}, {collection: patterns}, and how many workers save."""
-    collections = {
-        name: {"name": name, "include_regex": include_regex.get(name, []), "tensor_names": sorted(tensors)}
-        for name, tensors in tensor_names.items()
-    }
-    return json.dumps({"collections": collections, "_meta": {"num_workers": num_workers}}).encode("ascii")
 
 
 def _add_collection(found: Collections, key: str, collection: Any) -> None:

@@ -14,18 +14,19 @@ Source: smdebug 1.0.34, ``core/locations.py``, ``core/tfevent/index_file_writer.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-from typing import IO, Any, Iterable, Iterator
+from typing import IO, Any, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from ..errors import UnreadableError
 from ..storage.disk import DiskStorage
 from ..storage.storage import COLLECTIONS_FOLDER
-from .collections import COLLECTIONS_ENDING, collections_content, read_collections
+from .collections import COLLECTIONS_ENDING, read_collections
 from .event_writer import write_records
 from .folder import END_OF_JOB, GLOBAL
-from .index_file import IndexMeta, index_content, index_parts, read_meta
+from .index_file import index_parts, read_meta
 from .listing import event_file_name, index_file_name
 
 UNFINISHED = ".tmp"
@@ -122,7 +123,7 @@ class FolderWriter:
                     raise self._other_process()
                 records = write_records(file, tensors, global_step, mode, step)
                 self._add_members(collection, records)
-                index.write(index_content(records, IndexMeta(mode, step, event_file)))
+                index.write(index_content(records, event_file, mode, step))
         except FileExistsError:
             raise  # the event file is the other process's
         except BaseException:
@@ -188,3 +189,26 @@ class FolderWriter:
 
 def _whole(name: str) -> str:
     return name[: -len(UNFINISHED)] if name.endswith(UNFINISHED) else name
+
+
+def index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode: str, step: int) -> bytes:
+    """Return an index file: which tensors were saved, and (first byte, length) of their records in the event file."""
+    index = {
+        "meta": {"mode": mode, "mode_step": step, "event_file_name": event_file},
+        "tensor_payload": [
+            {"tensorname": tensor, "start_idx": start, "length": length} for tensor, (start, length) in records.items()
+        ],
+        "shape_payload": [],
+    }
+    return json.dumps(index).encode("ascii")
+
+
+def collections_content(
+    tensor_names: Mapping[str, set[str]], include_regex: Mapping[str, list[str]], num_workers: int
+) -> bytes:
+    """Return a worker's collections file: {collection: tensors}, {collection: patterns}, and how many workers save."""
+    collections = {
+        name: {"name": name, "include_regex": include_regex.get(name, []), "tensor_names": sorted(tensors)}
+        for name, tensors in tensor_names.items()
+    }
+    return json.dumps({"collections": collections, "_meta": {"num_workers": num_workers}}).encode("ascii")

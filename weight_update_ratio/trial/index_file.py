@@ -11,7 +11,7 @@ Source: smdebug 1.0.34, ``core/tfevent/index_file_writer.py`` and ``core/index_r
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from ..errors import UnreadableError
 
@@ -39,18 +39,6 @@ def index_parts(content: bytes) -> tuple[bytes, bytes]:
     """
     head, found, rest = content.partition(_PAYLOAD)
     return (head + b"}", b'{"tensor_payload": ' + rest) if found else (content, content)
-
-
-def index_content(records: Mapping[str, tuple[int, int]], meta: IndexMeta) -> bytes:
-    """Return an index file: which tensors were saved, and (first byte, length) of their records in the event file."""
-    index = {
-        "meta": {"mode": meta.mode, "mode_step": meta.step, "event_file_name": meta.event_file},
-        "tensor_payload": [
-            {"tensorname": tensor, "start_idx": start, "length": length} for tensor, (start, length) in records.items()
-        ],
-        "shape_payload": [],
-    }
-    return json.dumps(index).encode("ascii")
 
 
 def read_meta(part: bytes, event_file: str) -> IndexMeta:

@@ -119,23 +119,6 @@ class JudgedRun:
         """The violations grouped by tensor, worker and verdict, in the order in which they began."""
         return violation_groups(self.columns, self.leads, list(self.tensors), list(self.workers))
 
-    @property
-    def firing(self) -> list[ViolationGroup]:
-        """The groups of violations of which one fires or leads up to one that does."""
-        return [group for group in self.violations if group.fires]
-
-    @property
-    def passing(self) -> list[ViolationGroup]:
-        """The other groups of violations, which did not last."""
-        return [group for group in self.violations if not group.fires]
-
-    @computed
-    def types(self) -> dict[str, str]:
-        """The type that each compared tensor was first saved as."""
-        names, types = list(self.tensors), list(self.rows.types.codes)
-        codes, rows = np.unique(self.columns["tensor"], return_index=True)
-        return {names[code]: types[kind] for code, kind in zip(codes, self.columns["type"][rows])}
-
     @computed
     def skipped(self) -> list[SkippedGroup]:
         """What was not compared, and why, grouped by tensor, worker and reason."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...findings.findings import Finding, find_findings
 from ...findings.kinds import (
     FROZEN,
@@ -119,7 +121,9 @@ def _bounds(report: JudgedRun, finding: Finding) -> str:
 
 
 def _is_half(report: JudgedRun, finding: Finding) -> bool:
-    return all(report.types.get(tensor) == FLOAT16 for tensor in finding.tensors)
+    own = np.isin(report.columns["tensor"], [report.tensors[tensor] for tensor in finding.tensors])
+    types = list(report.rows.types.codes)
+    return {types[code] for code in np.unique(report.columns["type"][own])} == {FLOAT16}
 
 
 def finding_advice(report: JudgedRun, finding: Finding) -> str:
