@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Comparer:
         self._plans: dict[tuple[int, tuple[str, ...]], tuple[Records, RecordPlan]] = {}
         self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # by worker, with the global step
 
-    def compare(self, pairs: list[StepPairs]) -> list[StepRows]:
+    def compare(self, pairs: list[StepPairs]) -> Sequence[StepRows]:
         """Return the rows of one global step, by worker: every tensor that has a reference is compared with it."""
         steps = [_Step(own) for own in pairs]
         self._storage.retain(self._needed(steps))
@@ -61,7 +61,7 @@ class Comparer:
             judged = self._each(own)(functools.partial(self._judge, step, keeps), own)
             records = {tensor: record for part in judged for tensor, record in part.items()}
             self._last[saved.worker] = saved.global_step, records
-        return [step.rows() for step in steps]
+        return steps
 
     def _each(self, groups: list[RecordGroup]) -> Callable[..., Iterable[dict[str, _Record]]]:
         """Return what calls a function for each group of a step: several threads, where that is worth it and fits."""
@@ -150,15 +150,11 @@ class Comparer:
         return records
 
 
-class _Step:
-    """What is found of the tensors of one worker at one step, by their positions in ``pairs.tensors``."""
+class _Step(StepRows):
+    """The rows of a step while they are found."""
 
     def __init__(self, pairs: StepPairs) -> None:
-        self.pairs = pairs
-        self.update, self.weight = np.full((2, len(pairs.tensors)), np.nan)
-        self.types: dict[int, str] = {}  # of those that were compared
-        self.skipped: list[tuple[int, str]] = []
-        self.unreadable: list[Unreadable] = []
+        super().__init__(pairs)
         for tensor in pairs.uncertain:
             self.note(pairs.saved, tensor, UNCERTAIN)
 
@@ -176,25 +172,6 @@ class _Step:
         """Note that a tensor could not be read at this step or at its reference step."""
         file = at.index_file if at.records[tensor] is None else at.event_file
         self.unreadable.append(Unreadable(file, tensor, at.worker, at.global_step, reason))
-
-    def rows(self) -> StepRows:
-        """Return what was found, in the order of the index."""
-        saved, tensors, references, _ = self.pairs
-        compared = sorted(self.types)
-        order: dict[str | None, int] = {tensor: n for n, tensor in enumerate(tensors)} if self.unreadable else {}
-        return StepRows(
-            saved.worker,
-            saved.step,
-            saved.global_step,
-            tensors,
-            np.array(compared, np.int64),
-            [self.types[position] for position in compared],
-            np.array([references[position].step for position in compared], np.int64),  # type: ignore[union-attr]
-            self.update[compared],
-            self.weight[compared],
-            [(tensors[position], reason) for position, reason in sorted(self.skipped)],
-            sorted(self.unreadable, key=lambda entry: order[entry.tensor]),
-        )
 
 
 def _with_norms(records: dict[str, _Record], norms: dict[str, float]) -> dict[str, _Record]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import Unreadable
+from .references import StepPairs
 
 Array = Any  # a NumPy array; its generic alias came with Python 3.9
 
@@ -56,31 +57,24 @@ class SkippedGroup(NamedTuple):
     count: int  # type: ignore[assignment]  # in place of tuple.count
 
 
-class StepRows(NamedTuple):
-    """What comparing the tensors of one worker at one step gives.
+class StepRows:
+    """What comparing the tensors of one worker at one step gives, by their places in ``pairs.tensors``.
 
     Attributes:
-        step: The number in the judged mode.
-        tensors: The selected tensors that were saved there, n of them, also those without a comparison.
-        compared: Positions in ``tensors`` of those that were compared, ascending: int64, shape (m,).
-        types: The type that each of these was saved as, m names.
-        reference_step: int64, shape (m,).
-        update_norm: float64, shape (m,).
-        weight_norm: Of the weights before the update; float64, shape (m,).
-        skipped: (tensor, reason) of those that were read and have no ratio.
+        pairs: The tensors, n of them, and their references.
+        update: The norms of the updates, NaN where there is none; float64, shape (n,).
+        weight: Those of the weights before them; likewise.
+        types: The types that the compared ones were saved as, {place: type}.
+        skipped: (place, reason) of those that were read and have no ratio.
+        unreadable: What could not be read.
     """
 
-    worker: str
-    step: int
-    global_step: int
-    tensors: tuple[str, ...]
-    compared: Array
-    types: list[str]
-    reference_step: Array
-    update_norm: Array
-    weight_norm: Array
-    skipped: list[tuple[str, str]]
-    unreadable: list[Unreadable]
+    def __init__(self, pairs: StepPairs) -> None:
+        self.pairs = pairs
+        self.update, self.weight = np.full((2, len(pairs.tensors)), np.nan)
+        self.types: dict[int, str] = {}
+        self.skipped: list[tuple[int, str]] = []
+        self.unreadable: list[Unreadable] = []
 
 
 class Columns:
@@ -179,27 +173,28 @@ class Rows:
 
     def append(self, part: StepRows) -> None:
         """Add the rows of one worker at one step."""
-        at = part.global_step
-        if part.tensors:
-            if not self.steps or at > self.steps[-1]:
-                self.steps.append(at)
-            elif self.steps[bisect_left(self.steps, at)] != at:
-                insort(self.steps, at)
-        tensors, worker = self._tensor_codes(at, part.tensors), self.workers.add(part.worker, at)
+        saved, tensors, references, _ = part.pairs
+        at, compared = saved.global_step, np.array(sorted(part.types), np.int64)
+        if tensors and (not self.steps or at > self.steps[-1]):
+            self.steps.append(at)
+        elif tensors and self.steps[bisect_left(self.steps, at)] != at:
+            insort(self.steps, at)
         self.compared.add(
-            len(part.compared),
-            tensor=tensors[part.compared],
-            worker=worker,
-            type=self._type_codes(at, part.types),
-            step=part.step,
+            len(compared),
+            tensor=self._tensor_codes(at, tensors)[compared],
+            worker=self.workers.add(saved.worker, at),
+            type=self._type_codes(at, [part.types[place] for place in compared.tolist()]),
+            step=saved.step,
             global_step=at,
-            reference_step=part.reference_step,
-            update_norm=part.update_norm,
-            weight_norm=part.weight_norm,
+            reference_step=[references[place].step for place in compared.tolist()],
+            update_norm=part.update[compared],
+            weight_norm=part.weight[compared],
         )
-        for tensor, reason in part.skipped:
-            self.skipped.append(Skipped(at, part.worker, part.step, tensor, reason))
-        self.add_unreadable(at, part.unreadable)
+        for place, reason in sorted(part.skipped):
+            self.skipped.append(Skipped(at, saved.worker, saved.step, tensors[place], reason))
+        if part.unreadable:  # by several threads, in any order
+            places = {tensor: place for place, tensor in enumerate(tensors)}
+            self.add_unreadable(at, sorted(part.unreadable, key=lambda entry: places[entry.tensor or ""]))
 
     def _tensor_codes(self, global_step: int, tensors: tuple[str, ...]) -> Array:
         last_step, last, codes = self._last

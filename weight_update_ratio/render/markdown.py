@@ -47,10 +47,8 @@ def render_markdown(report: JudgedRun) -> str:
         _findings(told_findings(report)),
         _problem(report),
         _sentence(summary_line(report)),
-        _table(report, "Violations by tensor", [group for group in report.violations if group.fires]),
-        _table(
-            report, "Violations by tensor that do not fire", [group for group in report.violations if not group.fires]
-        ),
+        _table(report, "Violations by tensor", firing),
+        _table(report, "Violations by tensor that do not fire", passing),
         _lines("Skipped", skipped_lines(report)),
         _lines("Unreadable", list(unreadable_lines(report.unreadable))),
         _sentence(baseline_line(report)),

@@ -10,8 +10,6 @@ from ..compare.ratio import OK, VERDICTS
 from ..compare.rows import Array
 from .firing import decades_outside
 
-ZERO_REFERENCE = "reference weights are all zero"
-
 
 class ViolationGroup(NamedTuple):
     """The violations of one verdict of one tensor and worker.
@@ -22,7 +20,6 @@ class ViolationGroup(NamedTuple):
         worst_ratio: The ratio of the worst.
         worst_step: Its step.
         lower: The bounds at that step are ``lower`` and ``upper``.
-        zero_references: How many have reference weights that are all zero.
         fires: Whether one of them fires, or leads up to a violation that does.
     """
 
@@ -36,28 +33,11 @@ class ViolationGroup(NamedTuple):
     worst_step: int
     lower: float
     upper: float
-    zero_references: int
     fires: bool
-
-    def __repr__(self) -> str:
-        """Return what it is of, how many there are and where."""
-        steps = f"step {self.first_step}" if self.count == 1 else f"steps {self.first_step}-{self.last_step}"
-        return f"<ViolationGroup {self.verdict}: {self.tensor} of {self.worker}, {self.count:,} at {steps}>"
-
-    @property
-    def note(self) -> str:
-        """What a person should know beside the ratio, or an empty string."""
-        if not self.zero_references:
-            return ""
-        return ZERO_REFERENCE + ("" if self.zero_references == self.count else f" at {self.zero_references} of them")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the group by the names of the JSON format."""
-        group: dict[str, Any] = self._asdict()
-        del group["zero_references"], group["fires"]
-        if self.note:
-            group["note"] = self.note
-        return group
+        return {name: value for name, value in self._asdict().items() if name != "fires"}
 
 
 def violation_groups(
@@ -93,7 +73,6 @@ def violation_groups(
             int(steps[worst]),
             float(outside["lower"][worst]),
             float(outside["upper"][worst]),
-            int((outside["weight_norm"][own] == 0).sum()),
             bool(leads[rows[own]].any()),
         )
         groups.append((group.first_step, int(at), group))

@@ -184,9 +184,7 @@ def violation_text(report: JudgedRun, group: ViolationGroup) -> str:
     expected = group_expected(group) if report.bounds.baseline is not None else ""
     return (
         f"{group.verdict}: {group.count} at {report.mode} {steps}; the worst ratio is "
-        f"{format_ratio(group.worst_ratio)} at step {group.worst_step}"
-        + (f", expected {expected}" if expected else "")
-        + (f" ({group.note})" if group.note else "")
+        f"{format_ratio(group.worst_ratio)} at step {group.worst_step}" + (f", expected {expected}" if expected else "")
     )
 
 
