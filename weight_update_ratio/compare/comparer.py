@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..errors import Unreadable, UnreadableError
 from ..storage.location import Storage
 from ..trial.event_file import DTYPES, TensorLayout, tensor_array
 from ..trial.index_file import Records
-from ..trial.record_group import RecordGroup, RecordPlan, record_plan
+from ..trial.record_group import RecordGroup, record_plan
 from ..trial.timeline import WorkerStep
 from .ratio import update_norms, weight_norms
 from .references import StepPairs
@@ -27,6 +27,9 @@ PLANNED = 65536  # tensors of which it is kept how their records are read; a tri
 TYPE_NAMES = {dtype: dtype.name for dtype in DTYPES.values()}  # asking NumPy for a name takes it 5 us
 
 UNCERTAIN = "has no certain reference: the index file of a step before it is lost or broken"
+
+
+_Plan = Tuple[List[RecordGroup], List[Tuple[str, str]]]  # what record_plan returns
 
 
 class _Record(NamedTuple):
@@ -47,7 +50,7 @@ class Comparer:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
-        self._plans: dict[tuple[int, tuple[str, ...]], tuple[Records, RecordPlan]] = {}
+        self._plans: dict[tuple[int, tuple[str, ...]], tuple[Records, _Plan]] = {}
         self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # by worker, with the global step
 
     def compare(self, pairs: list[StepPairs]) -> Sequence[StepRows]:
@@ -75,11 +78,11 @@ class Comparer:
         for step in steps:
             saved, tensors, _, _ = step.pairs
             for at, names in [(saved, tensors), *step.by_reference(range(len(tensors)))]:
-                for group in self._plan(at, tuple(names)).groups:
+                for group in self._plan(at, tuple(names))[0]:
                     needed.setdefault(at.event_file, []).append((group.start, group.length))
         return needed
 
-    def _plan(self, at: WorkerStep, tensors: tuple[str, ...]) -> RecordPlan:
+    def _plan(self, at: WorkerStep, tensors: tuple[str, ...]) -> _Plan:
         key = id(at.records), tensors  # steps that save the same tensors at the same positions share their records
         known = self._plans.get(key)
         if known is None:
@@ -89,10 +92,10 @@ class Comparer:
         return known[1]
 
     def _groups(self, step: _Step, at: WorkerStep, tensors: tuple[str, ...]) -> list[RecordGroup]:
-        plan = self._plan(at, tensors)
-        for tensor, reason in plan.refused:
+        groups, refused = self._plan(at, tensors)
+        for tensor, reason in refused:
             step.note(at, tensor, reason)
-        return plan.groups
+        return groups
 
     def _judge(self, step: _Step, keeps: bool, group: RecordGroup) -> dict[str, _Record]:
         """Compare the tensors of a group and return its records. Several threads have a group each."""

@@ -13,8 +13,7 @@ from ..verdict.document import finite_numbers, run_document
 from ..verdict.judged_run import JudgedRun
 
 REPORT_FILE = "WeightUpdateRatio.json"
-FREE_SECONDS = 5.0  # that writing may take in all; then a report is not written at each step that fires,
-MOST_OF_THE_TIME = 0.1  # but so that writing takes no more of the time, for a long job's report is large
+MOST_OF_THE_TIME = 0.1  # that writing takes, because a long job's report is large
 
 
 class ReportFile:
@@ -28,7 +27,6 @@ class ReportFile:
         self._log_error = log_error
         self._failed = False
         self._pending: JudgedRun | None = None
-        self._spent = 0.0
         self._next = 0.0
         if folder:
             atexit.register(self.close)
@@ -36,7 +34,7 @@ class ReportFile:
     def write(self, report: JudgedRun, is_due: bool = True, at_once: bool = False) -> None:
         """Write a report; if it is not due, or writing has taken long, leave that to a later one or to ``close``."""
         self._pending = report
-        if at_once or (is_due and (self._spent < FREE_SECONDS or time.monotonic() >= self._next)):
+        if at_once or (is_due and time.monotonic() >= self._next):
             self.close()
 
     def close(self) -> None:
@@ -55,5 +53,4 @@ class ReportFile:
                 self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
             self._failed = True
         now = time.monotonic()
-        self._spent += now - began
         self._next = now + (now - began) / MOST_OF_THE_TIME

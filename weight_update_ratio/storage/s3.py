@@ -261,11 +261,8 @@ def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
             remedy = "Name the S3OutputPath of the job's DebugHookConfig, and check AWS_REGION and AWS_ENDPOINT_URL."
             return f"there is no bucket {bucket!r}", remedy
         return answer, "Allow s3:ListBucket on the bucket and s3:GetObject on the trial to the credentials in use."
-    if isinstance(error, exceptions.ParamValidationError):
-        return f"{bucket!r} is not a bucket's name", "Name it as s3://bucket/prefix."
-    if isinstance(error, (OSError, exceptions.ConnectionError, exceptions.HTTPClientError)):
-        return str(error), "See that AWS_ENDPOINT_URL is right, or check the trial again when S3 can be reached."
-    return str(error), "Name it as s3://bucket/prefix, and see that AWS_REGION and AWS_ENDPOINT_URL are right."
+    remedy = "Name it as s3://bucket/prefix, see that AWS_REGION and AWS_ENDPOINT_URL are right, and check it again."
+    return str(error), remedy
 
 
 def _s3_answer(error: Any) -> tuple[str, str]:

@@ -64,16 +64,6 @@ class TensorLayout(NamedTuple):
     shape: tuple[int, ...]
 
 
-class RecordParts(NamedTuple):
-    """The parts of a record that a tensor of one shape has at every step, and where its step is.
-
-    Beside them are the wall time, the elements and metadata.
-    """
-
-    same: list[slice]
-    step: slice
-
-
 def tensor_layout(record: memoryview, tensor: str, step: int) -> TensorLayout:
     """Return where the elements of ``tensor``, saved at global step ``step``, are in ``record``.
 
@@ -99,8 +89,10 @@ def tensor_layout(record: memoryview, tensor: str, step: int) -> TensorLayout:
     return _tensor_proto(record, *inner_message(fields, 8, "value"))
 
 
-def parts_of_every_step(record: memoryview, layout: TensorLayout, step: int) -> RecordParts | None:
-    """Return the parts of a record that its tensor has at every step, or None where smdebug would not write it so.
+def parts_of_every_step(record: memoryview, layout: TensorLayout, step: int) -> tuple[list[slice], slice] | None:
+    """Return which parts of a record its tensor has at every step, and where its step is.
+
+    Beside them are the wall time, the elements and metadata. None where smdebug would not write it so.
 
     Args:
         record: As ``tensor_layout`` takes it.
@@ -121,7 +113,7 @@ def parts_of_every_step(record: memoryview, layout: TensorLayout, step: int) -> 
     same.append(slice(elements_end, elements_end + 2 if is_metadata else payload_end))
     if sum(part.stop - part.start for part in same) > MOST_SAME_BYTES:
         return None
-    return RecordParts(same, slice(TIMED, step_end))
+    return same, slice(TIMED, step_end)
 
 
 def encoded_step(step: int) -> bytes:

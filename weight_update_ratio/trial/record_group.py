@@ -72,8 +72,8 @@ class RecordGroup:
             parts = parts_of_every_step(content[first:end], layout._replace(offset=layout.offset - first), step)
             if parts is None:
                 return None
-            same += [np.arange(first + part.start, first + part.stop) for part in parts.same]
-            steps.append(np.arange(first + parts.step.start, first + parts.step.stop))
+            same += [np.arange(first + part.start, first + part.stop) for part in parts[0]]
+            steps.append(np.arange(first + parts[1].start, first + parts[1].stop))
         places, step_places = np.concatenate(same), np.concatenate(steps)
         octets = np.frombuffer(content, np.uint8)
         return _Walked(layouts, places, octets[places].tobytes(), step_places)
@@ -94,15 +94,8 @@ class _Walked(NamedTuple):
         return bool(octets[self.step_places].tobytes() == steps and octets[self.places].tobytes() == self.octets)
 
 
-class RecordPlan(NamedTuple):
-    """How the records of some tensors are read: in which groups, and (tensor, reason) of those that cannot be."""
-
-    groups: list[RecordGroup]
-    refused: list[tuple[str, str]]
-
-
-def record_plan(records: Records, tensors: Sequence[str]) -> RecordPlan:
-    """Return how the records of tensors are read, which an index file names; each has its place in ``tensors``."""
+def record_plan(records: Records, tensors: Sequence[str]) -> tuple[list[RecordGroup], list[tuple[str, str]]]:
+    """Return in which groups the records of tensors are read, and (tensor, reason) of those that cannot be."""
     refused: list[tuple[str, str]] = []
     spans: list[tuple[int, int, int]] = []  # first byte, length, place
     for place, tensor in enumerate(tensors):
@@ -121,7 +114,7 @@ def record_plan(records: Records, tensors: Sequence[str]) -> RecordPlan:
             end = 0
         groups[-1].append((first, length, place))
         end = max(end, first + length)
-    return RecordPlan([_group(tensors, group) for group in groups], refused)
+    return [_group(tensors, group) for group in groups], refused
 
 
 def _group(tensors: Sequence[str], spans: list[tuple[int, int, int]]) -> RecordGroup:
