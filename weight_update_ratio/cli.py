@@ -247,8 +247,8 @@ def print_rule_source(output: str | None) -> None:
 @click.option("--save-interval", type=int, default=1, metavar="N", help="Save the weights at every N-th step [1].")
 @rule_options
 @click.option("--baseline", metavar="URIS", help="Trial folders or baseline files on S3 that train well, by commas.")
-@click.option("--start-step", metavar="STEP", help="First global step that the rule is asked about [0].")
-@click.option("--end-step", metavar="STEP", help="Global step before which the evaluator ends [with the job].")
+@click.option("--start-step", type=int, metavar="STEP", help="First global step that the rule is asked about [0].")
+@click.option("--end-step", type=int, metavar="STEP", help="Global step before which it ends [with the job].")
 @click.option(
     "--report-dir",
     metavar="DIR",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from typing import IO, Any, Iterator
 
 UNFINISHED: set[str] = set()  # temporary names in use, for a handler of signals that ends the process
@@ -14,8 +13,8 @@ UNFINISHED: set[str] = set()  # temporary names in use, for a handler of signals
 def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
     """Give a file that takes its name when it is whole, so that no reader finds half of one.
 
-    Until then it has a temporary name in the same folder, which nobody can foretell. A file that is there keeps its
-    permissions, and a symbolic link stays a link. A pipe or a device is written to directly.
+    Until then it has a temporary name in the same folder, which nobody can foretell. A symbolic link stays a link. A
+    pipe or a device is written to directly.
 
     Args:
         path: The file's name.
@@ -30,20 +29,14 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
             yield file
         return
     target = os.path.realpath(path)
-    permissions = _permissions(target)
-
-    def create(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o666 if permissions is None else permissions)
 
     # The name is known before the file is made, so that a signal at any moment leaves no file. ``tempfile`` cannot
     # promise that. "x" fails where there is a file or a link of this name.
     temporary = os.path.join(os.path.dirname(target), f".writing.{os.urandom(8).hex()}")
     UNFINISHED.add(temporary)
     try:
-        with open(temporary, mode.replace("w", "x"), opener=create, **text) as file:
+        with open(temporary, mode.replace("w", "x"), **text) as file:
             yield file
-        if permissions is not None:
-            os.chmod(temporary, permissions)  # the umask has taken some away
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -51,11 +44,3 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
         raise
     finally:
         UNFINISHED.discard(temporary)
-
-
-def _permissions(path: str) -> int | None:
-    """Return the permissions of a file; None where there is none, and a new one gets what the umask leaves."""
-    try:
-        return stat.S_IMODE(os.stat(path).st_mode)
-    except FileNotFoundError:
-        return None

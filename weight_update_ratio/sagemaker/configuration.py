@@ -89,13 +89,14 @@ def rule_configuration(  # noqa: D417  (what the rule says of a parameter is not
     given = {**locals(), "baseline": baseline_list(baseline)}
     if not re.match(r"s3://[^/]+/.", source):
         raise ValueError(f"'source' must be an S3 URI, s3://bucket/key of the rule's source file (got {source!r})")
-    if not re.match(r"s3://[^/]+", output_path):
-        raise ValueError(f"'output_path' must be an S3 URI, s3://bucket/prefix (got {output_path!r})")
-    _check_form("name", name, r"(?=.*\S).{1,256}", "one line of at most 256 characters, not blank")
     parameters = given_parameters(given)
     rule_parameters = {"source_s3_uri": source, "rule_to_invoke": ROOT_NAME}
     rule_parameters.update(_changed_parameters(parameters, report_dir))
-    rule_parameters.update(_changed_steps(start_step, end_step))
+    start, end = int(start_step or 0), None if end_step is None else int(end_step)
+    if start < 0 or (end is not None and end <= start):
+        raise ValueError(f"steps must be 0 <= 'start_step' < 'end_step' (got {start_step!r} and {end_step!r})")
+    rule_parameters.update({"start_step": str(start)} if start else {})
+    rule_parameters.update({} if end is None else {"end_step": str(end)})
     _check_values(rule_parameters)
     for location in parameters.baseline:
         _check_form(
@@ -111,7 +112,7 @@ def rule_configuration(  # noqa: D417  (what the rule says of a parameter is not
                 "RuleConfigurationName": name,
                 "RuleEvaluatorImage": chosen_image(region, image_uri),
                 "InstanceType": instance_type,
-                "VolumeSizeInGB": _whole_number("volume_size", volume_size),
+                "VolumeSizeInGB": volume_size,
                 "RuleParameters": rule_parameters,
             }
         ],
@@ -145,21 +146,6 @@ def _changed_parameters(parameters: Parameters, report_dir: Any) -> dict[str, st
     return changed
 
 
-def _changed_steps(start_step: Any, end_step: Any) -> dict[str, str]:
-    """Return the steps that the evaluator gives to invoke_rule, as strings, where they are not all."""
-    start = _whole_number("start_step", _step(start_step, 0), 0, ">= 0")
-    changed = {"start_step": str(start)} if start else {}
-    end = _step(end_step, None)
-    if end is not None:
-        changed["end_step"] = str(_whole_number("end_step", end, start + 1, f"> 'start_step' {start}"))
-    return changed
-
-
-def _step(value: Any, unset: int | None) -> Any:
-    text = str(value).strip()
-    return unset if text in ("", "None") else int(text) if text.isdecimal() else value
-
-
 def _check_values(rule_parameters: dict[str, str]) -> None:
     for name, value in rule_parameters.items():
         _check_length(name, value)
@@ -176,15 +162,11 @@ def _check_length(name: str, value: str) -> None:
         raise ValueError(f"'{name}' must have at most {LONGEST_VALUE} characters for the service (has {len(value)})")
 
 
-def _whole_number(name: str, value: Any, least: int = 1, bound: str = ">= 1") -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"'{name}' must be a whole number {bound} (got {value!r})")
-    return value
-
-
 def _saved_collections(parameters: Parameters, save_interval: Any) -> list[tuple[str, dict[str, str]]]:
     """Return each collection's name and settings for the hook."""
-    interval = _whole_number("save_interval", save_interval)
+    interval = int(save_interval)
+    if interval < 1:
+        raise ValueError(f"'save_interval' must be a whole number >= 1 (got {save_interval!r})")
     if parameters.num_steps is not None and parameters.num_steps < interval:
         raise ValueError(
             f"'num_steps' must be at least 'save_interval' {interval}, or no step has a reference "

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import tempfile
 from typing import Any, Mapping
 
-from ..parameters import Parameters
 from .configuration import rule_configuration, service_actions
 from .single_file import ROOT_NAME, rule_source
 
-RULE_PARAMETERS = (*Parameters._fields, "report_dir", "start_step", "end_step")
 SOURCE_FILE = "weight_update_ratio_rule.py"
 
 
@@ -37,7 +34,7 @@ def custom_rule(
 
     Raises:
         ValueError: A value is not valid, or not one that the service takes.
-        TypeError: A keyword is not known.
+        TypeError: A keyword is not known, or given twice.
         OSError: The source file cannot be written.
         ImportError: The SageMaker Python SDK is not installed, or is not version 2.
     """
@@ -49,15 +46,8 @@ def custom_rule(
             "custom_rule needs the SageMaker Python SDK, version 2 (pip install 'weight-update-ratio[sagemaker]'); "
             "with version 3 pass the dictionary of rule_configuration to create_training_job"
         ) from error
-    if not isinstance(rule_parameters, (Mapping, type(None))):
-        raise ValueError(f"'rule_parameters' must be a dictionary (got {rule_parameters!r})")
-    given = dict(rule_parameters or {})
-    unknown = options.keys() - (inspect.signature(rule_configuration).parameters.keys() - {"output_path"})
-    if unknown:
-        raise TypeError(f"custom_rule() got an unexpected keyword argument {min(unknown)!r}")
-    _check_rule_parameters(given, options)
     configuration = rule_configuration(
-        "s3://uploaded/by-the-estimator", "s3://of-the-estimator", **{**options, **given}
+        "s3://uploaded/by-the-estimator", "s3://of-the-estimator", **options, **(rule_parameters or {})
     )
     rule = configuration["DebugRuleConfigurations"][0]
     reserved = ("source_s3_uri", "rule_to_invoke")  # which the SDK writes itself
@@ -80,21 +70,6 @@ def custom_rule(
         ],
         actions=sdk.ActionList(*actions) if actions else None,
     )
-
-
-def _check_rule_parameters(given: dict[str, Any], keywords: dict[str, Any]) -> None:
-    unknown = [name for name in given if name not in RULE_PARAMETERS]
-    if unknown:
-        raise ValueError(
-            f"'rule_parameters' must hold only {', '.join(RULE_PARAMETERS)} (got {', '.join(map(repr, unknown))}): "
-            "custom_rule itself writes 'source_s3_uri', 'rule_to_invoke' and the actions"
-        )
-    for name in given:
-        if keywords.get(name) is not None:
-            raise ValueError(
-                f"'{name}' must be a keyword or one of 'rule_parameters', not both (got {keywords[name]!r} and "
-                f"{given[name]!r})"
-            )
 
 
 def _written_source(source: str | os.PathLike[str] | None) -> str:

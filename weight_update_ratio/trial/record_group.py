@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Sequence
 import numpy as np
 
 from ..errors import UnreadableError
-from .event_file import LONGEST_RECORD, TensorLayout, encoded_step, parts_of_every_step, tensor_layout
+from .event_file import TensorLayout, encoded_step, parts_of_every_step, tensor_layout
 from .index_file import Records
 
 GROUP_BYTES = 2 << 20  # of records that are read at once; a longer record is read alone
@@ -102,8 +102,6 @@ def record_plan(records: Records, tensors: Sequence[str]) -> tuple[list[RecordGr
         span = records[tensor]
         if span is None:
             refused.append((tensor, "names no range of bytes for it"))
-        elif span[1] > LONGEST_RECORD:  # before as much memory is asked for
-            refused.append((tensor, f"has {span[1]} bytes, more than a record can have ({LONGEST_RECORD})"))
         else:
             spans.append((*span, place))
     groups: list[list[tuple[int, int, int]]] = []
