@@ -53,8 +53,6 @@ class _Command(click.Group):
             pass  # click's own, with 1, where nobody reads its output
         except click.ClickException as error:
             error.show()
-        except click.Abort:
-            print_error(CommandError("interrupted before the trial was judged", "Run the command again."))
         except CommandError as error:
             print_error(error)
         sys.exit(code)

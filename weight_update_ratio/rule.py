@@ -57,7 +57,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         action_str: What to do when the rule fires, as the service's action JSON.
         action_json: The same, under the name that the service uses.
         report_dir: Folder on this machine that gets ``WeightUpdateRatio.json``, the check command's JSON without
-            findings, after steps that fire and at the end; the service uploads /opt/ml/processing/output/rule.
+            findings, after every step that fires and at the end; the service uploads /opt/ml/processing/output/rule.
         exclude_regex: Patterns separated by commas; tensors that match one are left out.
         patience: How many violations in a row of a tensor fire; None: 1, with a baseline 3.
         baseline: What trains well: trial folders or baseline files, as paths or S3 URIs separated by commas. Its ratios
@@ -224,8 +224,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         mode = judged_mode(folder, folder.ended, self._bounds.baseline_mode)
         if mode is None or (self._loop is not None and mode == self._loop.mode):
             return self._loop
-        if self._loop is not None:
-            self._waiting = sorted({*self._waiting, *self._loop.done})
         loop = self._loop = Loop(folder, mode)
         self._run, self._fired = JudgedRun(self._run.trial, loop.rows, self._bounds, mode), {}
         try:

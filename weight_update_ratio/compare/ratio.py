@@ -51,17 +51,11 @@ def update_norms(
 
     Args:
         before: n tensors at the reference step, each of shape (its size,); any numeric dtype.
-        after: The same tensors at the judged step.
+        after: The same tensors at the judged step, each of the same shape.
 
     Returns:
         (update norms, norms of ``after``), each as ``weight_norms`` returns them.
-
-    Raises:
-        ValueError: The shapes differ.
     """
-    if [each.size for each in before] != [each.size for each in after]:
-        shapes = (f"{old.shape} and {new.shape}" for old, new in zip(before, after) if old.shape != new.shape)
-        raise ValueError(f"weights of the shapes {next(shapes)} cannot be compared")
     weights, updates = _norms(_reals(after), _reals(before))
     return updates, weights
 

@@ -102,7 +102,7 @@ def _table(report: JudgedRun, title: str, groups: list[ViolationGroup]) -> str:
 
 
 def _name(name: str, most: int) -> str:
-    return markdown_code(elided(printable(name), most))
+    return markdown_code(elided(printable(name), most)).replace("|", r"\|")  # GitHub's tables end a cell there
 
 
 def _lines(title: str, lines: list[str]) -> str:

@@ -23,8 +23,7 @@ def pace(done: int, total: int, seconds: float) -> str:
     >>> pace(1200, 1200, 8.0)
     '150 steps/s'
     """
-    if not done or seconds <= 0:
-        return ""
+    seconds = max(seconds, 1e-9)
     rate = f"{done / seconds:,.{0 if done >= 10 * seconds else 1}f} steps/s"
     if done >= total:
         return rate  # a job that is followed may save more
@@ -68,7 +67,8 @@ def line_bar() -> Iterator[Callable[[int, int], None]]:
         now = time.monotonic()
         if now - shown >= LEAST_SECONDS or done == total:
             shown = now
-            line = f"checking {done:,} of {total:,} steps  {pace(done, total, now - began)}"
+            left = "" if done == total else pace(done, total, now - began)  # a notebook keeps the last line
+            line = f"checking {done:,} of {total:,} steps  {left}"
             print(f"\r{line:<79}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     yield update

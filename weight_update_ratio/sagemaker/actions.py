@@ -25,7 +25,7 @@ def parse_actions(action_str: Any, action_json: Any = "") -> str:
     parsed = [_named_actions(name, text) for name, text in given]
     if len(parsed) == 2 and parsed[0] != parsed[1]:
         raise ValueError(f"'action_str' and 'action_json' must not differ (got {action_str!r} and {action_json!r})")
-    return json.dumps(parsed[0]) if parsed and parsed[0] else ""
+    return json.dumps(parsed[0]) if parsed else ""
 
 
 def _named_actions(parameter: str, text: Any) -> list[dict[str, Any]]:

@@ -46,8 +46,9 @@ def custom_rule(
             "custom_rule needs the SageMaker Python SDK, version 2 (pip install 'weight-update-ratio[sagemaker]'); "
             "with version 3 pass the dictionary of rule_configuration to create_training_job"
         ) from error
+    given = {name: value for name, value in options.items() if value is not None}
     configuration = rule_configuration(
-        "s3://uploaded/by-the-estimator", "s3://of-the-estimator", **options, **(rule_parameters or {})
+        "s3://uploaded/by-the-estimator", "s3://of-the-estimator", **given, **(rule_parameters or {})
     )
     rule = configuration["DebugRuleConfigurations"][0]
     reserved = ("source_s3_uri", "rule_to_invoke")  # which the SDK writes itself

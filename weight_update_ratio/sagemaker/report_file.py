@@ -13,7 +13,8 @@ from ..verdict.document import finite_numbers, run_document
 from ..verdict.judged_run import JudgedRun
 
 REPORT_FILE = "WeightUpdateRatio.json"
-MOST_OF_THE_TIME = 0.1  # that writing takes, because a long job's report is large
+FREE_SECONDS = 5.0  # that writing may take in all; then a report is not written at each step that fires,
+MOST_OF_THE_TIME = 0.1  # but so that writing takes no more of the time, because a long job's report is large
 
 
 class ReportFile:
@@ -27,14 +28,14 @@ class ReportFile:
         self._log_error = log_error
         self._failed = False
         self._pending: JudgedRun | None = None
-        self._next = 0.0
+        self._spent = self._next = 0.0
         if folder:
             atexit.register(self.close)
 
     def write(self, report: JudgedRun, is_due: bool = True, at_once: bool = False) -> None:
         """Write a report; if it is not due, or writing has taken long, leave that to a later one or to ``close``."""
         self._pending = report
-        if at_once or (is_due and time.monotonic() >= self._next):
+        if at_once or (is_due and (self._spent < FREE_SECONDS or time.monotonic() >= self._next)):
             self.close()
 
     def close(self) -> None:
@@ -53,4 +54,5 @@ class ReportFile:
                 self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
             self._failed = True
         now = time.monotonic()
+        self._spent += now - began
         self._next = now + (now - began) / MOST_OF_THE_TIME

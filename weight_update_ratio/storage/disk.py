@@ -155,9 +155,8 @@ class DiskStorage:
     def prefetch_small(self, names: Iterable[str]) -> None:
         """Do nothing: a file on disk is at hand."""
 
-    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool:
-        """Return True: a file on disk is at hand."""
-        return True
+    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool | None:
+        """Do nothing: a file on disk is at hand."""
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
         """Do nothing: a file on disk is at hand."""

@@ -30,7 +30,6 @@ RETRY_SECONDS = 0.5  # before the second attempt at a body; so much more before 
 CONNECT_SECONDS = 10
 READ_SECONDS = 20  # without a byte
 REASONS = {"NoSuchKey": "does not exist", "InvalidRange": "is shorter than the index says"}
-NOTHING: _Fetched = ([], Future())
 
 
 class S3Storage:
@@ -89,19 +88,18 @@ class S3Storage:
                 self._small[name] = self._threads.submit(self._get, name)
 
     def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool:
-        """Begin to fetch the spans (first byte, length) of an object; return False where there is no room for them."""
+        """Begin to fetch the spans (first byte, length) of an object; return whether there was no room for them."""
         wanted = [] if name in self._objects else [span for span in spans if span is not None]
         ranges = joined_ranges(wanted)
-        if self._held() + _bytes_in(ranges) > HELD_BYTES:
-            return not ranges
-        if ranges:
+        is_full = bool(ranges) and self._held() + _bytes_in(ranges) > HELD_BYTES
+        if ranges and not is_full:
             self._fetch(name, ranges)
-        return True
+        return is_full
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
         """Begin to fetch what the judged step needs, and release the oldest other objects where there is no room."""
         for name, spans in files.items():
-            ranges, _ = self._objects.get(name, NOTHING)
+            ranges, _ = self._objects.get(name, ([], None))
             if not all(_covers(ranges, *span) for span in spans):
                 self._fetch(name, joined_ranges(spans))
         for name in [name for name in self._objects if name not in files]:
@@ -115,9 +113,7 @@ class S3Storage:
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         """Return a view of ``length`` bytes from ``start`` of an object."""
-        ranges, contents = self._objects.get(name, NOTHING)
-        if not _covers(ranges, start, length):
-            ranges, contents = self._fetch(name, [(start, start + length)])
+        ranges, contents = self._objects[name]  # retain has asked for it
         at = next(at for at, (first, end) in enumerate(ranges) if first <= start < end)
         content, offset = contents.result()[at], start - ranges[at][0]
         if len(content) < offset + length:
@@ -255,14 +251,15 @@ def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
     missing = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)
     if isinstance(error, (*missing, exceptions.CredentialRetrievalError, exceptions.ProfileNotFound)):
         return str(error), "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role."
-    if isinstance(error, exceptions.ClientError):
-        code, answer = _s3_answer(error)
-        if code in ("NoSuchBucket", "404"):
-            remedy = "Name the S3OutputPath of the job's DebugHookConfig, and check AWS_REGION and AWS_ENDPOINT_URL."
-            return f"there is no bucket {bucket!r}", remedy
-        return answer, "Allow s3:ListBucket on the bucket and s3:GetObject on the trial to the credentials in use."
-    remedy = "Name it as s3://bucket/prefix, see that AWS_REGION and AWS_ENDPOINT_URL are right, and check it again."
-    return str(error), remedy
+    message = _s3_answer(error)[1] if isinstance(error, exceptions.ClientError) else str(error)
+    if message.startswith(("S3 answered NoSuchBucket", "S3 answered 404")):
+        remedy = "Name the S3OutputPath of the job's DebugHookConfig, and check AWS_REGION and AWS_ENDPOINT_URL."
+        return f"there is no bucket {bucket!r}", remedy
+    if message.startswith(("S3 answered AccessDenied", "S3 answered 403")):
+        return message, "Allow s3:ListBucket on the bucket and s3:GetObject on the trial to the credentials in use."
+    if isinstance(error, exceptions.ParamValidationError):
+        message = f"{bucket!r} is not a bucket's name"
+    return message, "See that AWS_ENDPOINT_URL and s3://bucket/prefix are right, or check it again when S3 answers."
 
 
 def _s3_answer(error: Any) -> tuple[str, str]:

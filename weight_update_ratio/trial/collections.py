@@ -48,8 +48,8 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
 
 
 def _add_collection(found: Collections, key: str, collection: Any) -> None:
-    tensors = collection.get("tensor_names", False) if isinstance(collection, dict) else None
-    patterns = collection.get("include_regex", False) if isinstance(collection, dict) else None
+    given = collection if isinstance(collection, dict) else {}
+    tensors, patterns = given.get("tensor_names", False), given.get("include_regex", False)
     if not _is_strings(tensors) or not _is_strings(patterns):
         raise UnreadableError(f"has a collection {excerpt(key)} without lists of names and patterns")
     found.tensor_names.setdefault(key, set()).update(tensors or [])

@@ -33,7 +33,6 @@ TIMED = HEADER + 1 + 8  # where the wall time ends that this field has
 STEP_KEY = 2 << 3
 METADATA_KEY = 9 << 3 | 2  # the value's last field, as smdebug writes it
 MOST_DIMENSIONS = 64  # as NumPy
-MOST_SAME_BYTES = 1 << 16  # that a record is compared by; a name and a shape need some hundred
 LONGEST_RECORD = (1 << 31) + HEADER + FOOTER  # bytes; protobuf has no longer messages
 
 # TensorFlow's DataType, all little-endian as smdebug writes them. smdebug itself reads DT_INT8 as uint8: its bug.
@@ -111,8 +110,6 @@ def parts_of_every_step(record: memoryview, layout: TensorLayout, step: int) -> 
     is_metadata = len(metadata) > 1 and metadata[0] == METADATA_KEY and metadata[1] == len(metadata) - 2 < 0x80
     same = [slice(0, HEADER + 1), slice(step_end, layout.offset), slice(payload_end, len(record))]
     same.append(slice(elements_end, elements_end + 2 if is_metadata else payload_end))
-    if sum(part.stop - part.start for part in same) > MOST_SAME_BYTES:
-        return None
     return same, slice(TIMED, step_end)
 
 

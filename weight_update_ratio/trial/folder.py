@@ -287,12 +287,10 @@ class TrialFolder:
 
     def prefetch(self, global_step: int, end: int, mode: str) -> None:
         """Begin to fetch what judging the steps from ``global_step`` to before ``end`` needs, where that takes time."""
-        if not self.storage.steps_ahead:
-            return
         for ahead in self.steps_between(global_step, end)[: self.storage.steps_ahead]:
             for step in self.saved(ahead).workers:
                 is_judged = mode in (step.mode, GLOBAL)
-                if is_judged and not self.storage.prefetch(step.event_file, step.records.values()):
+                if is_judged and self.storage.prefetch(step.event_file, step.records.values()):
                     return
 
 

@@ -6,7 +6,8 @@ Source: smdebug 1.0.34, ``core/collection.py``, ``core/reductions.py``, ``trials
 from __future__ import annotations
 
 import re
-from typing import Iterable
+import warnings
+from typing import Iterable, Iterator
 
 from ..errors import Unreadable
 from ..parameters import Parameters
@@ -41,7 +42,7 @@ class Selection:
             if len(given) > MOST_PATTERNS:
                 self._refuse(f"has {len(given)} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
         self._bare_members = {without_output_number(name): name for name in sorted(self.members, reverse=True)}
-        self._patterns = [re.compile(pattern) for pattern in patterns if self._is_sound(pattern)]
+        self._patterns = list(self._compile(patterns))
         self._wanted = [re.compile(pattern) for pattern in parameters.tensor_regex]
         self._excluded = [re.compile(pattern) for pattern in parameters.exclude_regex]
 
@@ -75,13 +76,15 @@ class Selection:
             return False
         return not any(pattern.search(name) for pattern in self._excluded)
 
-    def _is_sound(self, pattern: str) -> bool:
-        try:
-            re.compile(pattern)
-        except (re.error, OverflowError, RecursionError) as error:
-            self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
-            return False
-        return True
+    def _compile(self, patterns: list[str]) -> Iterator[re.Pattern[str]]:
+        """Yield those patterns of the collections that compile."""
+        for pattern in patterns:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # Python's, of what is not a mistake
+                    yield re.compile(pattern)
+            except (re.error, OverflowError, RecursionError) as error:
+                self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
 
     def _refuse(self, reason: str) -> None:
         self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))

@@ -7,7 +7,6 @@ and the others begin at 8, 11, 13, 16, 21, 26, 32, ... = ceil(8 * 2**(k / 3)): t
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from typing import Dict, Iterable, NamedTuple, Tuple
 
 from ..errors import TrialError
@@ -78,15 +77,6 @@ def _joined(band: Band, other: Band) -> Band:
     return Band(band.comparisons + other.comparisons, extremes)
 
 
-def bin_of(step: int) -> int:
-    """Return the bin of a step.
-
-    >>> [bin_of(step) for step in (-1, 7, 8, 10, 11, 16, 1000)]
-    [0, 0, 1, 1, 2, 4, 21]
-    """
-    return bisect_right(BIN_EDGES, step)
-
-
 def first_step(place: int) -> int:
     """Return the first step of a bin; steps of a mode begin at 0, or at -1.
 
@@ -104,12 +94,11 @@ def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
     """
     (first_name, result), *others = named
     for name, baseline in others:
-        for what in ("mode", "num_steps", "epsilon"):
-            mine, theirs = getattr(result, what), getattr(baseline, what)
-            if mine != theirs:
-                raise TrialError(
-                    f"the baselines {first_name!r} and {name!r} cannot be merged: their {what} is {mine} and {theirs}",
-                    f"Merge baselines that were judged with the same {what}.",
-                )
+        if result.mode != baseline.mode:
+            raise TrialError(
+                f"the baselines {first_name!r} and {name!r} cannot be merged: their mode is {result.mode} and "
+                f"{baseline.mode}",
+                "Merge baselines that were judged with the same mode.",
+            )
         result = result.merged(baseline)
     return result

@@ -71,18 +71,14 @@ class Picture(NamedTuple):
         return int(points.start) + nearest
 
 
-def reduce_report(
-    report: JudgedRun, most_points: int | None = None, keep: Iterable[tuple[str, str, int]] = ()
-) -> Picture:
+def reduce_report(report: JudgedRun, keep: Iterable[tuple[str, str, int]] = ()) -> Picture:
     """Return what a picture of the report holds: all of a small one, the extremes of each bin of a large one.
 
     Args:
         report: What is drawn.
-        most_points: How many comparisons are kept at most, but for a few; None: as many as a page has room for.
         keep: (tensor, worker, step) of comparisons that are kept in any case.
     """
-    if most_points is None:
-        most_points = MOST_POINTS if report.bounds.baseline is None else MOST_POINTS_BANDED
+    most_points = MOST_POINTS if report.bounds.baseline is None else MOST_POINTS_BANDED
     columns = report.columns
     workers = max(len(report.workers), 1)
     keys = columns["tensor"].astype(np.int64) * workers + columns["worker"]

@@ -40,26 +40,27 @@ def html_text(name: str) -> str:
 
 
 def markdown_code(name: str) -> str:
-    r"""Return a name as a code span that holds in a table: fenced by more backticks than it has in a row.
+    r"""Return a name as a code span, fenced by more backticks than it has in a row.
 
-    >>> print(markdown_code("a`b|c"))
-    `` a`b\|c ``
+    >>> print(markdown_code("a`b"))
+    `` a`b ``
     """
     name = shortened(printable(name))
     if not name.strip():
         return f"<code>{name.replace(' ', '&nbsp;')}</code>"
     ticks = "`" * (max(map(len, re.findall("`+", name)), default=0) + 1)
     space = " " if len(ticks) > 1 else ""
-    return f"{ticks}{space}{name}{space}{ticks}".replace("|", r"\|")
+    return f"{ticks}{space}{name}{space}{ticks}"
 
 
 def markdown_text(text: str) -> str:
-    r"""Return text of one line in which nothing is markup, a mention or a reference.
+    r"""Return text of one line in which nothing is markup, a mention or a reference, and which begins no list.
 
-    >>> markdown_text("<b> *x* @me")
-    '&lt;b&gt; \\*x\\* &#64;me'
+    >>> markdown_text("<b> *x* @me"), markdown_text("1. x")
+    ('&lt;b&gt; \\*x\\* &#64;me', '1\\. x')
     """
     text = _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), "\\" + found.group()), printable(text))
+    text = re.sub(r"^(\d*)([-.)])", r"\1\\\2", text)
     return text.replace("://", ":&#47;/").replace("www.", "www&#46;")
 
 
