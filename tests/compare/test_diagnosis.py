@@ -8,172 +8,179 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import RECORDED, change_json, index_file, random_walk
+from tests.conftest import RECORDED, change_json, random_walk
 from weight_update_ratio import TrialError, check_trial
 
-
-class TestNothingCompared:
-    def test_saved_only_as_reductions(self) -> None:
-        """The message says that there are reductions, of what, and what to save instead."""
-        problem = check_trial(RECORDED["pytorch_reductions_only"]).problem
-        assert (
-            "nothing can be compared: 'TinyNet_conv1.weight', 'TinyNet_bn1.weight', 'TinyNet_fc1.weight', "
-            "'TinyNet_fc2.weight' of 'weights' were saved only as reductions ('l2'), and a ratio needs the tensors "
-            "themselves"
-        ) == problem.message
-        assert "save_raw_tensor" in problem.remedy
-
-    def test_no_weights_saved(self) -> None:
-        """The message says that the collection was not saved, and which were."""
-        problem = check_trial(RECORDED["xgboost"]).problem
-        assert "no tensor of the collection 'weights' was saved" in problem.message
-        assert "'feature_importance'" in problem.message
-        assert "include_collections=['weights']" in problem.remedy
-
-    def test_only_one_step_saved(self, write_trial: Any) -> None:
-        """The first saved step has nothing to be compared with."""
-        report = check_trial(write_trial({"w": [1.0]}).path)
-        assert "there is nothing to compare: no tensor has a reference" in report.problem.message
-        assert 2 == report.exit_code
-
-    def test_no_tensor_matches(self) -> None:
-        """A pattern that finds nothing is no pass."""
-        report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="no such")
-        assert "no saved tensor of 'weights' matches tensor_regex 'no such'" in report.problem.message
-
-    def test_every_comparison_skipped(self, write_trial: Any) -> None:
-        """Nothing but empty tensors is no pass."""
-        report = check_trial(write_trial({"w": lambda step: np.zeros(0)}, steps=2).path)
-        assert "every comparison was skipped; the first: tensor 'w': no elements" == report.problem.message
-        assert 2 == report.exit_code
-
-    def test_collections_and_no_steps(self, trial_writer: Any) -> None:
-        """A hook that failed at its first step leaves collections and nothing else."""
-        trial = trial_writer().collections({"weights": ["w"]}).end()
-        report = check_trial(trial.path)
-        assert "has no saved steps" in report.problem.message
-        assert "bfloat16" in report.problem.remedy
-
-    def test_tensors_of_no_collection(self, write_trial: Any) -> None:
-        """Where the index names only tensors that no collection has, the message says so."""
-        report = check_trial(write_trial({"w": [1.0, 2.0]}, collections={"weights": ()}).path)
-        assert "saved were tensors of no collection" in report.problem.message
-
-
+COLLECTIONS = "collections/000000000/worker_0_collections.json"
 NAMES = "'TinyNet_bn1.weight', 'TinyNet_conv1.weight', 'TinyNet_fc1.weight', 'TinyNet_fc2.weight'"
+MATCHES = "no saved tensor of 'weights' matches "
+THERE = f"; the collections' tensors are {NAMES}"
+REDUCED = "saved only as reductions ('l2'), and a ratio needs the tensors themselves"
+SAVE_TENSORS = "Save the tensors: leave out the collection's reduction_config, or set its save_raw_tensor to True."
+SAVE_WEIGHTS = "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was "
+NOT_SAVED = "no tensor of the collection 'weights' was saved; saved were "
+NOT_A_NUMBER = "events/000000000000/000000000000_worker_0.tfevents' holds no numbers (TensorFlow's data type 0)"
 
 
-class TestWhatMatchesNothing:
-    @pytest.mark.parametrize(
-        ("parameters", "rows", "said"),
-        [
-            ({"tensor_regex": "conv,convv"}, 19, "matches tensor_regex 'convv'; "),
-            ({"tensor_regex": "xx,conv,zz"}, 19, "matches tensor_regex 'xx', 'zz'; "),
-            ({"exclude_regex": "bias"}, 76, "matches exclude_regex 'bias'; "),
-            ({"exclude_regex": "fc,bias"}, 38, "matches exclude_regex 'bias'; "),
-        ],
-    )
-    def test_a_pattern(self, parameters: Any, rows: int, said: str) -> None:
-        """What matches is judged; the names that are there are listed, and the exit code is 2."""
-        report = check_trial(RECORDED["pytorch_healthy"], **parameters)
-        assert (rows, 2, False) == (len(report), report.exit_code, report.complete)
-        assert f"no saved tensor of 'weights' {said}the collections' tensors are {NAMES}" == report.problem.message
+@pytest.mark.parametrize(
+    ("trial", "parameters", "message", "remedy"),
+    [
+        (
+            "pytorch_reductions_only",
+            {},
+            f"nothing can be compared: 'TinyNet_conv1.weight', 'TinyNet_bn1.weight', 'TinyNet_fc1.weight', "
+            f"'TinyNet_fc2.weight' of 'weights' were {REDUCED}",
+            SAVE_TENSORS,
+        ),
+        (
+            "pytorch_reductions_only",
+            {"tensor_regex": "conv"},
+            f"nothing can be compared: 'TinyNet_conv1.weight' of 'weights' was {REDUCED}",
+            SAVE_TENSORS,
+        ),
+        (
+            "xgboost",
+            {},
+            f"{NOT_SAVED}'all', 'average_shap', 'feature_importance', 'full_shap', 'labels' and 4 more",
+            SAVE_WEIGHTS,
+        ),
+        (
+            "pytorch_healthy",
+            {"tensor_regex": "no such"},
+            f"{MATCHES}tensor_regex 'no such'{THERE}",
+            "Give tensor_regex patterns that are found in the names of the weights.",
+        ),
+        (
+            "pytorch_healthy",
+            {"exclude_regex": "Tiny"},
+            f"exclude_regex leaves out every saved tensor of 'weights' that tensor_regex chooses{THERE}",
+            "Give exclude_regex patterns that leave some of them.",
+        ),
+        (
+            "pytorch_healthy",
+            {"start_step": 100},
+            "there is nothing to compare: no step of mode TRAIN that holds a chosen tensor is between start_step and "
+            "end_step, while global steps 0 to 25 were saved",
+            "Widen start_step and end_step; they are global steps, which count the steps of all modes.",
+        ),
+        (
+            {"w": [1.0]},
+            {},
+            "there is nothing to compare: no tensor has a reference, an earlier saved step in mode TRAIN (1 saved ",
+            "Save more steps (save_interval=1), or widen num_steps, start_step and end_step.",
+        ),
+        (
+            {"w": [np.zeros(0)] * 2},
+            {},
+            "every comparison was skipped; the first: tensor 'w': no elements",
+            "Set collection_names to collections whose tensors have elements and keep their shape.",
+        ),
+        (
+            {"w": [np.array(["a"])] * 2},
+            {},
+            f"nothing could be read to compare; the first of 2: the record of tensor 'w' at global step 0 in "
+            f"'{NOT_A_NUMBER}",
+            "Restore the trial's files from where the training job wrote them, and check it again.",
+        ),
+        ({"w": [1.0, 2.0]}, {"collection_names": "biases"}, "no tensor of the collection 'biases' was ", SAVE_WEIGHTS),
+    ],
+)
+def test_nothing_is_compared(request: Any, trial: Any, parameters: Any, message: str, remedy: str) -> None:
+    """What was found is said, and what to do; no pass is given."""
+    path = RECORDED[trial] if isinstance(trial, str) else request.getfixturevalue("write_trial")(trial).path
+    report = check_trial(path, **parameters)
+    assert (0, 2) == (len(report), report.exit_code)
+    assert report.problem.message.startswith(message)
+    assert report.problem.remedy.startswith(remedy)
 
-    def test_a_pattern_where_the_rule_fires(self) -> None:
-        """The exit code is that of firing, and the problem is said."""
-        report = check_trial(RECORDED["pytorch_frozen"], tensor_regex="conv,nowhere")
-        assert (1, 19) == (report.exit_code, report.counts["violations"])
-        assert "matches tensor_regex 'nowhere'" in report.problem.message
 
-    def test_a_single_pattern_that_is_a_glob(self) -> None:
-        """The message says what a regular expression is."""
-        report = check_trial(RECORDED["pytorch_healthy"], tensor_regex="Tiny*weight")
-        hint = "patterns are regular expressions, in which 'Tiny*weight' is written 'Tiny.*weight'"
-        assert f"matches tensor_regex 'Tiny*weight'; {hint}; the collections" in report.problem.message
-        assert 2 == report.exit_code
+def test_tensors_of_no_collection_and_no_steps(write_trial: Any, trial_writer: Any) -> None:
+    """A hook that failed at its first step leaves collections and nothing else."""
+    report = check_trial(write_trial({"w": [1.0, 2.0]}, collections={"weights": ()}).path)
+    assert f"{NOT_SAVED}tensors of no collection" == report.problem.message
+    problem = check_trial(trial_writer("failed").collections({"weights": ["w"]}).end().path).problem
+    assert "has no saved steps: it holds collections, but no index files" in problem.message
+    assert "smdebug's hook cannot save bfloat16, TrialRecorder can" in problem.remedy
 
-    @pytest.mark.parametrize("names", ["weights,nowhere", "nowhere,weights", "weights,losses,metrics"])
-    def test_a_collection(self, names: str) -> None:
-        """What the others hold is judged; the collections that were saved are listed, and the exit code is 2."""
-        report = check_trial(RECORDED["pytorch_healthy"], collection_names=names)
-        missing = "metrics" if "metrics" in names else "nowhere"
-        assert f"no tensor of the collection '{missing}' was saved; saved were " in report.problem.message
-        assert "'weights'" in report.problem.message
-        assert (2, True) == (report.exit_code, len(report) >= 76)
 
-    def test_all_is_excluded(self) -> None:
-        """The message says what left them out."""
-        report = check_trial(RECORDED["pytorch_healthy"], exclude_regex="Tiny")
-        what = "exclude_regex leaves out every saved tensor of 'weights' that tensor_regex chooses"
-        assert f"{what}; the collections' tensors are {NAMES}" == report.problem.message
-        assert 2 == report.exit_code
+@pytest.mark.parametrize(
+    ("parameters", "rows", "said"),
+    [
+        ({"tensor_regex": "xx,conv,zz"}, 19, f"{MATCHES}tensor_regex 'xx', 'zz'{THERE}"),
+        ({"exclude_regex": "fc,bias"}, 38, f"{MATCHES}exclude_regex 'bias'{THERE}"),
+        (
+            {"tensor_regex": "conv,Tiny*weight"},
+            19,
+            f"{MATCHES}tensor_regex 'Tiny*weight'; patterns are regular expressions, in which 'Tiny*weight' is written "
+            f"'Tiny.*weight'{THERE}",
+        ),
+        ({"collection_names": "weights,nowhere"}, 76, "no tensor of the collection 'nowhere' was saved; saved were "),
+        ({"collection_names": "nowhere,weights"}, 76, "no tensor of the collection 'nowhere' was saved; saved were "),
+    ],
+)
+def test_a_pattern_or_a_collection_that_matches_nothing(parameters: Any, rows: int, said: str) -> None:
+    """What the others choose is judged; the exit code is 2, or 1 where that fires."""
+    report = check_trial(RECORDED["pytorch_healthy"], **parameters)
+    assert (rows, 2, False) == (len(report), report.exit_code, report.complete)
+    assert report.problem.message.startswith(said)
+    firing = check_trial(RECORDED["pytorch_healthy"], **parameters, large_threshold=1e-6)
+    assert (1, report.problem.message) == (firing.exit_code, firing.problem.message)
 
-    def test_a_pattern_of_reduced_tensors(self) -> None:
-        """They are there, though not to compare: the message is that of reductions."""
-        problem = check_trial(RECORDED["pytorch_reductions_only"], tensor_regex="conv").problem
-        assert "nothing can be compared: 'TinyNet_conv1.weight' of 'weights' was saved only as" in problem.message
 
-    def test_tensors_whose_reductions_lack_the_output_number(self, write_trial: Any) -> None:
-        """A pattern of the tensor's own name matches them."""
-        weights = {"smdebug/reductions/mean/d/k": random_walk((1,)), "e/k:0": random_walk()}
-        trial = write_trial(weights, steps=3, collections={"weights": ["d/k:0", "e/k:0"]}).path
-        for options, rows in (({}, 2), ({"tensor_regex": "d/k:0,e/k"}, 2), ({"exclude_regex": "d/k:0"}, 2)):
-            report = check_trial(trial, **options)
-            assert (rows, None) == (len(report), report.problem)
-        assert "saved only as" in check_trial(trial, tensor_regex="d/k:0$").problem.message
-
-    @pytest.mark.parametrize(
-        ("options", "said"),
-        [
-            ({"tensor_regex": "nope"}, "no saved tensor of 'weights' matches tensor_regex 'nope'"),
-            ({"collection_names": "nope"}, "no tensor of the collection 'nope' was saved"),
-            ({"exclude_regex": "."}, "exclude_regex leaves out every saved tensor"),
-            (
-                {"start_step": 100},
-                "no step of mode TRAIN that holds a chosen tensor is between start_step and end_step",
-            ),
-        ],
-    )
-    def test_absent_workers_hide_no_other_cause(self, write_trial: Any, options: Any, said: str) -> None:
-        """They are listed as unreadable, and are not why nothing is compared."""
-        trial = write_trial({"w": random_walk()}, steps=3).path
-        change_json(
-            trial / "collections" / "000000000" / "worker_0_collections.json",
-            lambda content: content["_meta"].update(num_workers=4),
-        )
+def test_tensors_whose_reductions_lack_the_output_number(write_trial: Any) -> None:
+    """A pattern of the tensor's own name matches them."""
+    weights = {"smdebug/reductions/mean/d/k": random_walk((1,)), "e/k:0": random_walk()}
+    trial = write_trial(weights, steps=3, collections={"weights": ["d/k:0", "e/k:0"]}).path
+    for options in ({}, {"tensor_regex": "d/k:0,e/k"}, {"exclude_regex": "d/k:0"}):
         report = check_trial(trial, **options)
-        assert said in report.problem.message
-        assert (2, 1) == (report.exit_code, len(report.unreadable))
+        assert (2, None) == (len(report), report.problem)
+    assert "saved only as" in check_trial(trial, tensor_regex="d/k:0$").problem.message
 
 
-class TestNoTrial:
-    def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
-        """The error names the folder."""
-        with pytest.raises(TrialError, match=r"the trial folder '.*nowhere' does not exist"):
-            check_trial(tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tensor_regex": "nope"}, "no saved tensor of 'weights' matches tensor_regex 'nope'"),
+        ({"exclude_regex": "."}, "exclude_regex leaves out every saved tensor"),
+        ({"start_step": 100}, "no step of mode TRAIN that holds a chosen tensor is between start_step and end_step"),
+    ],
+)
+def test_absent_workers_hide_no_other_cause(write_trial: Any, options: Any, said: str) -> None:
+    """They are listed as unreadable, and are not why nothing is compared."""
+    trial = write_trial({"w": random_walk()}, steps=3).path
+    change_json(trial / COLLECTIONS, lambda content: content["_meta"].update(num_workers=4))
+    report = check_trial(trial, **options)
+    assert said in report.problem.message
+    assert (2, 1) == (report.exit_code, len(report.unreadable))
 
-    def test_a_file(self) -> None:
-        """A file is not a trial folder."""
-        with pytest.raises(TrialError, match="is a file, not a trial folder"):
-            check_trial(__file__)
 
-    def test_an_empty_folder(self, tmp_path: Path) -> None:
-        """A folder that has nothing of a trial is none."""
-        with pytest.raises(TrialError, match="is not a trial: it has neither 'collections' nor 'index'") as caught:
-            check_trial(tmp_path)
-        assert "out_dir" in caught.value.remedy
+@pytest.mark.parametrize(
+    ("files", "words", "remedy"),
+    [
+        ({}, "is not a trial: it has neither 'collections' nor 'index'", "Pass the folder that the training job wr"),
+        ({COLLECTIONS: "["}, f"cannot be judged: '{COLLECTIONS}' is not JSON", "Restore the collections files"),
+        (
+            {"index/000000000/000000000000_worker_0.json": "{}"},
+            f"cannot be judged: '{COLLECTIONS}' does not exist, while its worker saved steps",
+            "Restore the collections files",
+        ),
+        ({"run/index/a": "", "run/collections/b": ""}, "is not a trial, but '", "Pass '"),
+    ],
+)
+def test_no_trial(tmp_path: Path, files: dict[str, str], words: str, remedy: str) -> None:
+    """What is there in its place is said."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    with pytest.raises(TrialError) as caught:
+        check_trial(tmp_path)
+    assert words in str(caught.value)
+    assert caught.value.remedy.startswith(remedy)
 
-    def test_unreadable_collections(self, tmp_path: Path) -> None:
-        """Without its collections nobody knows which tensors are weights."""
-        (tmp_path / "collections" / "000000000").mkdir(parents=True)
-        (tmp_path / "collections" / "000000000" / "worker_0_collections.json").write_text("[")
-        with pytest.raises(TrialError, match=r"cannot be judged: 'collections/.*' is not JSON"):
-            check_trial(tmp_path)
 
-    def test_an_index_without_collections(self, tmp_path: Path) -> None:
-        """A trial whose collections are lost: nothing says which tensors are weights."""
-        file = index_file(tmp_path, 0)
-        file.parent.mkdir(parents=True)
-        file.write_text('{"meta": {"mode": "TRAIN", "mode_step": 0, "event_file_name": "e"}, "tensor_payload": []}')
-        with pytest.raises(TrialError, match=r"worker_0_collections.json' does not exist, while its worker saved"):
-            check_trial(tmp_path)
+def test_no_folder(tmp_path: Path) -> None:
+    """The error names it."""
+    with pytest.raises(TrialError, match=r"the trial folder '.*nowhere' does not exist"):
+        check_trial(tmp_path / "nowhere")
+    with pytest.raises(TrialError, match="is a file, not a trial folder"):
+        check_trial(__file__)

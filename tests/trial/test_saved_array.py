@@ -6,74 +6,71 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as np_st
 
 from weight_update_ratio.trial.saved_array import saved_array
 
 KEPT = ["?", "u1", "i4", "i8", "u8", "f2", "f4", "f8", "c16"]
 WIDENED = {"i1": "i4", "i2": "i4", "u2": "i4", "u4": "i8", "c8": "c16"}
 MOST_DIMENSIONS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+ML_DTYPES = [
+    *("bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz"),
+    *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn"),
+    *("int4", "uint4", "int2", "uint2"),
+]
+
+
+LONG_DOUBLES = pytest.mark.skipif(np.dtype(np.longdouble) == np.dtype(np.float64), reason="they are doubles here")
 
 
 class TorchLike:
     """A tensor with PyTorch's methods: ``numpy`` refuses what PyTorch's refuses, with the errors that PyTorch has.
 
-    Its elements are on another device, conjugated or negated when it is read, and part of a graph, as the arguments
-    say. ``is_known`` says whether NumPy has their type.
+    It is in a graph and on another device until it is asked for otherwise, and may be conjugated or negated when it is
+    read. ``is_known`` says whether NumPy has its type.
     """
 
     def __init__(
-        self,
-        array: Any,
-        is_known: bool = True,
-        in_graph: bool = True,
-        on_host: bool = False,
-        is_conjugated: bool = False,
-        is_negated: bool = False,
+        self, array: Any, is_known: bool = True, is_conjugated: bool = False, is_negated: bool = False
     ) -> None:
         self.array = np.asarray(array)
-        self.state = {
-            "is_known": is_known,
-            "in_graph": in_graph,
-            "on_host": on_host,
-            "is_conjugated": is_conjugated,
-            "is_negated": is_negated,
-        }
-
-    def changed(self, array: Any = None, **state: bool) -> TorchLike:
-        return TorchLike(self.array if array is None else array, **{**self.state, **state})
+        self.is_known, self.is_conjugated, self.is_negated = is_known, is_conjugated, is_negated
+        self.in_graph, self.on_host = True, False
 
     def detach(self) -> TorchLike:
-        return self.changed(in_graph=False)
+        self.in_graph = False
+        return self
 
     def cpu(self) -> TorchLike:
-        return self.changed(on_host=True)
+        self.on_host = True
+        return self
 
     def resolve_conj(self) -> TorchLike:
-        return self.changed(self.array.conj(), is_conjugated=False) if self.state["is_conjugated"] else self
+        self.array, self.is_conjugated = self.array.conj() if self.is_conjugated else self.array, False
+        return self
 
     def resolve_neg(self) -> TorchLike:
-        return self.changed(-self.array, is_negated=False) if self.state["is_negated"] else self
+        self.array, self.is_negated = -self.array if self.is_negated else self.array, False
+        return self
 
     def is_complex(self) -> bool:
         return self.array.dtype.kind == "c"
 
     def float(self) -> TorchLike:
-        return self.changed(self.array.astype(np.float32), is_known=True)
+        self.array, self.is_known = self.array.astype(np.float32), True
+        return self
 
     def cfloat(self) -> TorchLike:
-        return self.changed(self.array.astype(np.complex64), is_known=True)
+        self.array, self.is_known = self.array.astype(np.complex64), True
+        return self
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        if not self.state["is_known"]:
+        if not self.is_known:
             raise TypeError("Got unsupported ScalarType")
-        if self.state["in_graph"]:
+        if self.in_graph:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if not self.state["on_host"]:
+        if not self.on_host:
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
-        if self.state["is_conjugated"] or self.state["is_negated"]:
+        if self.is_conjugated or self.is_negated:
             raise RuntimeError("Can't call numpy() on Tensor that has conjugate or negative bit set.")
         return self.array
 
@@ -85,14 +82,14 @@ class Sharded(TorchLike):
     """A DTensor: its elements are those of all processes, and ``to_local`` gives this one's."""
 
     def to_local(self) -> TorchLike:
-        return self.changed(self.array[:2])
+        return TorchLike(self.array[:2])
 
     def detach(self) -> TorchLike:
         raise AssertionError("all processes would have to take part")
 
 
 class ArrayLike:
-    """Anything with ``__array__``."""
+    """Anything with ``__array__``, as tensors of JAX, TensorFlow and Keras have it."""
 
     def __init__(self, array: Any) -> None:
         self.array = np.asarray(array)
@@ -112,34 +109,25 @@ def assert_saved(expected: np.ndarray[Any, Any], tensor: Any) -> np.ndarray[Any,
     return actual
 
 
-def numbers(dtype: Any, shape: Any = (3, 4), seed: int = 0) -> np.ndarray[Any, Any]:
-    """Return elements of any bits; booleans are 0 or 1."""
+def numbers(dtype: Any, shape: Any = (3, 4)) -> np.ndarray[Any, Any]:
+    """Return elements of any bits, NaN's excepted; booleans are 0 or 1."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape))
-    content = np.random.default_rng(seed).bytes(size * dtype.itemsize)
+    content = np.random.default_rng(0).bytes(int(np.prod(shape)) * dtype.itemsize)
     array = np.frombuffer(content, "u1") % 2 == 1 if dtype.kind == "b" else np.frombuffer(content, dtype)
-    return array.reshape(shape)
+    return np.nan_to_num(array).reshape(shape)
 
 
 class TestTypes:
-    @pytest.mark.parametrize("dtype", KEPT)
-    def test_kept(self, dtype: str) -> None:
-        """The types that smdebug reads, and uint64, stay as they are, in the memory that they were in."""
-        array = numbers(dtype)
-        assert np.shares_memory(array, assert_saved(array, array))
-
-    @pytest.mark.parametrize(("dtype", "wider"), WIDENED.items())
-    def test_widened(self, dtype: str, wider: str) -> None:
-        """Those that smdebug reads wrongly, or not at all, become a wider type that holds each of their values."""
-        array = np.nan_to_num(numbers(dtype, 1000))
-        assert_saved(array.astype(wider), array)
-
-    @pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "u4"])
-    def test_extremes_of_integers(self, dtype: str) -> None:
-        """Nothing wraps around."""
-        info = np.iinfo(dtype)
-        expected = [int(info.min), 0, int(info.max)]
-        assert expected == saved_array(np.array(expected, dtype)).tolist()
+    @pytest.mark.parametrize("dtype", [*KEPT, *WIDENED])
+    def test_of_either_byte_order(self, dtype: str) -> None:
+        """What smdebug reads, and uint64, stays as it is; what it does not becomes a wider type, without a loss."""
+        array = numbers(dtype, 1000)
+        if array.dtype.kind in "iu":
+            array[:2] = np.iinfo(dtype).min, np.iinfo(dtype).max
+        expected = array.astype(WIDENED.get(dtype, dtype))
+        array.flags.writeable = False
+        assert (dtype in KEPT) == np.shares_memory(array, assert_saved(expected, array))
+        assert_saved(expected, array.astype(array.dtype.newbyteorder(">")))
 
     def test_special_values(self) -> None:
         """NaN with its bits, infinities, negative zeros and subnormal numbers."""
@@ -148,26 +136,15 @@ class TestTypes:
         complex_numbers = np.array([complex(np.inf, -0.0), complex(-0.0, -np.inf), 1e-45 + 1j], np.complex64)
         assert_saved(complex_numbers.astype(np.complex128), complex_numbers)
 
-    @pytest.mark.parametrize("dtype", [*KEPT[2:], *WIDENED])
-    def test_big_endian(self, dtype: str) -> None:
-        """The values are the same, and little-endian."""
-        array = np.nan_to_num(numbers(dtype))
-        swapped = array.astype(array.dtype.newbyteorder(">"))
-        assert_saved(array.astype(WIDENED.get(dtype, dtype)), swapped)
-
     @pytest.mark.parametrize(
         ("value", "expected"),
         [
             (True, np.array(True)),
-            (3, np.array(3, np.int64)),
             (2**63, np.array(2**63, np.uint64)),
             (1.5, np.array(1.5)),
             (1.5j, np.array(1.5j)),
-            ([1.0, 2.0], np.array([1.0, 2.0])),
             ([[1, 2], [3, 4]], np.array([[1, 2], [3, 4]], np.int64)),
-            (np.float32(1.5), np.array(1.5, np.float32)),
             (np.int8(-3), np.array(-3, np.int32)),
-            (np.bool_(True), np.array(True)),
             ([], np.array([], np.float64)),
         ],
     )
@@ -176,62 +153,25 @@ class TestTypes:
         assert_saved(expected, value)
 
     @pytest.mark.parametrize(
-        "value",
+        ("value", "words"),
         [
-            None,
-            "text",
-            b"bytes",
-            object(),
-            {"w": 1.0},
-            2**64,
-            np.array(["a"]),
-            np.array([b"a"]),
-            np.array([object()]),
-            np.array(["2024-01-01"], "M8[D]"),
-            np.array([1], "m8[s]"),
-            np.array([(1, 2.0)], [("a", "i4"), ("b", "f4")]),
-            np.array([(1,)], [("a", "i4")]),
-            np.zeros(2, "V4"),
+            (None, "elements of type object"),
+            ("text", "elements of type <U4"),
+            (2**64, "elements of type object"),
+            (np.array(["2024-01-01"], "M8[D]"), "elements of type datetime64"),
+            (np.array([(1, 2.0)], [("a", "i4"), ("b", "f4")]), "elements of type .*'a'"),
+            (np.zeros(2, "V4"), r"elements of type \|V4"),
+            (np.ma.masked_array([1.0, 2.0], [False, True]), r"it is masked: pass tensor.filled\("),
+            pytest.param(np.ones(2, np.longdouble), str(np.dtype(np.longdouble)), marks=LONG_DOUBLES),
+            pytest.param(np.ones(2, np.clongdouble), str(np.dtype(np.clongdouble)), marks=LONG_DOUBLES),
         ],
     )
-    def test_no_numbers(self, value: Any) -> None:
-        """A TypeError names the type."""
-        with pytest.raises(TypeError, match="elements of type"):
+    def test_what_has_no_numbers(self, value: Any, words: str) -> None:
+        """A TypeError names the type; long doubles are not rounded."""
+        with pytest.raises(TypeError, match=words):
             saved_array(value)
 
-    def test_masked_ones(self) -> None:
-        """What is under the mask is not a weight, and a trial folder holds every element."""
-        with pytest.raises(TypeError, match=r"it is masked: pass tensor.filled\("):
-            saved_array(np.ma.masked_array([1.0, 2.0], [False, True]))
-
-    @pytest.mark.skipif(np.dtype(np.longdouble) == np.dtype(np.float64), reason="long doubles are doubles here")
-    @pytest.mark.parametrize("dtype", [np.longdouble, np.clongdouble])
-    def test_no_type_holds_them(self, dtype: Any) -> None:
-        """Long doubles are not rounded: they are refused."""
-        with pytest.raises(TypeError, match=str(np.dtype(dtype))):
-            saved_array(np.ones(2, dtype))
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "bfloat16",
-            "float8_e3m4",
-            "float8_e4m3",
-            "float8_e4m3b11fnuz",
-            "float8_e4m3fn",
-            "float8_e4m3fnuz",
-            "float8_e5m2",
-            "float8_e5m2fnuz",
-            "float8_e8m0fnu",
-            "float6_e2m3fn",
-            "float6_e3m2fn",
-            "float4_e2m1fn",
-            "int4",
-            "uint4",
-            "int2",
-            "uint2",
-        ],
-    )
+    @pytest.mark.parametrize("name", ML_DTYPES)
     def test_types_of_ml_dtypes(self, name: str) -> None:
         """Each pattern of bits has the value that ml_dtypes gives it, as float32 or int32."""
         ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -250,7 +190,6 @@ class TestTypes:
             assert expected.dtype == actual.dtype
         np.testing.assert_array_equal(expected, actual)
         np.testing.assert_array_equal(np.signbit(expected), np.signbit(actual))
-        np.testing.assert_array_equal(expected[::-2], saved_array(array[::-2]))
 
 
 class TestLayouts:
@@ -258,101 +197,41 @@ class TestLayouts:
     def test_order_in_memory(self, dtype: str) -> None:
         """The elements are in C order, whatever their strides are."""
         array = numbers(dtype, (4, 6, 5))
-        wide = WIDENED.get(dtype, dtype)
-        for view in (np.asfortranarray(array), array.T, array[::2, ::-1, 1:4], array[:, None], np.flip(array)):
-            assert_saved(view.astype(wide), view)
-        assert_saved(np.full((3, 4), 2, wide), np.broadcast_to(np.array(2, dtype), (3, 4)))
+        views = [np.asfortranarray(array), array[::2, ::-1, 1:4], np.broadcast_to(array[0], (3, 6, 5))]
+        views += [np.frombuffer(b"x" + array.tobytes(), dtype, offset=1), array[0].view(np.matrix)]
+        for view in views:
+            assert_saved(view.astype(WIDENED.get(dtype, dtype)), view)
 
-    def test_read_only_and_unaligned(self) -> None:
-        """Neither is written to."""
-        array = numbers("f4")
-        array.flags.writeable = False
-        assert np.shares_memory(array, assert_saved(array, array))
-        content = b"x" + array.tobytes()
-        assert_saved(array, np.frombuffer(content, "f4", offset=1).reshape(3, 4))
-
-    @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,) * MOST_DIMENSIONS, (1, 2) * 12])
+    @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,) * MOST_DIMENSIONS])
     @pytest.mark.parametrize("dtype", ["f4", "i1"])
     def test_shapes(self, shape: tuple[int, ...], dtype: str) -> None:
         """No dimensions, no elements, and as many dimensions as NumPy has."""
         array = numbers(dtype, shape)
         assert_saved(array.astype(WIDENED.get(dtype, dtype)), array)
 
-    def test_subclasses(self, tmp_path: Any) -> None:
-        """A matrix and a memory-mapped file are arrays."""
-        file = np.memmap(tmp_path / "w", "f4", "w+", shape=(2, 3))
-        file[:] = [[1, 2, 3], [4, 5, 6]]
-        assert_saved(np.array(file), file)
-        assert_saved(np.float32([[1, 2]]), np.float32([[1, 2]]).view(np.matrix))
-
-    @settings(deadline=None, max_examples=50)
-    @given(st.data())
-    def test_any_array(self, data: st.DataObject) -> None:
-        """Every value is NumPy's own of the saved type."""
-        dtype = data.draw(
-            st.one_of(
-                np_st.boolean_dtypes(),
-                np_st.integer_dtypes(endianness="="),
-                np_st.unsigned_integer_dtypes(endianness=">"),
-                np_st.floating_dtypes(sizes=(16, 32, 64)),
-                np_st.complex_number_dtypes(sizes=(64, 128)),
-            )
-        )
-        array = data.draw(np_st.arrays(dtype, np_st.array_shapes(min_dims=0, min_side=0)))
-        kind = dtype.newbyteorder("=").str[1:]
-        assert_saved(array.astype(WIDENED.get(kind, kind)), array)
-
 
 class TestObjects:
-    @pytest.mark.parametrize("dtype", ["f4", "i1", ">f8"])
-    def test_with_nothing_but_an_array(self, dtype: str) -> None:
-        """As tensors of JAX, TensorFlow and Keras have it."""
-        array = np.arange(6).astype(dtype).reshape(2, 3)
-        assert_saved(array.astype("i4" if dtype == "i1" else array.dtype.newbyteorder("<")), ArrayLike(array))
+    @pytest.mark.parametrize(
+        ("tensor", "expected"),
+        [
+            (ArrayLike(np.arange(6).astype("i1")), np.arange(6, dtype="i4")),
+            (ArrayLike(np.arange(6).astype(">f8")), np.arange(6, dtype="f8")),
+            (TorchLike(np.float32([1, 2])), np.float32([1, 2])),
+            (TorchLike(np.complex64([1 - 2j]), is_conjugated=True), np.complex128([1 + 2j])),
+            (TorchLike(np.complex128([1 - 2j]), is_negated=True), np.complex128([-1 + 2j])),
+            (TorchLike(np.float16([1.5, -2]), is_known=False), np.float32([1.5, -2])),  # bfloat16, float8
+            (TorchLike(np.complex64([1.5 - 2j]), is_known=False), np.complex128([1.5 - 2j])),  # of half precision
+            (Sharded(np.float32([1, 2, 3])), np.float32([1, 2])),
+        ],
+    )
+    def test_of_frameworks(self, tensor: Any, expected: np.ndarray[Any, Any]) -> None:
+        """A shard is this process's own, and the other processes are not waited for."""
+        assert_saved(expected, tensor)
 
-    def test_an_older_array_method(self) -> None:
-        """It takes no arguments, as NumPy 1's documentation has it."""
-
-        class Older:
-            def __array__(self) -> np.ndarray[Any, Any]:
-                return np.float32([1, 2])
-
-        assert_saved(np.float32([1, 2]), Older())
-
-    def test_what_a_framework_raises_goes_through(self) -> None:
-        """As JAX does of a buffer that was given away."""
-
-        class Deleted:
-            def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-                raise RuntimeError("Array has been deleted")
-
-        with pytest.raises(RuntimeError, match="deleted"):
-            saved_array(Deleted())
-
-
-class TestTorchLike:
-    def test_in_a_graph_on_another_device(self) -> None:
-        """It is detached, and copied to this machine's memory."""
+    def test_nothing_is_copied_that_is_in_this_machines_memory(self) -> None:
+        """As of a PyTorch tensor on a CPU."""
         array = numbers("f4")
-        assert np.shares_memory(array, assert_saved(array, TorchLike(array)))
-
-    @pytest.mark.parametrize("states", [{"is_conjugated": True}, {"is_negated": True}])
-    @pytest.mark.parametrize("dtype", ["c16", "c8"])
-    def test_what_is_computed_when_it_is_read(self, states: dict[str, bool], dtype: str) -> None:
-        """PyTorch's conjugated and negated views are resolved."""
-        array = np.nan_to_num(numbers(dtype))
-        expected = -array if "is_negated" in states else array.conj()
-        assert_saved(expected.astype("c16"), TorchLike(array, **states))
-
-    def test_a_type_that_numpy_has_not(self) -> None:
-        """It becomes float32 (bfloat16, float8), or complex128 by way of complex64 (half-precision complex numbers)."""
-        assert_saved(np.float32([1.5, -2]), TorchLike(np.float16([1.5, -2]), is_known=False))
-        assert_saved(np.complex128([1.5 - 2j]), TorchLike(np.complex64([1.5 - 2j]), is_known=False))
-
-    def test_a_shard(self) -> None:
-        """Of a DTensor this process's shard is saved, and the other processes are not waited for."""
-        array = numbers("f4")
-        assert_saved(array[:2], Sharded(array))
+        assert np.shares_memory(array, saved_array(TorchLike(array)))
 
 
 class TestTorch:
