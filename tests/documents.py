@@ -63,8 +63,7 @@ def commands(block: str) -> list[Command]:
 
 
 def is_run(block: str) -> bool:
-    """Return whether a console block is run: it shows an output."""
-    return any(command.output for command in commands(block))
+    return any(command.output for command in commands(block))  # it shows an output
 
 
 def make_workplace(folder: Path) -> Path:
@@ -102,14 +101,6 @@ def exit_code(output: str) -> int:
     return 2 if re.search(r"^(Error: |NOT JUDGED  )", output, re.MULTILINE) else 0
 
 
-def new_output(command: Command, workplace: Path) -> str:
-    """Return what a command prints, if its verdict is that of its old output."""
-    output, code = run(command.line, workplace)
-    if code != exit_code(command.output):
-        raise ValueError(f"exit code {code}, not {exit_code(command.output)}: {command.line}\n{output}")
-    return output
-
-
 def refreshed(text: str) -> str:
     """Return a document's text with what its commands print now.
 
@@ -123,8 +114,13 @@ def refreshed(text: str) -> str:
             return match.group()
         with tempfile.TemporaryDirectory() as folder:
             workplace = make_workplace(Path(folder))
-            shown = [f"$ {command.line}\n{new_output(command, workplace)}" for command in commands(block)]
-        return f"```{language}\n{''.join(shown)}```"
+            shown = ""
+            for command in commands(block):
+                output, code = run(command.line, workplace)
+                if code != exit_code(command.output):
+                    raise ValueError(f"exit code {code}, not {exit_code(command.output)}: {command.line}\n{output}")
+                shown += f"$ {command.line}\n{output}"
+        return f"```{language}\n{shown}```"
 
     return FENCED.sub(anew, text)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import re
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -19,7 +18,6 @@ from tests.documents import (
     exit_code,
     is_run,
     make_workplace,
-    refreshed,
     run,
     text_of,
 )
@@ -46,18 +44,6 @@ def test_commands_print_what_is_shown(block: str, tmp_path: Path) -> None:
         output, code = run(command.line, workplace)
         assert command.output == output
         assert exit_code(command.output) == code
-
-
-def test_outputs_are_written_anew() -> None:
-    """An output that has changed is replaced; what is not run, and all else, stays."""
-    line = "weight-update-ratio check nowhere --quiet"
-    text = f"words\n```console\n$ {line}\nError: old\n```\n```console\n$ {line} --follow\n```\n```sh\nls\n```\n"
-    new = refreshed(text)
-    assert new.startswith(f"words\n```console\n$ {line}\nError: the trial folder 'nowhere' does not exist\n")
-    assert new.endswith(f"```\n```console\n$ {line} --follow\n```\n```sh\nls\n```\n")
-    assert new == refreshed(new)
-    with pytest.raises(ValueError, match=r"^exit code 2, not 1: "):
-        refreshed(text.replace("Error: old", "FIRED  nowhere"))
 
 
 def test_the_two_commands_that_make_an_environment() -> None:
@@ -92,32 +78,16 @@ def test_python_that_is_not_run_compiles(source: str) -> None:
     assert compile(source, "document", "exec").co_name == "<module>"
 
 
-def all_parameters() -> list[Any]:
-    """Return (command, option) of everything that the command takes."""
+def test_every_command_and_option_is_documented() -> None:
+    """Each in one of the documents, an option as code."""
     context = main.make_context("weight-update-ratio", [], resilient_parsing=True)
-    found = {"": main, **{name: main.get_command(context, name) for name in main.list_commands(context)}}
-    return [
-        (name, option)
-        for name, command in found.items()
-        for parameter in command.get_params(click.Context(command, parent=context))  # type: ignore[arg-type,union-attr]
-        if isinstance(parameter, click.Option)
-        for option in sorted(parameter.opts)
-    ]
-
-
-@pytest.mark.parametrize(("command", "option"), all_parameters())
-def test_every_option_is_documented(command: str, option: str) -> None:
-    """Each is in one of the documents, as code."""
-    assert re.search(rf"`[^`\n]*{re.escape(option)}(?![\w-])[^`\n]*`", TOGETHER), (
-        f"{command} {option} is in no document"
-    )
-
-
-def test_every_command_is_documented() -> None:
-    """Each is named with the program."""
-    context = main.make_context("weight-update-ratio", [], resilient_parsing=True)
-    for name in main.list_commands(context):
-        assert f"weight-update-ratio {name}" in TOGETHER
+    found: dict[str, click.Command] = {name: main.commands[name] for name in main.list_commands(context)}
+    assert [] == [name for name in found if f"weight-update-ratio {name}" not in TOGETHER]
+    code = " ".join(re.findall(r"`[^`\n]+`", TOGETHER))
+    for command in [main, *found.values()]:
+        for parameter in command.get_params(context):
+            for option in parameter.opts if isinstance(parameter, click.Option) else ():
+                assert re.search(rf"{re.escape(option)}(?![\w-])", code), f"{command.name} {option} is in no document"
 
 
 def headings(text: str) -> set[str]:
@@ -126,28 +96,22 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
-@pytest.mark.parametrize(("document", "link"), LINKS)
-def test_links_lead_somewhere(document: str, link: str) -> None:
-    """Into the repository, to a document, or to a heading of one."""
-    path, _, heading = link.partition("#")
-    target = (REPOSITORY / document).parent / path if path else REPOSITORY / document
-    assert target.exists()
-    assert not heading or heading in headings(target.read_text(encoding="utf-8"))
-
-
-def test_every_document_is_linked() -> None:
-    """From the README, so that a reader finds it."""
-    linked = {(REPOSITORY / link.partition("#")[0]).resolve() for document, link in LINKS if document == "README.md"}
+def test_links_lead_somewhere() -> None:
+    """Into the repository, to a document, or to a heading of one; the README's to every document."""
+    linked = set()
+    for document, link in LINKS:
+        path, _, heading = link.partition("#")
+        target = (REPOSITORY / document).parent / path if path else REPOSITORY / document
+        assert target.exists(), link
+        assert not heading or heading in headings(target.read_text(encoding="utf-8")), link
+        linked |= {target.resolve()} if document == "README.md" else set()
     for document in DOCUMENTS[1:]:
         assert {REPOSITORY / document, (REPOSITORY / document).parent} & linked, document
 
 
-def without_outputs(text: str) -> str:
-    """Return a document's text with nothing below the commands."""
-    return FENCED.sub(lambda match: "\n".join(re.findall(r"^\$ .*", match.group(), re.MULTILINE)), text)
-
-
-@pytest.mark.parametrize("path", sorted(set(PATH.findall(without_outputs(TOGETHER)))))
-def test_paths_are_there(path: str) -> None:
-    """A path of the repository that a document or a command in it names is one."""
-    assert (REPOSITORY / path).exists()
+def test_paths_are_there() -> None:
+    """Those of the repository that a document, or a command in it, names; outputs may name others."""
+    without_outputs = FENCED.sub(lambda match: "\n".join(re.findall(r"^\$ .*", match.group(), re.MULTILINE)), TOGETHER)
+    paths = set(PATH.findall(without_outputs))
+    assert paths
+    assert [] == [path for path in sorted(paths) if not (REPOSITORY / path).exists()]
