@@ -45,7 +45,6 @@ class Page:
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
-        self.opened_in = 0.0
         self.clicked = 0.0
 
     def open(self, path: Path, fragment: str = "") -> Page:
@@ -53,11 +52,9 @@ class Page:
         self.driver.get("about:blank")  # a page that differs in its fragment alone would not be loaded again
         self.driver.get_log("browser")
         self.driver.get_log("performance")
-        start = time.monotonic()
         self.driver.get(path.as_uri() + fragment)
         self.wait("return window.Bokeh !== undefined && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle")
         self.wait("return Bokeh.documents[0].get_model_by_name('shown').data.row[0] >= 0")
-        self.opened_in = time.monotonic() - start
         return self
 
     def run(self, script: str, *arguments: Any) -> Any:
@@ -168,8 +165,10 @@ class Page:
             f"const own = document.querySelector(arguments[0]); if (own) return own; {DEEP} return found[0]", selector
         )
 
-    def tooltip(self, text: str) -> str:
-        """Return the text of the tooltip that tells ``text``."""
+    def hover(self, step: float, place: int, text: str) -> str:
+        """Return what is told of the cell of a step in the row at a place, as soon as that tells ``text``."""
+        for near in (step - 0.1, step):
+            self.mouse("mouseMoved", *self.point(near, place))
         script = DEEP + "return found.map(e => e.shadowRoot ? e.shadowRoot.textContent : e.textContent)"
         script += ".find(t => t.includes(arguments[1]))"
         return self.wait(script, ".bk-Tooltip, .bk-tooltip-content", text)

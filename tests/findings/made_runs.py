@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 import numpy as np
@@ -11,10 +12,59 @@ from tests.made_rows import columns_report
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.verdict.baseline import Band, Baseline
-from weight_update_ratio.verdict.bounds import Bounds
 
 STEPS = st.one_of(st.integers(-1, 70), st.integers(-1, 2000), st.integers(-1, 2**40), st.just(2**62))
 RATIOS = st.floats(0, 1e300)
+OK, LARGE, SMALL, NAN, INF = 1e-3, 50.0, 1e-9, math.nan, math.inf
+WELL = {"h1": [OK] * 20, "h2": [2 * OK] * 20}  # two tensors that train well
+TENSORS = ("a", "b", "c", "d", "e")
+FOUR = ("worker_0", "worker_1", "worker_2", "worker_3")
+
+
+def faded(first: float, last: float, steps: int) -> list[float]:
+    """Return ratios that fall evenly in decades."""
+    return np.geomspace(first, last, steps).tolist()
+
+
+def at_steps(length: int, ratio: float, *steps: int, well: float = OK) -> list[float]:
+    """Return ratios of a tensor that trains well but at some steps."""
+    return [ratio if step in steps else well for step in range(1, length + 1)]
+
+
+def noisy(level: Any, seed: int = 0) -> list[float]:
+    """Return ratios of these levels with scatter, in decades; 0 stays 0."""
+    return (np.asarray(level) * 10 ** np.random.default_rng(seed).normal(0, 0.1, len(level))).tolist()
+
+
+def cosine(steps: int) -> Any:
+    """Return ratios of a cosine schedule that is exactly 0 at its last step."""
+    level = OK * (1 + np.cos(np.pi * np.arange(1, steps + 1) / steps)) / 2
+    level[-1] = 0
+    return level
+
+
+def linear(steps: int, zeros: int) -> Any:
+    """Return ratios of a schedule that falls evenly to 0, and stays there."""
+    return np.concatenate([OK * np.arange(steps - zeros, 0, -1) / (steps - zeros), np.zeros(zeros)])
+
+
+def accumulated(steps: int, every: int, phase: int = 0) -> list[float]:
+    """Return ratios that are 0 but at each ``every``-th step."""
+    return [OK if (step + phase) % every == 0 else 0.0 for step in range(1, steps + 1)]
+
+
+def alike(values: Any, workers: Sequence[str] = FOUR[:1]) -> dict[Any, Any]:
+    """Return the same ratios for five tensors, or, of a function, each its own (by a number)."""
+    keys = [(tensor, worker) for worker in workers for tensor in TENSORS]
+    return {key: values(number) if callable(values) else values for number, key in enumerate(keys)}
+
+
+def weights_of(ratios: Sequence[float]) -> list[Any]:
+    """Return weights whose updates have these ratios, as float64."""
+    weights = [np.ones(3)]
+    for ratio in ratios:
+        weights.append(weights[-1] * (1 + ratio) if math.isfinite(ratio) else np.full(3, ratio))
+    return weights
 
 
 class Row(NamedTuple):
@@ -66,10 +116,9 @@ def made_baseline(
     return Baseline(runs, mode, num_steps, epsilon, by_gap)
 
 
-def bounds_at(bounds: Bounds, tensor: str, step: int, reference_step: int) -> tuple[float, float, bool]:
-    """Return the bounds of one comparison, and whether they are the baseline's."""
-    found = bounds.columns([tensor], np.array([0]), np.array([step]), np.array([reference_step]))
-    return tuple(column.item() for column in found)  # type: ignore[return-value]
+def good_baseline(**levels: float) -> Baseline:
+    """Return the baseline of tensors that were at one level at all of their steps."""
+    return made_baseline({name: (1, dict.fromkeys(range(8), (level, level))) for name, level in levels.items()})
 
 
 def exact_edge(number: int) -> int:

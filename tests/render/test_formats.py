@@ -1,0 +1,142 @@
+"""What a format promises beyond its golden files: what is a failure, how long it may be, and what the command does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import RECORDED
+from tests.render.golden import SICK
+from tests.render.test_golden import MARKDOWN, strict_json
+from tests.reports import invoke_command, made_report
+from tests.sick_runs import ratios_report
+from weight_update_ratio.compare.rows import Comparison, SkippedGroup
+from weight_update_ratio.errors import TrialError, Unreadable
+from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.render.history_files import write_csv, write_json_lines
+from weight_update_ratio.report import Report
+
+FROZEN = str(RECORDED["pytorch_frozen"])
+
+
+def failed_cases(report: Report) -> set[str]:
+    cases = ElementTree.fromstring(report.to_junit()).iter("testcase")  # noqa: S314  (it is ours)
+    return {f"{case.get('classname')} {case.get('name')}" for case in cases if case.find("failure") is not None}
+
+
+def test_junit_does_not_fail_on_one_worker_what_is_sick_on_another() -> None:
+    """A finding that stands for the rest of its kind is of tensors and workers, and not of each pair of them."""
+    ratios = np.full((2, 14, 60), 1e-3)
+    for tensor in range(14):
+        ratios[tensor % 2, tensor, 4 * tensor] = 50.0
+    report = ratios_report([f"t{tensor}" for tensor in range(14)], ratios)
+    assert len(report.findings[-1].workers) == 2
+    assert failed_cases(report) == {f"made/trial.worker_{tensor % 2} t{tensor}" for tensor in range(14)}
+
+
+RATIOS = st.lists(st.sampled_from([0.0, 1e-9, 1e-3, 0.1, 20.0, math.nan, math.inf]), min_size=1, max_size=12)
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), RATIOS, min_size=1), st.sampled_from([None, 2, 3]))
+def test_junit_fails_exactly_what_fires(ratios: dict[str, list[float]], patience: int | None) -> None:
+    report = made_report(ratios, Parameters(patience=patience), workers=("w0", "w1"))
+    firing = [group for group in report.violations if group.fires]
+    assert failed_cases(report) == {f"made/trial.{group.worker} {group.tensor}" for group in firing}
+    assert bool(failed_cases(report)) == (report.exit_code == 1)
+
+
+@pytest.mark.parametrize("char", ["x", "@", "<", "`", "\x1b", "w."])
+def test_the_largest_reports_fit_a_comment(char: str) -> None:
+    """Of GitHub: 65,536 characters. No markup is cut, and no kind is lost; the advice stands in each annotation."""
+    ratios: dict[str, list[float]] = {}
+    for tensor in range(120):
+        own = [1e-3] * 60
+        start, count = tensor % 10 * 5, 1 + tensor // 10 if tensor % 3 else 1
+        own[start : start + count] = [(20.0, 0.0, 1e-9, math.nan)[tensor % 4]] * count
+        ratios[f"{tensor}{char * 1000}"] = own
+    report = made_report(ratios, workers=[f"{worker}{char * 1000}" for worker in range(3)])
+    report.trial = char * 1000
+    report.rows.add_unreadable(0, [Unreadable(char * 1000 + str(i), None, None, 1, "is empty") for i in range(50)])
+    report.notes = [SkippedGroup(None, char * 1000, f"again: step {i}", i, i, 1) for i in range(50)]
+    report.problem = TrialError(char * 1000, char * 1000)
+    document = report.to_markdown()
+    assert 5_000 < len(document) < 65_536
+    page = MARKDOWN.render(document)
+    assert page.count("<details>") == page.count("</details>") == 3
+    assert "(25 of 360)" in document
+    findings = report.findings
+    for title in {"Not finite", "Too large", "Spike", "Too small", "Resting"}:
+        assert f"<strong>{title}</strong>" in page
+    for line in report.to_github().splitlines()[1:10]:  # the first is the problem, and the last the verdict
+        assert len(line) < 4096
+        assert any(line.endswith(finding.advice) for finding in findings)
+
+
+def test_markdown_ends_where_its_room_does_and_loses_no_kind() -> None:
+    long = {f"{name}{number}{'@' * 5000}": ratios for name, ratios in SICK.items() for number in range(2)}
+    report = made_report(long)
+    document = report.to_markdown()
+    titles = re.findall(r"^\d+\. \*\*([\w ]+)\*\*", document, re.MULTILINE)
+    assert f"\n\nand {len(report.findings) - len(titles)} more; `--format json` lists them all\n\n" in document
+    assert len(set(titles)) == len({finding.kind for finding in report.findings}) < len(titles)
+
+
+def test_histories_are_read_back_to_the_last_digit() -> None:
+    """JSON lines are strict JSON; CSV quotes names where it must."""
+    report = made_report({'a,"b"\nc': [1 / 3, math.inf, math.nan], "gr\u00f6\u00dfe \u91cd\u307f": [2e-9]})
+    file = io.StringIO(newline="")
+    write_csv(report, file)
+    rows = list(csv.reader(io.StringIO(file.getvalue(), newline="")))
+    assert rows == [list(Comparison._fields), *([str(cell) for cell in row] for row in report)]
+    file = io.StringIO()
+    write_json_lines(report, file)
+    lines = [strict_json(line) for line in file.getvalue().splitlines()]
+    assert [list(map(str, line.values())) for line in lines] == rows[1:]
+
+
+def test_githubs_summary_gets_the_markdown_where_the_runner_names_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check_with(summary: Path) -> tuple[int, str]:
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+        result = invoke_command("check", FROZEN, "--format", "github", "--quiet")
+        return result.exit_code, result.stderr.split("\n")[0]
+
+    assert (1, "") == check_with(tmp_path / "summary.md")
+    assert "1. **Frozen**: TinyNet" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert (2, f"Error: '{tmp_path}' cannot be written: Is a directory") == check_with(tmp_path)
+
+
+class TestNotebooks:
+    def test_a_rule_shows_what_it_found_so_far(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from smdebug.rules import invoke_rule
+
+        from weight_update_ratio import WeightUpdateRatio
+
+        rule = WeightUpdateRatio(FROZEN)
+        assert "nothing is compared yet" in rule._repr_html_()
+        invoke_rule(rule, end_step=4, raise_eval_cond=False)
+        assert re.search("FIRED.*TinyNet_conv1.weight never moved", rule._repr_html_())
+        monkeypatch.setitem(sys.modules, "weight_update_ratio.render.html", None)
+        assert rule._repr_html_() is None, "as the single file, it shows itself as text"
+
+    def test_a_rule_that_can_compare_nothing_says_why(self) -> None:
+        from smdebug.exceptions import InsufficientInformationForRuleInvocation
+
+        from weight_update_ratio import WeightUpdateRatio
+
+        rule = WeightUpdateRatio(str(RECORDED["xgboost"]))
+        for _ in range(2):  # asked again, it says so again
+            with pytest.raises(InsufficientInformationForRuleInvocation):
+                rule.invoke_at_step(0)
+        assert re.search("NOT JUDGED.*no tensor of the collection &#x27;weights&#x27; was saved", rule._repr_html_())
