@@ -1,18 +1,19 @@
-"""Environments like the evaluator's, each built once in a run of the tests however many processes that has."""
+"""The service on this machine: an endpoint, and environments like the evaluator's, each built once in a run."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
+from tests.sagemaker.server import REGION, running_server
 from tests.shared import run_folder, shared
+from weight_update_ratio.sagemaker import rule_source
 
 
 def find_python(version: str) -> str | None:
@@ -37,28 +38,37 @@ def build(python: str, folder: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.fixture(scope="session")
-def evaluators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str | None]]:
-    """Give a function that returns the Python of an environment of a version; None where there is no such Python."""
-    base = run_folder(tmp_path_factory)
-    found: dict[str, str] = {}
-    with contextlib.ExitStack() as stack:
-
-        def evaluator(version: str) -> str | None:
-            python = find_python(version)
-            if python is not None and version not in found:
-                folder = base / f"evaluator-{version}"
-                stack.enter_context(shared(folder, lambda: build(python, folder)))  # 300 MB, gone when nobody needs it
-                found[version] = str(folder / "bin" / "python")
-            return found.get(version)
-
-        yield evaluator
-
-
-@pytest.fixture(scope="session", params=["3.7", "3.11"])
-def evaluator_python(request: pytest.FixtureRequest, evaluators: Callable[[str], str | None]) -> str:
+@pytest.fixture(scope="session", params=["3.7", pytest.param("3.11", marks=pytest.mark.rare)])
+def evaluator_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give a Python as the evaluator's: with smdebug, NumPy and what smdebug does not declare, without this package."""
-    python = evaluators(request.param)
+    python = find_python(request.param)
     if python is None:
         pytest.skip(f"Python {request.param} is neither on the path nor in pyenv, so the single file is not run on it")
-    return python
+    folder = run_folder(tmp_path_factory) / f"evaluator-{request.param}"
+    with shared(folder, lambda: build(python, folder)):  # 300 MB, gone when nobody needs it
+        yield str(folder / "bin" / "python")
+
+
+@pytest.fixture(scope="session")
+def source_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the rule as one source file."""
+    path = tmp_path_factory.mktemp("rule") / "weight_update_ratio_rule.py"
+    path.write_text(rule_source(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[dict[str, str]]:
+    """Give the environment of a running SageMaker, SNS, SQS and S3 endpoint."""
+    with running_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def clients(endpoint: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Give a function that returns a boto3 client for the endpoint, which smdebug's own clients go to as well."""
+    import boto3
+
+    for name, value in endpoint.items():
+        monkeypatch.setenv(name, value)
+    return lambda service: boto3.client(service, region_name=REGION)

@@ -14,6 +14,13 @@ from pathlib import Path
 from typing import Any, Iterator
 
 REGION = "eu-west-1"
+TRAINING_JOB = {  # what create_training_job needs beside a name
+    "RoleArn": "arn:aws:iam::123456789012:role/SageMaker",
+    "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
+    "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
+    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+}
 
 
 @contextlib.contextmanager
