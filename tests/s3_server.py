@@ -47,16 +47,16 @@ class S3Server:
 
     bucket = "trials"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, page: int = 1000) -> None:
         import boto3
 
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._log = folder / "moto.log"
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(page)}  # objects of one answer to a LIST
         with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         wait_for_port(self.port, self.process)
         names = {name.lower(): value for name, value in CREDENTIALS.items() if name != "AWS_REGION"}
         self.client = boto3.session.Session(**names, region_name="us-east-1").client("s3", endpoint_url=self.endpoint)
@@ -85,7 +85,7 @@ class S3Server:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Give a running S3 endpoint."""
     pytest.importorskip("moto.server", reason="moto's server is the S3 endpoint of the tests")
-    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server = S3Server(tmp_path_factory.mktemp("s3"), page=30)
     yield server
     server.stop()
 

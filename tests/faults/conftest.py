@@ -15,19 +15,14 @@ import weight_update_ratio.storage.s3 as s3_storage
 from tests.conftest import RECORDED
 from tests.s3_server import S3Server
 
-SLOW_DOWN = (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
-INTERNAL = (500, b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>")
-NO_KEY = (404, b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>")
-DENIED = (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
-Plan = Callable[[str, int], Any]
+PASSED_ON = ("content-type", "content-range", "etag", "last-modified")
 
 
 class FaultyProxy(ThreadingHTTPServer):
-    """Forwards requests to moto, but for what ``plan(path, attempt)`` says of them.
+    """Forwards requests to moto, but for what ``plan(path, attempt)`` says of them; a LIST has the path "LIST".
 
-    A plan returns None to forward; (status, body) to answer so; "reset" to hang up; ("cut", n) to break off after n
-    bytes of the body; ("stall", seconds) to send half of it and wait; ("slow", seconds) to send it in ten parts;
-    ("silent", seconds) to wait before the first byte.
+    A plan returns None to forward; (status, code, message) to answer so; ("hang up", 0); ("cut", n) to break off after
+    n bytes of the body; ("pause", seconds) in the middle of it; ("silent", seconds) to wait, and hang up.
     """
 
     daemon_threads = True
@@ -35,9 +30,13 @@ class FaultyProxy(ThreadingHTTPServer):
     def __init__(self, target: S3Server) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = target
-        self.plan: Plan = lambda path, attempt: None
+        self.plan: Callable[[str, int], Any] = lambda path, attempt: None
         self.attempts: Counter[str] = Counter()
         self.lock = threading.Lock()
+
+    def most_attempts(self, what: str) -> int:
+        """Return how often an object was asked for, at most, whose path has ``what`` in it."""
+        return max((count for path, count in list(self.attempts.items()) if what in path), default=0)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that hung up: the plan asks for that."""
@@ -49,56 +48,41 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         proxy = self.server
-        path = self.path.partition("?")[0] if "list-type" not in self.path else "LIST"
+        path = "LIST" if "list-type" in self.path else self.path.partition("?")[0]
         with proxy.lock:
             proxy.attempts[path] += 1
-            attempt = proxy.attempts[path]
-        fault = proxy.plan(path, attempt)
-        if fault == "reset":
+            fault = proxy.plan(path, proxy.attempts[path]) or ("nothing", 0)
+        if fault[0] in ("hang up", "silent"):
+            time.sleep(fault[1])
             self.close_connection = True
-            return
-        if isinstance(fault, tuple) and isinstance(fault[0], int):
-            self._answer(fault[0], [("Content-Type", "application/xml")], fault[1], None)
-            return
-        connection = http.client.HTTPConnection("127.0.0.1", proxy.target.port, timeout=30)
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
-        connection.request("GET", self.path, headers=headers)
-        response = connection.getresponse()
-        body = response.read()
-        passed = [
-            (name, value)
-            for name, value in response.getheaders()
-            if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server")
-        ]
-        connection.close()
-        self._answer(response.status, passed, body, fault)
+        elif len(fault) == 3:
+            status, code, message = fault
+            body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+            self._answer(status, {"Content-Type": "application/xml"}, body.encode(), ("nothing", 0))
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", proxy.target.port, timeout=30)
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+            connection.request("GET", self.path, headers=headers)
+            response = connection.getresponse()
+            passed = {name: value for name, value in response.getheaders() if name.lower() in PASSED_ON}
+            self._answer(response.status, passed, response.read(), fault)
+            connection.close()
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes, fault: Any) -> None:
-        kind, amount = fault or (None, 0)
-        if kind == "silent":
-            time.sleep(amount)
-            self.close_connection = True
-            return
+    def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: tuple[str, Any]) -> None:
         self.send_response(status)
-        for name, value in headers:
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        kind, amount = fault
         if kind == "cut":
             self.wfile.write(body[:amount])
             self.close_connection = True
-        elif kind == "stall":
-            self.wfile.write(body[: len(body) // 2])
-            self.wfile.flush()
-            time.sleep(amount)
-            self.close_connection = True
-        elif kind == "slow":
-            for start in range(0, len(body), len(body) // 10 + 1):
-                self.wfile.write(body[start : start + len(body) // 10 + 1])
-                self.wfile.flush()
-                time.sleep(amount / 10)
-        else:
-            self.wfile.write(body)
+            return
+        half = len(body) // 2
+        self.wfile.write(body[:half])
+        self.wfile.flush()
+        time.sleep(amount)
+        self.wfile.write(body[half:])
 
     def log_message(self, *arguments: Any) -> None:
         """Print nothing: pytest shows what failed."""
@@ -124,7 +108,3 @@ def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy
 def uploaded(s3_server: S3Server) -> str:
     """Give the URI of a recorded trial."""
     return s3_server.upload(RECORDED["pytorch_healthy"], "faults")
-
-
-def first_attempts(what: str, fault: Any, often: int = 2) -> Plan:
-    return lambda path, attempt: fault if what in path and attempt <= often else None

@@ -1,27 +1,29 @@
-"""Broken trials: what could not be judged is said, by file, tensor and step; what could be is judged all the same."""
+"""Broken and hostile trials: what could not be judged is said, by file, tensor and step; all else is judged the same.
+
+Nothing hangs on a file that is no file, and no size in a file decides how much memory is taken.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
+import resource
 import shutil
 import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
 
 from tests.conftest import (
-    RECORDED,
-    Saved,
     TrialWriter,
     change_json,
     event_file,
-    exact_norm,
     found_comparisons,
     index_file,
     needs_writing,
@@ -30,38 +32,37 @@ from tests.conftest import (
     write_whole_trial,
 )
 from tests.reports import invoke_command
-from weight_update_ratio import Report, TrialError, check_trial
-from weight_update_ratio.compare.rows import Comparison
-from weight_update_ratio.trial.wire_format import masked_crc32c
+from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial
 
 STEPS = 6
 WORKERS = ("worker_0", "worker_1")
-WEIGHTS = ("a/weight", "b/weight")
-COLLECTIONS = "collections/000000000/{}_collections.json"
-CERTAIN = "has no certain reference"
+A, B = WEIGHTS = ("a/weight", "b/weight")
+EVENTS = "events/000000000002/000000000002_worker_0.tfevents"
+INDEX = "index/000000000/000000000002_worker_0.json"
+COLLECTIONS = "collections/000000000/worker_0_collections.json"
+OTHER_COLLECTIONS = COLLECTIONS.replace("worker_0", "worker_1")
+TERABYTE = 1 << 40
+TOO_LARGE = f"has {TERABYTE} bytes, more than a file of its kind can have (33554432)"
 
 pytestmark = needs_writing
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a sound trial with payload checksums: two weights and a loss, two workers, six steps."""
-    return write_sound(tmp_path_factory.mktemp("sound") / "trial")
-
-
-def write_sound(path: Path, **options: Any) -> Path:
-    return sound_writer(path, **options).path
-
-
-def sound_writer(path: Path, **options: Any) -> TrialWriter:
+def write_sound(path: Path, **options: Any) -> TrialWriter:
+    """Write a sound trial with payload checksums: two weights and a loss, two workers, six steps."""
     tensors = {
         "loss": lambda step: np.asarray([1.0 / (step + 1)], np.float32),
-        WEIGHTS[0]: random_walk((3, 4), seed=1),
-        WEIGHTS[1]: random_walk((5,), seed=2),
+        A: random_walk((3, 4), seed=1),
+        B: random_walk((5,), seed=2),
     }
     members = {"weights": WEIGHTS, "losses": ["loss"]}
     options = {"steps": STEPS, "workers": WORKERS, "checksum": True, **options}
     return write_whole_trial(path, tensors, collections=members, **options)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the sound trial."""
+    return write_sound(tmp_path_factory.mktemp("sound") / "trial").path
 
 
 @pytest.fixture
@@ -70,705 +71,566 @@ def trial(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "trial"))
 
 
-def relative(path: Path, trial: Path) -> str:
-    return path.relative_to(trial).as_posix()
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Let the test have no more than 400 MB of addresses; mappings of files count as well, and are not copies."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20), limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
-def entry_of(trial: Path, step: int, tensor: str, worker: str = "worker_0") -> dict[str, Any]:
-    payload = json.loads(index_file(trial, step, worker).read_text())["tensor_payload"]
+# Ways to break a trial
+
+
+def of_step(name: str, step: int) -> str:
+    """Return the name of the same worker's file of another step."""
+    return name.replace(f"{2:012d}", f"{step:012d}")
+
+
+def cut(trial: Path, name: str, size: int) -> None:
+    """Give a file another size: less than its own, from its end where negative, or more."""
+    os.truncate(trial / name, size if size >= 0 else (trial / name).stat().st_size + size)
+
+
+def write(trial: Path, name: str, content: str | bytes) -> None:
+    (trial / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def remove(trial: Path, *names: str) -> None:
+    for name in names:
+        shutil.rmtree(trial / name) if (trial / name).is_dir() else (trial / name).unlink()
+
+
+def copy(trial: Path, source: str, target: str) -> None:
+    shutil.copy(trial / source, trial / target)
+
+
+def make_instead(trial: Path, name: str, make: Callable[[Path], Any]) -> None:
+    (trial / name).unlink()
+    make(trial / name)
+
+
+def link(trial: Path, name: str, target: str) -> None:
+    (trial / name).unlink()
+    (trial / name).symlink_to(target)
+
+
+def flip(trial: Path, name: str, tensor: str, offset: int) -> None:
+    """Flip a bit so many bytes behind the start of a tensor's record."""
+    content = bytearray((trial / name).read_bytes())
+    content[entry_of(trial, tensor, name)["start_idx"] + offset] ^= 1
+    write(trial, name, content)
+
+
+def entry_of(trial: Path, tensor: str, events: str = EVENTS) -> Any:
+    """Return what the index says of a tensor in an event file."""
+    step, _, worker = Path(events).stem.partition("_")
+    payload = json.loads(index_file(trial, int(step), worker).read_text())["tensor_payload"]
     return next(entry for entry in payload if entry["tensorname"] == tensor)
 
 
-def change_bytes(path: Path, change: Callable[[bytearray], Any]) -> None:
-    content = bytearray(path.read_bytes())
-    change(content)
-    path.write_bytes(content)
+def set_entry(trial: Path, tensor: str, values: dict[str, Any]) -> None:
+    """Change what the index says of a tensor."""
+
+    def change(index: Any) -> None:
+        next(entry for entry in index["tensor_payload"] if entry["tensorname"] == tensor).update(values)
+
+    change_json(trial / INDEX, change)
 
 
-def set_record(trial: Path, step: int, tensor: str, change: Callable[[bytearray], None]) -> None:
-    """Change the payload of a record, and give it a checksum that holds; its length stays."""
-    entry = entry_of(trial, step, tensor)
-    start, length = entry["start_idx"], entry["length"]
-
-    def rewrite(content: bytearray) -> None:
-        payload = content[start + 12 : start + length - 4]
-        change(payload)
-        content[start + 12 : start + length - 4] = payload
-        content[start + length - 4 : start + length] = struct.pack("<I", masked_crc32c(bytes(payload)))
-
-    change_bytes(event_file(trial, step), rewrite)
+def set_place_of_another(trial: Path) -> None:
+    other = entry_of(trial, B)
+    set_entry(trial, A, {"start_idx": other["start_idx"], "length": other["length"]})
 
 
-def change_entry(trial: Path, step: int, tensor: str, **values: Any) -> None:
-    change_json(
-        index_file(trial, step),
-        lambda index: [e.update(values) for e in index["tensor_payload"] if e["tensorname"] == tensor] and None,
-    )
+def set_meta(trial: Path, values: dict[str, Any], name: str = INDEX) -> None:
+    change_json(trial / name, lambda index: index["meta"].update(values))
 
 
-class TestFilesThatShrink:
-    @pytest.mark.parametrize("which", [0, 1, 2])
-    def test_while_the_trial_is_judged(self, trial: Path, which: int) -> None:
-        """The file of the step before, of this step or of the next one, after each step: the process goes on.
-
-        What was read counts, and what is read later is an unreadable record.
-        """
-        everything = found_comparisons(check_trial(trial))
-        report = check_trial(trial, progress=lambda done, total: shrink(trial, done - 2 + which))
-        lost = {row.global_step for row in report.unreadable}
-        assert lost == (set(range(1, STEPS)) if which == 2 else set())
-        assert ({} if lost else everything) == found_comparisons(report)
-
-    def test_while_a_large_record_is_read(self, tmp_path: Path) -> None:
-        """By another process, at any moment: exit code 0 or 2, or 1 where it fired; never a death by a signal."""
-        writer = write_whole_trial(tmp_path / "trial", {"w": lambda step: np.full(4_000_000, 1 + step / 100)}, steps=3)
-        program = "import os, sys, time\nfor cut in range(400):\n  for path in sys.argv[1:]:\n    "
-        program += "os.truncate(path, 32_000_000 - cut * 70_000)\n  time.sleep(0.002)"
-        files = [event_file(writer.path, step) for step in range(3)]
-        with subprocess.Popen([sys.executable, "-c", program, *files]) as cutter:
-            codes = set()
-            while cutter.poll() is None:
-                codes.add(run_command("check", writer.path, "--quiet").returncode)
-        assert codes <= {0, 2}
-        assert 2 == run_command("check", writer.path, "--quiet").returncode
+def set_event_file(trial: Path, name: str) -> None:
+    """Name a sound event file outside of the trial in the index."""
+    copy(trial, EVENTS, "../secret")
+    set_meta(trial, {"event_file_name": name.format(trial.parent)})
 
 
-def shrink(trial: Path, step: int) -> None:
-    for worker in WORKERS:
-        if event_file(trial, step, worker).exists():
-            os.truncate(event_file(trial, step, worker), 100)
+def set_payload(trial: Path, payload: bytes) -> None:
+    """Put a record with this payload, and a header that holds, in the place of A's."""
+    from smdebug.core.tfrecord.record_writer import CHECKSUM_MAGIC_BYTES, masked_crc32c
+
+    header = struct.pack("<Q", len(payload))
+    header += struct.pack("<I", masked_crc32c(header))
+    record = header + payload + struct.pack("<I", masked_crc32c(CHECKSUM_MAGIC_BYTES))
+    content = (trial / EVENTS).read_bytes()
+    write(trial, EVENTS, content + record)
+    set_entry(trial, A, {"start_idx": len(content), "length": len(record)})
 
 
-class Fault(NamedTuple):
-    """A way to break step 2 of worker_0: ``tensors`` whose records are lost (None: the index file), and the reason."""
+def set_tensor(trial: Path, dtype: int, sizes: list[int]) -> None:
+    """Put another type and shape into A's record."""
+    from smdebug.core.tfevent.proto.event_pb2 import Event
 
-    name: str
-    tensors: tuple[str, ...] | None
-    reason: str
-    make: Callable[[Path], Any]
-
-
-def flip_type(payload: bytearray) -> None:
-    at = payload.index(b"a/weight") + len("a/weight")
-    assert payload[at] == 0x42  # the tensor, whose first field is its type
-    payload[at + 3] = 7  # DT_STRING
-
-
-def flip_shape(payload: bytearray) -> None:
-    at = payload.index(b"\x08\x04")  # the size of the second dimension, 4
-    payload[at + 1] = 5
+    place = entry_of(trial, A)
+    record = (trial / EVENTS).read_bytes()[place["start_idx"] :][: place["length"]]
+    event = Event.FromString(record[12:-4])
+    tensor = event.summary.value[0].tensor
+    tensor.dtype = dtype
+    del tensor.tensor_shape.dim[:]
+    for size in sizes:
+        tensor.tensor_shape.dim.add(size=size)
+    set_payload(trial, event.SerializeToString())
 
 
-EVENT, INDEX = (lambda trial: event_file(trial, 2)), (lambda trial: index_file(trial, 2))
-FAULTS = [
-    Fault("event file truncated", WEIGHTS, "has ", lambda t: os.truncate(EVENT(t), 70)),
-    Fault(
-        "event file cut in its last record", WEIGHTS[1:], "has ", lambda t: os.truncate(EVENT(t), -9 + size(EVENT(t)))
-    ),
-    Fault("event file empty", WEIGHTS, "has 0 bytes, while the index names bytes", lambda t: os.truncate(EVENT(t), 0)),
-    Fault("event file missing", WEIGHTS, "does not exist", lambda t: EVENT(t).unlink()),
-    Fault("event file of garbage", WEIGHTS, "is corrupt: the checksum of its length", lambda t: garbage(EVENT(t))),
-    Fault("event file is a folder", WEIGHTS, "is not a regular file", lambda t: (EVENT(t).unlink(), EVENT(t).mkdir())),
-    Fault(
-        "wrong length checksum",
-        WEIGHTS[:1],
-        "is corrupt: the checksum of its length does not hold",
-        lambda t: change_bytes(EVENT(t), lambda c: flip(c, entry_of(t, 2, WEIGHTS[0])["start_idx"] + 8)),
-    ),
-    Fault(
-        "wrong payload checksum",
-        WEIGHTS[:1],
-        "is corrupt: the checksum of its content does not hold",
-        lambda t: change_bytes(EVENT(t), lambda c: flip(c, entry_of(t, 2, WEIGHTS[0])["start_idx"] + 70)),
-    ),
-    Fault(
-        "dims that do not fit the bytes",
-        WEIGHTS[:1],
-        "has 48 bytes of elements, while its shape (3, 5) of float32 needs 60",
-        lambda t: set_record(t, 2, WEIGHTS[0], flip_shape),
-    ),
-    Fault(
-        "a type that is not a number",
-        WEIGHTS[:1],
-        "holds no numbers (TensorFlow's data type 7)",
-        lambda t: set_record(t, 2, WEIGHTS[0], flip_type),
-    ),
-    Fault(
-        "another tensor's offset",
-        WEIGHTS[:1],
-        "holds the tensor 'b/weight' where the index names 'a/weight'",
-        lambda t: change_entry(t, 2, WEIGHTS[0], **range_of(t, 2, WEIGHTS[1])),
-    ),
-    Fault(
-        "a range too large",
-        WEIGHTS[:1],
-        "has ",
-        lambda t: change_entry(t, 2, WEIGHTS[0], length=2**61),
-    ),
-    Fault("a negative range", WEIGHTS[:1], "names no range", lambda t: change_entry(t, 2, WEIGHTS[0], start_idx=-1)),
-    Fault("a range of text", WEIGHTS[:1], "names no range", lambda t: change_entry(t, 2, WEIGHTS[0], length="9")),
-    Fault(
-        "the event file of another step",
-        WEIGHTS,
-        "is of step 1, while its index is of step 2",
-        lambda t: shutil.copy(event_file(t, 1), EVENT(t)),
-    ),
-    Fault("no range", WEIGHTS[:1], "names no range", lambda t: change_entry(t, 2, WEIGHTS[0], length=None)),
-    Fault("index file empty", None, "is empty", lambda t: os.truncate(INDEX(t), 0)),
-    Fault("index file truncated", None, "is not JSON", lambda t: os.truncate(INDEX(t), 90)),
-    Fault("index file of garbage", None, "is not JSON", lambda t: garbage(INDEX(t))),
-    Fault("index file of other JSON", None, "is not an index", lambda t: INDEX(t).write_text('{"tensor_payload": []}')),
-    Fault("index file is a folder", None, "does not exist, while", lambda t: (INDEX(t).unlink(), INDEX(t).mkdir())),
-    Fault("an event file without its index file", None, "does not exist, while", lambda t: INDEX(t).unlink()),
-    Fault(
-        "an unknown mode",
-        None,
-        "has an unknown mode 'DREAM'",
-        lambda t: change_json(INDEX(t), lambda index: index["meta"].update(mode="DREAM")),
-    ),
-    Fault(
-        "a step that is not a number",
-        None,
-        "has a step that is not a whole number ('2')",
-        lambda t: change_json(INDEX(t), lambda index: index["meta"].update(mode_step="2")),
-    ),
-    Fault(
-        "the index file of another step",
-        None,
-        "names the event file of another step or worker",
-        lambda t: shutil.copy(index_file(t, 1), INDEX(t)),
-    ),
-    Fault(
-        "the index file of another worker",
-        None,
-        "names the event file of another step or worker",
-        lambda t: shutil.copy(index_file(t, 2, "worker_1"), INDEX(t)),
-    ),
-    Fault(
-        "an entry without a name",
-        None,
-        "has an entry without a tensor's name",
-        lambda t: change_json(INDEX(t), lambda index: index["tensor_payload"][0].pop("tensorname") and None),
-    ),
-    Fault(
-        "an index without its payload",
-        None,
-        "is not an index: its payload",
-        lambda t: change_json(INDEX(t), lambda index: index.update(tensor_pay1oad=index.pop("tensor_payload"))),
-    ),
+def set_long_record(trial: Path) -> None:
+    """Let A's record be as long as protobuf's messages may be, in a file that is longer."""
+    cut(trial, EVENTS, TERABYTE)
+    set_entry(trial, A, {"length": 1 << 31})
+
+
+def lose_payload(trial: Path) -> None:
+    change_json(trial / INDEX, lambda index: index.update(tensor_pay1oad=index.pop("tensor_payload")))
+
+
+def set_collection(trial: Path, collection: str, values: dict[str, Any]) -> None:
+    change_json(trial / COLLECTIONS, lambda content: content["collections"][collection].update(values))
+
+
+# Faults at step 2 of worker_0: the tensors whose records are lost (None: the index file is), what the reason begins
+# with, and how it is made
+
+GARBAGE = np.random.default_rng(3).bytes(700)
+NO_FILE = "is not a regular file"
+CORRUPT = "is corrupt: the checksum of its {} does not hold"
+FITS_NOT = "has 48 bytes of elements, while its shape {} of float32 needs {}"
+OTHER_STEP = "names the event file of another step or worker ("
+NO_RANGE = "names no range of bytes for it"
+NO_NAME = "has an entry without a tensor's name"
+NO_JSON = "is not JSON"
+LOST = f"does not exist, while its event file '{EVENTS}' does"
+LOOP = "cannot be read (Too many levels of symbolic links)"
+MANY_DIGITS = '{"meta": {"mode": "TRAIN", "mode_step": STEP}, "tensor_payload": []}'.replace("STEP", "9" * 5_000_000)
+FAULTS: dict[str, tuple[Any, ...]] = {
+    "events truncated": (WEIGHTS, "has 70 bytes, while the index names bytes", cut, EVENTS, 70),
+    "events cut in the last record": ((B,), "has ", cut, EVENTS, -9),
+    "events empty": (WEIGHTS, "has 0 bytes, while the index names bytes", cut, EVENTS, 0),
+    "events missing": (WEIGHTS, "does not exist", remove, EVENTS),
+    "events garbage": (WEIGHTS, CORRUPT.format("length"), write, EVENTS, GARBAGE),
+    "events a folder": (WEIGHTS, NO_FILE, make_instead, EVENTS, os.mkdir),
+    "events a pipe": (WEIGHTS, NO_FILE, make_instead, EVENTS, os.mkfifo),
+    "events of another step": (WEIGHTS, "is of step 1, while its index is of step 2", copy, of_step(EVENTS, 1), EVENTS),
+    "a wrong checksum of a length": ((A,), CORRUPT.format("length"), flip, EVENTS, A, 8),
+    "a wrong checksum of a payload": ((A,), CORRUPT.format("content"), flip, EVENTS, A, 70),
+    "a type of texts": ((A,), "holds no numbers (TensorFlow's data type 7)", set_tensor, 7, [3, 4]),
+    "a shape of more elements": ((A,), FITS_NOT.format((3, 5), 60), set_tensor, 1, [3, 5]),
+    "a shape of 2^186 elements": ((A,), FITS_NOT.format((2**62,) * 3, 2**188), set_tensor, 1, [2**62] * 3),
+    "a shape of 0 elements in 64 bits": ((A,), FITS_NOT.format((2**32,) * 2, 2**66), set_tensor, 1, [2**32] * 2),
+    "a shape of -1 elements": ((A,), FITS_NOT.format("(18446744073709551615,)", 2**66 - 4), set_tensor, 1, [-1]),
+    "a shape of 900 sizes": ((A,), "has more than 64 dimensions", set_tensor, 1, [1] * 900),
+    "many fields": ((A,), "is corrupt: it has a message of more than 1000 fields", set_payload, bytes(4000)),
+    "another's place": ((A,), "holds the tensor 'b/weight' where the index names 'a/weight'", set_place_of_another),
+    "a long record": ((A,), "has 363 bytes, while the index names bytes", set_entry, A, {"length": 2**61}),
+    "a record of 2 GiB": ((A,), f"needs {2**31} bytes of memory, more than there are", set_long_record),
+    "a record without a length": ((A,), NO_RANGE, set_entry, A, {"length": None}),
+    "a record from -1": ((A,), NO_RANGE, set_entry, A, {"start_idx": -1}),
+    "a record from a text": ((A,), NO_RANGE, set_entry, A, {"start_idx": "9"}),
+    "a record from 100.0": ((A,), NO_RANGE, set_entry, A, {"start_idx": 100.0}),
+    "a record from True": ((A,), NO_RANGE, set_entry, A, {"start_idx": True}),
+    "a record from 10^4000": ((A,), NO_RANGE, set_entry, A, {"start_idx": 10**4000}),
+    "index empty": (None, "is empty", cut, INDEX, 0),
+    "index truncated": (None, NO_JSON, cut, INDEX, 90),
+    "index garbage": (None, NO_JSON, write, INDEX, GARBAGE),
+    "index with a byte-order mark": (None, NO_JSON, write, INDEX, "\ufeff{}"),
+    "index of deep lists": (None, "is not JSON (it is nested too deeply)", write, INDEX, "[" * 5_000_000),
+    "index of other JSON": (None, "is not an index: it has no 'meta'", write, INDEX, '{"tensor_payload": []}'),
+    "index without its payload": (None, "is not an index: its payload is not a list of tensors", lose_payload),
+    "index missing": (None, LOST, remove, INDEX),
+    "index a folder": (None, LOST, make_instead, INDEX, os.mkdir),
+    "index a pipe": (None, NO_FILE, make_instead, INDEX, os.mkfifo),
+    "index a device": (None, NO_FILE, link, INDEX, "/dev/zero"),
+    "index a link to itself": (None, LOOP, link, INDEX, Path(INDEX).name),
+    "index a terabyte of nothing": (None, TOO_LARGE, cut, INDEX, TERABYTE),
+    "index of another step": (None, OTHER_STEP, copy, of_step(INDEX, 1), INDEX),
+    "index of another worker": (None, OTHER_STEP, copy, INDEX.replace("worker_0", "worker_1"), INDEX),
+    "a relative event file": (None, OTHER_STEP, set_event_file, "../secret"),
+    "an absolute event file": (None, OTHER_STEP, set_event_file, "{}/secret"),
+    "an event file with a NUL": (None, OTHER_STEP, set_event_file, "a\0b"),
+    "an unknown mode": (None, "has an unknown mode 'DREAM'", set_meta, {"mode": "DREAM"}),
+    "a step of text": (None, "has a step that is not a whole number ('2')", set_meta, {"mode_step": "2"}),
+    "a step of lists": (None, "has a step that is not a whole number ('a list", set_meta, {"mode_step": [[]]}),
+    "a step of NaN": (None, "has a step that is not a whole number ('nan')", set_meta, {"mode_step": math.nan}),
+    "a step of many digits": (None, "has a step that is not a whole number ('inf')", write, INDEX, MANY_DIGITS),
+    "an entry without a name": (None, NO_NAME, set_entry, "loss", {"tensorname": None}),
+    "a name of a lone surrogate": (None, NO_NAME, set_entry, "loss", {"tensorname": "a\udfffb"}),
+}
+THROUGH_EVERY_DOOR = [
+    "events truncated",
+    "events missing",
+    "a wrong checksum of a payload",
+    "another's place",
+    "a record without a length",
+    "index empty",
+    "index missing",
+    "index of another step",
+    "an unknown mode",
+    "index a pipe",
 ]
+FOR_THE_RULE = {
+    **{name: FAULTS[name] for name in THROUGH_EVERY_DOOR},
+    "collections empty": (None, "", cut, COLLECTIONS, 0),
+}
 
 
-def size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def flip(content: bytearray, position: int) -> None:
-    content[position] ^= 1
-
-
-def garbage(path: Path) -> None:
-    path.write_bytes(np.random.default_rng(3).bytes(size(path)))
-
-
-def range_of(trial: Path, step: int, tensor: str) -> dict[str, int]:
-    entry = entry_of(trial, step, tensor)
-    return {"start_idx": entry["start_idx"], "length": entry["length"]}
-
-
-def lost_rows(fault: Fault, num_steps: int | None) -> set[tuple[str, str, int]]:
-    """Return the comparisons of worker_0 that need step 2, or that may."""
-    if num_steps is None:
-        return {(tensor, "worker_0", step) for tensor in fault.tensors or WEIGHTS for step in (2, 3)}
-    if fault.tensors is None:  # step 3, with num_steps 2, has its certain reference: step 1
-        return {(tensor, "worker_0", step) for tensor in WEIGHTS for step in (2, 4)}
-    return {(tensor, "worker_0", step) for tensor in fault.tensors for step in (2, 4)}
-
-
-class TestFaults:
-    @pytest.mark.parametrize("num_steps", [None, 2])
-    @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-    def test_one_fault(self, fault: Fault, num_steps: int | None, trial: Path) -> None:
-        """It is named by file, tensor and step, and all else is compared as in the sound trial."""
-        expected = found_comparisons(check_trial(trial, num_steps=num_steps))
-        fault.make(trial)
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_and_all_else_is_compared(name: str, sound: Path, trial: Path) -> None:
+    """By file, tensor and step; no comparison is made against an older step instead."""
+    tensors, reason, make, *arguments = FAULTS[name]
+    make(trial, *arguments)
+    file = INDEX if tensors is None or reason == NO_RANGE else EVENTS
+    for num_steps in (None, 2):
         report = check_trial(trial, num_steps=num_steps)
-        file = relative(index_file(trial, 2) if fault.tensors is None else event_file(trial, 2), trial)
-        first = next(entry for entry in report.unreadable if not entry.reason.startswith(CERTAIN))
-        assert file == first.file or (first.file, first.reason[:15]) == (
-            relative(INDEX(trial), trial),
-            "names no range ",
-        )
-        assert (2, "worker_0") == (first.global_step, first.worker)
-        assert first.reason.startswith(fault.reason)
-        assert set(fault.tensors or [None]) == {
-            entry.tensor for entry in report.unreadable if not entry.reason.startswith(CERTAIN)
-        }
-        found = found_comparisons(report)
-        assert found.items() <= expected.items()
-        lost = lost_rows(fault, num_steps)
-        assert {key: row for key, row in expected.items() if key not in lost} == {
-            key: row for key, row in found.items() if key not in lost
-        }
-        assert not lost & set(found)
+        broken = [entry for entry in report.unreadable if not entry.reason.startswith("has no certain reference")]
+        assert [(file, tensor, "worker_0", 2) for tensor in tensors or [None]] == [entry[:4] for entry in broken]
+        assert [] == [entry.reason for entry in broken if not entry.reason.startswith(reason)]
+        expected = found_comparisons(check_trial(sound, num_steps=num_steps))
+        for tensor in tensors or WEIGHTS:  # step 3, with num_steps 2, has its certain reference: step 1
+            for step in (2, 3) if num_steps is None else (2, 4):
+                del expected[tensor, "worker_0", step]
+        assert expected == found_comparisons(report)
         assert (2, False) == (report.exit_code, report.complete)
 
-    @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-    def test_what_is_sound_still_fires(self, fault: Fault, trial: Path) -> None:
-        """A violation that was seen counts more than what was not."""
-        fault.make(trial)
-        result = invoke_command("check", str(trial), "--large-threshold", "1e-4")
-        assert (1, "FIRED") == (result.exit_code, result.stdout[:5])
-        assert "Unreadable" in result.stdout
 
-    @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-    def test_the_commands_words(self, fault: Fault, trial: Path) -> None:
-        """File, tensor and step stand in one line; there is no traceback."""
-        fault.make(trial)
-        result = invoke_command("check", str(trial))
-        assert 2 == result.exit_code
-        assert isinstance(result.exception, SystemExit)
-        assert "Traceback" not in result.stdout + result.stderr
-        line = next(line for line in result.stdout.splitlines() if fault.reason in line)
-        assert "000000000002_worker_0" in line
-        assert "(global step 2)" in line
-        assert all(tensor in result.stdout for tensor in (fault.tensors or ())[:1])
-
-    @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-    def test_the_rule_goes_on(self, fault: Fault, trial: Path, caplog: Any) -> None:
-        """The same rows as the check, each unreadable record logged once as an error, and counted in the Details."""
-        from smdebug.rules import invoke_rule
-        from smdebug.trials import create_trial
-
-        from weight_update_ratio import WeightUpdateRatio
-
-        if fault.tensors is None:
-            opened = create_trial(str(trial))  # smdebug itself cannot open a trial whose index is broken
-            fault.make(trial)
-        else:
-            fault.make(trial)
-            opened = create_trial(str(trial))
-        rule = WeightUpdateRatio(opened, num_steps=3)
-        for known in rule.logger.filters:
-            known.msgs.clear()  # smdebug drops what was logged three times in a process
-        rule.logger.handlers, handlers = [caplog.handler], rule.logger.handlers
-        if fault.tensors is None:
-            for step in range(STEPS):
-                rule.invoke_at_step(step)
-        else:
-            invoke_rule(rule, end_step=STEPS)
-        rule.logger.handlers = handlers
-        report = check_trial(trial, num_steps=3)
-        assert found_comparisons(report) == found_comparisons(rule.comparisons())
-        errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-        assert len(report.unreadable) == len(set(errors)) == len(errors) == rule.report["Details"]["unreadable"]
-        assert all(
-            any(entry.reason in error and entry.file in error for error in errors) for entry in report.unreadable
-        )
+@pytest.mark.parametrize("name", THROUGH_EVERY_DOOR)
+def test_the_command_names_a_fault(name: str, trial: Path) -> None:
+    """File, tensor and step stand in one line, without a traceback; a violation that was seen counts more."""
+    tensors, reason, make, *arguments = FAULTS[name]
+    make(trial, *arguments)
+    result = invoke_command("check", str(trial))
+    assert (2, "") == (result.exit_code, result.stderr)
+    line = next(line for line in result.stdout.splitlines() if reason in line)
+    assert ("000000000002_worker_0" in line, "(global step 2)" in line) == (True, True)
+    assert tensors is None or tensors[0] in result.stdout
+    fired = invoke_command("check", str(trial), "--large-threshold", "1e-4")
+    assert (1, "FIRED", True) == (fired.exit_code, fired.stdout[:5], "Unreadable" in fired.stdout)
 
 
-class TestUncertainReferences:
-    @pytest.mark.parametrize("mode", ["TRAIN", "GLOBAL"])
-    @pytest.mark.parametrize("workers", [1, 3])
-    def test_never_another_reference(self, tmp_path: Path, mode: str, workers: int) -> None:
-        """Whatever index files are broken, first, last or several in a row: no row is not the sound trial's."""
-        names = [f"worker_{n}" for n in range(workers)]
-        path = write_sound(
-            tmp_path / "trial", steps=12, modes=["TRAIN", "EVAL"] if mode == "TRAIN" else "GLOBAL", workers=names,
-            intervals={WEIGHTS[1]: 3 if mode == "GLOBAL" else 4},
-        )  # fmt: skip
-        for num_steps in (None, 1, 2, 3, 9):
-            expected = found_comparisons(check_trial(path, num_steps=num_steps))
-            chance = random.Random(f"{num_steps}{mode}{workers}")
-            sets = [{0}, {2}, {0, 1, 2}, {10, 11}, {4, 6}, set(range(0, 12, 2)), set(range(11))]
-            sets += [set(chance.sample(range(12), chance.randint(1, 6))) for _ in range(3)]
-            for steps in sets:
-                whole = {}
-                for step in steps:
-                    file = index_file(path, step, chance.choice(names))
-                    whole[file] = file.read_text()
-                    if chance.random() < 0.5:
-                        file.unlink()
-                    else:
-                        file.write_text("{")
-                report = check_trial(path, num_steps=num_steps)
-                for file, content in whole.items():
-                    file.write_text(content)
-                assert found_comparisons(report).items() <= expected.items(), (num_steps, steps)
-                said = {(entry.tensor, entry.worker, entry.global_step) for entry in report.unreadable}
-                assert len(steps) <= len(said)
-                assert report.exit_code == 2
+@pytest.mark.parametrize("name", FOR_THE_RULE)
+def test_the_rule_goes_on(name: str, trial: Path, caplog: Any) -> None:
+    """The same rows as the check, each unreadable record logged once as an error, and counted in the Details."""
+    from smdebug.rules import invoke_rule
+    from smdebug.trials import create_trial
 
-    def test_a_window_heals(self, tmp_path: Path) -> None:
-        """Once a sound step stands between a broken one and the window, the references are certain again."""
-        path = write_sound(tmp_path / "trial", steps=30, workers=["worker_0"], intervals={WEIGHTS[1]: 3})
-        expected = found_comparisons(check_trial(path, num_steps=4))
-        index_file(path, 3).write_text("")
-        found = found_comparisons(check_trial(path, num_steps=4))
-        lost = {key for key in expected if key not in found}
-        assert {step for _, _, step in lost} == {3, 4, 5, 6, 7} & {step for _, _, step in lost}
-        assert {key: row for key, row in expected.items() if key[2] > 7} == {
-            key: row for key, row in found.items() if key[2] > 7
-        }
-
-    def test_a_start_behind_a_broken_step(self, trial: Path) -> None:
-        """What precedes the first judged step counts as well."""
-        index_file(trial, 2).write_text("")
-        report = check_trial(trial, start_step=3)
-        assert {("a/weight", 3), ("b/weight", 3)} == {(e.tensor, e.global_step) for e in report.unreadable}
-        shutil.rmtree(trial / "events" / f"{0:012d}")
-        shutil.rmtree(trial / "events" / f"{1:012d}")
-        for worker in WORKERS:
-            for step in (0, 1):
-                index_file(trial, step, worker).unlink()
-        report = check_trial(trial, start_step=3)
-        assert {("a/weight", 3), ("b/weight", 3)} == {(e.tensor, e.global_step) for e in report.unreadable}
-
-    @pytest.mark.parametrize("num_steps", [None, 2])
-    def test_index_files_that_changed_places(self, trial: Path, num_steps: int | None) -> None:
-        """Each names the other's event file: both are broken, and no comparison is made across them."""
-        expected = found_comparisons(check_trial(trial, num_steps=num_steps))
-        second, third = index_file(trial, 2), index_file(trial, 3)
-        content = second.read_text()
-        second.write_text(third.read_text())
-        third.write_text(content)
-        report = check_trial(trial, num_steps=num_steps)
-        found = found_comparisons(report)
-        assert found.items() <= expected.items()
-        lost = {2, 3, 4} if num_steps is None else {2, 3, 4, 5}
-        assert {(tensor, "worker_0", step) for tensor in WEIGHTS for step in lost} == expected.keys() - found.keys()
-        broken = [entry for entry in report.unreadable if entry.tensor is None]
-        assert {2, 3} == {entry.global_step for entry in broken}
-        assert all(entry.reason.startswith("names the event file of another step or worker (") for entry in broken)
-        assert report.exit_code == 2
-
-    def test_an_unreadable_step_may_have_been_the_one_of_training(self, tmp_path: Path) -> None:
-        """Steps of EVAL are not compared in its place."""
-        path = write_sound(tmp_path / "trial", modes=["EVAL"] * 5 + ["TRAIN"], workers=["worker_0"])
-        index_file(path, 5).write_text("")
-        report = check_trial(path)
-        assert (0, "TRAIN", 2) == (len(report), report.mode, report.exit_code)
-
-
-class TestTheIndexIsBelieved:
-    """As smdebug believes it: what it says of names, modes and steps is not held against the records."""
-
-    def test_a_name_of_no_collection(self, trial: Path) -> None:
-        """The tensor was not saved at that step; the step before is its next reference."""
-        change_entry(trial, 2, "a/weight", tensorname="c/weight")
-        report = check_trial(trial)
-        found = found_comparisons(report)
-        assert ("a/weight", "worker_0", 2) not in found
-        assert 1 == found["a/weight", "worker_0", 3][1]
-        assert (0, []) == (report.exit_code, report.unreadable)
-
-    @pytest.mark.parametrize("change", [{"start_idx": -1}, {"start_idx": 3}, {"length": None}])
-    def test_an_entry_that_is_not_selected(self, trial: Path, change: Any) -> None:
-        """Its place is never looked at."""
-        change_entry(trial, 2, "loss", **change)
-        assert (0, 20) == (check_trial(trial).exit_code, len(check_trial(trial)))
-
-    def test_another_mode_than_the_records(self, trial: Path) -> None:
-        """Hooks of smdebug write records after the script has switched modes."""
-        for worker in WORKERS:
-            change_json(index_file(trial, 2, worker), lambda index: index["meta"].update(mode="EVAL"))
-        report = check_trial(trial)
-        steps = [
-            (row.reference_step, row.step) for row in report if (row.tensor, row.worker) == (WEIGHTS[0], WORKERS[0])
-        ]
-        assert [(0, 1), (1, 3), (3, 4), (4, 5)] == steps
-        assert report.exit_code == 0
-
-    def test_another_step_than_the_records(self, trial: Path) -> None:
-        """A step is numbered as its index says."""
-        for worker in WORKERS:
-            change_json(index_file(trial, 5, worker), lambda index: index["meta"].update(mode_step=9))
-        report = check_trial(trial)
-        assert (0, 9) == (report.exit_code, max(row.step for row in report))
-
-    @pytest.mark.parametrize("num_steps", [None, 1, 2])
-    def test_a_step_of_minus_one(self, trial: Path, num_steps: int | None) -> None:
-        """It is a step like any other: hooks write it."""
-        for worker in WORKERS:
-            change_json(index_file(trial, 0, worker), lambda index: index["meta"].update(mode_step=-1))
-        report = check_trial(trial, num_steps=num_steps)
-        references = {row.step: row.reference_step for row in report}
-        expected = {
-            None: {1: -1, 2: 1, 3: 2, 4: 3, 5: 4},
-            1: {2: 1, 3: 2, 4: 3, 5: 4},
-            2: {1: -1, 2: 1, 3: 1, 4: 2, 5: 3},
-        }
-        assert expected[num_steps] == references
-        assert report.exit_code == 0
-
-    def test_a_tensor_that_was_saved_twice(self, trial_writer: Any) -> None:
-        """Both records hold it: the last counts, as for smdebug."""
-        writer = trial_writer().collections({"weights": ["w"]})
-        for step in range(3):
-            writer.save(step, {"w": np.float32([step + 1.0])})
-        content = event_file(writer.path, 1).read_bytes()
-        event_file(writer.path, 1).write_bytes(content + content)
-        change_json(
-            index_file(writer.path, 1),
-            lambda index: index["tensor_payload"].append({**index["tensor_payload"][0], "start_idx": len(content)}),
-        )
-        report = check_trial(writer.end().path)
-        assert (0, 2) == (report.exit_code, len(report))
-
-
-class TestFilesWithoutTheirOther:
-    def test_the_last_event_file_of_a_job_that_goes_on(self, trial: Path) -> None:
-        """Its index file is about to come."""
-        (trial / "training_job_end.ts").unlink()
-        index_file(trial, 5).unlink()
-        assert check_trial(trial).exit_code == 0
-
-    def test_the_last_event_file_of_an_ended_job(self, trial: Path) -> None:
-        """Its index file is lost."""
-        index_file(trial, 5).unlink()
-        report = check_trial(trial)
-        assert (2, 5) == (report.exit_code, report.unreadable[0].global_step)
-
-    def test_a_worker_that_missed_a_step(self, trial: Path) -> None:
-        """Neither file is there, and nothing is wrong."""
-        index_file(trial, 2, "worker_1").unlink()
-        event_file(trial, 2, "worker_1").unlink()
-        report = check_trial(trial)
-        assert (0, 1) == (report.exit_code, found_comparisons(report)["a/weight", "worker_1", 3][1])
-
-    def test_a_step_of_which_no_worker_has_an_index_file(self, trial: Path) -> None:
-        """It is one of the trial's steps, and is reported for every worker, by the rule too."""
-        from smdebug.exceptions import NoMoreData
-        from smdebug.rules import invoke_rule
-        from smdebug.trials import create_trial
-
-        from weight_update_ratio import WeightUpdateRatio
-
-        for worker in WORKERS:
-            index_file(trial, 2, worker).unlink()
-        report = check_trial(trial)
-        assert {2} == {entry.global_step for entry in report.unreadable if entry.tensor is None}
-        rule = WeightUpdateRatio(create_trial(str(trial)))
-        with pytest.raises(NoMoreData):
-            invoke_rule(rule)
-        assert found_comparisons(report) == found_comparisons(rule.comparisons())
-        assert len(report.unreadable) == rule.report["Details"]["unreadable"] == 6
-
-
-class TestCollections:
-    def test_missing_for_all(self, trial: Path) -> None:
-        """Nothing says which tensors are weights."""
-        shutil.rmtree(trial / "collections")
-        with pytest.raises(TrialError, match=r"cannot be judged: 'collections/.*does not exist, while its"):
-            check_trial(trial)
-
-    def test_missing_for_one(self, trial: Path) -> None:
-        """It is said, and the other worker's are used."""
-        expected = found_comparisons(check_trial(trial))
-        (trial / COLLECTIONS.format("worker_1")).unlink()
-        report = check_trial(trial)
-        assert [(COLLECTIONS.format("worker_1"), "worker_1")] == [(e.file, e.worker) for e in report.unreadable]
-        assert (2, expected) == (report.exit_code, found_comparisons(report))
-
-    @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"collections": []}', b"\xef\xbb\xbf{}"])
-    def test_broken_for_one(self, trial: Path, content: bytes) -> None:
-        """It is said, and the other worker's are used."""
-        expected = found_comparisons(check_trial(trial))
-        (trial / COLLECTIONS.format("worker_0")).write_bytes(content)
-        report = check_trial(trial)
-        assert [COLLECTIONS.format("worker_0")] == [entry.file for entry in report.unreadable]
-        assert (2, expected) == (report.exit_code, found_comparisons(report))
-
-    def test_broken_for_all(self, trial: Path) -> None:
-        """The first is named."""
-        for worker in WORKERS:
-            (trial / COLLECTIONS.format(worker)).write_bytes(b"")
-        with pytest.raises(
-            TrialError, match=r"cannot be judged: 'collections/000000000/worker_0_collections.json' is empt"
-        ):
-            check_trial(trial)
-
-    def test_a_member_that_was_never_saved(self, tmp_path: Path) -> None:
-        """Hooks list tensors that they saw and did not save."""
-        trial = write_sound(tmp_path / "trial", workers=["worker_0"])
-        change_json(
-            trial / COLLECTIONS.format("worker_0"),
-            lambda content: content["collections"]["weights"].update(tensor_names=["a/weight", "c/weight"]),
-        )
-        report = check_trial(trial)
-        assert (0, STEPS - 1, []) == (report.exit_code, len(report), report.unreadable)
-
-    def test_the_rule_says_it_too(self, trial: Path) -> None:
-        """In its Details, once the trial has ended."""
-        from smdebug.trials import create_trial
-
-        from weight_update_ratio import WeightUpdateRatio
-
-        opened = create_trial(str(trial))
-        (trial / COLLECTIONS.format("worker_1")).write_bytes(b"")
-        rule = WeightUpdateRatio(opened)
+    tensors, _, make, *arguments = FOR_THE_RULE[name]
+    opened = create_trial(str(trial))  # where the index is broken, smdebug itself cannot open a trial
+    make(trial, *arguments)
+    rule = WeightUpdateRatio(create_trial(str(trial)) if tensors else opened, num_steps=3)
+    for known in rule.logger.filters:
+        known.msgs.clear()  # smdebug drops what was logged three times in a process
+    rule.logger.handlers, handlers = [caplog.handler], rule.logger.handlers
+    if tensors:
+        invoke_rule(rule, end_step=STEPS)
+    else:
         for step in range(STEPS):
             rule.invoke_at_step(step)
-        assert rule.report["Details"]["unreadable"] == 1
-
-    def test_neither_index_nor_events(self, trial: Path) -> None:
-        """A bfloat16 model leaves that; the message says so."""
-        shutil.rmtree(trial / "index")
-        shutil.rmtree(trial / "events")
-        result = invoke_command("check", str(trial))
-        assert 2 == result.exit_code
-        assert "has no saved steps" in result.stderr
-        assert "bfloat16" in result.stderr
-
-    def test_events_alone(self, trial: Path) -> None:
-        """Every step of an ended job lost its index file."""
-        shutil.rmtree(trial / "index")
-        report = check_trial(trial)
-        assert (2, STEPS * len(WORKERS)) == (report.exit_code, len(report.unreadable))
-        assert report.problem is not None
+    rule.logger.handlers = handlers
+    report = check_trial(trial, num_steps=3)
+    assert found_comparisons(report) == found_comparisons(rule.comparisons())
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(report.unreadable) == len(set(errors)) == len(errors) == rule.report["Details"]["unreadable"]
+    for entry in report.unreadable:
+        assert any(entry.reason in error and entry.file in error for error in errors)
 
 
-def lose_event_files(trial: Path) -> None:
-    shutil.rmtree(trial / "events")
+def test_the_rule_judges_a_step_that_smdebug_passes_over(trial: Path) -> None:
+    """Of which no worker has an index file."""
+    from smdebug.exceptions import NoMoreData
+    from smdebug.rules import invoke_rule
+    from smdebug.trials import create_trial
+
+    remove(trial, INDEX, INDEX.replace("worker_0", "worker_1"))
+    report, rule = check_trial(trial), WeightUpdateRatio(create_trial(str(trial)))
+    with pytest.raises(NoMoreData):
+        invoke_rule(rule)
+    assert found_comparisons(report) == found_comparisons(rule.comparisons())
+    assert len(report.unreadable) == rule.report["Details"]["unreadable"] == 6
 
 
-def lose_steps(trial: Path) -> None:
-    shutil.rmtree(trial / "events")
-    shutil.rmtree(trial / "index")
+# What is no fault: the references of A's steps of worker_0, and how it is made
 
 
-def corrupt_weights(trial: Path) -> None:
-    for worker in WORKERS:
-        for step in range(STEPS):
-            content = bytearray(event_file(trial, step, worker).read_bytes())
-            for tensor in WEIGHTS:
-                flip(content, entry_of(trial, step, tensor, worker)["start_idx"] + 70)
-            event_file(trial, step, worker).write_bytes(content)
+def save_twice(trial: Path) -> None:
+    """Save the tensors of step 2 twice in one event file; the last counts, as for smdebug."""
+    content = (trial / EVENTS).read_bytes()
+    write(trial, EVENTS, content + content)
+    payload = json.loads((trial / INDEX).read_text())["tensor_payload"]
+    again = [{**entry, "start_idx": entry["start_idx"] + len(content)} for entry in payload]
+    change_json(trial / INDEX, lambda index: index["tensor_payload"].extend(again))
+
+
+def name_twice(trial: Path) -> None:
+    write(trial, INDEX, (trial / INDEX).read_text().replace('{"tensorname"', '{"tensorname": "x", "tensorname"'))
+
+
+def link_in_circles(trial: Path) -> None:
+    """Two links to the folder that they are in have 2^40 names."""
+    (trial / "index" / "a").symlink_to(".")
+    (trial / "index" / "b").symlink_to(".")
+
+
+def link_elsewhere(trial: Path, name: str) -> None:
+    (trial / name).rename(trial.parent / "moved")
+    (trial / name).symlink_to(trial.parent / "moved")
+
+
+WHOLE = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4}
+WITHOUT_2 = {1: 0, 3: 1, 4: 3, 5: 4}
+WITHOUT_5 = {1: 0, 2: 1, 3: 2, 4: 3}
+SOUND: dict[str, tuple[Any, ...]] = {
+    "a name of no collection": (WITHOUT_2, set_entry, A, {"tensorname": "c/weight"}),
+    "another mode than the record's": (WITHOUT_2, set_meta, {"mode": "EVAL"}),
+    "another step than the record's": ({**WITHOUT_5, 9: 4}, set_meta, {"mode_step": 9}, of_step(INDEX, 5)),
+    "a step of -1, as hooks write it": ({**WHOLE, 1: -1}, set_meta, {"mode_step": -1}, of_step(INDEX, 0)),
+    "the last index file of a job that goes on": (WITHOUT_5, remove, "training_job_end.ts", of_step(INDEX, 5)),
+    "no place of a tensor that is not compared": (WHOLE, set_entry, "loss", {"start_idx": -1}),
+    "a tensor that was saved twice": (WHOLE, save_twice),
+    "keys that stand twice": (WHOLE, name_twice),
+    "an event file with a terabyte of nothing behind it": (WHOLE, cut, EVENTS, TERABYTE),
+    "a member that was never saved": (WHOLE, set_collection, "weights", {"tensor_names": [A, B, "c/weight"]}),
+    "patterns of a collection that is not chosen": (WHOLE, set_collection, "losses", {"include_regex": ["("]}),
+    "another file among the collections": (WHOLE, write, COLLECTIONS + ".tmp", "{"),
+    "links to themselves": (WHOLE, link_in_circles),
+    "a link to an index elsewhere": (WHOLE, link_elsewhere, "index"),
+    "a link to event files elsewhere": (WHOLE, link_elsewhere, "events/000000000002"),
+    "a link to a collections file elsewhere": (WHOLE, link_elsewhere, COLLECTIONS),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_what_is_no_fault(name: str, trial: Path) -> None:
+    """The index is believed, as smdebug believes it, and links are the user's own."""
+    references, make, *arguments = SOUND[name]
+    make(trial, *arguments)
+    report = check_trial(trial)
+    assert (0, []) == (report.exit_code, report.unreadable)
+    found = [row for row in report if (row.tensor, row.worker) == (A, "worker_0")]
+    assert references == {row.step: row.reference_step for row in found}
+
+
+# Faults of the collections files, and of the trial as a whole
+
+IN_ANY = "collections/000000000"
+REFUSED = "has an include_regex that does not compile ('"
+TOO_MANY = [rf"^{number}$" for number in range(101)]
+COLLECTIONS_FAULTS: dict[str, tuple[Any, ...]] = {
+    "missing": (OTHER_COLLECTIONS, "does not exist, while its worker saved steps", remove, OTHER_COLLECTIONS),
+    "empty": (COLLECTIONS, "is empty", cut, COLLECTIONS, 0),
+    "not UTF-8": (COLLECTIONS, NO_JSON, write, COLLECTIONS, b"\xff"),
+    "no collections": (COLLECTIONS, "holds no collections", write, COLLECTIONS, '{"collections": []}'),
+    "a pipe": (COLLECTIONS, NO_FILE, make_instead, COLLECTIONS, os.mkfifo),
+    "a terabyte of nothing": (COLLECTIONS, TOO_LARGE, cut, COLLECTIONS, TERABYTE),
+    "a group": (IN_ANY, REFUSED + "(", set_collection, "weights", {"include_regex": ["("]}),
+    "a large count": (IN_ANY, REFUSED + "a{9", set_collection, "weights", {"include_regex": ["a{9999999999999}"]}),
+    "a hundred patterns": (IN_ANY, "has 101 patterns in", set_collection, "weights", {"include_regex": TOO_MANY}),
+}
+
+
+@pytest.mark.parametrize("name", COLLECTIONS_FAULTS)
+def test_a_broken_collections_file_is_named_and_the_other_workers_is_used(name: str, sound: Path, trial: Path) -> None:
+    """Every comparison is made, and the report is not complete."""
+    file, reason, make, *arguments = COLLECTIONS_FAULTS[name]
+    make(trial, *arguments)
+    report = check_trial(trial)
+    assert [(file, None, -1)] == [(entry.file, entry.tensor, entry.global_step) for entry in report.unreadable]
+    assert report.unreadable[0].reason.startswith(reason)
+    assert (2, found_comparisons(check_trial(sound))) == (report.exit_code, found_comparisons(report))
+
+
+def test_the_first_hundred_patterns_of_a_collection_are_searched(trial: Path) -> None:
+    """The others might take for ever."""
+    remove(trial, OTHER_COLLECTIONS)
+    set_collection(trial, "weights", {"tensor_names": [], "include_regex": [*TOO_MANY[:99], f"^{A}$", f"^{B}$"]})
+    assert {A} == {row.tensor for row in check_trial(trial)}
+
+
+@pytest.mark.parametrize(("fault", "size"), [("is empty", [0]), ("does not exist, while its worker saved steps", [])])
+def test_without_any_collections_nothing_is_judged(trial: Path, fault: str, size: list[int]) -> None:
+    """Nothing says which tensors are weights."""
+    for name in (COLLECTIONS, OTHER_COLLECTIONS):
+        (cut if size else remove)(trial, name, *size)
+    with pytest.raises(TrialError) as caught:
+        check_trial(trial)
+    assert f"the trial {str(trial)!r} cannot be judged: '{COLLECTIONS}' {fault}" == caught.value.message
+    done = invoke_command("check", str(trial), "--format", "json")
+    assert (2, caught.value.message) == (done.exit_code, json.loads(done.stdout)["problem"]["text"])
+
+
+def break_all_weights(trial: Path) -> None:
+    for events in sorted(trial.glob("events/*/*")):
+        for tensor in WEIGHTS:
+            flip(trial, str(events.relative_to(trial)), tensor, 70)
 
 
 UNREAD = (
     "nothing could be read to compare; the first of 24: the record of tensor 'a/weight' at global step 0 in "
-    "'events/000000000000/000000000000_worker_0.tfevents' {}"
+    "'events/000000000000/000000000000_worker_0.tfevents' "
 )
 
 
-class TestNothingToJudge:
-    """The rule raises on an ended trial of which nothing can be compared, and says why; the check says the same."""
+@pytest.mark.parametrize("end_step", [None, STEPS])
+@pytest.mark.parametrize(
+    ("message", "make", "arguments"),
+    [
+        (UNREAD + "does not exist", remove, ["events"]),
+        (UNREAD + CORRUPT.format("content"), break_all_weights, []),
+        ("has no saved steps: it holds collections, but no index files", remove, ["events", "index"]),
+    ],
+    ids=["no event files", "all weights broken", "collections alone"],
+)
+def test_where_nothing_could_be_compared_each_says_why(
+    trial: Path, tmp_path: Path, message: str, make: Any, arguments: list[str], end_step: int | None
+) -> None:
+    """The rule raises, also where smdebug alone would end with NoMoreData; the check and the command say the same."""
+    from smdebug.exceptions import InsufficientInformationForRuleInvocation
+    from smdebug.rules import invoke_rule
+    from smdebug.trials import create_trial
 
-    @pytest.mark.parametrize(
-        ("spoil", "message"),
-        [
-            (lose_event_files, UNREAD.format("does not exist")),
-            (lose_steps, "has no saved steps: it holds collections, but no index files"),
-            (corrupt_weights, UNREAD.format("is corrupt: the checksum of its content does not hold")),
-        ],
-        ids=["no event files", "collections and end-of-job file alone", "all weights unreadable"],
-    )
-    @pytest.mark.parametrize("end_step", [None, STEPS])
-    def test_the_rule_raises(
-        self, trial: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str, end_step: int | None
-    ) -> None:
-        """Also where smdebug alone would end with NoMoreData."""
-        from smdebug.exceptions import InsufficientInformationForRuleInvocation
-        from smdebug.rules import invoke_rule
-        from smdebug.trials import create_trial
-
-        from weight_update_ratio import WeightUpdateRatio
-
-        spoil(trial)
-        assert message in check_trial(trial).problem.message
-        reports = tmp_path / "reports"
-        rule = WeightUpdateRatio(create_trial(str(trial)), report_dir=str(reports))
-        with pytest.raises(InsufficientInformationForRuleInvocation) as raised:
-            invoke_rule(rule, end_step=end_step)
-        assert message in str(raised.value)
-        assert message in json.loads((reports / "WeightUpdateRatio.json").read_text())["problem"]["text"]
+    make(trial, *arguments)
+    assert message in check_trial(trial).problem.message
+    result = invoke_command("check", str(trial))
+    assert (2, True) == (result.exit_code, message in result.stderr)
+    rule = WeightUpdateRatio(create_trial(str(trial)), report_dir=str(tmp_path))
+    with pytest.raises(InsufficientInformationForRuleInvocation) as raised:
+        invoke_rule(rule, end_step=end_step)
+    assert message in str(raised.value)
+    assert message in json.loads((tmp_path / "WeightUpdateRatio.json").read_text())["problem"]["text"]
 
 
-class Truth:
-    """The norms of every pair of saved steps, computed from what was written."""
-
-    def __init__(self, saved: list[Saved]) -> None:
-        self._arrays: dict[tuple[str, str], dict[int, Any]] = {}
-        for entry in saved:
-            self._arrays.setdefault((entry.tensor, entry.worker), {})[entry.global_step] = entry.array
-
-    def has(self, row: Comparison) -> bool:
-        """Return whether a comparison's norms are those of its step against an earlier one."""
-        arrays = self._arrays[row.tensor, row.worker]
-        return any(
-            row.update_norm == pytest.approx(exact_norm(arrays[row.global_step], before), rel=1e-9)
-            and row.weight_norm == pytest.approx(exact_norm(before), rel=1e-9)
-            for global_step, before in arrays.items()
-            if global_step < row.global_step
-        )
+@pytest.mark.parametrize(("name", "lost"), [(of_step(INDEX, 5), [5]), ("index", [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])])
+def test_an_ended_job_has_lost_the_index_files_that_are_not_there(trial: Path, name: str, lost: list[int]) -> None:
+    """While it goes on, the last may be about to come."""
+    remove(trial, name)
+    report = check_trial(trial)
+    assert (2, lost) == (report.exit_code, [entry.global_step for entry in report.unreadable if entry.tensor is None])
 
 
-def judged_rows(report: Report) -> dict[Any, Any]:
-    return {(row.tensor, row.worker, row.global_step): row for row in report}
+# Uncertain references
 
 
-class TestChance:
-    """A file cut, a byte flipped in an event file with payload checksums, or in another file: 100 of each."""
-
-    def check(self, trial: Path, what: Any, num_steps: int | None) -> Report | None:
-        """Return the report of a broken trial, None where it is not judged; the command ends without a traceback."""
-        result = invoke_command("check", str(trial), "--num-steps", str(num_steps), "--format", "json")
-        assert isinstance(result.exception, (SystemExit, type(None))), (what, result.exception)
-        assert "defect" not in result.stderr, (what, result.stderr)
-        try:
-            report = check_trial(trial, num_steps=num_steps)
-        except TrialError:
-            assert result.exit_code == 2, what
-            return None
-        assert result.exit_code == report.exit_code, what
-        return report
-
-    @pytest.mark.parametrize("kind", ["truncation", "flip in events", "flip elsewhere"])
-    @pytest.mark.parametrize("part", range(4))
-    def test_100_of_each(self, kind: str, part: int, tmp_path: Path) -> None:
-        """What has a checksum or is cut is never exit code 0 with a row that is wrong or missing.
-
-        The index is believed: a flip there may leave a row out, or choose another reference. No ratio is wrong.
-        """
-        writer = sound_writer(
-            tmp_path / "trial", workers=WORKERS[: 1 + part % 2], include_regex={"weights": ["^(?!gradient).*weight"]}
-        )
-        trial, truth = writer.path, Truth(writer.saved)
-        num_steps = 2 if part // 2 else None
-        expected = judged_rows(check_trial(trial, num_steps=num_steps))
-        assert all(map(truth.has, expected.values()))
-        files = sorted(path for path in trial.rglob("*") if path.is_file() and path.stat().st_size)
-        if kind != "truncation":
-            files = [path for path in files if (path.suffix == ".tfevents") == (kind == "flip in events")]
-        chance = random.Random(f"{kind} {part}")
-        ends = dict.fromkeys(("all rows", "unreadable", "not judged"), 0)
-        for number in range(25):
-            path = chance.choice(files)
-            content = path.read_bytes()
-            position = chance.randrange(len(content))
-            if kind == "truncation":
-                path.write_bytes(content[:position])
-            else:
-                flipped = content[position] ^ (1 << chance.randrange(8) if number % 3 else chance.randrange(1, 256))
-                path.write_bytes(content[:position] + bytes([flipped]) + content[position + 1 :])
-            what = (kind, path.name, position)
-            report = self.check(trial, what, num_steps)
-            path.write_bytes(content)
-            rows = {} if report is None else judged_rows(report)
-            if kind == "flip elsewhere":
-                assert all(map(truth.has, rows.values())), what
-            else:
-                assert rows.items() <= expected.items(), what
-                whole = report is not None and len(rows) == len(expected) and not report.unreadable
-                assert report is None or whole == (report.exit_code == 0), what
-            ends["not judged" if report is None else "unreadable" if report.unreadable else "all rows"] += 1
-        print(kind, part, ends)
-        assert ends["unreadable"] > 5
+def test_references_are_certain_again_once_a_broken_step_is_out_of_reach(tmp_path: Path) -> None:
+    """A sound step stands between it and the window."""
+    path = write_sound(tmp_path / "trial", steps=30, workers=["worker_0"], intervals={B: 3}).path
+    expected = found_comparisons(check_trial(path, num_steps=4))
+    index_file(path, 3).write_text("")
+    found = found_comparisons(check_trial(path, num_steps=4))
+    assert found.items() < expected.items()
+    assert {step for _, _, step in expected.keys() - found.keys()} <= {3, 4, 5, 6, 7}
 
 
-class TestTheRecordedTrials:
-    @pytest.mark.parametrize("name", ["pytorch_healthy", "pytorch_killed", "tf_keras", "pytorch_ddp_one"])
-    def test_are_sound(self, name: str) -> None:
-        """Recordings of real jobs have none of these faults."""
-        assert [] == check_trial(RECORDED[name]).unreadable
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_broken_step_before_the_first_that_is_judged(trial: Path, is_first: bool) -> None:
+    """It may have been the reference."""
+    write(trial, INDEX, "")
+    for worker in WORKERS if is_first else ():
+        for step in (0, 1):
+            index_file(trial, step, worker).unlink()
+            event_file(trial, step, worker).unlink()
+    unreadable = check_trial(trial, start_step=3).unreadable
+    assert [(A, 3), (B, 3)] == [(entry.tensor, entry.global_step) for entry in unreadable]
+
+
+def test_an_unreadable_step_may_have_been_the_one_of_training(tmp_path: Path) -> None:
+    """Steps of EVAL are not compared in its place."""
+    path = write_sound(tmp_path / "trial", modes=["EVAL"] * 5 + ["TRAIN"], workers=["worker_0"]).path
+    index_file(path, 5).write_text("")
+    report = check_trial(path)
+    assert (0, "TRAIN", 2) == (len(report), report.mode, report.exit_code)
+
+
+# Chance
+
+
+def judged(trial: Path, num_steps: int | None) -> Report | None:
+    """Return the report of a broken trial, None where it is not judged; the command ends with its code."""
+    result = invoke_command("check", str(trial), "--num-steps", str(num_steps), "--format", "json")
+    assert isinstance(result.exception, (SystemExit, type(None)))
+    try:
+        report = check_trial(trial, num_steps=num_steps)
+    except TrialError:
+        assert result.exit_code == 2
+        return None
+    assert result.exit_code == report.exit_code
+    return report
+
+
+def norms(report: Iterable[Any]) -> set[Any]:
+    return {(row.tensor, row.worker, row.global_step, row.update_norm, row.weight_norm) for row in report}
+
+
+@pytest.mark.parametrize("count", [10, pytest.param(100, marks=pytest.mark.rare)])
+@pytest.mark.parametrize("num_steps", [None, 2])
+@pytest.mark.parametrize("kind", ["a cut", "a flip in events", "a flip elsewhere"])
+def test_a_cut_or_a_flipped_byte_anywhere(kind: str, num_steps: int | None, count: int, tmp_path: Path) -> None:
+    """What has a checksum or is cut is never exit code 0 with a row that is wrong or missing.
+
+    The index is believed: a flip there may leave a row out, or choose another reference. No ratio is wrong.
+    """
+    trial = write_sound(tmp_path / "trial", include_regex={"weights": ["^(?!gradient).*weight"]}).path
+    expected = set(check_trial(trial, num_steps=num_steps))
+    of_any_reference = set().union(*(norms(check_trial(trial, num_steps=distance)) for distance in range(1, STEPS)))
+    files = sorted(path for path in trial.rglob("*") if path.is_file() and path.stat().st_size)
+    if kind != "a cut":
+        files = [path for path in files if (path.suffix == ".tfevents") == (kind == "a flip in events")]
+    chance = random.Random(f"{kind} {num_steps}")
+    unreadable = 0
+    for _ in range(count):
+        path = chance.choice(files)
+        content = path.read_bytes()
+        position = chance.randrange(len(content))
+        changed = bytes([content[position] ^ 1 << chance.randrange(8)]) + content[position + 1 :]
+        path.write_bytes(content[:position] + (b"" if kind == "a cut" else changed))
+        report = judged(trial, num_steps)
+        path.write_bytes(content)
+        unreadable += report is not None and bool(report.unreadable)
+        assert norms(report or ()) <= of_any_reference, (path, position)
+        if kind != "a flip elsewhere" and report is not None:
+            assert set(report) <= expected, (path, position)
+            is_whole = set(report) == expected and not report.unreadable
+            assert is_whole == (report.exit_code == 0), (path, position)
+    assert unreadable > count / 20
+
+
+# Event files that shrink while they are read
+
+
+@pytest.mark.parametrize(("which", "lost"), [(-2, set()), (-1, set()), (0, {1, 2, 3, 4, 5})])
+def test_an_event_file_that_shrinks_between_two_steps(trial: Path, which: int, lost: set[int]) -> None:
+    """Of the step before, of this step or of the next one: what was read counts, what is read later is unreadable."""
+    everything = found_comparisons(check_trial(trial))
+
+    def shrink(done: int, total: int) -> None:
+        for file in trial.glob(f"events/{done + which:012d}/*"):
+            os.truncate(file, 100)
+
+    report = check_trial(trial, progress=shrink)
+    assert lost == {entry.global_step for entry in report.unreadable}
+    assert ({} if lost else everything) == found_comparisons(report)
+
+
+@pytest.mark.rare
+def test_an_event_file_that_shrinks_at_any_moment(tmp_path: Path) -> None:
+    """By another process: exit code 0 or 2, or 1 where it fired; never a death by a signal."""
+    path = write_whole_trial(tmp_path / "trial", {"w": lambda step: np.full(4_000_000, 1 + step / 100)}, steps=3).path
+    program = """
+import os, sys, time
+for cut in range(400):
+    for path in sys.argv[1:]:
+        os.truncate(path, 32_000_000 - cut * 70_000)
+        time.sleep(0.01)
+"""
+    codes = set()
+    with subprocess.Popen([sys.executable, "-c", program, *(event_file(path, step) for step in range(3))]) as cutter:
+        while cutter.poll() is None:
+            codes.add(run_command("check", path, "--quiet").returncode)
+    assert codes <= {0, 2}
+    assert 2 == run_command("check", path, "--quiet").returncode

@@ -29,8 +29,10 @@ def main() -> None:
         from tests.fuzz import harness
 
     reader = sys.argv[1]
-    target = harness.fuzz_record if reader == "event_file" else harness.fuzz_index
-    seeds = harness.record_seeds if reader == "event_file" else harness.index_seeds
+    target, seeds = {
+        "event_file": (harness.fuzz_record, harness.record_seeds),
+        "index": (harness.fuzz_index, harness.index_seeds),
+    }[reader]
     folder = Path(tempfile.gettempdir()) / f"weight_update_ratio_fuzz_{reader}"
     folder.mkdir(exist_ok=True)
     for number, seed in enumerate(seeds()):

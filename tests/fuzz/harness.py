@@ -1,37 +1,23 @@
-"""What the fuzzers run, and the tests replay: bytes in, and only the package's own errors may come out.
+"""What the fuzzers run, and the tests replay: bytes in, a judged trial out; only the package's own error may come.
 
 An input of the event file's harness is a byte that says how the rest becomes a record, a byte with the step, and the
-rest. One of the index's harness is a collections file and two index files with ``SEPARATOR`` between them, over a
-recorded event file.
+rest. One of the index's harness is a collections file and two index files with ``SEPARATOR`` between them, over two
+recorded event files.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import struct
+import tempfile
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import Any, Iterator
 
-from tests.memory_trial import MemoryStorage
-from weight_update_ratio.compare.diagnosis import missing_trial
-from weight_update_ratio.compare.loop import Loop
-from weight_update_ratio.compare.mode import TRAIN, judged_mode
-from weight_update_ratio.compare.ratio import update_norms, weight_norms
-from weight_update_ratio.errors import UnreadableError
-from weight_update_ratio.parameters import parse_parameters
-from weight_update_ratio.report import Report
-from weight_update_ratio.trial.event_file import (
-    UNCHECKED,
-    TensorLayout,
-    parts_of_every_step,
-    tensor_array,
-    tensor_layout,
-)
-from weight_update_ratio.trial.folder import TrialFolder
-from weight_update_ratio.trial.record_group import RecordGroup
-from weight_update_ratio.trial.wire_format import masked_crc32c
-from weight_update_ratio.verdict.bounds import Bounds
-from weight_update_ratio.verdict.facts import concluded
+from smdebug.core.tfevent.proto.event_pb2 import Event
+from smdebug.core.tfrecord.record_writer import CHECKSUM_MAGIC_BYTES, masked_crc32c
+
+from weight_update_ratio import Report, TrialError, check_trial
 
 RECORDED = Path(__file__).parents[2] / "examples" / "trials" / "pytorch_healthy"
 TENSOR = "TinyNet_bn1.weight"
@@ -39,129 +25,112 @@ SEPARATOR = b"\n--\n"
 AS_IT_IS, UNCHECKED_PAYLOAD, CHECKED_PAYLOAD = range(3)
 COLLECTIONS = "collections/000000000/worker_0_collections.json"
 INDEX = "index/000000000/{:012d}_worker_0.json"
-Row = Tuple[str, int, float, float]  # tensor, global step, update norm, norm of the weights before
 EVENTS = "events/{0:012d}/{0:012d}_worker_0.tfevents"
 
 
-def read_record(data: bytes) -> int:
-    """Read one record as a judgement does, and return how many bytes of elements it gave: none where it is refused."""
-    if len(data) < 2:
-        return 0
-    kind, step, content = data[0] % 3, data[1], data[2:]
-    if kind != AS_IT_IS:  # a checksum is more than a fuzzer can guess
-        header = struct.pack("<Q", len(content))
-        crc = UNCHECKED if kind == UNCHECKED_PAYLOAD else masked_crc32c(content)
-        content = header + struct.pack("<I", masked_crc32c(header)) + content + struct.pack("<I", crc)
-    record = memoryview(content)
-    layout = _layout_or_reason(record, step)
-    for seed, at in _recorded().get(len(record), ()):
-        group = RecordGroup([TENSOR], [0], [(0, len(record))])
-        group.layouts(seed, at)
-        assert group.layouts(record, step) == [layout], "a record that is known already changes what is read"
-        assert group.layouts(seed, at) == [_layout_or_reason(seed, at)], "and what is read after it"
-    if isinstance(layout, str):
-        return 0
-    parts = parts_of_every_step(record, layout, step)
-    if parts is not None:
-        for filling in (b"\x00", b"\x0a", b"\xff"):
-            other = bytearray(filling * len(record))
-            for part in (*parts.same, parts.step):
-                other[part] = record[part]
-            assert _layout_or_reason(memoryview(other), step) == layout, "it is not the same at every step"
-    array = tensor_array(record, layout)
-    weight_norms([array])
-    update_norms([array], [array[::-1].copy()])
-    return array.nbytes
-
-
-def _layout_or_reason(record: memoryview, step: int) -> TensorLayout | str:
-    try:
-        return tensor_layout(record, TENSOR, step)
-    except UnreadableError as error:
-        return str(error)
-
-
-@functools.lru_cache(maxsize=None)
-def _recorded() -> dict[int, list[tuple[memoryview, int]]]:
-    """Return the tensor's recorded records and their steps by length, as a judgement has them of a step before."""
-    found: dict[int, list[tuple[memoryview, int]]] = {}
-    for seed in record_seeds():
-        if seed[0] == AS_IT_IS and not isinstance(_layout_or_reason(memoryview(seed[2:]), seed[1]), str):
-            found.setdefault(len(seed) - 2, []).append((memoryview(seed[2:]), seed[1]))
-    assert found
-    return found
-
-
-class FuzzedStorage(MemoryStorage):
-    """A trial of two steps whose index and collections files are the fuzzer's; the event files are recorded ones."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        events = {EVENTS.format(step): (RECORDED / EVENTS.format(step)).read_bytes() for step in range(2)}
-        super().__init__({**events, **files})
-
-    def span(self, name: str, start: int, length: int) -> memoryview:
-        if start + length > len(self.files.get(name, b"")):
-            raise UnreadableError("has no such range")
-        return super().span(name, start, length)
-
-
-def judge_index(data: bytes) -> set[Row]:
-    """Judge a trial with these collections and index files, through to the report's renderings; return its rows."""
-    parts = data.split(SEPARATOR, 2)
-    names = (COLLECTIONS, INDEX.format(0), INDEX.format(1))
-    parameters = parse_parameters(num_steps=2 if len(data) % 2 else None)
-    folder = TrialFolder(FuzzedStorage(dict(zip(names, parts))), parameters)
-    missing_trial(folder)
-    loop = Loop(folder, judged_mode(folder) or TRAIN)
-    for step in folder.steps:
-        loop.compare(step)
-    report = concluded(Report("fuzzed", loop.rows, Bounds(parameters), loop.mode), folder)
+def judge(files: dict[str, bytes], num_steps: int | None = None) -> Report | None:
+    """Return the report of a trial of these files, which is rendered as well; None where it cannot be judged."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        try:
+            report = check_trial(folder, num_steps=num_steps)
+        except TrialError:
+            return None
     report.to_json().encode("ascii")
     report.to_text(80).encode("utf-8")
-    return {(row.tensor, row.global_step, row.update_norm, row.weight_norm) for row in report}
-
-
-@functools.lru_cache(maxsize=None)
-def sound_rows() -> set[Row]:
-    """Return all rows that the recorded event files can give, whatever an index says of them."""
-    indexes = next(index_seeds()).split(SEPARATOR)[1:]
-    every_tensor = b'{"collections": {"weights": {"tensor_names": [], "include_regex": ["."]}}}'
-    rows = judge_index(SEPARATOR.join([every_tensor, *indexes]))
-    assert {TENSOR, f"gradient/{TENSOR}"} < {tensor for tensor, *_ in rows}
-    return rows
+    return report
 
 
 def fuzz_record(data: bytes) -> None:
-    """Fail where a record gives more elements than it has bytes."""
-    assert read_record(data) <= len(data)
+    """Fail where a record is read otherwise once the step before it is known, or changes what is read after it."""
+    if len(data) < 2:
+        return
+    step = data[1]
+    records = {other: recorded_record(other) for other in (step - 1, step + 1, step + 2) if other >= 0}
+    records[step] = framed(data[0] % 3, data[2:])
+    later = {other: record for other, record in records.items() if other >= step}
+    assert read_from(judge(one_tensor(later)), step) == read_from(judge(one_tensor(records)), step)
+
+
+def read_from(report: Report | None, step: int) -> Any:
+    """Return what a report says of a step's record: why it is unreadable, and the norms of what follows it."""
+    assert report is not None
+    rows = [(row.step, row.reference_step, row.update_norm, row.weight_norm) for row in report if row.step > step]
+    return repr(rows), [entry.reason for entry in report.unreadable]
+
+
+def framed(kind: int, content: bytes) -> bytes:
+    """Return a record: the content as it is, or as a payload, for a checksum is more than a fuzzer can guess."""
+    if kind == AS_IT_IS:
+        return content
+    header = struct.pack("<Q", len(content))
+    checksum = masked_crc32c(CHECKSUM_MAGIC_BYTES if kind == UNCHECKED_PAYLOAD else content)
+    return header + struct.pack("<I", masked_crc32c(header)) + content + struct.pack("<I", checksum)
+
+
+def one_tensor(records: dict[int, bytes]) -> dict[str, bytes]:
+    """Return the files of a trial in which one tensor has these records by step."""
+    weights = {"tensor_names": [TENSOR], "include_regex": []}
+    files = {COLLECTIONS: json.dumps({"collections": {"weights": weights}}).encode()}
+    for step, record in records.items():
+        payload = [{"tensorname": TENSOR, "start_idx": 0, "length": len(record)}]
+        index = {"meta": {"mode": "TRAIN", "mode_step": step}, "tensor_payload": payload}
+        files[INDEX.format(step)] = json.dumps(index).encode()
+        files[EVENTS.format(step)] = record
+    return files
 
 
 def fuzz_index(data: bytes) -> None:
     """Fail where an index leads to a row that is not the sound trial's."""
-    assert judge_index(data) <= sound_rows()
+    assert judged_rows(data) <= sound_rows()
+
+
+def judged_rows(data: bytes) -> set[Any]:
+    """Return the rows of a trial with these collections and index files: tensor, global step and norms."""
+    names = (COLLECTIONS, INDEX.format(0), INDEX.format(1))
+    events = {EVENTS.format(step): (RECORDED / EVENTS.format(step)).read_bytes() for step in range(2)}
+    files = {**events, **dict(zip(names, data.split(SEPARATOR, 2)))}
+    report = judge(files, num_steps=2 if len(data) % 2 else None)
+    return {(row.tensor, row.global_step, row.update_norm, row.weight_norm) for row in report or ()}
+
+
+@functools.lru_cache(maxsize=None)
+def sound_rows() -> set[Any]:
+    """Return all rows that the recorded event files can give, whatever an index says of them."""
+    indexes = next(index_seeds()).split(SEPARATOR)[1:]
+    every_tensor = b'{"collections": {"weights": {"tensor_names": [], "include_regex": ["."]}}}'
+    rows = judged_rows(SEPARATOR.join([every_tensor, *indexes]))
+    assert {TENSOR, f"gradient/{TENSOR}"} < {tensor for tensor, *_ in rows}
+    return rows
+
+
+@functools.lru_cache(maxsize=None)
+def recorded_record(step: int) -> bytes:
+    """Return the tensor's recorded record of step 1, as of any step."""
+    payload = json.loads((RECORDED / INDEX.format(1)).read_text())["tensor_payload"]
+    place = next(entry for entry in payload if entry["tensorname"] == TENSOR)
+    content = (RECORDED / EVENTS.format(1)).read_bytes()[place["start_idx"] :][: place["length"]]
+    event = Event.FromString(content[12:-4])
+    event.step = step
+    return framed(UNCHECKED_PAYLOAD, event.SerializeToString())
 
 
 def record_seeds() -> Iterator[bytes]:
-    """Yield the recorded records of one tensor, as they are and as payloads."""
+    """Yield records of the tensor, as they are and as payloads."""
     for step in (0, 1, 14):
-        content = (RECORDED / EVENTS.format(step)).read_bytes()
-        start = 480 if step else 478
-        while start < len(content):  # the whole file's records: other tensors' names end in an error, as they should
-            (length,) = struct.unpack_from("<Q", content, start)
-            record = content[start : start + length + 16]
-            if length < 500:
-                yield bytes((AS_IT_IS, step)) + record
-                yield bytes((UNCHECKED_PAYLOAD, step)) + record[12:-4]
-                yield bytes((CHECKED_PAYLOAD, step)) + record[12:-4]
-            start += length + 16
+        record = recorded_record(step)
+        yield bytes((AS_IT_IS, step)) + record
+        yield bytes((UNCHECKED_PAYLOAD, step)) + record[12:-4]
+        yield bytes((CHECKED_PAYLOAD, step)) + record[12:-4]
 
 
 def index_seeds() -> Iterator[bytes]:
     """Yield the recorded collections and index files, whole and without what is not read."""
     parts = [(RECORDED / name).read_bytes() for name in (COLLECTIONS, INDEX.format(0), INDEX.format(1))]
     yield SEPARATOR.join(parts)
-    short = (
-        b'{"collections": {"weights": {"tensor_names": ["%s"], "include_regex": ["bn"]}}, "_meta": {"num_workers": 1}}'
-    )
-    yield SEPARATOR.join([short % TENSOR.encode(), *parts[1:]])
-    yield SEPARATOR.join([short % b"w", b'{"meta": {}}', b'{"tensor_payload": [{"tensorname": "w"}]}'])
+    short = b'{"collections": {"weights": {"tensor_names": ["w"], "include_regex": ["bn"]}}}'
+    yield SEPARATOR.join([short, *parts[1:]])
+    yield SEPARATOR.join([short, b'{"meta": {}}', b'{"tensor_payload": [{"tensorname": "w"}]}'])
