@@ -50,6 +50,7 @@ class S3Storage:
             self._client = _s3_client()
         self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, "S3")
         self._objects: dict[str, _Fetched] = {}  # the oldest is first
+        self._held = 0  # bytes of all of them
         self._small: dict[str, Future[bytes]] = {}
         self._stamps: dict[str, FileStamp] = {}
 
@@ -91,7 +92,7 @@ class S3Storage:
         """Begin to fetch the spans (first byte, length) of an object; return whether there was no room for them."""
         wanted = [] if name in self._objects else [span for span in spans if span is not None]
         ranges = joined_ranges(wanted)
-        is_full = bool(ranges) and self._held() + _bytes_in(ranges) > HELD_BYTES
+        is_full = bool(ranges) and self._held + _bytes_in(ranges) > HELD_BYTES
         if ranges and not is_full:
             self._fetch(name, ranges)
         return is_full
@@ -102,13 +103,16 @@ class S3Storage:
             ranges, _ = self._objects.get(name, ([], None))
             if not all(_covers(ranges, *span) for span in spans):
                 self._fetch(name, joined_ranges(spans))
-        for name in [name for name in self._objects if name not in files]:
-            if self._held() > HELD_BYTES:
+        for name in list(self._objects):
+            if self._held <= HELD_BYTES:
+                break
+            if name not in files:
                 self.discard(name)
 
     def discard(self, name: str) -> None:
         """Fetch an object anew when it is next asked for: a resumed job writes its last step again."""
-        self._objects.pop(name, None)
+        ranges, _ = self._objects.pop(name, ([], None))
+        self._held -= _bytes_in(ranges)
         self._small.pop(name, None)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
@@ -121,13 +125,11 @@ class S3Storage:
             raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
         return memoryview(content)[offset : offset + length]
 
-    def _held(self) -> int:
-        return sum(_bytes_in(ranges) for ranges, _ in self._objects.values())
-
     def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> _Fetched:
         self.discard(name)  # so that it is the newest
         fetched = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
         self._objects[name] = fetched
+        self._held += _bytes_in(ranges)
         return fetched
 
     def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:
