@@ -67,7 +67,14 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
             "Save the tensors: leave out the collection's reduction_config, or set its save_raw_tensor to True.",
         )
     if len(rows.skipped):
-        first_skip = rows.skipped_groups()[0]
+        groups = rows.skipped_groups()
+        if {group.reason for group in groups} == {"no elements"}:
+            return TrialError(
+                f"nothing can be compared: every tensor is empty ({listed(group.tensor or '' for group in groups)} "
+                f"ha{'s' if len(groups) == 1 else 've'} no elements)",
+                "Record weights that are gathered (DeepSpeed ZeRO-3: zero.GatheredParameters), or each process's part.",
+            )
+        first_skip = groups[0]
         return TrialError(
             f"every comparison was skipped; the first: tensor {first_skip.tensor!r}: {first_skip.reason}",
             "Set collection_names to collections whose tensors have elements and keep their shape.",
@@ -91,6 +98,12 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
             f"tensors are {listed(sorted(selection.seen_members))}",
             "Give exclude_regex patterns that leave some of them.",
         )
+    saved, listed_by = folder.saved_collections(), folder.collections.tensor_names
+    if saved and all(listed_by.get(name) == set() for name in folder.parameters.collection_names):
+        return TrialError(
+            f"the collection {chosen} is empty; {found}",
+            f"Judge those that were saved: --collection-names {','.join(saved)} (in Python, collection_names).",
+        )
     return TrialError(
         f"no tensor of the collection {chosen} was saved; {found}",
         "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was saved.",
@@ -98,10 +111,15 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
 
 
 def unmatched_choice(folder: TrialFolder) -> TrialError | None:
-    """Return what is wrong where a chosen collection or a pattern matches no saved tensor, else None."""
+    """Return what is wrong where a chosen collection or tensor_regex matches no saved tensor, else None.
+
+    A collection that the trial lists and that is empty is sound beside one that is not, and so is an exclude_regex that
+    matches nothing: one command serves all models.
+    """
     parameters, selection = folder.parameters, folder.selection
-    names = listed(sorted(selection.seen_members))
     for collection in parameters.collection_names:
+        if folder.collections.tensor_names.get(collection) == set():
+            continue
         alone = Selection(folder.collections, Parameters(collection_names=(collection,)))
         if not any(name in alone for name in selection.seen()) and not alone.seen_members:
             return TrialError(
@@ -109,16 +127,16 @@ def unmatched_choice(folder: TrialFolder) -> TrialError | None:
                 f"saved were {listed(folder.saved_collections()) or 'tensors of no collection'}",
                 "Set collection_names to collections that were saved.",
             )
-    for option, patterns in (("tensor_regex", parameters.tensor_regex), ("exclude_regex", parameters.exclude_regex)):
-        idle = [pattern for pattern in patterns if not any(re.search(pattern, name) for name in selection.seen_members)]
-        if idle:
-            hint = next((hint for hint in map(glob_hint, idle) if hint), "")
-            return TrialError(
-                f"no saved tensor of {listed(parameters.collection_names)} matches {option} {listed(idle)}{hint}; "
-                f"the collections' tensors are {names}",
-                f"Give {option} patterns that are found in the names of the weights.",
-            )
-    return None
+    seen = selection.seen_members
+    idle = [pattern for pattern in parameters.tensor_regex if not any(re.search(pattern, name) for name in seen)]
+    if not idle:
+        return None
+    hint = next((hint for hint in map(glob_hint, idle) if hint), "")
+    return TrialError(
+        f"no saved tensor of {listed(parameters.collection_names)} matches tensor_regex {listed(idle)}{hint}; "
+        f"the collections' tensors are {listed(sorted(seen))}",
+        "Give tensor_regex patterns that are found in the names of the weights.",
+    )
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
