@@ -51,7 +51,8 @@ def check_trial(
 
     Args:
         trial: Path of the trial folder, or an smdebug Trial.
-        num_steps: Compare with the oldest saved step at most so many steps back; None: with the previous saved step.
+        num_steps: Compare with the oldest saved step at most so many steps back; None: with the previous saved step,
+            and 1 for a trial that was saved in pairs.
         large_threshold: A ratio above it is a violation.
         small_threshold: A ratio below it is a violation.
         epsilon: Added to the norm of the weights, in their unit; > 0.
@@ -79,7 +80,7 @@ def check_trial(
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
-    bounds = open_bounds(parameters)
+    bounds = open_bounds(folder.parameters)
     loop = Loop(folder, judged_mode(folder) or TRAIN)
     bounds.require_alike(loop.mode)
     steps = folder.steps_between(first, end)

@@ -80,6 +80,8 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
     with _noted_interrupt() as interrupted:
         wait = _Wait(timeout, poll, interrupted)
         folder = _await_trial(location, parameters, range_steps(trial), wait)
+        if folder.parameters != parameters:  # it was saved in pairs
+            bounds = open_bounds(folder.parameters)
         live = _LiveRun(folder, bounds, location, first, end, wait)
         for global_step in live:
             if progress is not None:

@@ -98,6 +98,9 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         for warning in idle_actions(self._actions):
             self.logger.warning(warning)
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
+        if self._folder.parameters != self._parameters:  # the trial was saved in pairs
+            self._parameters = self._folder.parameters
+            bounds = open_bounds(self._parameters)
         self._is_live = not self._folder.ended
         self._bounds = bounds
         self._report_file = ReportFile(folder, self.logger.error)

@@ -11,6 +11,10 @@ import pytest
 from tests.conftest import change_json, event_file, index_file
 from tests.trial.made_records import payload, record, write_trial_of_records
 from weight_update_ratio import check_trial
+from weight_update_ratio.parameters import parse_parameters
+from weight_update_ratio.storage.disk import DiskStorage
+from weight_update_ratio.trial.collections import RECORDER_NOTES
+from weight_update_ratio.trial.folder import TrialFolder
 from weight_update_ratio.trial.index_file import LARGEST_STEP
 
 COLLECTIONS = "collections/000000000/worker_0_collections.json"
@@ -141,6 +145,24 @@ class TestUnreadable:
         assert first.reason.startswith(reason)
         assert ("w", 3) == (second.tensor, second.global_step)
         assert 0 == len(report)
+
+    def test_notes_of_the_recorder(self, trial: Path) -> None:
+        """A value that is broken is as absent; the rest is believed."""
+        whole = {"pairs": True, "types": {"a": "int8"}, "not_trained": ["b"]}
+        folder = TrialFolder(DiskStorage(str(trial)), parse_parameters())
+        values = [None, 3, [], {}, "x", {"a": 3}, [3], {"a": None}]
+        for notes in (*values, *({**whole, name: value} for name in whole for value in values)):
+            change_json(trial / COLLECTIONS, lambda content, notes=notes: content.update(_meta={RECORDER_NOTES: notes}))
+            folder.look_once_more()
+            given = notes if isinstance(notes, dict) and "pairs" in notes else {}
+            found = folder.collections
+            assert (given.get("pairs") is True, []) == (found.pairs, found.unreadable)
+            assert found.types == (whole["types"] if given.get("types") == whole["types"] else {})
+            assert found.not_trained == ({"b"} if given.get("not_trained") == ["b"] else set())
+            assert folder.parameters.num_steps == (1 if found.pairs else None)
+        change_json(trial / COLLECTIONS, lambda content: content.update(_meta=3))
+        folder.look_once_more()
+        assert (1, {}) == (folder.collections.num_workers, folder.collections.types)
 
     @pytest.mark.parametrize(
         ("content", "reason"),

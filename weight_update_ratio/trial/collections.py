@@ -2,12 +2,16 @@
 
     collections/000000000/{worker}_collections.json    {"collections": {name: {tensor_names, include_regex}}, "_meta"}
 
+What smdebug's format has no field for, ``TrialRecorder`` writes into ``_meta``, where smdebug keeps and ignores it:
+
+    "weight_update_ratio": {"pairs": bool, "types": {name: type before it was widened}, "not_trained": [names]}
+
 Source: smdebug 1.0.34, ``core/collection.py``, ``core/collection_manager.py``.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..storage.location import Storage
@@ -15,22 +19,40 @@ from ..storage.storage import COLLECTIONS_FOLDER
 from .index_file import excerpt, parse_json, whole_number
 
 COLLECTIONS_ENDING = "_collections.json"
+RECORDER_NOTES = "weight_update_ratio"
 
 
 class Collections(NamedTuple):
-    """The collections of all workers, joined by name."""
+    """The collections of all workers, joined by name, and what ``TrialRecorder`` noted beside them.
+
+    Attributes:
+        tensor_names: The tensors that each collection lists.
+        include_regex: The patterns of those that it has besides.
+        num_workers: How many workers save.
+        unreadable: The files that could not be read.
+        workers: As their files name them, readable or not.
+        pairs: Whether all workers saved each step of their interval and the one after it.
+        types: The types of the tensors that were widened, {name: type before}.
+        not_trained: The tensors that were not trained.
+    """
 
     tensor_names: dict[str, set[str]]
     include_regex: dict[str, list[str]]
     num_workers: int
     unreadable: list[Unreadable]
-    workers: set[str]  # as their files name them, readable or not
+    workers: set[str]
+    pairs: bool = False
+    types: Mapping[str, str] = {}
+    not_trained: frozenset[str] = frozenset()
 
 
 def read_collections(storage: Storage, names: list[str]) -> Collections:
     """Return the collections of all workers' files; a tensor is in one where any of them says so."""
     found = Collections({}, {}, 1, [], set())
-    num_workers = []
+    num_workers: list[int] = []
+    types: dict[str, str] = {}
+    not_trained: set[str] = set()
+    in_pairs = 0
     for name in names:
         found.workers.add(name[len(COLLECTIONS_FOLDER) + 1 : -len(COLLECTIONS_ENDING)])
         try:
@@ -38,23 +60,36 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
             collections = content.get("collections") if isinstance(content, dict) else None
             if not isinstance(collections, dict):
                 raise UnreadableError("holds no collections")
-            meta = content.get("_meta")
-            num_workers.append(whole_number(meta.get("num_workers")) or 1 if isinstance(meta, dict) else 1)
+            meta = _dictionary(content.get("_meta"))
+            num_workers.append(whole_number(meta.get("num_workers")) or 1)
+            notes = _dictionary(meta.get(RECORDER_NOTES))
+            in_pairs += notes.get("pairs") is True
+            types.update((tensor, old) for tensor, old in _dictionary(notes.get("types")).items() if _is_strings([old]))
+            not_trained.update(notes.get("not_trained") or [] if _is_strings(notes.get("not_trained")) else [])
             for key, collection in collections.items():
                 _add_collection(found, key, collection)
         except UnreadableError as error:
             found.unreadable.append(Unreadable(name, None, None, -1, str(error)))
-    return found._replace(num_workers=max(num_workers, default=1))
+    return found._replace(
+        num_workers=max(num_workers, default=1),
+        pairs=0 < in_pairs == len(names),
+        types=types,
+        not_trained=frozenset(not_trained),
+    )
 
 
 def _add_collection(found: Collections, key: str, collection: Any) -> None:
-    given = collection if isinstance(collection, dict) else {}
+    given = _dictionary(collection)
     tensors, patterns = given.get("tensor_names", False), given.get("include_regex", False)
     if not _is_strings(tensors) or not _is_strings(patterns):
         raise UnreadableError(f"has a collection {excerpt(key)} without lists of names and patterns")
     found.tensor_names.setdefault(key, set()).update(tensors or [])
     known = found.include_regex.setdefault(key, [])
     known += [pattern for pattern in dict.fromkeys(patterns or []) if pattern not in known]
+
+
+def _dictionary(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _is_strings(value: Any) -> bool:

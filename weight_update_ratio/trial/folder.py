@@ -47,7 +47,7 @@ class TrialFolder:
 
     Attributes:
         storage: Where its bytes are.
-        parameters: What is judged, and how.
+        parameters: What is judged, and how; ``num_steps`` is 1 where it was not given and the trial was saved in pairs.
         range_steps: The global steps, end exclusive, that smdebug's Trial keeps to; None: all.
         collections: The collections of all workers.
         selection: The tensors that are compared.
@@ -61,7 +61,7 @@ class TrialFolder:
         self, storage: Storage, parameters: Parameters, range_steps: tuple[int | None, int | None] | None = None
     ) -> None:
         self.storage = storage
-        self.parameters = parameters
+        self.parameters = self._given = parameters
         self.range_steps = range_steps
         first, end = range_steps or (None, None)
         self._listing = IndexListing(storage, first or 0, LARGEST_STEP if end is None else end)
@@ -92,6 +92,11 @@ class TrialFolder:
         is_described_anew = self._refresh_collections()
         from_step = 0 if is_described_anew else from_step
         changed = self._listing.look(from_step, ended)
+        if is_described_anew and self._given.num_steps is None:
+            num_steps = 1 if self.collections.pairs else None
+            if num_steps != self.parameters.num_steps:
+                self.parameters = self._given._replace(num_steps=num_steps)
+                changed |= set(self._listing.files)  # their references are others
         for global_step in changed:
             for step in self.saved(global_step).workers:
                 self.storage.discard(step.event_file)

@@ -160,6 +160,8 @@ def count_line(report: JudgedRun) -> str:
         ),
         *(f"{counts[name]:,} {name}" for name in ("skipped", "unreadable")),
     ]
+    if report.parameters.num_steps == 1:
+        parts[3] += " in pairs (num_steps=1)"
     return ", ".join(parts) + ("; the job has not ended" if len(report) and not report.job_ended else "")
 
 
