@@ -318,7 +318,7 @@ def plain_verdict(ratio: float, lower: float, upper: float) -> str:
 
 
 def as_smdebug_reads(path: Path | str, collection: str = "weights") -> list[Saved]:
-    """Return all that smdebug's own Trial reads of a collection's tensors: the arrays are ``Tensor.value``'s."""
+    """Return all that smdebug's own Trial reads of collections, with commas between: arrays are ``Tensor.value``'s."""
     from smdebug.core.modes import ModeKeys
     from smdebug.exceptions import InvalidWorker, TensorUnavailableForStep
     from smdebug.trials import create_trial
@@ -326,7 +326,7 @@ def as_smdebug_reads(path: Path | str, collection: str = "weights") -> list[Save
     trial = create_trial(str(path))
     trial.maybe_refresh()  # create_trial alone lists no steps
     saved = []
-    for name in trial.tensor_names(collection=collection):
+    for name in (name for one in collection.split(",") for name in trial.tensor_names(collection=one)):
         tensor = trial.tensor(name)
         for global_step in tensor.steps(mode=ModeKeys.GLOBAL):
             for worker in trial.workers():

@@ -13,6 +13,7 @@ from weight_update_ratio.storage.disk import DiskStorage
 from weight_update_ratio.trial.event_file import tensor_array, tensor_layout
 from weight_update_ratio.trial.folder import TrialFolder
 
+USUAL = "weights,biases,vectors"  # the collections of a recorder that is given none
 WIDENED = {"int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64", "complex64": "complex128"}
 
 
@@ -35,9 +36,9 @@ def files_of(folder: Path) -> dict[str, File]:
 
 
 def as_package_reads(path: Path | str) -> list[Saved]:
-    """Return all that this package's own reader finds of the weights; every record of them is sound."""
+    """Return all that this package's own reader finds of the recorder's tensors; every record of them is sound."""
     storage = DiskStorage(str(path))
-    folder = TrialFolder(storage, parse_parameters())
+    folder = TrialFolder(storage, parse_parameters(collection_names=USUAL))
     assert [] == folder.unreadable
     saved = []
     for global_step in folder.steps:

@@ -33,8 +33,12 @@ from tests.conftest import (
     needs_writing,
     write_whole_trial,
 )
-from tests.recorders import as_entries, assert_same_saved, files_of, weights
+from tests.recorders import USUAL, as_entries, assert_same_saved, files_of, weights
 from weight_update_ratio import TrialRecorder, check_trial, follow_trial
+from weight_update_ratio.parameters import parse_parameters
+from weight_update_ratio.storage.disk import DiskStorage
+from weight_update_ratio.trial.collections import Collections
+from weight_update_ratio.trial.folder import TrialFolder
 
 TYPES = ["bool", "uint8", "int32", "int64", "float16", "float32", "float64", "complex128"]
 WIDENED = ["int8", "int16", "uint16", "uint32", "complex64", ">f4", ">i2"]
@@ -64,10 +68,10 @@ def record(
     return saved
 
 
-def assert_recorded(saved: list[Saved], path: Path, collection: str = "weights") -> None:
+def assert_recorded(saved: list[Saved], path: Path, collection: str = USUAL) -> None:
     """Assert that smdebug reads these tensors bit for bit, and that check compares them."""
     assert_same_saved(saved, as_smdebug_reads(path, collection))
-    report = check_trial(path, collection_names=[collection])
+    report = check_trial(path, collection_names=collection)
     assert [] == report.unreadable
     assert_same_comparisons(expected_comparisons(saved), found_comparisons(report))
 
@@ -110,7 +114,7 @@ class TestReadBack:
         """uint64 is compared all the same; tensors without elements are skipped."""
         arrays = [np.array([10**6 + step, step], np.uint64) for step in range(3)]
         saved = record(tmp_path / "t", 3, lambda step: {"w": arrays[step], "empty": np.zeros((0, 3)), "none": []})
-        report = check_trial(tmp_path / "t")
+        report = check_trial(tmp_path / "t", collection_names=USUAL)
         assert_same_comparisons(expected_comparisons(saved), found_comparisons(report))
         assert ({"empty", "none"}, True) == ({entry.tensor for entry in report.skipped}, report.complete)
 
@@ -133,7 +137,7 @@ class TestReadBack:
             lost = np.float16([0.5, 1 + step / 64]) if step < 12 else np.float16([np.nan, 1])
             return {**weights(step), "frozen": ARRAY, "exploding": exploding, "lost": lost}
 
-        record(tmp_path / "ours", 20, sick, modes)
+        record(tmp_path / "ours", 20, sick, modes, collection="weights")
         tensors = {name: (lambda step, name=name: sick(step)[name]) for name in sick(0)}
         write_whole_trial(tmp_path / "theirs", tensors, steps=20, modes=modes)
         ours, theirs = (files_of(tmp_path / name) for name in ("ours", "theirs"))
@@ -159,19 +163,192 @@ class TestReadBack:
         (tmp_path / "t").mkdir()
         with ThreadPoolExecutor(1) as pool:
             training = pool.submit(train)
-            live = follow_trial(tmp_path / "t", poll=0.01, timeout=60)
+            live = follow_trial(tmp_path / "t", poll=0.01, timeout=60, collection_names=USUAL)
             training.result()
-        assert len(live) > 30
-        assert check_trial(tmp_path / "t").to_json() == live.to_json()
+        assert (27, 1) == (len(live), live.parameters.num_steps)
+        assert check_trial(tmp_path / "t", collection_names=USUAL).to_json() == live.to_json()
 
     def test_pairs_have_the_ratios_of_one_update(self, tmp_path: Path) -> None:
-        """Pairs at every 50 steps have those that saving every step finds there, to the last bit."""
+        """Pairs at every 50 steps have those that saving every step finds there, to the last bit, and it is said."""
         record(tmp_path / "every", 210)
         record(tmp_path / "pairs", 210, save_interval=50, pairs=True)
-        every = found_comparisons(check_trial(tmp_path / "every", num_steps=1))
-        pairs = found_comparisons(check_trial(tmp_path / "pairs", num_steps=1))
+        every = found_comparisons(check_trial(tmp_path / "every", num_steps=1, collection_names=USUAL))
+        report = check_trial(tmp_path / "pairs", collection_names=USUAL)
+        pairs = found_comparisons(report)
         assert {key: row for key, row in every.items() if key[2] % 50 == 1} == pairs
         assert (15, 10) == (len(pairs), len(os.listdir(tmp_path / "pairs" / "events")))
+        assert 1 == json.loads(report.to_json())["parameters"]["num_steps"]
+        assert "15 comparisons in pairs (num_steps=1), " in report.to_text()
+        assert 27 == len(check_trial(tmp_path / "pairs", num_steps=50, collection_names=USUAL))
+
+
+def described(path: Path, worker: str = "worker_0") -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Return {collection: tensors} and the recorder's notes, as smdebug loads a worker's collections file."""
+    from smdebug.core.collection_manager import CollectionManager
+
+    manager = CollectionManager.load(str(path / COLLECTIONS.replace("worker_0", worker)))
+    collections = {name: sorted(one.tensor_names) for name, one in manager.get_collections().items()}
+    return collections, manager._meta["weight_update_ratio"]
+
+
+def read_notes(path: Path) -> Collections:
+    """Return the collections as the package reads them."""
+    return TrialFolder(DiskStorage(str(path)), parse_parameters()).collections
+
+
+class TestCollections:
+    def test_by_dimensions_and_names(self, tmp_path: Path) -> None:
+        """Those that have no tensor are listed too, as smdebug reads them; a name is decided once."""
+        members = {
+            "weights": {"a.weight": ARRAY, "b/bias": ARRAY, "empty": [], "table_bias": np.zeros((0, 2))},
+            "biases": {"a.bias": [1.0], "rnn.bias_hh_l0": [1.0], "n/beta:0": [1.0], "['d']['bias']": [], "BIAS": 1.0},
+            "vectors": {"n.weight": [1.0], "bias.scale": [1.0], "beta/gamma": [1.0], "['beta']['g']": [1.0], "s": 1.0},
+        }
+        tensors = {name: array for named in members.values() for name, array in named.items()}
+        others = {name: ARRAY if np.ndim(array) < 2 else [1.0] for name, array in tensors.items()}
+        record(tmp_path, 1, lambda step: {"a.weight": ARRAY})
+        assert ({"weights": ["a.weight"], "biases": [], "vectors": []}, []) == (
+            described(tmp_path)[0],
+            as_smdebug_reads(tmp_path, "biases"),
+        )
+        record(tmp_path, 2, lambda step: others if step else tensors, resume=True)
+        record(tmp_path, 1, lambda step: others, resume=True)
+        assert {name: sorted(named) for name, named in members.items()} == described(tmp_path)[0]
+
+    def test_one_for_all(self, tmp_path: Path) -> None:
+        """As it is given, also to names that another has already."""
+        record(tmp_path, 1)
+        record(tmp_path, 1, collection="x", resume=True)
+        names = ["conv.bias", "conv.weight", "fc.weight"]
+        usual = {"weights": names[1:], "biases": names[:1], "vectors": []}
+        assert {**usual, "x": names} == described(tmp_path)[0]
+        record(tmp_path / "x", 1, collection=" x ")
+        assert {"x": names} == described(tmp_path / "x")[0]
+
+    def test_that_are_empty(self, tmp_path: Path) -> None:
+        """One command serves all models; where all that were asked for are empty, the others are named."""
+        record(tmp_path / "t", 3, lambda step: {"w": ARRAY + step, "v.bias": [step], "v": [step]})
+        assert (2, None) == (len(report := check_trial(tmp_path / "t")), report.problem)
+        record(tmp_path / "few", 3, lambda step: {"v.bias": [1.0 + step], "v": [1.0 + step]})
+        assert (4, 0) == (len(report := check_trial(tmp_path / "few", collection_names=USUAL)), report.exit_code)
+        problem = check_trial(tmp_path / "few").problem
+        assert "the collection 'weights' is empty; saved were 'biases', 'vectors'" == problem.message
+        assert "Judge those that were saved: --collection-names biases,vectors (in Python, coll" in problem.remedy
+        report = check_trial(tmp_path / "few", collection_names=f"{USUAL},gradients")
+        assert (2, "no tensor of the collection 'gradients' was ") == (report.exit_code, report.problem.message[:44])
+
+
+class TestNotes:
+    def test_types(self, tmp_path: Path) -> None:
+        """Those that were widened, of all workers and steps."""
+        record(tmp_path, 2, lambda step: {"w": ARRAY, "a": np.int8([1])}, num_workers=2)
+        record(tmp_path, 2, lambda step: {"b": np.complex64([1])}, worker="worker_1", num_workers=2)
+        record(tmp_path, 2, lambda step: {"c": np.int16([1])}, num_workers=2, resume=True)
+        assert {"pairs": False, "types": {"a": "int8", "c": "int16"}, "not_trained": []} == described(tmp_path)[1]
+        assert {"a": "int8", "b": "complex64", "c": "int16"} == read_notes(tmp_path).types
+
+    @pytest.mark.parametrize(
+        ("steps", "expected"),
+        [
+            (["a b-", "a b-"], {"b"}),
+            (["a b-", "a b"], set()),  # unfrozen later
+            (["a b", "a b-"], set()),  # frozen later
+            (["a- b-"], set()),  # a state_dict says it of all
+            (["a b-", "resume", "a b- c-"], {"b", "c"}),
+            (["a? b-"], set()),
+        ],
+    )
+    def test_what_is_not_trained(self, tmp_path: Path, steps: list[str], expected: set[str]) -> None:
+        """What never was, by requires_grad, where another tensor of its step is."""
+
+        class Parameter(np.ndarray):  # type: ignore[type-arg]
+            requires_grad = True
+
+        def parameter(sign: str) -> Any:
+            array = ARRAY.copy()
+            if sign != "?":
+                array = array.view(Parameter)
+                array.requires_grad = sign != "-"
+            return array
+
+        recorder = TrialRecorder(tmp_path)
+        for step in steps:
+            if step == "resume":
+                recorder = TrialRecorder(tmp_path, resume=True)
+                continue
+            recorder.step({name[0]: parameter(name[1:]) for name in step.split()})
+        assert expected == read_notes(tmp_path).not_trained == set(described(tmp_path)[1]["not_trained"])
+
+    def test_trained_only(self, tmp_path: Path) -> None:
+        """Keras says trainable for requires_grad."""
+
+        class Variable(np.ndarray):  # type: ignore[type-arg]
+            trainable = False
+
+        record(tmp_path, 3, lambda step: {"base": ARRAY.view(Variable), "lora": ARRAY + step}, trained_only=True)
+        assert ["lora"] == described(tmp_path)[0]["weights"]
+
+    @pytest.mark.parametrize(
+        ("first", "then", "expected"),
+        [(True, None, True), (True, True, True), (True, False, False), (False, True, False)],
+    )
+    def test_pairs(self, tmp_path: Path, first: bool, then: bool | None, expected: bool) -> None:
+        """They are said of the whole trial, before and after it was resumed."""
+        record(tmp_path, 4, pairs=first)
+        if then is not None:
+            record(tmp_path, 4, pairs=then, resume=True)
+        assert expected is read_notes(tmp_path).pairs is described(tmp_path)[1]["pairs"]
+
+    def test_pairs_at_every_door(self, tmp_path: Path) -> None:
+        """The same comparisons by check, an executor and the rule, and against good runs that were saved in pairs."""
+        from weight_update_ratio.rule import WeightUpdateRatio
+
+        for name, seed in (("run", 0), ("good", 1)):
+            record(tmp_path / name, 105, functools.partial(weights, seed=seed), save_interval=10, pairs=True)
+        expected = [10 * k + 1 for k in range(11) for _ in range(2)]
+        (tmp_path / "good.json").write_text(check_trial(tmp_path / "good").to_baseline())
+        for baseline in (None, str(tmp_path / "good"), str(tmp_path / "good.json")):
+            report = check_trial(tmp_path / "run", baseline=baseline)
+            assert (expected, 1) == ([row.step for row in report], report.parameters.num_steps)
+            assert report.problem is None
+            with ThreadPoolExecutor(2) as pool:
+                assert report.to_json() == check_trial(tmp_path / "run", baseline=baseline, executor=pool).to_json()
+            if baseline is not None and baseline.endswith(".json"):
+                continue  # its num_steps is compared before the trial is opened
+            rule = WeightUpdateRatio(str(tmp_path / "run"), baseline=baseline)
+            for step in range(105):
+                rule.invoke_at_step(step)
+            assert expected == rule.comparisons().step.tolist()
+            assert "num_steps:1\n" in rule.report["RuleParameters"]
+
+    def test_pairs_of_some_workers(self, tmp_path: Path) -> None:
+        """A live job of which another worker turns out not to save pairs is compared as its ended trial is."""
+        recorders = [
+            TrialRecorder(tmp_path, 5, pairs, f"worker_{rank}", num_workers=2)
+            for rank, pairs in ((1, True), (0, False))
+        ]
+        for step in range(12):
+            recorders[0].step(weights(step))
+        folder = TrialFolder(DiskStorage(str(tmp_path)), parse_parameters())
+        assert (1, False) == (folder.parameters.num_steps, folder.ended)
+        for step in range(12):
+            recorders[1].step(weights(step))
+        assert (0, None) == (folder.refresh(), folder.parameters.num_steps)
+
+
+@pytest.mark.parametrize(
+    ("rank", "worker"), [(None, "worker_0"), ("", "worker_0"), ("3", "worker_3"), ("x", "worker_0")]
+)
+def test_the_worker_of_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str | None, worker: str
+) -> None:
+    """Torchrun gives each process a RANK; a name that is given counts."""
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    for name, options in ((worker, {}), ("chief", {"worker": "chief"})):
+        TrialRecorder(tmp_path / name, **options).step({"w": ARRAY})
+        assert [f"{name}_collections.json"] == os.listdir(tmp_path / name / "collections" / "000000000")
 
 
 @pytest.mark.parametrize(
@@ -226,12 +403,22 @@ def raising(error: BaseException) -> Iterator[tuple[str, Any]]:
     raise error
 
 
-PAIRS = "step() takes {name: array}, pairs (name, array), or a function that returns either (got "
+PAIRS = (
+    "step() takes {name: array}, pairs (name, array), a PyTorch module, a Keras model, or a function that returns one "
+    "of these (got "
+)
 NONE = (
     "step() was given no tensors\n\n"
     "Pass a function, such as model.named_parameters: an iterator that was passed before has nothing left."
 )
 REFUSED = "the tensor 'w' cannot be recorded: "
+OTHERS = (
+    "\n\nName each by where it is: in Keras by its path (or pass the model itself), in JAX by the pairs of "
+    "jax.tree_util.tree_flatten_with_path."
+)
+
+
+NO_OBJECTS = "a trial folder cannot hold elements of type object: pass "
 
 
 class TestTensors:
@@ -270,7 +457,7 @@ class TestTensors:
 
         with TrialRecorder(tmp_path / "t") as recorder:
             recorder.step(tensors())
-        assert 6 == len(as_smdebug_reads(tmp_path / "t"))
+        assert 6 == len(as_smdebug_reads(tmp_path / "t", USUAL))
 
     @pytest.mark.parametrize(
         ("passed", "error", "message"),
@@ -280,13 +467,15 @@ class TestTensors:
             ([("new", ARRAY), ("w", ARRAY, 1)], TypeError, f"{PAIRS}('w', array("),
             ([("new", ARRAY), (1, ARRAY)], TypeError, f"{PAIRS}(1, array("),
             (lambda: None, TypeError, f"{PAIRS}None)"),
-            ({"new": ARRAY, "w": {"v": ARRAY}}, TypeError, REFUSED),
-            ({"w": None}, TypeError, REFUSED),
+            ({"new": ARRAY, "w": {"v": ARRAY}}, TypeError, REFUSED + NO_OBJECTS + "the pairs of its leaves"),
+            ({"w": None}, TypeError, REFUSED + NO_OBJECTS + "an array of numbers of NumPy's types"),
             ({"w": [[1, 2], [3]]}, TypeError, REFUSED),
             ({"w": Deleted()}, TypeError, f"{REFUSED}Array has been deleted"),
             ({}, ValueError, NONE),
             (iter(()), ValueError, NONE),
-            ([("w", ARRAY), ("v", ARRAY), ("w", ARRAY)], ValueError, "two tensors of one step are named 'w'"),
+            ([("w", ARRAY), ("v", ARRAY), ("w", ARRAY)], ValueError, f"two tensors of one step are named 'w'{OTHERS}"),
+            ([("module.w", ARRAY)] * 2, ValueError, f"two tensors of one step are named 'module.w'{OTHERS}"),
+            ({"": ARRAY}, ValueError, f"a tensor has the empty name ''{OTHERS}"),
             ({"w\ud800": ARRAY}, ValueError, "'utf-8' codec can't encode"),
             (lambda: 1 / 0, ZeroDivisionError, "division by zero"),
             (raising(KeyboardInterrupt("here")), KeyboardInterrupt, "here"),
@@ -325,7 +514,7 @@ class TestArguments:
             ("save_interval", "must be a whole number >= 1 and < 2**62", [0, 1.5, "2", None, True, 2**70]),
             ("num_workers", "must be a whole number >= 1 and < 2**62", [0, "2"]),
             ("worker", "must be a name like 'worker_0'", ["", "a/b", "a__b", "_x", "x_", 3, "a b", "..", "w\n", "ö"]),
-            ("collection", "must be a name without commas", ["", "  ", "a,b", 3]),
+            ("collection", "must be a name without commas, or None", ["", "  ", "a,b", 3]),
             ("path", "must be the path of a folder on this machine", ["", "s3://bucket/t", 3, b"x", "a\0b"]),
         ],
     )
@@ -470,7 +659,8 @@ class TestFoldersThatHoldATrial:
         before = files_of(tmp_path)
         saved = record(tmp_path, 2, num_workers=2)
         assert before.items() <= files_of(tmp_path).items()
-        assert_same_comparisons(expected_comparisons(saved), found_comparisons(check_trial(tmp_path)))
+        report = check_trial(tmp_path, collection_names=USUAL)
+        assert_same_comparisons(expected_comparisons(saved), found_comparisons(report))
 
 
 class TestResume:
@@ -493,7 +683,7 @@ class TestResume:
                 tensors = {name: entry.array * np.float32(1.01 + call / 100) for name, entry in last.items()}
                 recorder.step({"new": ARRAY, **tensors})
                 saved += as_entries({"new": ARRAY, **tensors}, "TRAIN", number + call, global_step + call)
-        assert_recorded(saved, path)
+        assert_recorded(saved, path, "weights")
         assert check_trial(path).job_ended
 
     def test_collections_keep_what_they_had(self, tmp_path: Path) -> None:
@@ -504,9 +694,8 @@ class TestResume:
         change_json(tmp_path / COLLECTIONS, lambda content: content["collections"].update(biases=biases))
         record(tmp_path, 2, lambda step: {f"new{step}": ARRAY}, resume=True)
         found = json.loads((tmp_path / COLLECTIONS).read_text())["collections"]
-        assert {"weights": ["new0", "new1", "old"], "optimizer": ["state"], "biases": []} == {
-            name: sorted(collection["tensor_names"] or []) for name, collection in found.items()
-        }
+        members = {"weights": ["new0", "new1", "old"], "biases": [], "vectors": [], "optimizer": ["state"]}
+        assert members == {name: collection["tensor_names"] for name, collection in found.items()}
         assert ["bias$"] == found["biases"]["include_regex"]
 
     def test_workers_resume_their_own(self, tmp_path: Path) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import operator
 import os
 import re
-import reprlib
-from typing import Any, Callable, Iterable, Iterator, Mapping, Tuple, Union
-
-import numpy as np
+from typing import Any, Callable, Iterable, Mapping, Tuple, Union
 
 from .parameters import local_folder
 from .trial.folder_writer import FolderWriter
 from .trial.index_file import LARGEST_STEP, MODES
-from .trial.saved_array import saved_array
+from .trial.saved_array import saved_tensors
 
-Tensors = Union[Mapping[str, Any], Iterable[Tuple[str, Any]]]
+Tensors = Union[Mapping[str, Any], Iterable[Tuple[str, Any]], Any]  # Any: a module of PyTorch, a model of Keras
 
 GLOBAL = "GLOBAL"
 _WORKER = re.compile(r"[A-Za-z0-9]+(?:[_.-][A-Za-z0-9]+)*")  # smdebug takes "__" for a device of TensorFlow
@@ -27,7 +24,7 @@ class TrialRecorder:
         with TrialRecorder("out") as recorder:
             for batch in batches:
                 ...  # one training step
-                recorder.step(model.named_parameters)
+                recorder.step(model)
 
     A step is recorded whole or not at all, and is in its place when ``step`` returns: a process that is killed loses
     none of those before. Leaving the block writes the end-of-job file, also where an exception ends the training.
@@ -37,9 +34,13 @@ class TrialRecorder:
         save_interval: Save the steps 0, n, 2n, ... of each mode; >= 1.
         pairs: Save the step after each of them too, so that a ratio is that of one update (``num_steps=1``).
         worker: The name of this process, as in ``f"worker_{rank}"``; each process that records has one of its own.
-            The end-of-job file is worker_0's.
+            The end-of-job file is worker_0's. None: worker_0, or worker_RANK where the environment has a RANK, as under
+            torchrun.
         num_workers: How many processes record into this folder; >= 1.
-        collection: The name of the collection that the tensors are in; "weights" is what the rule judges.
+        collection: The collection that all tensors are in. None: those of two or more dimensions are in "weights",
+            which is what the rule judges unless it is told otherwise; of the others those whose name says bias or beta
+            are in "biases", and the rest in "vectors". A name stays where it was first put.
+        trained_only: Leave out what is not trained (``requires_grad`` is False), such as the base of a LoRA.
         resume: Continue the trial that the folder holds, if it holds one: each count goes on after the last step that
             was saved. Files that a killed process left unfinished are removed, and so is the end-of-job file.
 
@@ -54,20 +55,27 @@ class TrialRecorder:
         path: str | os.PathLike[str],
         save_interval: int = 1,
         pairs: bool = False,
-        worker: str = "worker_0",
+        worker: str | None = None,
         num_workers: int = 1,
-        collection: str = "weights",
+        collection: str | None = None,
+        trained_only: bool = False,
         resume: bool = False,
     ) -> None:
         folder = os.path.expanduser(local_folder("path", path))
         self._save_interval = _whole_number("save_interval", save_interval, 1)
         self._pairs = bool(pairs)
+        if worker is None:
+            rank = os.environ.get("RANK", "")
+            worker = f"worker_{int(rank) if rank.isdecimal() else 0}"
         if not isinstance(worker, str) or not _WORKER.fullmatch(worker):
             raise ValueError(f"'worker' must be a name like 'worker_0' (got {worker!r})")
-        if not isinstance(collection, str) or not collection.strip() or "," in collection:
-            raise ValueError(f"'collection' must be a name without commas (got {collection!r})")
-        self._collection = collection.strip()
-        self._writer = FolderWriter(folder, worker, _whole_number("num_workers", num_workers, 1))
+        if collection is not None:
+            if not isinstance(collection, str) or not collection.strip() or "," in collection:
+                raise ValueError(f"'collection' must be a name without commas, or None (got {collection!r})")
+            collection = collection.strip()
+        self._num_workers = _whole_number("num_workers", num_workers, 1)
+        self._trained_only = bool(trained_only)
+        self._writer = FolderWriter(folder, worker, self._num_workers, collection, self._pairs)
         if not resume and self._writer.holds_trial():
             raise FileExistsError(
                 f"the folder {folder!r} holds a trial already\n\n"
@@ -81,10 +89,12 @@ class TrialRecorder:
         """Count one step, and record it if it is one of those that are saved. Call it once a step, after the update.
 
         Args:
-            tensors: {name: array}, pairs (name, array), or a function that returns either, such as
-                ``model.named_parameters``. It is only asked, and only looked into, where the step is saved. Arrays of
-                NumPy, PyTorch (on any device), JAX, TensorFlow, Keras, or anything with ``__array__``; of any shape.
-                bfloat16 and float8 are widened to float32. Of a DTensor (FSDP2) it is this process's shard.
+            tensors: {name: array}, pairs (name, array), a PyTorch module (its named parameters), a Keras model (its
+                weights by path), or a function that returns one of these. It is only asked, and only looked into, where
+                the step is saved. Arrays of NumPy, PyTorch (on any device), JAX, TensorFlow, Keras, or anything with
+                ``__array__``; of any shape. bfloat16 and float8 are widened to float32. Of a DTensor (FSDP2) it is this
+                process's shard. Names are those of the plain model: what ``torch.compile``, DDP, FSDP and checkpoint
+                wrappers add is taken off.
             mode: "TRAIN", "EVAL" or "PREDICT"; or "GLOBAL", whose steps are numbered over all modes.
             step: The number of this step in its mode, >= 0, from which it counts on; None: one more than the last.
                 For a job that goes on from an older checkpoint.
@@ -94,9 +104,10 @@ class TrialRecorder:
             one more.
 
         Raises:
-            TypeError: ``tensors`` are not what is described above, or one of them gives no numbers.
-            ValueError: An argument is not valid, there is no tensor, two have one name, one has 2 GiB or more, or the
-                recorder is closed.
+            TypeError: ``tensors`` are not what is described above, or one of them gives no numbers, or is one of more
+                shards than ``num_workers``.
+            ValueError: An argument is not valid, there is no tensor, one has no name, two have the same, one has 2 GiB
+                or more, or the recorder is closed.
             OSError: The step cannot be written.
 
         The step is counted, but not recorded, where this raises after ``tensors`` were asked for.
@@ -113,7 +124,8 @@ class TrialRecorder:
         self._counts[GLOBAL] = global_step + 1
         if number % self._save_interval > int(self._pairs):
             return False
-        self._writer.write_step(_named_arrays(tensors), self._collection, global_step, mode, number)
+        found = saved_tensors(tensors, self._num_workers, self._trained_only)
+        self._writer.write_step(found, global_step, mode, number)
         return True
 
     def close(self) -> None:
@@ -127,32 +139,6 @@ class TrialRecorder:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _named_arrays(tensors: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Yield the names and arrays of what was passed to ``step``; a tensor is converted when it is its turn."""
-    if callable(tensors) and not hasattr(tensors, "items"):
-        tensors = tensors()
-    pairs = tensors.items() if hasattr(tensors, "items") else tensors
-    is_empty = True
-    for pair in pairs if isinstance(pairs, Iterable) else [pairs]:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise TypeError(
-                "step() takes {name: array}, pairs (name, array), or a function that returns either "
-                f"(got {reprlib.repr(pair)})"
-            )
-        name, tensor = pair
-        try:
-            array = saved_array(tensor)
-        except (TypeError, ValueError, RuntimeError) as error:  # what frameworks raise, mostly without the name
-            raise TypeError(f"the tensor {name!r} cannot be recorded: {error}") from error
-        is_empty = False
-        yield name, array
-    if is_empty:
-        raise ValueError(
-            "step() was given no tensors\n\n"
-            "Pass a function, such as model.named_parameters: an iterator that was passed before has nothing left."
-        )
 
 
 def _whole_number(name: str, value: Any, least: int) -> int:

@@ -1,13 +1,14 @@
-"""saved_array: what a tensor of any framework becomes in a trial folder, element by element."""
+"""What tensors of any framework become in a trial folder: their names, and each of their elements."""
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Iterable
 
 import numpy as np
 import pytest
 
-from weight_update_ratio.trial.saved_array import saved_array
+from weight_update_ratio.trial.saved_array import saved_array, saved_tensors
 
 KEPT = ["?", "u1", "i4", "i8", "u8", "f2", "f4", "f8", "c16"]
 WIDENED = {"i1": "i4", "i2": "i4", "u2": "i4", "u4": "i8", "c8": "c16"}
@@ -160,7 +161,17 @@ class TestTypes:
             (2**64, "elements of type object"),
             (np.array(["2024-01-01"], "M8[D]"), "elements of type datetime64"),
             (np.array([(1, 2.0)], [("a", "i4"), ("b", "f4")]), "elements of type .*'a'"),
-            (np.zeros(2, "V4"), r"elements of type \|V4"),
+            (np.zeros(2, "V4"), r"elements of type \|V4: pass an array of numbers of NumPy's types"),
+            ({"v": [1.0]}, "elements of type object: pass the pairs of its leaves"),
+            (SimpleNamespace(cls_to_become=object), "it is lazy, and has no elements yet: run the model once"),
+            (SimpleNamespace(is_meta=True), "it is on the meta device, which holds no elements: pass it when its"),
+            (SimpleNamespace(is_nested=True), r"it is nested: pass the tensors of tensor.unbind\(\)"),
+            (SimpleNamespace(get_mask=len), r"it is masked: pass tensor.to_tensor\(0\)"),
+            (SimpleNamespace(is_quantized=True), r"it is quantised: pass tensor.dequantize\(\)"),
+            (
+                SimpleNamespace(quant_state=object()),
+                r"it is quantised: pass the weights that are trained \(trained_only",
+            ),
             (np.ma.masked_array([1.0, 2.0], [False, True]), r"it is masked: pass tensor.filled\("),
             pytest.param(np.ones(2, np.longdouble), str(np.dtype(np.longdouble)), marks=LONG_DOUBLES),
             pytest.param(np.ones(2, np.clongdouble), str(np.dtype(np.clongdouble)), marks=LONG_DOUBLES),
@@ -228,6 +239,26 @@ class TestObjects:
         """A shard is this process's own, and the other processes are not waited for."""
         assert_saved(expected, tensor)
 
+    @pytest.mark.parametrize(
+        ("replicated", "num_workers", "shards"),
+        [([True], 1, 1), ([False], 3, 3), ([False], 2, 3), ([True, False], 2, 2), ([False, False], 3, 6)],
+    )
+    def test_of_some_processes_alone(self, replicated: list[bool], num_workers: int, shards: int) -> None:
+        """A shard is refused where other processes hold some of the elements and do not save."""
+        tensor = Sharded(np.float32([1, 2, 3]))
+        tensor.placements = [SimpleNamespace(is_replicate=lambda whole=whole: whole) for whole in replicated]
+        tensor.device_mesh = SimpleNamespace(size=lambda dim: 3 - dim if len(replicated) == 2 else 3)
+        if shards <= num_workers:
+            assert_saved(np.float32([1, 2]), next(saved_tensors({"w": tensor}, num_workers)).array)
+            return
+        with pytest.raises(TypeError) as caught:
+            next(saved_tensors({"w": tensor}, num_workers))
+        assert str(caught.value) == (
+            f"the tensor 'w' cannot be recorded: it is one of {shards} shards, and num_workers is {num_workers}: "
+            f"record in all {shards} processes with num_workers={shards}, or pass tensor.full_tensor(), which all of "
+            "them have to call"
+        )
+
     def test_nothing_is_copied_that_is_in_this_machines_memory(self) -> None:
         """As of a PyTorch tensor on a CPU."""
         array = numbers("f4")
@@ -265,10 +296,97 @@ class TestTorch:
         assert_saved(np.zeros((0, 3), "f4"), torch.zeros(0, 3))
         assert_saved(np.full((2, 3), 1.5, "f4"), torch.tensor(1.5, dtype=torch.bfloat16).expand(2, 3))
 
-    @pytest.mark.parametrize(("kind", "error"), [("sparse", TypeError), ("meta", NotImplementedError)])
-    def test_without_elements(self, kind: str, error: type[Exception]) -> None:
-        """What PyTorch says goes through."""
+    @pytest.mark.filterwarnings("ignore")  # that some of these are prototypes, or will go
+    def test_without_elements(self) -> None:
+        """What to pass is said, by us or by PyTorch."""
         torch = pytest.importorskip("torch")
-        tensor = torch.eye(3).to_sparse() if kind == "sparse" else torch.zeros(3, device="meta")
-        with pytest.raises(error, match=f"(?i){kind}"):
-            saved_array(tensor)
+        tensors = {
+            "Sparse.*to_dense": torch.eye(3).to_sparse(),
+            "meta": torch.zeros(3, device="meta"),
+            "lazy": torch.nn.LazyLinear(3).weight,
+            "nested": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+            "masked": torch.masked.masked_tensor(torch.ones(2), torch.tensor([True, False])),
+            "quantised": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+        }
+        for words, tensor in tensors.items():
+            with pytest.raises(TypeError, match=words):
+                saved_array(tensor)
+
+    @pytest.mark.filterwarnings("ignore")  # what compiling warns of
+    def test_modules(self) -> None:
+        """Wrapped ones have the plain model's names."""
+        torch = pytest.importorskip("torch")
+        modules = {"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2).bfloat16()}
+        modules["b"].bias.requires_grad_(False)
+        model = torch.nn.ModuleDict({**modules, "a": torch.compile(modules["a"])})
+        expected = [("a.weight", "float32", True), ("a.bias", "float32", True)]
+        expected += [("b.weight", "bfloat16", True), ("b.bias", "bfloat16", False)]
+        for given in (model, torch.compile(model), torch.nn.DataParallel(model), model.named_parameters):
+            assert expected == [(name, kind, trained) for name, _, _, kind, trained in saved_tensors(given)]
+
+
+def named(given: Any, **options: Any) -> list[str]:
+    return [tensor.name for tensor in saved_tensors(given, **options)]
+
+
+class Model(SimpleNamespace):
+    """A model of Keras, or a module of PyTorch: it can be called, and is not."""
+
+    def __call__(self) -> Any:
+        raise AssertionError
+
+    def items(self) -> Any:
+        raise AssertionError
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            (["_orig_mod.a", "b._orig_mod.c"], ["a", "b.c"]),
+            (["module.module.a", "b.module.c"], ["a", "b.module.c"]),
+            (["module._orig_mod.module.a", "_orig_mod._fsdp_wrapped_module.b"], ["a", "b"]),
+            (["l.0._checkpoint_wrapped_module._orig_mod._fsdp_wrapped_module.w"], ["l.0.w"]),
+            (["my_orig_mod.a", "_orig_mod", "module", "module."], ["my_orig_mod.a", "_orig_mod", "module", "module."]),
+            (["a", "module.a", "module.b"], ["a", "module.a", "b"]),
+            (["module.a", "a", "module.b"], ["module.a", "a", "b"]),
+            (["module.a", "_orig_mod.a", "b"], ["module.a", "_orig_mod.a", "b"]),
+        ],
+    )
+    def test_of_wrappers(self, given: Iterable[str], expected: list[str]) -> None:
+        """They come off, and stay where two names would become one."""
+        assert expected == named(dict.fromkeys(given, 1.0))
+        assert expected == named((name, 1.0) for name in given)
+
+    def test_of_models(self) -> None:
+        """A module's named parameters; a Keras model's weights by path, and where it has none by name."""
+        module = Model(named_parameters=lambda: iter([("a", 1.0)]))
+        weights = [ArrayLike([1.0]), ArrayLike([1.0])]
+        weights[0].path, weights[0].name, weights[1].name = "net/d/kernel", "kernel", "d/bias:0"
+        keras = Model(weights=weights, trainable_weights=weights, named_parameters=None)
+        for given in (module, lambda: module):
+            assert ["a"] == named(given)
+        assert ["net/d/kernel", "d/bias:0"] == named(keras)
+
+    @pytest.mark.parametrize("attribute", ["requires_grad", "trainable"])
+    def test_of_what_is_trained(self, attribute: str) -> None:
+        """Arrays that do not say whether they are trained are."""
+        tensors = {name: TorchLike([1.0]) for name in "ab"}
+        setattr(tensors["a"], attribute, False)
+        setattr(tensors["b"], attribute, True)
+        given = {**tensors, "c": np.ones(2)}
+        assert [False, True, None] == [tensor.is_trained for tensor in saved_tensors(given)]
+        assert ["b", "c"] == named(given, trained_only=True)
+        with pytest.raises(
+            ValueError, match=r"^trained_only=True leaves out every tensor: none of them has requires_grad"
+        ):
+            named({"a": tensors["a"]}, trained_only=True)
+
+    def test_of_types(self) -> None:
+        """As NumPy names them, however a framework's type says it."""
+        tensors = {dtype: TorchLike([1.0]) for dtype in ("bfloat16", "torch.bfloat16", np.float32, np.dtype(">f4"))}
+        for dtype, tensor in tensors.items():
+            tensor.dtype = dtype
+        kinds = [tensor.type for tensor in saved_tensors((str(n), tensor) for n, tensor in enumerate(tensors.values()))]
+        assert ["bfloat16", "bfloat16", "float32", "float32"] == kinds
+        assert ["float64", "int8"] == [kind for *_, kind, _ in saved_tensors({"a": 1.5, "b": np.int8(1)})]

@@ -46,13 +46,13 @@ def write_records(
 
     Args:
         file: A new file.
-        tensors: Names and arrays, C-contiguous and of the types in ``DTYPES``; one is asked for at a time.
+        tensors: Names, each once, and arrays, C-contiguous and of the types in ``DTYPES``; one is asked for at a time.
         global_step: The number of the step over all modes, >= 0.
         mode: One of ``MODES``.
         step: The number of the step in its mode, >= 0.
 
     Raises:
-        ValueError: Two tensors have one name, or a name is not Unicode, or a tensor is too large for a record.
+        ValueError: A name is not Unicode, or a tensor is too large for a record.
         OSError: The file cannot be written.
     """
     event = bytes((TIME_KEY,)) + struct.pack("<d", time.time())
@@ -61,8 +61,6 @@ def write_records(
     records: dict[str, tuple[int, int]] = {}
     position = 0
     for name, array in tensors:
-        if name in records:
-            raise ValueError(f"two tensors of one step are named {name!r}")
         heading = _field(TAG_KEY, name.encode("utf-8"))
         proto = _tensor_heading(array)
         heading += bytes((TENSOR_KEY,)) + encoded_varint(len(proto) + array.nbytes) + proto

@@ -23,11 +23,12 @@ import numpy as np
 from ..errors import UnreadableError
 from ..storage.disk import DiskStorage
 from ..storage.storage import COLLECTIONS_FOLDER
-from .collections import COLLECTIONS_ENDING, read_collections
+from .collections import COLLECTIONS_ENDING, RECORDER_NOTES, Collections, read_collections
 from .event_writer import write_records
 from .folder import END_OF_JOB, GLOBAL
 from .index_file import index_parts, read_meta
 from .listing import event_file_name, index_file_name
+from .saved_array import USUAL_COLLECTIONS, SavedTensor
 
 UNFINISHED = ".tmp"
 FIRST_WORKER = "worker_0"  # the one that writes and removes the end-of-job file
@@ -36,7 +37,7 @@ FIRST_WORKER = "worker_0"  # the one that writes and removes the end-of-job file
 class FolderWriter:
     """Writes what one worker saves. Only one process may write as this worker."""
 
-    def __init__(self, folder: str, worker: str, num_workers: int) -> None:
+    def __init__(self, folder: str, worker: str, num_workers: int, collection: str | None, pairs: bool) -> None:
         try:
             os.makedirs(folder, exist_ok=True)
         except FileExistsError:
@@ -44,10 +45,11 @@ class FolderWriter:
         self._folder = os.path.abspath(folder)  # a job may change its working folder
         self._worker = worker
         self._num_workers = num_workers
+        self._collection = collection
+        self._pairs = pairs
         self._storage = DiskStorage(folder)
         self._collections_file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
-        self._members: dict[str, set[str]] = {}
-        self._patterns: dict[str, list[str]] = {}
+        self._described = Collections({}, {}, 0, [], set())  # what the collections file says
         self._ends_job = worker == FIRST_WORKER
 
     def holds_trial(self) -> bool:
@@ -74,8 +76,7 @@ class FolderWriter:
             {mode: number of the last step that this worker saved in it}; for GLOBAL the last global step.
         """
         if self._storage.exists(self._collections_file):
-            known = read_collections(self._storage, [self._collections_file])
-            self._members, self._patterns = known.tensor_names, known.include_regex
+            self._described = read_collections(self._storage, [self._collections_file])
         last_steps: dict[str, int] = {}
         for name in self._storage.names("index"):
             global_step = self._own_step(name)
@@ -94,25 +95,17 @@ class FolderWriter:
             self._remove(END_OF_JOB)
         return last_steps
 
-    def write_step(
-        self,
-        tensors: Iterable[tuple[str, np.ndarray[Any, Any]]],
-        collection: str,
-        global_step: int,
-        mode: str,
-        step: int,
-    ) -> None:
-        """Write the tensors of one step; they are members of the collection from then on.
+    def write_step(self, tensors: Iterable[SavedTensor], global_step: int, mode: str, step: int) -> None:
+        """Write the tensors of one step; they are members of a collection from then on.
 
         Args:
-            tensors: As ``write_records`` takes them; at least one.
-            collection: The name of their collection.
+            tensors: As ``saved_tensors`` yields them.
             global_step: The number of the step over all modes, >= 0.
             mode: One of ``MODES``.
             step: The number of the step in its mode, >= 0.
 
         Raises:
-            ValueError: There is no tensor, or ``write_records`` refuses one. The folder is as before.
+            ValueError: ``write_records`` refuses a tensor. The folder is as before.
             FileExistsError: Another process writes as this worker. Its files are as before.
             OSError: A file cannot be written. What readers see of the folder is as before.
         """
@@ -121,8 +114,9 @@ class FolderWriter:
             with self._whole_file(index_file) as index, self._whole_file(event_file) as file:  # the event file is first
                 if self._storage.exists(event_file):
                     raise self._other_process()
-                records = write_records(file, tensors, global_step, mode, step)
-                self._add_members(collection, records)
+                written: list[SavedTensor] = []
+                records = write_records(file, _noted(tensors, written), global_step, mode, step)
+                self._describe(written)
                 index.write(index_content(records, event_file, mode, step))
         except FileExistsError:
             raise  # the event file is the other process's
@@ -137,14 +131,30 @@ class FolderWriter:
             with open(os.path.join(self._folder, END_OF_JOB), "wb"):
                 pass
 
-    def _add_members(self, collection: str, tensors: Iterable[str]) -> None:
-        """Write the collections file where a tensor is not yet a member of the collection."""
-        members = self._members.get(collection, set()).union(tensors)
-        if members != self._members.get(collection):
-            changed = {**self._members, collection: members}
+    def _describe(self, tensors: list[SavedTensor]) -> None:
+        """Write the collections file where it does not yet say what it has to say of tensors."""
+        before = self._described
+        known: set[str] = set().union(*before.tensor_names.values())
+        new = [tensor for tensor in tensors if tensor.name not in known]
+        listed = [*before.tensor_names, *((self._collection,) if self._collection else USUAL_COLLECTIONS)]
+        members = {name: set(before.tensor_names.get(name, ())) for name in listed}
+        for tensor in tensors if self._collection else new:
+            members[self._collection or tensor.collection].add(tensor.name)
+        # Where none of them says that it is trained, as in a state_dict, nothing is known of the others.
+        trained = {tensor.name for tensor in tensors if tensor.is_trained}
+        not_trained = {tensor.name for tensor in new if trained and tensor.is_trained is False}
+        widened = {tensor.name: tensor.type for tensor in tensors if tensor.type != tensor.array.dtype.name}
+        changed = before._replace(
+            tensor_names=members,
+            num_workers=self._num_workers,
+            pairs=self._pairs and (before.pairs or not known),  # of the whole trial, also of what it held before
+            types={**before.types, **widened},
+            not_trained=(before.not_trained | not_trained) - trained,
+        )
+        if changed != before:
             with self._whole_file(self._collections_file) as file:
-                file.write(collections_content(changed, self._patterns, self._num_workers))
-            self._members = changed
+                file.write(collections_content(changed))
+            self._described = changed
 
     @contextlib.contextmanager
     def _whole_file(self, name: str) -> Iterator[IO[bytes]]:
@@ -191,6 +201,13 @@ def _whole(name: str) -> str:
     return name[: -len(UNFINISHED)] if name.endswith(UNFINISHED) else name
 
 
+def _noted(tensors: Iterable[SavedTensor], written: list[SavedTensor]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield tensors as ``write_records`` takes them, and keep all but their elements."""
+    for tensor in tensors:
+        written.append(tensor._replace(array=np.empty(0, tensor.array.dtype)))
+        yield tensor.name, tensor.array
+
+
 def index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode: str, step: int) -> bytes:
     """Return an index file: which tensors were saved, and (first byte, length) of their records in the event file."""
     index = {
@@ -203,12 +220,12 @@ def index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode:
     return json.dumps(index).encode("ascii")
 
 
-def collections_content(
-    tensor_names: Mapping[str, set[str]], include_regex: Mapping[str, list[str]], num_workers: int
-) -> bytes:
-    """Return a worker's collections file: {collection: tensors}, {collection: patterns}, and how many workers save."""
+def collections_content(given: Collections) -> bytes:
+    """Return a worker's collections file."""
     collections = {
-        name: {"name": name, "include_regex": include_regex.get(name, []), "tensor_names": sorted(tensors)}
-        for name, tensors in tensor_names.items()
+        name: {"name": name, "include_regex": given.include_regex.get(name, []), "tensor_names": sorted(tensors)}
+        for name, tensors in given.tensor_names.items()
     }
-    return json.dumps({"collections": collections, "_meta": {"num_workers": num_workers}}).encode("ascii")
+    notes = {"pairs": given.pairs, "types": given.types, "not_trained": sorted(given.not_trained)}
+    meta = {"num_workers": given.num_workers, RECORDER_NOTES: notes}
+    return json.dumps({"collections": collections, "_meta": meta}).encode("ascii")

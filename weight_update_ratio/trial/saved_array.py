@@ -1,22 +1,155 @@
-"""A framework's tensor as the NumPy array that a trial folder holds.
+"""A framework's tensors as the names and NumPy arrays that a trial folder holds.
 
-No framework is imported: a tensor is recognised by what it can do. PyTorch's has ``detach``, and ``to_local`` where it
-is one process's shard of a DTensor; all others have ``__array__``.
+No framework is imported: a tensor, a module and a model are recognised by what they can do. PyTorch's tensors have
+``detach``, and ``to_local`` where they are one process's shard of a DTensor; all others have ``__array__``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import re
+import reprlib
+from collections import Counter
+from typing import Any, Iterable, Iterator, NamedTuple
 
 import numpy as np
+
+from .selection import without_wrappers
 
 # smdebug 1.0.34 reads these (core/tfevent/event_file_reader.py), but for uint64, which has no wider type. It reads int8
 # as uint8, and fails at the others that it writes itself.
 _SAVED = frozenset(map(np.dtype, ("?", "u1", "<i4", "<i8", "<u8", "<f2", "<f4", "<f8", "<c16")))
 _WIDER = tuple(map(np.dtype, ("<i4", "<i8", "<f4", "<c16")))  # the first that holds a type exactly takes its place
 
+USUAL_COLLECTIONS = "weights", "biases", "vectors"  # vectors apart, because short ones cross zero in good runs
+_SAYS_BIAS = re.compile(r"(?:bias|beta)[^./\[]*$", re.IGNORECASE)  # in the last part of a name
+_OTHER_NAMES = (
+    "Name each by where it is: in Keras by its path (or pass the model itself), in JAX by the pairs of "
+    "jax.tree_util.tree_flatten_with_path."
+)
+_WITHOUT_ELEMENTS = {  # the attribute of PyTorch's tensors that says so; the first is all that a lazy one may be asked
+    "cls_to_become": "it is lazy, and has no elements yet: run the model once before it is recorded",
+    "is_meta": "it is on the meta device, which holds no elements: pass it when its weights are loaded",
+    "is_nested": "it is nested: pass the tensors of tensor.unbind(), each with a name",
+    "get_mask": "it is masked: pass tensor.to_tensor(0)",
+    "is_quantized": "it is quantised: pass tensor.dequantize()",
+    "quant_state": "it is quantised: pass the weights that are trained (trained_only=True)",  # of bitsandbytes
+}
 
-def saved_array(tensor: Any) -> np.ndarray[Any, Any]:
+
+class SavedTensor(NamedTuple):
+    """A tensor as it is saved.
+
+    Attributes:
+        name: Its name, without those of wrappers.
+        array: Its elements, as ``saved_array`` returns them.
+        collection: The collection that it is in unless another is given.
+        type: The name of its type before it was widened, such as "bfloat16".
+        is_trained: Whether it is trained; None: it does not say.
+    """
+
+    name: str
+    array: np.ndarray[Any, Any]
+    collection: str
+    type: str
+    is_trained: bool | None
+
+
+def saved_tensors(given: Any, num_workers: int = 1, trained_only: bool = False) -> Iterator[SavedTensor]:
+    """Yield the tensors of what was passed to ``step``; each is asked for and converted when it is its turn.
+
+    Args:
+        given: {name: array}, pairs (name, array), a PyTorch module, a Keras model, or a function that returns one of
+            these.
+        num_workers: How many processes save, each its own shards.
+        trained_only: Leave out the tensors that are not trained.
+
+    Raises:
+        TypeError: It is something else, or a tensor gives no numbers.
+        ValueError: There is no tensor, one has no name, or two have the same.
+    """
+    is_empty, taken = True, set()
+    for name, tensor in _plainly_named(_checked_pairs(given)):
+        if not name or name in taken:
+            problem = f"two tensors of one step are named {name!r}" if name else "a tensor has the empty name ''"
+            raise ValueError(f"{problem}\n\n{_OTHER_NAMES}")
+        taken.add(name)
+        try:
+            is_trained = getattr(tensor, "requires_grad", getattr(tensor, "trainable", None))
+            if trained_only and is_trained is False:
+                continue
+            array = saved_array(tensor, num_workers)
+            type_name = _type_name(getattr(tensor, "dtype", array.dtype))
+        except (TypeError, ValueError, RuntimeError) as error:  # what frameworks raise, mostly without the name
+            raise TypeError(f"the tensor {name!r} cannot be recorded: {error}") from error
+        is_empty = False
+        yield SavedTensor(name, array, _usual_collection(name, array), type_name, is_trained)
+    if taken and is_empty:
+        raise ValueError(
+            "trained_only=True leaves out every tensor: none of them has requires_grad\n\n"
+            "Pass the model or model.named_parameters: a state_dict's tensors do not say that they are trained."
+        )
+    if is_empty:
+        raise ValueError(
+            "step() was given no tensors\n\n"
+            "Pass a function, such as model.named_parameters: an iterator that was passed before has nothing left."
+        )
+
+
+def _checked_pairs(given: Any) -> Iterator[tuple[str, Any]]:
+    pairs = _pairs(given)
+    if pairs is given and callable(given):
+        pairs = _pairs(given())
+    for pair in pairs if isinstance(pairs, Iterable) else [pairs]:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise TypeError(
+                "step() takes {name: array}, pairs (name, array), a PyTorch module, a Keras model, or a function that "
+                f"returns one of these (got {reprlib.repr(pair)})"
+            )
+        yield pair[0], pair[1]
+
+
+def _pairs(given: Any) -> Any:
+    if hasattr(given, "trainable_weights"):  # Keras's; on PyTorch its models are modules as well, with other names
+        return [(getattr(weight, "path", None) or weight.name, weight) for weight in given.weights]  # Keras 2: no path
+    if hasattr(given, "named_parameters"):  # a ModuleDict has items as well, which are modules
+        return given.named_parameters()
+    return given.items() if hasattr(given, "items") else given
+
+
+def _plainly_named(pairs: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield tensors by the plain model's names; where two names would become one, both stay as they are.
+
+    From the first name of a wrapper on, the names of all others have to be known.
+    """
+    before = []
+    for name, tensor in pairs:
+        if without_wrappers(name) == name:
+            before.append(name)
+            yield name, tensor
+            continue
+        rest = [(name, tensor), *pairs]
+        count = Counter([*before, *(without_wrappers(wrapped) for wrapped, _ in rest)])
+        for wrapped, own in rest:
+            plain = without_wrappers(wrapped)
+            yield (plain if count[plain] == 1 else wrapped), own
+
+
+def _usual_collection(name: str, array: np.ndarray[Any, Any]) -> str:
+    weights, biases, vectors = USUAL_COLLECTIONS
+    if array.ndim >= 2:
+        return weights
+    if _SAYS_BIAS.search(name):
+        return biases
+    return vectors if array.size else weights  # whose elements are likely elsewhere (DeepSpeed ZeRO-3)
+
+
+def _type_name(dtype: Any) -> str:
+    """Return the name of a type of NumPy, PyTorch, JAX, TensorFlow or Keras: "float32", "bfloat16"."""
+    return str(getattr(dtype, "name", None) or getattr(dtype, "__name__", dtype)).rpartition(".")[2]
+
+
+def saved_array(tensor: Any, num_workers: int = 1) -> np.ndarray[Any, Any]:
     """Return a tensor's elements: its shape, in C order, little-endian, of a type that every reader knows.
 
     bool, uint8, int32, int64, uint64, float16, float32, float64 and complex128 stay as they are, in the tensor's own
@@ -26,22 +159,40 @@ def saved_array(tensor: Any) -> np.ndarray[Any, Any]:
     Args:
         tensor: A NumPy array or a number, or a tensor of PyTorch (on any device), JAX, TensorFlow or Keras, or anything
             else with ``__array__``. Of a DTensor it is this process's shard.
+        num_workers: How many processes save, each its own shards.
 
     Raises:
-        TypeError: The elements are masked or not numbers, or no type holds them exactly.
+        TypeError: The elements are not there, are masked or not numbers, no type holds them exactly, or other processes
+            hold some of them and do not save.
         Exception: What the framework raises where it cannot give the elements, for example of a buffer that it deleted.
     """
     if isinstance(tensor, np.ma.MaskedArray):
         raise TypeError("it is masked: pass tensor.filled(...), because a trial folder holds every element")
+    for attribute, words in _WITHOUT_ELEMENTS.items():
+        if getattr(tensor, attribute, None):
+            raise TypeError(words)
+    shards = _shards(tensor)
+    if shards > num_workers:
+        raise TypeError(
+            f"it is one of {shards} shards, and num_workers is {num_workers}: record in all {shards} processes with "
+            f"num_workers={shards}, or pass tensor.full_tensor(), which all of them have to call"
+        )
     array = _torch_array(tensor) if hasattr(tensor, "detach") and hasattr(tensor, "cpu") else np.asarray(tensor)
     dtype = array.dtype.newbyteorder("<")
     if dtype not in _SAVED:  # ml_dtypes tells NumPy which types hold its own exactly
         wider = (wide for wide in _WIDER if np.can_cast(array.dtype, wide, "safe"))
         found = next(wider, None)
         if found is None:
-            raise TypeError(f"a trial folder cannot hold elements of type {array.dtype}")
+            instead = "the pairs of its leaves" if hasattr(tensor, "items") else "an array of numbers of NumPy's types"
+            raise TypeError(f"a trial folder cannot hold elements of type {array.dtype}: pass {instead}")
         dtype = found
     return np.asarray(array, dtype, order="C")
+
+
+def _shards(tensor: Any) -> int:
+    """Return over how many processes the elements of a DTensor are spread; 1: this one has them all."""
+    placed = enumerate(getattr(tensor, "placements", ()))
+    return math.prod(tensor.device_mesh.size(dim) for dim, placement in placed if not placement.is_replicate())
 
 
 def _torch_array(tensor: Any) -> np.ndarray[Any, Any]:

@@ -103,6 +103,16 @@ def without_output_number(name: str) -> str:
     return re.sub(r":[0-9]+", "", name)
 
 
+def without_wrappers(name: str) -> str:
+    """Return a PyTorch tensor's name without the parts that torch.compile, DDP, FSDP and checkpointing add.
+
+    >>> without_wrappers("module._orig_mod.fc.weight")
+    'fc.weight'
+    """
+    inner = re.sub(r"(^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "", name)
+    return re.sub(r"^(?:module\.)+", "", inner) or name
+
+
 def only_reduced(reduced: dict[str, str], whole: Iterable[str]) -> dict[str, str]:
     """Return the reductions of tensors that were not saved whole as well."""
     saved = {without_output_number(name) for name in whole} if reduced else set()
