@@ -29,10 +29,13 @@ SIZES = {"embed": (64, 32), "hidden": (32, 16), "output": (16, CLASSES)}  # laye
 Weights = Dict[str, Dict[str, jax.Array]]
 
 
-def named(tree: Any) -> dict[str, jax.Array]:
-    """Return the arrays of a pytree by names such as ``hidden/kernel``; so it does with Flax's and Equinox's."""
+def named(tree: Any) -> list[tuple[str, jax.Array]]:
+    """Return the arrays of a pytree with names such as ``hidden/kernel``; so it does with Flax's and Equinox's.
+
+    As pairs, so that two arrays of one name are an error: a dictionary would keep one of them.
+    """
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): array for path, array in paths}
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), array) for path, array in paths]
 
 
 def initial_weights(dtype: Any) -> Weights:

@@ -64,13 +64,13 @@ def train(network: Network, recorder: TrialRecorder, rate: float, epochs: int, a
                 loss = criterion(network(batch), labels)
             loss.backward()
             optimizer.step()
-            recorder.step(network.named_parameters)
+            recorder.step(network)
         network.eval()
         for batch, labels in zip(unseen_images.split(BATCH), unseen_classes.split(BATCH)):
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=amp):
                 unseen_loss = criterion(network(batch), labels)
             # No ratio is made of these steps, whose weights rest: leave this line out if nothing else reads them.
-            recorder.step(network.named_parameters, mode="EVAL")
+            recorder.step(network, mode="EVAL")
         print(f"epoch {epoch}: training loss {loss.item():.3f}, validation loss {unseen_loss.item():.3f}")
 
 

@@ -85,6 +85,8 @@ def keras(folder: Path) -> None:
             validation = (images[:32], classes[:32])
             options = {"validation_data": validation, "shuffle": False, "verbose": 0, "callbacks": [record]}
             network.fit(images, classes, batch_size=16, **options)
+        with TrialRecorder(folder / f"{policy}_model") as recorder:
+            recorder.step(network)
         network.set_weights(start)
         truth = []
         for step in range(STEPS):
@@ -229,12 +231,12 @@ def distributed(folder: Path) -> None:
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     random = torch.Generator().manual_seed(rank)
     truth = []
-    with TrialRecorder(folder / "fsdp", worker=f"worker_{rank}", num_workers=processes) as recorder:
+    with TrialRecorder(folder / "fsdp", num_workers=processes) as recorder:
         for _ in range(STEPS):
             optimizer.zero_grad()
             model(torch.randn(4, 5, generator=random)).square().mean().backward()
             optimizer.step()
-            recorder.step(model.named_parameters)
+            recorder.step(model)
             truth.append({name: _part(weight, rank, processes) for name, weight in model.named_parameters()})
     save(folder / f"fsdp_{rank}.npz", truth)
     torch.distributed.destroy_process_group()

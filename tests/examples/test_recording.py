@@ -28,6 +28,7 @@ from tests.conftest import (
     found_comparisons,
 )
 from tests.documents import blocks, text_of
+from tests.recorders import USUAL
 from weight_update_ratio import check_trial
 
 pytestmark = pytest.mark.slow
@@ -102,7 +103,9 @@ def truth(file: Path) -> dict[tuple[str, int], Any]:
 
 def training_steps(trial: Path) -> dict[tuple[str, int], Any]:
     """Return {(tensor, step): array} of the training steps, as smdebug reads them."""
-    return {(saved.tensor, saved.step): saved.array for saved in as_smdebug_reads(trial) if saved.mode == "TRAIN"}
+    return {
+        (saved.tensor, saved.step): saved.array for saved in as_smdebug_reads(trial, USUAL) if saved.mode == "TRAIN"
+    }
 
 
 def assert_recorded(file: Path, trial: Path, tolerance: float = 0.0) -> None:
@@ -158,7 +161,7 @@ def test_pytorch_example(recorded: Callable[..., Path]) -> None:
 def test_keras_example(recorded: Callable[..., Path], backend: str) -> None:
     """Each command line has its verdict; what is recorded in the middle of fit is what train_on_batch makes.
 
-    In validation it is what training left.
+    In validation it is what training left, and so it is where the model itself is passed.
     """
     folder = recorded("keras", KERAS_BACKEND=backend)
     assert_examples(folder, "network/conv/kernel")
@@ -166,16 +169,19 @@ def test_keras_example(recorded: Callable[..., Path], backend: str) -> None:
     for policy in "float32", "mixed_bfloat16":
         assert_recorded(folder / f"{policy}.npz", folder / policy, tolerance=1e-6)
         last = {name: array for (name, step), array in training_steps(folder / policy).items() if step == 5}
-        evaluated = [saved for saved in as_smdebug_reads(folder / policy) if saved.mode == "EVAL"]
+        evaluated = [saved for saved in as_smdebug_reads(folder / policy, USUAL) if saved.mode == "EVAL"]
         assert 2 * len(last) == len(evaluated)
         assert all(np.array_equal(last[saved.tensor], saved.array) for saved in evaluated)
+        whole = {name: array for (name, _), array in training_steps(folder / f"{policy}_model").items()}
+        assert {*last, "network/norm/moving_mean", "network/norm/moving_variance"} == whole.keys()
+        assert all(np.array_equal(array, whole[name]) for name, array in last.items())
 
 
 @JAX
 def test_jax_example(recorded: Callable[..., Path]) -> None:
     """Each command line has its verdict; the first epoch's weights are those of a descent in NumPy."""
     folder = recorded("jax")
-    assert_examples(folder, "hidden/kernel", "hidden/bias")
+    assert_examples(folder, "hidden/kernel")
     expected, actual = truth(folder / "healthy.npz"), training_steps(folder / "healthy")
     for key, array in expected.items():
         np.testing.assert_allclose(actual[key], array, rtol=1e-5, atol=1e-6, err_msg=str(key))
@@ -203,7 +209,7 @@ def test_callbacks_of_the_document(
     folder = recorded(framework) / name
     assert_recorded(folder / "out.npz", folder / "out")
     assert {"TRAIN": steps} == modes(folder / "out")
-    report = check_trial(folder / "out")
+    report = check_trial(folder / "out", collection_names=USUAL)
     entries = truth(folder / "out.npz").items()
     saved = [Saved(tensor, "worker_0", "TRAIN", step, step, array) for (tensor, step), array in entries]
     assert_same_comparisons(expected_comparisons(saved), found_comparisons(report.comparisons()))
@@ -222,6 +228,6 @@ def test_two_processes_of_fsdp(tmp_path: Path) -> None:
     ]
     shapes = {entry.tensor: entry.array.shape for entry in saved if entry.worker == "worker_1"}
     assert {"0.weight": (3, 5), "0.bias": (3,), "2.weight": (0, 7), "2.bias": (0,)} == shapes
-    report = check_trial(tmp_path / "fsdp")
+    report = check_trial(tmp_path / "fsdp", collection_names=USUAL)
     assert_same_comparisons(expected_comparisons(saved), found_comparisons(report.comparisons()))
     assert (4 * 5 + 2 * 5, 2 * 5) == (report.counts["comparisons"], report.counts["skipped"])
