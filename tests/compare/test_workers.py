@@ -1,4 +1,4 @@
-"""Workers as a whole: those that left no files, and those that stop before the others."""
+"""Workers and tensors as a whole: those that left no files, and those that begin late or end early."""
 
 from __future__ import annotations
 
@@ -59,31 +59,39 @@ class TestAnnouncedWorkers:
 
 
 @needs_writing
-class TestStoppedWorkers:
+class TestLateAndEarly:
     @pytest.mark.parametrize(
-        ("steps", "ended", "last"),
+        ("steps", "ended", "said"),
         [
-            ({"u": range(8), "v": range(5), "w": range(8)}, True, (4, 7)),
-            ({"u": range(8), "v": range(7)}, True, (6, 7)),
-            ({"u": range(8), "v": range(7)}, False, None),  # which it may yet save
-            ({"u": range(8), "v": range(6)}, False, (5, 7)),
-            ({"u": range(8), "v": range(8)}, True, None),
-            ({"u": range(20), "v": range(0, 20, 3)}, True, None),  # of another save interval
-            ({"u": range(20), "v": range(0, 20, 5)}, True, None),
-            ({"u": range(14), "v": [0, 1, 5, 6, 10, 11]}, True, None),  # of pairs
-            ({"u": range(17), "v": [0, 1, 5, 6, 10, 11]}, True, (11, 16)),
-            ({"u": range(4), "v": [0]}, True, (0, 3)),  # whose interval is not known
-            ({"u": range(8), "v": range(5), "loss": range(5, 8)}, True, (4, 7)),  # which goes on without a weight
+            ({"u": range(8), "v": range(5), "w": range(8)}, True, ["last saved at step 4, others to 7"]),
+            ({"u": range(8), "v": range(7)}, True, ["last saved at step 6, others to 7"]),
+            ({"u": range(8), "v": range(7)}, False, []),  # which it may yet save
+            ({"u": range(8), "v": range(6)}, False, ["last saved at step 5, others to 7"]),
+            ({"u": range(8), "v": range(8)}, True, []),
+            ({"u": range(8), "v": range(3, 8)}, True, ["first saved at step 3"]),
+            ({"u": range(9), "v": range(3, 6)}, True, ["first saved at step 3", "last saved at step 5, others to 8"]),
+            ({"u": range(20), "v": range(0, 20, 3)}, True, []),  # of another save interval
+            ({"u": range(20), "v": range(4, 20, 5)}, True, []),
+            ({"u": range(14), "v": [0, 1, 5, 6, 10, 11]}, True, []),  # of pairs
+            ({"u": range(17), "v": [0, 1, 5, 6, 10, 11]}, True, ["last saved at step 11, others to 16"]),
+            ({"u": range(4), "v": [0]}, True, ["last saved at step 0, others to 3"]),  # whose interval is not known
+            ({"u": range(8), "v": range(5), "loss": range(5, 8)}, True, ["last saved at step 4, others to 7"]),
         ],
     )
-    def test_the_last_step_is_said(self, tmp_path: Path, steps: Any, ended: bool, last: Any) -> None:
-        """And that of the others; the exit code stays."""
-        report = check_trial(saved(tmp_path / "trial", steps, ended), large_threshold=1000)
-        expected = [] if last is None else [f"stopped early: its last step is {last[0]}, that of the others {last[1]}"]
-        assert expected == [group.reason for group in report.skipped if group.tensor is None]
-        assert {"v"} >= {group.worker for group in report.skipped}
-        assert all(f"  v: {reason}\n" in report.to_text() for reason in expected)
+    def test_the_steps_of_a_worker_and_of_a_tensor(
+        self, tmp_path: Path, steps: dict[str, Any], ended: bool, said: list[str]
+    ) -> None:
+        """And those of the others; the exit code stays. A loss that goes on is no weight."""
+        report = check_trial(saved(tmp_path / "workers", steps, ended), large_threshold=1000)
+        assert [(None, "v", reason) for reason in said] == [group[:3] for group in report.skipped]
+        assert all(f"  v: {reason}\n" in report.to_text() for reason in said)
         assert 0 == report.exit_code
+        trial = TrialWriter(tmp_path / "tensors").collections({"weights": ["u", "v", "w"]})
+        for step in sorted({step for own in steps.values() for step in own}):
+            trial.save(step, {name: np.float32([1, step / 99]) for name in steps if step in steps[name]})
+        report = check_trial(trial.end().path if ended else trial.path, large_threshold=1000)
+        assert [("v", "worker_0", reason) for reason in said] == [group[:3] for group in report.skipped]
+        assert all(f"  v: {reason}\n" in report.to_text() for reason in said)
 
     def test_eval_steps_in_between_do_not_count(self, tmp_path: Path) -> None:
         """The interval is one of the judged mode's steps."""
@@ -99,7 +107,11 @@ class TestStoppedWorkers:
 
 @pytest.mark.parametrize("trial", RECORDINGS, ids=lambda trial: f"{trial.parent.name}-{trial.name}")
 def test_sound_recordings(trial: Path) -> None:
-    """No worker of a real recording is said to have stopped, or to have left no files."""
+    """No worker of a real recording is said to have begun late, ended early or left no files, and one tensor is."""
     report = check_trial(trial)
     said = [group.reason for group in report.skipped] + [entry.reason for entry in report.unreadable]
-    assert not [reason for reason in said if "stopped early" in reason or "left no files" in reason]
+    begins = 3 if trial.parent.name == "weighted_loss" else 0
+    assert ["first saved at step 7"] * begins == [
+        text for text in said if text.startswith(("first saved", "last saved"))
+    ]
+    assert not [reason for reason in said if "left no files" in reason]

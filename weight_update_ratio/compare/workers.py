@@ -1,49 +1,49 @@
-"""Entries about a worker as a whole: the numbers that it saved again, and that it stopped before the others."""
+"""Entries about a worker or a tensor as a whole: numbers that were saved again, and what began late or ended early."""
 
 from __future__ import annotations
 
-import itertools
+from typing import Iterator, Sequence
 
 from ..trial.folder import TrialFolder
 from ..trial.timeline import Timeline, WorkerStep
 from .rows import SkippedGroup
 
 
-def skipped_workers(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
-    """Return the entries about each worker as a whole, by its saved steps of the judged mode; their tensor is None."""
+def whole_notes(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
+    """Return the entries about each worker, whose tensor is None, and about each of its tensors, in the judged mode."""
     timelines = folder.timelines(mode)
-    notes = [_saved_again(timeline) for timeline in timelines]
-    return [note for note in [*notes, *_stopped_early(timelines, folder.ended)] if note is not None]
-
-
-def _saved_again(timeline: Timeline) -> SkippedGroup | None:
-    numbers = sorted({timeline.numbers[position] for position, _ in timeline.saved_again()})
-    if not numbers:
-        return None
-    worker = timeline.steps[0].worker
-    return SkippedGroup(
-        None, worker, f"saved again later: {_step_ranges(numbers)}", numbers[0], numbers[-1], len(numbers)
-    )
-
-
-def _stopped_early(timelines: list[Timeline], ended: bool) -> list[SkippedGroup]:
-    """Return the workers that have missed a step by their own interval, or two where the job goes on."""
-    saved = [steps for steps in (_last_steps(timeline) for timeline in timelines) if steps]
-    last = max((steps[-1] for steps in saved), key=lambda step: step.global_step, default=None)
-    notes = []
+    notes = [note for timeline in timelines for note in _saved_again(timeline)]
+    saved = [steps for steps in ([step for step in timeline.steps if step.records] for timeline in timelines) if steps]
+    every = sorted((step for steps in saved for step in (steps[0], steps[-1])), key=lambda step: step.global_step)
     for steps in saved:
-        own = steps[-1]
-        interval = max([1, *(later.step - earlier.step for earlier, later in zip(steps, steps[1:]))])
-        if last is not None and own.step + interval * (1 if ended else 2) <= last.step:
-            reason = f"stopped early: its last step is {own.step}, that of the others {last.step}"
-            notes.append(SkippedGroup(None, own.worker, reason, own.step, last.step, 1))
+        notes += _late_or_early(None, steps, every, folder.ended)
+        distinct = {id(step.records): step.records for step in steps}  # steps that save alike share them
+        always = set.intersection(*map(set, distinct.values()))
+        for tensor in dict.fromkeys(tensor for records in distinct.values() for tensor in records):
+            if tensor not in always:
+                own = [step for step in steps if tensor in step.records]
+                notes += _late_or_early(tensor, own, steps, folder.ended)
     return notes
 
 
-def _last_steps(timeline: Timeline, most: int = 10) -> list[WorkerStep]:
-    """Return the last few steps that hold a selected tensor, in their order: they show the worker's save interval."""
-    holding = (step for step in reversed(timeline.steps) if step.records)
-    return list(itertools.islice(holding, most))[::-1]
+def _saved_again(timeline: Timeline) -> Iterator[SkippedGroup]:
+    numbers = sorted({timeline.numbers[position] for position, _ in timeline.saved_again()})
+    if numbers:
+        reason = f"saved again later: {_step_ranges(numbers)}"
+        yield SkippedGroup(None, timeline.steps[0].worker, reason, numbers[0], numbers[-1], len(numbers))
+
+
+def _late_or_early(
+    tensor: str | None, own: list[WorkerStep], others: Sequence[WorkerStep], ended: bool
+) -> Iterator[SkippedGroup]:
+    """Yield what is missing at either end by more than the own interval; in a live job twice of it at the last."""
+    interval = max([1, *(after.step - before.step for before, after in zip(own, own[1:]))])
+    first, last = own[0], own[-1]
+    if first.step - interval >= others[0].step:
+        yield SkippedGroup(tensor, own[0].worker, f"first saved at step {first.step}", None, None, 1)
+    if last.step + interval * (1 if ended else 2) <= others[-1].step:
+        reason = f"last saved at step {last.step}, others to {others[-1].step}"
+        yield SkippedGroup(tensor, own[0].worker, reason, None, None, 1)
 
 
 def _step_ranges(numbers: list[int]) -> str:
