@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +14,50 @@ import pytest
 from smdebug.exceptions import InsufficientInformationForRuleInvocation
 
 from tests.conftest import RECORDED, TrialWriter, event_file, needs_writing
+from tests.findings.made_runs import made_baseline
 from tests.reports import invoke_command
-from tests.test_contract import Case, between, digits, fired_steps, invoked, rows_of
-from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial
-from weight_update_ratio import check as check_module
+from tests.test_contract import Case, digits, invoked, rows_of
+from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
+from weight_update_ratio.verdict.saving import baseline_text
 
 HEALTHY, FROZEN, EXPLODING = (RECORDED[f"pytorch_{name}"] for name in ("healthy", "frozen", "exploding"))
 KERAS, KILLED = RECORDED["tf_keras"], RECORDED["pytorch_killed"]
 STEPS = 30  # of the trials that are written here
+EVERY = range(1, STEPS)
 SAME_MODEL = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
-WIDEN = "Take a baseline that has these steps, or widen start_step and end_step."
+ANEW = "Save the baseline anew where the model was changed on purpose, or leave these out by exclude_regex."
+UNWRAPPED = "Record both without the wrapper (model.module, model._orig_mod), or save the baseline anew."
+ALIKE = "Judge both with the same collection_names, or leave these out by exclude_regex."
 ONE_OF_THESE = "Pass a trial folder, an S3 URI, or a file that --save-baseline wrote."
 NO_COMMAS = "Of several, each is one of its own: commas do not separate them."
 A_URI = "Pass a path, or the S3 URI below which the job saved: s3://bucket/prefix."
 A_FOLDER = "Pass the folder that the training job wrote to (TrialRecorder's path, or the out_dir of smdebug's hook)."
-JUDGE_BOTH = "Judge both with the same {0}, or save the baseline anew."
-ANOTHER_MODE = "Save the baseline anew, from a run whose steps are of mode TRAIN."
 NAN = "'TinyNet_conv1.weight' at TRAIN step 3 is nan"
 TENSORS = "('TinyNet_conv1.weight', 'TinyNet_bn1.weight', 'TinyNet_fc1.weight', 'TinyNet_fc2.weight')"
-GOOD_RUN = "Save it anew with --save-baseline, from a run that trains well."
 
 
-def moved(sizes: dict[int, float], usual: float = 0.01, start: float = 1.0) -> list[Any]:
+def moved(
+    sizes: dict[int, float] | None = None, usual: float = 0.01, start: float = 1.0, steps: int = STEPS
+) -> list[Any]:
     """Return a layer's weights by step: every element moves by the step's size, which is the usual one elsewhere."""
     chance = np.random.default_rng(0)
-    updates = [chance.choice([-1.0, 1.0], 20) * sizes.get(step, usual) for step in range(STEPS)]
+    updates = [chance.choice([-1.0, 1.0], 20) * (sizes or {}).get(step, usual) for step in range(steps)]
     return list(start + np.cumsum([0 * updates[0], *updates[1:]], axis=0))
 
 
-def layers(**other: list[Any]) -> dict[str, list[Any]]:
-    """Return a run that trains well: a layer that moves, and one of each kind that fires by the thresholds."""
-    warm = {step: 0.01 * max(0, step - 3) / STEPS for step in range(STEPS)}
-    return {"moves": moved({}), "frozen": moved({}, 0.0), "zero": moved({}, start=0.0), "warm": moved(warm), **other}
+def layers(steps: int = STEPS, **other: list[Any]) -> dict[str, list[Any]]:
+    """Return a run that trains well: a layer that moves, and one of each kind that a threshold or an extreme misjudges.
+
+    ``rests`` has rests of two comparisons, ``leaps`` a spike of one, ``zero`` begins at zero.
+    """
+    return {
+        "moves": moved(steps=steps),
+        "frozen": moved(usual=0.0, steps=steps),
+        "zero": moved(start=0.0, steps=steps),
+        "rests": moved(dict.fromkeys((1, 2, 12, 13, 20), 0.0), steps=steps),
+        "leaps": moved({15: 0.5}, steps=steps),
+        **other,
+    }
 
 
 @pytest.fixture
@@ -69,36 +81,51 @@ def case(request: pytest.FixtureRequest) -> Case:
     return Case(run, run, {"baseline": str(good), **options})
 
 
+@pytest.fixture
+def one_of_each(tmp_path: Path, write_trial: Any) -> Case:
+    """Give a run with a layer that rests, one that drifts, one that the baseline lacks, and one of another interval."""
+    other = {"moves": moved(start=2.0), "rests": moved(dict.fromkeys(range(9, 19), 0.0)), "new": moved()}
+    good = write_trial(layers(), "good").path
+    trial = write_trial(layers(40, **other), intervals={"leaps": 3}).path
+    return Case(trial, trial, {"baseline": str(good)})
+
+
+def good_file(good: Path) -> str:
+    """Return the file that a good run was saved to, beside its trial."""
+    file = good.parent / "good.json"
+    file.write_text(check_trial(good).to_baseline())
+    return str(file)
+
+
 def facts(report: Report) -> tuple[Any, ...]:
     return digits(rows_of(report)), report.fired_steps, report.exit_code
 
 
 class TestEveryDoor:
-    """Of followers, half of the replayed jobs have a baseline."""
+    """Rows and fired steps are those of the contract's oracle, which half of its trials are held against."""
 
-    def test_check(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What lasts fires, from any step on; an executor gives the same report."""
-        report, patience = case.check(), case.parameters.get("patience", 3)
-        rows = rows_of(report)
-        assert fired_steps(rows, patience) == report.fired_steps
-        for start in case.global_steps[1::5]:
-            assert fired_steps(between(rows, start), patience) == case.check(start_step=start).fired_steps
-        monkeypatch.setattr(check_module, "LEAST_STEPS", 3)
-        with ThreadPoolExecutor(2) as executor:
-            assert report.to_json() == case.check(executor=executor).to_json()
-
-    def test_rule(self, case: Case) -> None:
-        """Under invoke_rule, with strings as the service passes them."""
+    def assert_same(self, case: Case) -> None:
+        """By the rule with strings, as the service passes them; by following; and by the command, with its JSON."""
+        report = case.check()
         rule = WeightUpdateRatio(str(case.path), **{name: str(value) for name, value in case.parameters.items()})
         fired, _ = invoked(rule, case)
-        assert (digits(rows_of(rule)), fired) == facts(case.check())[:2]
-
-    def test_command(self, case: Case) -> None:
-        """It prints the JSON of the check, and ends with its exit code."""
+        assert (digits(rows_of(rule)), fired) == facts(report)[:2]
+        backwards = WeightUpdateRatio(str(case.path), **case.parameters)
+        assert {row.global_step for row in report if row.verdict == "not_finite"} <= {
+            step for step in reversed(case.global_steps) if backwards.invoke_at_step(step)
+        }
+        if report.job_ended:
+            assert report.to_json() == follow_trial(case.path, **case.parameters, poll=1e-3).to_json()
         options = [f"--{name.replace('_', '-')}={value}" for name, value in case.parameters.items()]
         done = invoke_command("check", str(case.path), "--format", "json", *options)
-        report = case.check()
         assert (report.exit_code, report.to_json() + "\n") == (done.exit_code, done.stdout)
+
+    def test_the_others(self, case: Case) -> None:
+        self.assert_same(case)
+
+    @pytest.mark.parametrize("patience", [1, 3, 5])
+    def test_the_others_where_everything_comes_at_once(self, one_of_each: Case, patience: int) -> None:
+        self.assert_same(one_of_each._replace(parameters={**one_of_each.parameters, "patience": patience}))
 
     @pytest.mark.slow
     def test_s3(self, s3: Any, tmp_path: Path) -> None:
@@ -118,76 +145,204 @@ class TestEveryDoor:
 
 class TestWhatItChanges:
     @pytest.mark.parametrize(
-        ("layer", "sizes", "options", "fired"),
+        ("layer", "values", "options", "fired"),
         [
-            ("moves", {}, {}, []),
-            ("frozen", dict.fromkeys(range(STEPS), 1e-4), {}, list(range(3, STEPS))),  # it rests in the good run
-            ("frozen", dict.fromkeys(range(STEPS), 1e-4), {"small_threshold": 5e-4}, []),  # and so it does here
-            ("moves", {5: 1.0, 6: 1.0, 15: 1.0, 16: 1.0}, {}, []),
-            ("moves", {5: 1.0, 6: 1.0, 15: 1.0, 16: 1.0}, {"patience": 2}, [6, 16]),
-            ("moves", {9: 1.0, 10: 0.0, 11: 1.0}, {}, [11]),  # too large, too small, too large
-            ("moves", {9: 0.015}, {"baseline_factor": 1.2, "patience": 1}, [9]),
-            ("moves", {9: 0.015}, {"baseline_factor": 2, "patience": 1}, []),
-            ("moves", {28: math.nan}, {"patience": 20}, [28, 29]),
+            ("moves", moved(), {}, []),
+            ("moves", moved({5: 0.1, 6: 0.1, 15: 0.1, 16: 0.1}), {}, []),
+            ("moves", moved({9: 0.05, 10: 1e-3, 11: 0.05}), {}, [11]),  # too large, too small, too large
+            ("moves", moved({9: 0.015}), {"baseline_factor": 1.2, "patience": 1}, [9]),
+            ("moves", moved({9: 0.015}), {"baseline_factor": 2, "patience": 1}, []),
+            ("moves", moved({28: math.nan}), {"patience": 20}, [28, 29]),
+            # A weight norm may leave its range by the half, and by more with a larger factor.
+            ("moves", moved(start=1.4, usual=0.014), {}, []),
+            ("moves", moved(start=1.7, usual=0.017), {}, EVERY[2:]),
+            ("moves", moved(start=1.7, usual=0.017), {"baseline_factor": 4.9}, []),
+            ("moves", moved(start=0.5, usual=0.005), {}, EVERY[2:]),
+            # A rest is allowed up to twice the longest one.
+            ("moves", moved({9: 0.0}), {"patience": 1}, [9]),
+            ("rests", moved(dict.fromkeys(range(5, 9), 0.0)), {"patience": 1}, []),
+            ("rests", moved(dict.fromkeys(range(5, 10), 0.0)), {"patience": 1}, [9]),
+            ("rests", moved(dict.fromkeys(range(5, STEPS), 0.0)), {}, EVERY[10:]),
+            ("rests", moved(usual=0.0), {}, EVERY[6:]),
+            ("frozen", moved(usual=1e-4), {}, EVERY[2:]),  # what never moves may not move above small_threshold,
+            ("frozen", moved(usual=1e-9), {}, []),
+            ("frozen", moved(usual=1e-4), {"small_threshold": 5e-4}, []),
+            # Neither a start at zero nor a spike opens the bounds for what comes after.
+            ("zero", moved(start=0.0), {"patience": 1}, [1]),
+            ("leaps", moved({15: 0.5}), {"patience": 1}, [15]),
+            ("zero", moved({step: 0.01 * 50.0**step for step in range(3, 8)}, start=0.0), {"patience": 4}, EVERY[5:]),
+            ("leaps", moved({**dict.fromkeys(range(12, 15), 0.2), 15: 0.5}), {}, [14, 15]),
         ],
     )
     def test_the_steps_that_fire(
-        self, good: Path, write_trial: Any, layer: str, sizes: Any, options: Any, fired: list[int]
+        self, good: Path, write_trial: Any, layer: str, values: Any, options: Any, fired: Any
     ) -> None:
-        """Of a run like the good one, but for some steps of one layer."""
-        trial = write_trial(layers(**{layer: moved(sizes)})).path
-        report = check_trial(trial, baseline=good, **options)
-        assert (fired, 1 if fired else 0) == (report.fired_steps, report.exit_code)
+        """By one layer, of a run whose others are like those of the good one."""
+        trial = write_trial(layers(**{layer: values})).path
+        report = check_trial(trial, baseline=good, tensor_regex=layer, **options)
+        assert (list(fired), 1 if fired else 0) == (report.fired_steps, report.exit_code)
         assert len(report) == json.loads(report.to_json())["baseline"]["held"]
 
     def test_the_thresholds_are_not_asked(self, good: Path) -> None:
-        """By them a layer that rests, one that begins at zero and a warm-up fire, in their ways."""
+        """By them layers that rest and one that begins at zero fire, in their ways."""
         report = check_trial(good)
         kinds = {(group.tensor, group.verdict) for group in report.violations if group.fires}
-        assert {("frozen", "small"), ("zero", "large"), ("warm", "small")} == kinds
-        assert [] == check_trial(good, baseline=good).violations
-
-    def test_a_run_that_moves_less_as_a_whole(self, write_trial: Any) -> None:
-        """The advice compares it with the good run."""
-        good, run = (write_trial({"a": moved({}, size), "b": moved({}, size)}, str(size)).path for size in (1e-2, 1e-4))
-        advice = "All move less than in the good run: compare the learning rates, and the gradients."
-        assert advice in " ".join(check_trial(run, baseline=good).to_text().split())
+        assert {("frozen", "small"), ("zero", "large"), ("rests", "small")} == kinds
+        assert [] == check_trial(good, baseline=good).fired_steps
 
     def test_layers_that_cannot_be_held_are_judged_by_the_thresholds(self, good: Path, write_trial: Any) -> None:
         """They are listed; the exit code is that of the rest."""
-        run = layers(new=moved({}))
-        del run["zero"]
-        trial = write_trial(run, intervals={"warm": 3}).path
+        trial = write_trial(layers(new=moved()), intervals={"moves": 3, "frozen": 15}).path
         report = check_trial(trial, baseline=good)
         expected = [
-            ("warm", "over 3 steps, in the baseline over 1 step: judged by the thresholds"),
+            ("frozen", "over 15 steps, in the baseline over 1 step: judged by the thresholds"),
+            ("moves", "over 3 steps, in the baseline over 1 step: judged by the thresholds"),
             ("new", "not in the baseline: judged by the thresholds"),
-            ("zero", "in the baseline, not in this run"),
         ]
-        assert sorted(expected) == sorted((group.tensor, group.reason) for group in report.skipped)
-        assert {(1e-8, 10.0)} == {(row.lower, row.upper) for row in report if row.tensor in ("new", "warm")}
+        assert expected == sorted((group.tensor, group.reason) for group in report.skipped)
+        assert {(1e-8, 10.0)} == {(row.lower, row.upper) for row in report if row.tensor in ("frozen", "moves", "new")}
         assert (0, True) == (report.exit_code, report.complete)
-        assert [] == check_trial(trial, baseline=good, tensor_regex="moves,frozen").skipped
+        assert [] == check_trial(trial, baseline=good, tensor_regex="rests,zero").skipped
+
+    def test_a_layer_of_which_nearly_nothing_is_held_is_listed(self, good: Path) -> None:
+        """Over 5 steps nothing but the first comparison is over one step, as all are in the baseline."""
+        report = check_trial(good, baseline=good_file(good), num_steps=5, tensor_regex="moves")
+        assert 1 == json.loads(report.to_json())["baseline"]["held"]
+        assert ["moves"] == [group.tensor for group in report.skipped]
+
+    def test_layers_that_begin_late_or_end_early_are_listed(self, good: Path, write_trial: Any) -> None:
+        """Also where the baseline has them at all steps; what was saved of them is held."""
+        early, late = moved()[:6], [None] * 10 + moved()[10:]
+        report = check_trial(write_trial(layers(moves=early, leaps=late)).path, baseline=good)
+        said = {(group.tensor, group.reason) for group in report.skipped}
+        assert {("moves", "last saved at step 5, others to 29"), ("leaps", "first saved at step 10")} == said
+        held = 5 + 19 + 3 * 29
+        assert (0, held, held) == (report.exit_code, len(report), json.loads(report.to_json())["baseline"]["held"])
+
+    @pytest.mark.parametrize(
+        ("steps", "said"),
+        [
+            (6, "the run ends at step 5, the baseline at 29"),
+            (STEPS, None),
+            (60, "the baseline ends at step 29: later steps are judged by its last ones"),
+        ],
+    )
+    def test_lengths_are_compared(self, good: Path, write_trial: Any, steps: int, said: str | None) -> None:
+        """It is said once, in every form, and changes no exit code."""
+        report = check_trial(write_trial(layers(steps)).path, baseline=good)
+        assert ([said] if said else [], 0) == ([group.reason for group in report.skipped], report.exit_code)
+        assert len(report) == json.loads(report.to_json())["baseline"]["held"]
+        for text in (report.to_text(), report.to_markdown(), report.to_github(), report.to_junit(), report.to_json()):
+            assert said is None or said in text
+
+    @pytest.mark.parametrize(("first", "begins"), [(50, True), (20, False)])
+    def test_what_is_found_past_the_end_of_the_baseline(
+        self, write_trial: Any, good: Path, first: int, begins: bool
+    ) -> None:
+        """Its advice names that first, and nothing else where all of it is past the end."""
+        fades = moved(dict.fromkeys(range(first, 60), 1e-4), steps=60)
+        report = check_trial(write_trial(layers(60, moves=fades)).path, baseline=good)
+        (finding,) = report.findings
+        longer = "The baseline ends at step 29: judge against a good run that is as long as this one."
+        assert finding.advice.startswith(longer)
+        assert begins == (finding.advice == longer)
 
 
-def baseline_text(change: dict[str, Any], tensor: dict[str, Any] | None = None) -> str:
-    """Return the text of a baseline file with other values."""
-    entry = {"gap": 1, "first_bin": 0, "low": [0.001], "high": [0.1], **(tensor or {})}
-    document = {"format": "weight-update-ratio-baseline", "version": 1, "runs": 1, "mode": "TRAIN", "num_steps": None}
-    return json.dumps({**document, "epsilon": 1e-9, "tensors": {"w": entry}, **change})
+class TestWhatTheRunLacks:
+    """A tensor of the baseline that was asked for and not found is no pass; a fault is told all the same."""
+
+    @pytest.mark.parametrize(
+        ("tensors", "collections", "options", "code", "end", "remedy"),
+        [
+            ({"zero": None}, {}, {}, 2, "", ANEW),
+            ({"zero": None}, {"weights": list(layers())}, {}, 2, "", ANEW),
+            ({"zero": None, "moves": moved(start=2.0)}, {}, {}, 1, "", ANEW),
+            ({"zero": None}, {}, {"tensor_regex": "moves,frozen"}, 0, None, None),
+            (
+                {"zero": None, "module._orig_mod.zero": moved(start=0.0)},
+                {},
+                {"patience": 2},
+                2,
+                "; 'zero' of the baseline is 'module._orig_mod.zero' in the run",
+                UNWRAPPED,
+            ),
+            ({"zero": None}, {}, {"exclude_regex": "zero"}, 0, None, None),
+            ({}, {"vectors": ["zero"]}, {}, 2, "; 'zero' is in the run's collection 'vectors'", ALIKE),
+            ({}, {"vectors": ["zero"]}, {"collection_names": "weights,vectors"}, 0, None, None),
+        ],
+        ids=["absent", "listed", "fault_too", "not_asked_for", "wrapped", "left_out", "elsewhere", "both_collections"],
+    )
+    def test_by_every_door(
+        self,
+        good: Path,
+        trial_writer: Any,
+        tensors: Any,
+        collections: Any,
+        options: Any,
+        code: int,
+        end: str | None,
+        remedy: str | None,
+    ) -> None:
+        baseline = good_file(good)
+        run = {name: values for name, values in layers(**tensors).items() if values is not None}
+        others = {name for own in collections.values() for name in own}
+        trial = trial_writer().collections({"weights": run.keys() - others, **collections})
+        for step in range(STEPS):
+            trial.save(step, {name: values[step] for name, values in run.items()})
+        report = check_trial(trial.end().path, baseline=baseline, **options)
+        assert (code, end is None) == (report.exit_code, report.complete)
+        assert report.to_json() == follow_trial(trial.path, baseline=baseline, **options, poll=1e-3).to_json()
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        done = invoke_command("check", str(trial.path), "--baseline", baseline, *given)
+        assert code == done.exit_code
+        rule, errors = WeightUpdateRatio(str(trial.path), baseline=baseline, **options), []
+        handler = logging.Handler()
+        handler.emit = lambda record: errors.append(record.getMessage())  # type: ignore[method-assign]
+        handler.setLevel(logging.ERROR)
+        rule.logger.addHandler(handler)
+        fired, _ = invoked(rule, Case(trial.path, trial.path, {}))
+        rule.logger.removeHandler(handler)
+        assert report.fired_steps == fired
+        if end is None:
+            assert (report.problem, "", []) == (None, done.stderr, errors)
+        else:
+            what = f"the run has no comparison of 'zero', which the baseline {baseline!r} has{end}"
+            assert (what, remedy) == (report.problem.message, report.problem.remedy)
+            assert f"Error: {what}\n\n{remedy}\n" == done.stderr
+            assert [f"{what}; {remedy}"] == errors
+
+    def test_every_name_differs_by_a_wrapper(self, write_trial: Any) -> None:
+        """torch.compile's, in a run whose model was not recorded in it before."""
+        good = write_trial({"a.weight": moved(), "b.weight": moved()}, "good").path
+        run = write_trial({"_orig_mod.a.weight": moved(usual=1e-6), "_orig_mod.b.weight": moved(usual=1e-6)}).path
+        report = check_trial(run, baseline=good)
+        assert (2, UNWRAPPED) == (report.exit_code, report.problem.remedy)
+        assert report.problem.message.endswith("; 'a.weight' of the baseline is '_orig_mod.a.weight' in the run")
+
+    @pytest.mark.parametrize(
+        ("option", "code"),
+        [({"end_step": 5}, 2), ({"start_step": 5}, 0)],
+    )
+    def test_of_the_steps_that_are_judged(self, good: Path, write_trial: Any, option: Any, code: int) -> None:
+        """A tensor that is saved later than they end is lacking."""
+        late = [None] * 4 + moved()[4:]
+        assert code == check_trial(write_trial(layers(moves=late)).path, baseline=good, **option).exit_code
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Be in a folder of baselines: a healthy run's, others that cannot be used, and a trial that lost a file."""
     monkeypatch.chdir(tmp_path)
-    late = {"gap": 1, "first_bin": 12, "low": [0.001], "high": [0.1]}
-    thinned = {"gap": 2, "first_bin": 0, "low": [0.001], "high": [0.1]}
+    band, fc1 = (0.001, 0.1), "TinyNet_fc1.weight"
     Path("good.json").write_text(check_trial(HEALTHY).to_baseline())
-    Path("global.json").write_text(baseline_text({"mode": "GLOBAL"}))
-    Path("empty.json").write_text(baseline_text({"tensors": {}}))
-    Path("late.json").write_text(baseline_text({"tensors": {"TinyNet_fc1.weight": late}}))
-    Path("thinned.json").write_text(baseline_text({"tensors": {"TinyNet_fc1.weight": thinned}}))
+    for name, baseline in {
+        "global": made_baseline({"w": (1, {0: band})}, mode="GLOBAL"),
+        "empty": made_baseline({}),
+        "late": made_baseline({fc1: (1, {12: band})}, last_step=110),
+        "thinned": made_baseline({fc1: (2, {0: band})}),
+        "thinner": made_baseline({fc1: (10, {0: band})}),
+    }.items():
+        Path(f"{name}.json").write_text(baseline_text(baseline))
     Path("folder").mkdir()
     shutil.copytree(HEALTHY, "lost")
     event_file(Path("lost"), 5).write_bytes(b"")
@@ -204,27 +359,6 @@ class TestRefusals:
         assert ("", "") == (empty, end)
         assert message.startswith("Error: ")
         return message[len("Error: ") :], remedy
-
-    @pytest.mark.parametrize(
-        ("content", "words"),
-        [
-            ("", "is empty"),
-            ("hello", "is not JSON (Expecting value: line 1 column 1 (char 0))"),
-            ("\udcff", "is not JSON ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte)"),
-            ("{}", "is not a baseline: it has no 'format' 'weight-update-ratio-baseline'"),
-            (baseline_text({"version": 2}), "is a baseline of version '2', and this program reads 1"),
-            (baseline_text({"runs": 0}), "is broken: 'runs' cannot be '0'"),
-            (
-                baseline_text({}, {"low": [0.1], "high": [math.nan]}),
-                "is broken: bin 0 of tensor 'w' must have finite ratios, 0 <= low <= high (got '0.1' and 'nan')",
-            ),
-        ],
-    )
-    def test_a_file_that_is_not_a_whole_baseline(self, tmp_path: Path, content: str, words: str) -> None:
-        """It says what is wrong with it."""
-        file = tmp_path / "good.json"
-        file.write_text(content, errors="surrogateescape")
-        assert (f"the baseline {str(file)!r} {words}", GOOD_RUN) == self.refused("--baseline", file)
 
     @pytest.mark.parametrize(
         ("name", "reason", "remedy"),
@@ -245,46 +379,97 @@ class TestRefusals:
         assert expected == self.refused("--baseline", "good.json", "--baseline", name)
 
     @pytest.mark.parametrize(
-        ("arguments", "what", "values", "remedy"),
+        ("options", "what", "own", "theirs", "remedy"),
         [
-            (["good.json", "--num-steps", "3"], "num_steps", ("3", "None"), JUDGE_BOTH.format("num_steps")),
-            (["good.json", "--epsilon", "0.001"], "epsilon", ("0.001", "1e-09"), JUDGE_BOTH.format("epsilon")),
-            (["global.json"], "mode", ("TRAIN", "GLOBAL"), ANOTHER_MODE),
+            ({"baseline": "good.json", "epsilon": 0.001}, "epsilon", "0.001", "1e-09", "Judge both with the same"),
+            ({"baseline": "global.json"}, "mode", "TRAIN", "GLOBAL", "Save the baseline anew, from a run whose"),
         ],
     )
     @pytest.mark.usefixtures("files")
-    def test_what_was_judged_otherwise(self, arguments: list[str], what: str, values: Any, remedy: str) -> None:
-        """Both values are named."""
-        where = f"the run cannot be held against the baseline {arguments[0]!r}"
-        message = f"{where}: its {what} is {values[0]}, the baseline's {values[1]}"
-        assert (message, remedy) == self.refused("--baseline", *arguments)
+    def test_what_was_judged_otherwise(self, options: Any, what: str, own: str, theirs: str, remedy: str) -> None:
+        """Both values are named, by every door; the rule finds another mode when there are steps."""
+        message, found = self.refused(*(f"--{name}={value}" for name, value in options.items()))
+        where = f"the run cannot be held against the baseline {options['baseline']!r}"
+        assert f"{where}: its {what} is {own}, the baseline's {theirs}" == message
+        assert found.startswith(remedy)
+        for judge in (check_trial, follow_trial):
+            with pytest.raises(TrialError) as caught:
+                judge(HEALTHY, **options)
+            assert f"{message}\n\n{found}" == str(caught.value)
+        with pytest.raises((TrialError, InsufficientInformationForRuleInvocation)) as refused:
+            WeightUpdateRatio(str(HEALTHY), **options).invoke_at_step(5)
+        assert f"{message}\n\n{found}" in str(refused.value)
+
+    @needs_writing
+    @pytest.mark.parametrize(
+        ("known", "saved", "refused"),
+        [
+            ("GLOBAL", "GGGG", "-----"),
+            ("GLOBAL", "GGGTTT", "---TTTT"),
+            ("TRAIN", "GGGTTTT", "--------"),
+            ("TRAIN", "GGGG", "----T"),  # when it has ended
+        ],
+    )
+    def test_a_mode_that_may_change_yet(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: str, saved: str, refused: str
+    ) -> None:
+        """A live rule waits until it cannot; a follower and a check of the ended job say what the rule says then."""
+        monkeypatch.setattr("weight_update_ratio.rule.POLL_SECONDS", 0.0)
+        file = tmp_path / "good.json"
+        file.write_text(baseline_text(made_baseline({"w": (1, {0: (0.001, 1.0)})}, mode=known)))
+        job = TrialWriter(tmp_path / "trial").collections({"weights": ["w"]})
+        rule, errors = WeightUpdateRatio(str(job.path), baseline=str(file)), []
+        for step, mode in enumerate([*saved, None]):
+            if mode is None:
+                job.end()
+            else:
+                job.save(step, {"w": [1 + step / 9]}, {"G": "GLOBAL", "T": "TRAIN"}[mode])
+            try:
+                rule.invoke_at_step(step)
+                errors.append("")
+            except InsufficientInformationForRuleInvocation as error:
+                errors.append(str(error))
+        assert refused == "".join("T" if f", the baseline's {known}" in error else "-" for error in errors)
+        for judge in (check_trial, follow_trial):
+            if refused.endswith("T"):
+                with pytest.raises(TrialError, match=f"the baseline's {known}"):
+                    judge(job.path, baseline=file)
+            else:
+                assert {known} == {row.mode for row in judge(job.path, baseline=file)}
 
     @pytest.mark.usefixtures("files")
-    def test_by_the_rule(self) -> None:
-        """Its string is split at commas; another mode is found when there are steps."""
-        rule = WeightUpdateRatio(str(HEALTHY), baseline=f" good.json, {FROZEN} ")
-        invoked(rule, Case(HEALTHY, HEALTHY, {}))
-        assert digits(rows_of(check_trial(HEALTHY, baseline=["good.json", FROZEN]))) == digits(rows_of(rule))
-        with pytest.raises(TrialError, match="its num_steps is 3, the baseline's None"):
-            WeightUpdateRatio(str(HEALTHY), baseline="good.json", num_steps="3")
-        with pytest.raises(InsufficientInformationForRuleInvocation) as caught:
-            WeightUpdateRatio(str(HEALTHY), baseline="global.json").invoke_at_step(5)
-        assert f"its mode is TRAIN, the baseline's GLOBAL\n\n{ANOTHER_MODE}" in str(caught.value)
+    def test_good_runs_of_other_gaps_are_not_merged(self) -> None:
+        """Both are named, with what each has."""
+        message, remedy = self.refused("--baseline", "thinned.json", "--baseline", "thinner.json")
+        both = "the baselines 'thinned.json' and 'thinner.json' cannot be merged"
+        assert f"{both}: the ratios of 'TinyNet_fc1.weight' are over 2 steps and over 10 steps" == message
+        assert remedy.startswith("Merge baselines of runs that were saved at the same interval")
+
+    @pytest.mark.usefixtures("files")
+    def test_a_string_of_several(self) -> None:
+        """The rule splits it at commas, and takes a list; a check takes a list alone."""
+        expected = digits(rows_of(check_trial(HEALTHY, baseline=["good.json", FROZEN])))
+        for several in (f" good.json, {FROZEN} ", ["good.json", str(FROZEN)]):
+            rule = WeightUpdateRatio(str(HEALTHY), baseline=several)
+            invoked(rule, Case(HEALTHY, HEALTHY, {}))
+            assert expected == digits(rows_of(rule))
+        with pytest.raises(TrialError, match=NO_COMMAS):
+            check_trial(HEALTHY, baseline=f"good.json,{FROZEN}")
 
     def test_strange_names_and_numbers_are_harmless(self, tmp_path: Path) -> None:
         """Names that no terminal should see, ratios at the end of float64, and empty bins."""
-        entry = {"gap": 1, "first_bin": 0, "low": [None, 0], "high": [None, 1.7e308]}
         file, merged = tmp_path / "good.json", tmp_path / "merged.json"
-        names = ["\x1b[2Jw", "\ud800", "<script>", "TinyNet_conv1.weight"]
-        file.write_text(baseline_text({"tensors": dict.fromkeys(names, entry)}))
+        strange, own = ["\x1b[2Jw", "\ud800", "<script>"], sorted(check_trial(HEALTHY).tensors)
+        band = (1, {1: (0.0, 1.7e308, None, None), 3: (0.0, 1.7e308, 0.0, 1.7e308)})
+        file.write_text(baseline_text(made_baseline(dict.fromkeys([*strange, *own], band))))
         arguments = ["check", str(HEALTHY), "--baseline", str(file)]
         for style in ("text", "json", "junit", "github", "markdown"):
             done = invoke_command(*arguments, "--format", style)
-            assert (0, "") == (done.exit_code, done.stderr)
-            assert "\x1b" not in done.stdout
+            assert (2, False, True) == (done.exit_code, "\x1b" in done.stdout + done.stderr, "which the" in done.stderr)
+        arguments += ["--tensor-regex", "TinyNet"]
         assert math.inf == max(row.upper for row in check_trial(HEALTHY, baseline=file))
         assert 0 == invoke_command(*arguments, "--save-baseline", str(merged), "--quiet").exit_code
-        assert 0 == check_trial(HEALTHY, baseline=merged).exit_code
+        assert 0 == check_trial(HEALTHY, baseline=merged, tensor_regex="TinyNet").exit_code
 
 
 class TestWhatCannotBeHeld:
@@ -297,12 +482,7 @@ class TestWhatCannotBeHeld:
             (EXPLODING, str(KERAS), 1, f"the run's tensors {TENSORS}: it holds 'conv2d/weights/conv2d/kernel:0', "),
             (HEALTHY, "empty.json", 2, f"the run's tensors {TENSORS}: it is empty"),
             (HEALTHY, "thinned.json", 2, ": the ratios of 'TinyNet_fc1.weight' are over 1 step, the baseline's over 2"),
-            (
-                HEALTHY,
-                "late.json",
-                2,
-                ": it has no ratio near the run's steps 1 to 19; its first are from TRAIN step 102",
-            ),
+            (HEALTHY, "late.json", 2, ": it has no ratio near the run's TRAIN steps 1 to 19"),
         ],
     )
     @pytest.mark.usefixtures("files")
@@ -314,11 +494,27 @@ class TestWhatCannotBeHeld:
         text, remedy = document["problem"]["text"], document["problem"]["remedy"]
         assert f"the baseline {baseline!r}" in text
         assert reason in text
-        assert remedy == (WIDEN if baseline == "late.json" else SAME_MODEL)
+        widen = "Take a baseline that has these steps, or widen start_step and end_step."
+        assert remedy == (widen if baseline == "late.json" else SAME_MODEL)
         assert f"Error: {text}\n\n{remedy}\n" == done.stderr
         report = check_trial(run, baseline=baseline)
         assert sorted({row.global_step for row in report if row.verdict == "not_finite"}) == report.fired_steps
         assert (run != HEALTHY) == any(row.verdict in ("small", "large") for row in report)
+        assert document["skipped"]
+
+    @pytest.mark.parametrize(("own", "theirs"), [(1, 10), (10, 1)])
+    def test_saved_at_another_interval(self, write_trial: Any, own: int, theirs: int) -> None:
+        """Both distances are named; compared over the same number of steps, it is judged."""
+        every = {"a": moved(steps=61), "b": moved(steps=61)}
+        run, good = (
+            write_trial(every, str(interval), intervals=dict.fromkeys(every, interval)).path
+            for interval in (own, theirs)
+        )
+        report = check_trial(run, baseline=good)
+        counts = {1: "1 step", 10: "10 steps"}
+        assert 2 == report.exit_code
+        assert f"are over {counts[own]}, the baseline's over {counts[theirs]}" in report.problem.message
+        assert 0 == check_trial(run, baseline=good, num_steps=10).exit_code
 
     def test_the_rule(self) -> None:
         """It raises with the check's message, in any order and again; what is not finite fires; a live job goes on."""
@@ -352,7 +548,9 @@ class TestWhatCannotBeHeld:
 class TestSaving:
     @pytest.mark.parametrize(("run", "code"), [(HEALTHY, 0), (FROZEN, 1)])
     @pytest.mark.parametrize("more", [[], ["--follow"]])
-    def test_it_is_written_whatever_fires(self, tmp_path: Path, run: Path, code: int, more: list[str]) -> None:
+    def test_without_a_baseline_it_is_written_whatever_fires(
+        self, tmp_path: Path, run: Path, code: int, more: list[str]
+    ) -> None:
         """With the bytes of the report's own; the run passes against it."""
         file = tmp_path / "good.json"
         done = invoke_command("check", str(run), "--save-baseline", str(file), "--output", str(tmp_path / "t"), *more)
@@ -361,19 +559,33 @@ class TestSaving:
         assert check_trial(run).to_baseline() == file.read_text()
         assert 0 == invoke_command("check", str(run), "--baseline", str(file)).exit_code
 
-    def test_runs_one_after_the_other_into_the_same_file(self, tmp_path: Path) -> None:
-        """Each that fires against it passes the next time; it is as good as all of them at once."""
-        file, runs = tmp_path / "good.json", [FROZEN, HEALTHY, KILLED]
-        for number, run in enumerate(runs, 1):
-            known = ["--baseline", str(file)] if number > 1 else []
-            done = invoke_command("check", str(run), *known, "--save-baseline", str(file), "--quiet")
-            assert {FROZEN: 1, HEALTHY: 1, KILLED: 0}[run] == done.exit_code
-            assert number == json.loads(file.read_text())["runs"]
+    def test_a_retry_turns_no_gate_green(self, tmp_path: Path) -> None:
+        """What fired against a baseline is not written; a run that passed is merged with it."""
+        file = tmp_path / "good.json"
+        file.write_text(check_trial(HEALTHY).to_baseline())
+        before, gate = file.read_text(), ["--baseline", str(file), "--save-baseline", str(file), "--quiet"]
+        for _ in range(2):
+            done = invoke_command("check", str(FROZEN), *gate)
+            assert (1, before) == (done.exit_code, file.read_text())
+            assert done.stderr.startswith(f"Note: {str(file)!r} is not written: ")
+            assert "it fires against the baseline that it would be added to" in done.stderr
+        with pytest.raises(TrialError, match="it fires against the baseline"):
+            check_trial(FROZEN, baseline=file).to_baseline()
+        for runs in (2, 3):
+            done = invoke_command("check", str(KILLED), *gate)
+            assert (0, "", runs) == (done.exit_code, done.stderr, json.loads(file.read_text())["runs"])
+
+    def test_good_runs_at_once_or_as_a_file_of_all(self, tmp_path: Path) -> None:
+        """In any order the same."""
+        runs, file = [HEALTHY, KILLED], tmp_path / "good.json"
+        texts = [check_trial(order[0], baseline=order[1]).to_baseline() for order in (runs, runs[::-1])]
+        assert texts[0] == texts[1]
+        file.write_text(texts[0])
         for run in runs:
             together = check_trial(run, baseline=runs, baseline_factor=1)
             assert facts(together) == facts(check_trial(run, baseline=file, baseline_factor=1))
             assert 0 == together.exit_code
-        repeated = [argument for run in runs for argument in ("--baseline", str(run))]
+        repeated = [argument for run in (*runs, FROZEN) for argument in ("--baseline", str(run))]
         done = invoke_command("check", str(FROZEN), *repeated, "--format", "json")
         assert {"runs": 3, "factor": 3.0, "patience": 3, "held": 76} == json.loads(done.stdout)["baseline"]
 

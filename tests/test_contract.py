@@ -1,6 +1,7 @@
 """The contract: every way of judging a trial gives the same rows and fires at the same steps, those of a plain oracle.
 
-The trials are all recordings, and trials that are written from a seed, some of each of ``KINDS``. The ways are
+The trials are all recordings, and trials that are written from a seed, some of each of ``KINDS``; part of these are
+held against a second trial of their kind, by the baseline of ``tests.verdict.oracle``. The ways are
 ``check_trial`` as it is, on an executor and from later steps on; ``follow_trial`` while a job writes the same files;
 and under smdebug's ``invoke_rule`` the rule of the package and the rule as one source file. The oracle reads the index
 with ``json`` and the records with smdebug's protobuf messages, and compares them with loops and ``exact_norm``.
@@ -32,9 +33,9 @@ from tests.conftest import (
     event_file,
     exact_norm,
     needs_writing,
-    plain_verdict,
 )
 from tests.live.test_replayed_jobs import END, Job, files_of
+from tests.verdict.oracle import Judged, Known, fires, judged, learnt
 from weight_update_ratio import Report, WeightUpdateRatio, check_trial, follow_trial
 from weight_update_ratio import check as check_module
 from weight_update_ratio.sagemaker import rule_source
@@ -61,19 +62,24 @@ HOOKS = REPOSITORY / "tests" / "trials" / "hooks"
 RECORDINGS = {**RECORDED, **{folder.name: folder / "trial" for folder in sorted(HOOKS.iterdir()) if folder.is_dir()}}
 NAMES = [f"{name}-{setting}" for name in RECORDINGS for setting in ("default", "drawn")]
 WRITTEN = [f"{kind}-{seed}" for kind in KINDS for seed in range(SEEDS)]
-FACTS = ("tensor", "worker", "mode", "step", "reference_step", "global_step", "lower", "upper", "verdict")
-NUMBERS_OF_A_ROW = ("update_norm", "weight_norm", "ratio")
+FACTS = ("tensor", "worker", "mode", "step", "reference_step", "global_step", "verdict")
+NUMBERS_OF_A_ROW = ("lower", "upper", "update_norm", "weight_norm", "ratio")
 Row = namedtuple("Row", FACTS + NUMBERS_OF_A_ROW)  # a comparison
+NEVER = 10**6  # a patience that nothing reaches
 
 
 class Case(NamedTuple):
-    """A trial and how it is judged; ``sound`` is the trial before a part of it was lost or broken."""
+    """A trial and how it is judged.
+
+    ``sound`` is the trial before a part of it was lost or broken, ``known`` what the baseline knows, if there is one.
+    """
 
     path: Path
     sound: Path
     parameters: dict[str, Any]
     start_step: int = 0
     end_step: int | None = None
+    known: dict[str, Known] = {}  # noqa: RUF012
 
     def check(self, **options: Any) -> Report:
         """Return the report of a check, by these parameters and steps where no others are given."""
@@ -83,6 +89,10 @@ class Case(NamedTuple):
     @property
     def is_sound(self) -> bool:
         return self.path == self.sound
+
+    @property
+    def patience(self) -> int:
+        return self.parameters.get("patience") or (3 if self.known else 1)
 
     @property
     def global_steps(self) -> list[int]:
@@ -119,7 +129,8 @@ def course(chance: random.Random, kinds: Sequence[str]) -> Iterator[np.ndarray[A
     kept_type = chance.choice(types)
     while True:
         if chance.random() < 0.4:
-            mood = "rests" if "frozen" in kinds else chance.choice(["moves", "moves", "rests", "leaps"])
+            moods = ["moves", "moves", "rests", *([] if "calm" in kinds else ["leaps"])]
+            mood = "rests" if "frozen" in kinds else chance.choice(moods)
         values = values * {"rests": 1.0, "leaps": 20.0}.get(mood, 1 + generator.normal(0, 0.01, values.shape))
         if "types" in kinds and chance.random() < 0.3:
             kept_type = chance.choice(types)
@@ -171,6 +182,18 @@ def damage(path: Path, chance: random.Random, kind: str) -> Path:
     return path
 
 
+def held(case: Case, chance: random.Random, good: Path) -> Case:
+    """Return a case that is held against a trial, where that can be a baseline."""
+    whole = case._replace(path=good, sound=good, start_step=0, end_step=None)
+    taught = oracle(whole)
+    is_sound = all(np.isfinite(row.ratio) for row in taught)
+    modes = [{row.mode for row in rows} for rows in (taught, oracle(whole._replace(sound=case.sound)))]
+    if not taught or not is_sound or modes[0] != modes[1]:
+        return case
+    options = {"baseline": str(good), "baseline_factor": chance.choice([1.5, 3.0, 30.0])}
+    return case._replace(parameters={**case.parameters, **options}, known=learnt(taught))
+
+
 def drawn(case: Case, chance: random.Random) -> Case:
     """Return a case with other parameters and steps, more often than not the whole trial's."""
     parameters: dict[str, Any] = {
@@ -199,10 +222,13 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         recorded = Case(RECORDINGS[name], RECORDINGS[name], {})
         return recorded if setting == "default" else drawn(recorded, chance)
     folder = tmp_path_factory.mktemp("written")
-    path = sound = write_trial(folder / "trial", chance, [name])
+    is_held = int(setting) % 2 == 1
+    kinds = [name, "calm"] if is_held and chance.random() < 0.5 else [name]
+    path = sound = write_trial(folder / "trial", chance, kinds)
     if name in DAMAGES:
         path = damage(shutil.copytree(sound, folder / "damaged"), chance, name)
-    return drawn(Case(path, sound, {}), chance)
+    own = drawn(Case(path, sound, {}), chance)
+    return held(own, chance, write_trial(folder / "good", chance, [name, "calm"])) if is_held else own
 
 
 # The oracle
@@ -267,8 +293,8 @@ def oracle(case: Case) -> list[Row]:
             if before is None or is_saved_again or not entry.array.size or before.array.shape != entry.array.shape:
                 continue
             if np.iscomplexobj(before.array) == np.iscomplexobj(entry.array):
-                rows.append(row_of(entry, before, case.parameters))
-    return between(in_order(rows), case.start_step, case.end_step)
+                rows.append(row_of(entry, before))
+    return judged_anew(case, between(in_order(rows), case.start_step, case.end_step))
 
 
 def reference_of(entry: Saved, earlier: list[Saved], num_steps: int | None) -> Saved | None:
@@ -280,33 +306,46 @@ def reference_of(entry: Saved, earlier: list[Saved], num_steps: int | None) -> S
     return min(within, key=lambda other: other.step, default=None)
 
 
-def row_of(entry: Saved, before: Saved, parameters: dict[str, Any]) -> Row:
-    lower, upper = parameters.get("small_threshold", 1e-8), parameters.get("large_threshold", 10.0)
+def row_of(entry: Saved, before: Saved) -> Row:
+    """Return a comparison that is yet to be judged."""
     update, weight = exact_norm(entry.array, before.array), exact_norm(before.array)
-    ratio = update / (weight + 1e-9)
-    judged = (lower, upper, plain_verdict(ratio, lower, upper), update, weight, ratio)
-    return Row(entry.tensor, entry.worker, entry.mode, entry.step, before.step, entry.global_step, *judged)
+    numbers = (update, weight, update / (weight + 1e-9))
+    return Row(entry.tensor, entry.worker, entry.mode, entry.step, before.step, entry.global_step, "", 0, 0, *numbers)
+
+
+def judgement(case: Case, rows: list[Row]) -> list[Judged]:
+    """Return what the rows, by global step, are where they are all that is judged."""
+    defaults = {"small_threshold": 1e-8, "large_threshold": 10.0, "baseline_factor": 3.0}
+    return judged(rows, case.known, *(case.parameters.get(name, default) for name, default in defaults.items()))
+
+
+def judged_anew(case: Case, rows: list[Row]) -> list[Row]:
+    found = judgement(case, rows)
+    return [row._replace(**dict(zip(Judged._fields[:3], own))) for row, own in zip(rows, found)]
 
 
 def between(rows: list[Row], start: int, end: int | None = None) -> list[Row]:
     return [row for row in rows if start <= row.global_step and (end is None or row.global_step < end)]
 
 
-def fired_steps(rows: list[Row], patience: int | None) -> list[int]:
+def is_unheld(case: Case, rows: list[Row]) -> bool:
+    return bool(case.known) and not any(own.is_held for own in judgement(case, rows))
+
+
+def fired_steps(case: Case, rows: list[Row]) -> list[int]:
     """Return the global steps at which the rule fires where these rows, by global step, are all that were judged."""
-    in_a_row: Counter[tuple[str, str]] = Counter()
-    fired = set()
-    for row in rows:
-        in_a_row[row[:2]] = 0 if row.verdict == "ok" else in_a_row[row[:2]] + 1
-        if row.verdict == "not_finite" or in_a_row[row[:2]] >= (patience or 1):
-            fired.add(row.global_step)
-    return sorted(fired)
+    fired = fires(rows, [row.verdict for row in rows], NEVER if is_unheld(case, rows) else case.patience)
+    return sorted({row.global_step for row, own in zip(rows, fired) if own})
 
 
-def exit_code(rows: list[Row], patience: int | None) -> int:
-    """Return the exit code of a sound trial: 2 where no tensor has as many comparisons as patience asks for."""
+def exit_code(case: Case, rows: list[Row]) -> int:
+    """Return the exit code of a sound trial: 2 where no tensor has as many comparisons as patience asks for, ...
+
+    ... where nothing is held against the baseline, or a tensor of it is missing.
+    """
     longest = max(Counter(row[:2] for row in rows).values(), default=0)
-    return 1 if fired_steps(rows, patience) else 0 if longest >= (patience or 1) else 2
+    is_judged = longest >= case.patience and not is_unheld(case, rows) and {*case.known} <= {row.tensor for row in rows}
+    return 1 if fired_steps(case, rows) else 0 if is_judged else 2
 
 
 # What a judgement gives
@@ -335,19 +374,19 @@ def said(report: Report) -> list[Any]:
 
 def assert_as_the_oracle(case: Case) -> None:
     """Assert that a check has the oracle's rows, fires as they do, and ends with their exit code."""
-    report, expected, patience = case.check(), oracle(case), case.parameters.get("patience")
+    report, expected = case.check(), oracle(case)
     rows = in_order(rows_of(report))
     if not case.is_sound:  # what could be compared is right
         compared = {(row.tensor, row.worker, row.step) for row in rows}
-        expected = [row for row in expected if (row.tensor, row.worker, row.step) in compared]
+        expected = judged_anew(case, [row for row in expected if (row.tensor, row.worker, row.step) in compared])
     assert [row[: len(FACTS)] for row in expected] == [row[: len(FACTS)] for row in rows]
     numbers = ([row[len(FACTS) :] for row in some] for some in (rows, expected))
     np.testing.assert_allclose(*numbers, rtol=1e-9, atol=0)
-    assert fired_steps(expected, patience) == report.fired_steps
+    assert fired_steps(case, expected) == report.fired_steps
     assert bool(report.fired_steps) == report.fired
     if case.is_sound:
         assert [] == report.unreadable
-        assert exit_code(expected, patience) == report.exit_code
+        assert exit_code(case, expected) == report.exit_code
     else:
         assert report.exit_code == (1 if report.fired else 0 if report.complete else 2)
 
@@ -369,13 +408,14 @@ class TestEveryWay:
         assert case.check().to_json() == report.to_json()
 
     def test_start_step(self, case: Case) -> None:
-        """From any step on the rows are those of the whole, and they alone count for what fires."""
-        whole, patience = rows_of(case.check(start_step=0, end_step=None)), case.parameters.get("patience")
+        """From any step on the ratios are those of the whole; the rows alone count for rests and for what fires."""
+        whole = rows_of(case.check(start_step=0, end_step=None))
         for start in case.global_steps[1::3]:
             report, rows = case.check(start_step=start, end_step=None), between(whole, start)
+            rows = [row._replace(verdict=own.verdict) for row, own in zip(rows, judgement(case, rows))]
             assert digits(rows) == digits(rows_of(report))
-            assert fired_steps(rows, patience) == report.fired_steps
-            assert not case.is_sound or exit_code(rows, patience) == report.exit_code
+            assert fired_steps(case, rows) == report.fired_steps
+            assert not case.is_sound or exit_code(case, rows) == report.exit_code
 
     def test_follower(self, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """While a job writes the files it comes to the report of a check."""
@@ -406,6 +446,8 @@ class TestEveryWay:
             return
         violations = [row for row in rows_of(report) if row.verdict != "ok"]
         assert digits(rows_of(report)) == digits(rows_of(rule))
+        if report.is_unheld:  # the rule need not know that before the end, and takes nothing back
+            fired = [step for step in fired if step in report.fired_steps]
         assert report.fired_steps == fired
         assert [len(fired), len(violations), len(report)] == [
             rule.report[name] for name in ("RuleTriggered", "Violations", "Datapoints")
@@ -424,9 +466,12 @@ class TestEveryWay:
 def test_several_kinds_at_once(seed: int, tmp_path: Path) -> None:
     """A check has the rows of the oracle."""
     chance = random.Random(seed)
-    path = write_trial(tmp_path / "trial", chance, chance.sample(SOUND_KINDS, chance.randrange(2, 6)))
+    kinds = chance.sample(SOUND_KINDS, chance.randrange(2, 6))
+    path = write_trial(tmp_path / "trial", chance, kinds)
+    good = write_trial(tmp_path / "good", chance, [*kinds, "calm"]) if seed % 2 else None
     for _ in range(3):
-        assert_as_the_oracle(drawn(Case(path, path, {}), chance))
+        case = drawn(Case(path, path, {}), chance)
+        assert_as_the_oracle(case if good is None else held(case, chance, good))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
 from .compare.comparer import Comparer
 from .compare.diagnosis import missing_trial
@@ -125,12 +125,12 @@ def _compare_ranges(executor: Executor, folder: TrialFolder, steps: list[int], l
     ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
     location = folder.storage.location
     path = location if location.startswith("s3://") else os.path.abspath(os.path.expanduser(location))
-    futures: dict[Future[Rows], int] = {}
+    types, futures = folder.collections.types, dict[Future[Rows], int]()
     try:
         for position, part in enumerate(ranges):
             pairs = [(global_step, *loop.pairs(global_step)) for global_step in part]
             # As one object, for Dask would look for futures in all that a task is given.
-            futures[executor.submit(functools.partial(_compare_range, path, pairs))] = position
+            futures[executor.submit(functools.partial(_compare_range, path, pairs, types))] = position
         waiting: dict[int, Rows] = {}
         merged = done = 0
         for future in as_completed(list(futures)):
@@ -151,9 +151,12 @@ def _compare_ranges(executor: Executor, folder: TrialFolder, steps: list[int], l
             future.cancel()
 
 
-def _compare_range(location: str, steps: list[tuple[int, list[StepPairs], list[Unreadable]]]) -> Rows:
+def _compare_range(
+    location: str, steps: list[tuple[int, list[StepPairs], list[Unreadable]]], types: Mapping[str, str]
+) -> Rows:
     """Return the rows of some steps. Runs in a worker and needs nothing from the other ranges."""
     rows, comparer = Rows(), Comparer(open_storage(location))
+    comparer.types = types
     for global_step, pairs, unreadable in steps:
         add_rows(rows, comparer, global_step, pairs, unreadable)
     return rows

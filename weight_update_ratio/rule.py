@@ -19,7 +19,7 @@ from smdebug.rules.rule import Rule
 from .compare.diagnosis import missing_trial
 from .compare.loop import Loop
 from .compare.mode import judged_mode
-from .compare.ratio import NOT_FINITE
+from .compare.ratio import LARGE, NOT_FINITE, SMALL
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows
 from .errors import TrialError, Unreadable
@@ -246,7 +246,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         if not paired or self._bounds.baseline is None:
             return bool(paired)
         tensors, references = np.array(paired, np.int64).T
-        return bool(self._bounds.columns(list(pairs.tensors), tensors, pairs.saved.step, references).held.any())
+        bounds = self._bounds.columns(list(pairs.tensors), tensors, pairs.saved.step, references)
+        return bool((bounds.held | ~np.isnan(bounds.rest)).any())
 
     def _raise_insufficient(self, problem: TrialError) -> None:
         self._refused = self._run.problem = missing_trial(self._folder) or problem
@@ -347,7 +348,7 @@ def _record_line(entry: Unreadable) -> str:
 def _firing_line(rule: str, firing: Sequence[Comparison]) -> str:
     """Return the line that the rule logs where a step fires, by the violations that do, the worst first."""
     worst = firing[0]
-    expected = "" if worst.verdict == NOT_FINITE else f", expected {worst.lower:.2g} to {worst.upper:.2g}"
+    expected = f", expected {worst.lower:.2g} to {worst.upper:.2g}" if worst.verdict in (LARGE, SMALL) else ""
     return (
         f"{rule} fired at step {worst.global_step} ({worst.mode} step {worst.step}): "
         f"{len(firing):,} ratio{'s' * (len(firing) != 1)}; the worst is {worst.verdict}: "

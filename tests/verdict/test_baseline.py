@@ -1,90 +1,156 @@
-"""What good runs did: the bins of steps, what a run teaches, and how several runs become one baseline."""
+"""What good runs did: what a run teaches, and how several runs become one baseline."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
-from typing import Any, Dict, Iterable, Tuple
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import RECORDED
-from tests.findings.made_runs import Row, exact_bin, exact_edge, found_bands, made_run, rows
+from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, exact_bin, known_of, learnt, merged, report_of
 from weight_update_ratio import TrialError, check_trial
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.verdict.baseline import Baseline, merged_baselines
+from weight_update_ratio.verdict.baseline import BIN_EDGES, merged_baselines
 from weight_update_ratio.verdict.baseline_file import parse_baseline
 from weight_update_ratio.verdict.learning import learn_baseline
+from weight_update_ratio.verdict.saving import baseline_text
 
-Bands = Dict[str, Tuple[int, Dict[int, Tuple[float, float]]]]  # {tensor: (gap, {bin: (lowest, highest ratio)})}
-
-
-def expected_bands(made: Iterable[Row]) -> Bands:
-    """Return the extremes of every tensor's most frequent gap, the smaller of equals."""
-    made, expected = list(made), {}
-    for tensor in {row.tensor for row in made}:
-        gaps = [row.gap for row in made if row.tensor == tensor]
-        most = max(gaps.count(gap) for gap in gaps)
-        gap = min(gap for gap in gaps if gaps.count(gap) == most)
-        by_bin: dict[int, list[float]] = {}
-        for row in made:
-            if (row.tensor, row.gap) == (tensor, gap):
-                by_bin.setdefault(exact_bin(row.step), []).append(row.ratio)
-        expected[tensor] = gap, {place: (min(ratios), max(ratios)) for place, ratios in by_bin.items()}
-    return expected
+SEEDS = st.integers(0, 2**32)
 
 
-def bands_in(text: str) -> Bands:
-    """Return the extremes that the text of a file holds."""
-    found = {}
-    for tensor, entry in json.loads(text)["tensors"].items():
-        bins = enumerate(zip(entry["low"], entry["high"]), entry["first_bin"])
-        found[tensor] = entry["gap"], {place: ends for place, ends in bins if ends != (None, None)}
-    return found
+def course(ratios: Any, weights: Any = (2.0,), gap: int = 1, worker: str = "w0", first: int = 1) -> list[Row]:
+    """Return the rows of one tensor of a worker, from a step on; the last weight norm goes on."""
+    norms = itertools.chain(weights, itertools.repeat(weights[-1]))
+    steps = itertools.count(first)
+    return [
+        Row("a", worker, step, step - gap, step, ratio * (norm + EPSILON), norm)
+        for step, ratio, norm in zip(steps, ratios, norms)
+    ]
 
 
-def merged(*baselines: Baseline) -> Baseline:
-    return merged_baselines((str(number), baseline) for number, baseline in enumerate(baselines))
+def taught(rows: list[Row]) -> dict[str, Known]:
+    return known_of(json.loads(report_of(sorted(rows, key=lambda row: row.global_step)).to_baseline()))
+
+
+def merged_text(baselines: Any) -> str:
+    return baseline_text(merged_baselines((str(number), baseline) for number, baseline in enumerate(baselines)))
 
 
 def test_bins_begin_at_edges_that_double_in_three() -> None:
-    """At 8, 11, 13, 16, ..., ceil(8 * 2**(k / 3)), up to where a float64 rounds an edge to its neighbour."""
-    assert [8, 11, 13, 16, 21, 26, 32] == [exact_edge(number) for number in range(7)]
-    edges = [exact_edge(number) for number in range(3 * (47 - 3))]
-    made = [Row("w", "w", step, 1, float(step)) for edge in edges for step in (edge - 1, edge)]
-    assert expected_bands(made) == bands_in(made_run(made).to_baseline())
+    """Each edge is the first step of its bin, by exact integers."""
+    assert [8, 11, 13, 16, 21, 26, 32] == BIN_EDGES[:7]
+    edges = BIN_EDGES[: 3 * 44]  # beyond, a float64 rounds an edge to its neighbour
+    assert [(place, place + 1) for place in range(len(edges))] == [(exact_bin(e - 1), exact_bin(e)) for e in edges]
 
 
-@given(rows(), st.randoms(use_true_random=False))
-def test_what_a_run_teaches(made: list[Row], chance: random.Random) -> None:
-    """Its workers are folded; the order of rows changes no byte; a file keeps every digit."""
-    text = made_run(made).to_baseline()
-    assert expected_bands(made) == bands_in(text)
-    assert text == made_run(chance.sample(made, len(made))).to_baseline()
-    assert expected_bands(made) == found_bands(parse_baseline(text.encode()))
+@given(SEEDS)
+def test_what_a_run_teaches(seed: int) -> None:
+    """The order within a step changes no byte; a file keeps every digit; how the run was judged is kept."""
+    chance = random.Random(seed)
+    rows = drawn_run(chance, chance.choice([1, 2]), is_good=True)
+    mode = chance.choice(["TRAIN", "GLOBAL"])
+    text = report_of(rows, mode=mode).to_baseline()
+    document = json.loads(text)
+    assert learnt(rows) == known_of(document)
+    head = {"runs": 1, "mode": mode, "epsilon": EPSILON, "last_step": max(row.step for row in rows)}
+    assert head.items() <= document.items()
+    shuffled = sorted(chance.sample(rows, len(rows)), key=lambda row: row.global_step)
+    assert text == report_of(shuffled, mode=mode).to_baseline()
+    assert text == baseline_text(parse_baseline(text.encode()))
 
 
-def test_how_the_run_was_judged_is_kept() -> None:
-    made = [Row("w", "w", 1, 1, 0.1)]
-    document = json.loads(made_run(made, "GLOBAL", Parameters(num_steps=4, epsilon=1e-6)).to_baseline())
-    assert {"runs": 1, "mode": "GLOBAL", "num_steps": 4, "epsilon": 1e-6}.items() <= document.items()
+@pytest.mark.parametrize(
+    ("rows", "rest", "low", "high"),
+    [
+        (course([1, 2, 90, 3, 1]), 0, 1, 3),  # a spike of one comparison in between opens nothing
+        (course([1, 1, 90, 80, 1]), 0, 1, 80),  # one of two does
+        (course([1, 1, 0.01, 1, 1]), 0, 1, 1),  # nor does a dip
+        (course([90, 1, 1, 0.01]), 0, 0.01, 90),  # the first and the last stay as they are
+        (course([90, 1]), 0, 1, 90),
+        (course([1, 0, 90, 0, 0, 1, 0]), 2, 1, 1),  # rests stand in nobody's neighbourhood, and are counted
+        (course([0, 0, 0, 1]), 3, 1, 1),
+        (course([1, 0]) + course([0, 1], first=3), 2, 1, 1),
+        (course([1, 0]) + course([0, 5], first=3, worker="w1"), 1, 1, 5),  # each worker has a course of its own
+        (course([1, 2, 1]) + course([7, 90, 7], worker="w1"), 0, 1, 7),
+        (course([4e8, 4e8, 1, 1], weights=(0, 0, 2)), 0, 1, 1),  # from weights that were all zero
+        (course([1, 1]) + course([90], gap=2, first=3), 0, 1, 1),  # of another gap than the most frequent one
+        (course([1, 0], gap=2) + course([0, 1, 5], gap=3, first=3), 2, 1, 5),  # but its rests count
+        (course([1, 5], gap=5) + course([7, 9], gap=2, first=3), 0, 7, 9),  # of equals the smaller
+    ],
+)
+def test_only_moves_teach(rows: list[Row], rest: int, low: float, high: float) -> None:
+    """All are in the first bin; the norms are those of the moves."""
+    (known,) = taught(rows).values()
+    assert rest == known.rest
+    assert pytest.approx([low, high, 2, 2]) == known.bins[0]
 
 
-@given(st.lists(rows(12), min_size=2, max_size=5), st.randoms(use_true_random=False))
-def test_merged_runs_are_as_good_as_all_their_rows_together(runs: list[list[Row]], chance: random.Random) -> None:
-    """In any order and any groups; the parts stay as they were."""
-    learnt = [learn_baseline(made_run(run)) for run in chance.sample(runs, len(runs))]
-    before = [found_bands(baseline) for baseline in learnt]
-    at = chance.randrange(1, len(learnt))
-    for baseline in (merged(*learnt), merged(merged(*learnt[:at]), merged(*learnt[at:]))):
-        assert expected_bands(row for run in runs for row in run) == found_bands(baseline)
-        assert (len(runs), "TRAIN", None, 1e-9) == (
-            *(baseline.runs, baseline.mode, baseline.num_steps, baseline.epsilon),
-        )
-    assert before == [found_bands(baseline) for baseline in learnt]
+def test_a_tensor_that_never_moves() -> None:
+    """It has a rest and no bins; weights that were all zero are no move."""
+    assert {"a": Known(1, 3, {})} == taught(course([0, 0, 0, 1], weights=(2, 2, 2, 0)))
+
+
+def test_norms_are_no_medians() -> None:
+    """The lowest and highest weight norm of the moves by bins; an empty bin has none."""
+    known = taught(course([1, 1, 0, 1], weights=(2, 9, 90, 3)) + course([1], weights=(5,), first=13))["a"]
+    assert {0: (2, 9), 3: (5, 5)} == {place: ends[2:] for place, ends in known.bins.items()}
+
+
+@given(SEEDS)
+def test_merged_runs(seed: int) -> None:
+    """In any order and any groups the same text, of what all of them teach; the parts stay as they were."""
+    chance = random.Random(seed)
+    runs = [drawn_run(chance, 2, is_good=True) for _ in range(chance.randrange(2, 5))]
+    runs = [[row for row in run if row.step - row.reference_step == 2] for run in runs]
+    learned = [learn_baseline(report_of(run)) for run in runs]
+    before, at = list(map(baseline_text, learned)), chance.randrange(1, len(runs))
+    text = merged_text(learned)
+    document = json.loads(text)
+    assert merged(*map(learnt, runs)) == known_of(document)
+    assert (len(runs), max(row.step for run in runs for row in run)) == (document["runs"], document["last_step"])
+    assert text == merged_text(chance.sample(learned, len(learned)))
+    groups = [merged_text(group) for group in (learned[:at], learned[at:])]
+    assert text == merged_text(parse_baseline(group.encode()) for group in groups)
+    assert before == list(map(baseline_text, learned))
+
+
+@pytest.mark.parametrize(
+    ("other", "message", "remedy"),
+    [
+        (
+            report_of(course([1], gap=3)),
+            "the ratios of 'a' are over 1 step and over 3 steps",
+            "Merge baselines of runs that were saved at the same interval and judged with the same num_steps.",
+        ),
+        (
+            report_of(course([1]), mode="GLOBAL"),
+            "their mode is TRAIN and GLOBAL",
+            "Merge baselines that were judged with the same mode.",
+        ),
+        (
+            report_of(course([1]), Parameters(epsilon=1e-6)),
+            "their epsilon is 1e-09 and 1e-06",
+            "Merge baselines that were judged with the same epsilon.",
+        ),
+    ],
+)
+def test_runs_that_were_not_judged_alike(other: Any, message: str, remedy: str) -> None:
+    """Both are named, with what differs."""
+    with pytest.raises(TrialError) as caught:
+        merged_baselines([("one", learn_baseline(report_of(course([1])))), ("two", learn_baseline(other))])
+    assert f"the baselines 'one' and 'two' cannot be merged: {message}" == caught.value.message
+    assert remedy == caught.value.remedy
+
+
+def test_a_run_whose_ratio_is_not_finite_teaches_nothing() -> None:
+    with pytest.raises(TrialError, match="the ratio of 'a' at TRAIN step 2 is inf"):
+        learn_baseline(report_of(course([1, float("inf"), 1])))
 
 
 def test_a_pattern_that_matches_nothing_of_the_good_run() -> None:
@@ -96,14 +162,15 @@ def test_a_pattern_that_matches_nothing_of_the_good_run() -> None:
 
 
 def test_good_runs_that_cannot_be_used_together_or_at_all(tmp_path: Path) -> None:
-    """Of two modes, or of nothing that can be compared, which is said as of a run."""
-    healthy, other, nothing = str(RECORDED["pytorch_healthy"]), str(tmp_path / "other.json"), RECORDED["xgboost"]
-    Path(other).write_text(made_run([Row("w", "w", 1, 1, 0.1)], "GLOBAL").to_baseline())
+    """Of two gaps, or of nothing that can be compared, which is said as of a run."""
+    healthy, nothing = str(RECORDED["pytorch_healthy"]), RECORDED["xgboost"]
+    files = [str(tmp_path / "one.json"), str(tmp_path / "other.json")]
+    for gap, file in enumerate(files, 1):
+        Path(file).write_text(report_of(course([1], gap=gap)).to_baseline())
     with pytest.raises(TrialError) as caught:
-        check_trial(healthy, baseline=[healthy, other])
-    assert "Merge baselines that were judged with the same mode." == caught.value.remedy
-    message = f"the baselines {healthy!r} and {other!r} cannot be merged: their mode is TRAIN and GLOBAL"
-    assert message == caught.value.message
+        check_trial(healthy, baseline=files)
+    both = "the ratios of 'a' are over 1 step and over 2 steps"
+    assert f"the baselines {files[0]!r} and {files[1]!r} cannot be merged: {both}" == caught.value.message
     with pytest.raises(TrialError) as caught:
         check_trial(healthy, baseline=nothing)
     problem = check_trial(nothing).problem

@@ -1,81 +1,132 @@
-"""Between which ratios a comparison is sound: from the words of the contract."""
+"""Between which bounds a comparison is sound, and its verdict: by the thresholds, and against what good runs did."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+import math
+import random
+from typing import Any, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.findings.made_runs import STEPS, exact_bin, exact_edge, made_baseline
-from tests.made_rows import columns_report
+from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, judged, learnt, merged, report_of
 from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.verdict.baseline import BIN_EDGES, BINS
 
-Extremes = Dict[int, Tuple[float, float]]  # {bin: (lowest, highest ratio)}
-ENDS = st.tuples(st.floats(0, 1e100), st.floats(0, 1e100)).map(lambda ends: (min(ends), max(ends)))
-EXTREMES = st.dictionaries(st.one_of(st.integers(0, 12), st.integers(0, 178)), ENDS, min_size=1, max_size=8)
-BANDS = st.dictionaries(st.sampled_from("abc"), st.tuples(st.sampled_from([1, 2, 5]), EXTREMES))
-EDGES = st.builds(lambda place, by: exact_edge(place) + by, st.integers(0, 120), st.sampled_from([-1, 0]))
-COMPARED = st.tuples(st.sampled_from("abcd"), st.one_of(STEPS, EDGES), st.sampled_from([1, 2, 5]))
-PARAMETERS = st.builds(
-    lambda factor, small: Parameters(baseline_factor=factor, small_threshold=small, large_threshold=77.0),
-    st.floats(1, 1e6),
-    st.floats(0, 5),
-)
-
-
-def found_bounds(compared: list[tuple[str, int, int]], bands: Any, parameters: Parameters) -> list[Any]:
-    """Return the bounds of comparisons (tensor, step, gap) in a report, whose rows are by step."""
-    compared = sorted(compared, key=lambda row: row[1])
-    ones = [1.0] * len(compared)
-    columns = {
-        "tensor": ["abcd".index(tensor) for tensor, _, _ in compared],
-        "worker": [0] * len(compared),
-        "step": [step for _, step, _ in compared],
-        "reference_step": [step - gap for _, step, gap in compared],
-        "global_step": [step for _, step, _ in compared],
-        **dict.fromkeys(("update_norm", "weight_norm", "ratio"), ones),
-    }
-    report = columns_report("abcd", ["w"], columns, parameters, None if bands is None else made_baseline(bands))
-    return [(row.tensor, row.step, row.step - row.reference_step, row.lower, row.upper) for row in report]
+ENDS = st.tuples(*[st.floats(0, 1e100)] * 4).map(lambda ends: (*sorted(ends[:2]), *sorted(ends[2:])))
+BINS_OF_ONE = st.dictionaries(st.one_of(st.integers(0, 12), st.integers(0, BINS - 1)), ENDS, max_size=8)
+KNOWN = st.dictionaries(st.sampled_from("abc"), st.builds(Known, st.sampled_from([1, 2]), st.just(0), BINS_OF_ONE))
+EDGES = st.builds(lambda edge, by: edge - by, st.sampled_from(BIN_EDGES[:120]), st.sampled_from([0, 1]))
+STEPS = st.one_of(st.integers(-1, 70), st.integers(-1, 2**40), EDGES)
+LEVEL = (1e-3, 1e-3, 2.0, 2.0)
+STEADY = Known(1, 1, dict.fromkeys(range(4), LEVEL))
+LATE = Known(1, 1, {5: LEVEL})  # from step 21 on
+REST = Known(1, 4, {})
+FIRST = {0: (2.0, 5.0, 1.0, 1.0)}
+THREE = {**FIRST, 1: (4.0, 7.5, 1.0, 1.0), 2: (6.0, 12.0, 1.0, 1.0)}
+TO_ZERO = {0: (0.5, 3e8, 1.0, 1.0), 1: (0.5, 0.5, 1.0, 1.0), 2: (0.5, 0.5, 1.0, 1.0)}
 
 
-def expected_bounds(bands: Any, parameters: Parameters, tensor: str, step: int, gap: int) -> tuple[float, float]:
-    """Return the extremes of the step's bin and the two beside it, made wider; past the last bin, as in the last."""
-    band_gap, extremes = (bands or {}).get(tensor, (None, {}))
-    if band_gap == gap and exact_bin(step) >= min(extremes):
-        place = min(exact_bin(step), max(extremes))
-        near = [ends for at, ends in extremes.items() if abs(at - place) <= 1]
-        if near:
-            lower = min(low for low, _ in near) / parameters.baseline_factor
-            upper = max(high for _, high in near) * parameters.baseline_factor
-            return lower, max(upper, parameters.small_threshold)
-    return parameters.small_threshold, parameters.large_threshold
+def row(step: int, ratio: float = 1.0, norm: float = 2.0, gap: int = 1, tensor: str = "a", worker: str = "w") -> Row:
+    return Row(tensor, worker, step, step - gap, max(step, 0), ratio * (norm + EPSILON), norm)
 
 
-@given(st.one_of(st.none(), BANDS), st.lists(COMPARED, min_size=1, max_size=30), PARAMETERS)
-def test_any_comparisons(bands: Any, compared: list[tuple[str, int, int]], parameters: Parameters) -> None:
+def assert_judged_alike(rows: Sequence[Row], known: dict[str, Known], parameters: Parameters) -> None:
+    thresholds = parameters.small_threshold, parameters.large_threshold
+    expected = judged(rows, known, *thresholds, parameters.baseline_factor)
+    report = report_of(rows, parameters, known)
+    for name in ("lower", "upper"):
+        assert report.columns[name].tolist() == pytest.approx(
+            [getattr(own, name) for own in expected], rel=1e-15, abs=1e-320
+        )
+    assert [own.verdict for own in expected] == [own.verdict for own in report]
+    assert [own.is_held for own in expected] == report.columns["held"].tolist()
+
+
+@given(KNOWN, st.lists(st.tuples(STEPS, st.sampled_from("abcd"), st.sampled_from([1, 2]))), st.floats(1, 1e6))
+def test_the_bounds_of_any_comparisons(known: dict[str, Known], compared: list[Any], factor: float) -> None:
     """A tensor, a gap and a step that the baseline has; all others are judged by the thresholds."""
-    found = found_bounds(compared, bands, parameters)
-    assert [(*row[:3], *expected_bounds(bands, parameters, *row[:3])) for row in found] == found
+    rows = [row(step, tensor=tensor, gap=gap) for step, tensor, gap in sorted(compared)]
+    assert_judged_alike(rows, known, Parameters(baseline_factor=factor, small_threshold=0.5, large_threshold=77.0))
+
+
+@given(st.integers(0, 2**32))
+def test_the_verdicts_of_any_run(seed: int) -> None:
+    """Against one good run, several, or none."""
+    chance = random.Random(seed)
+    good = [learnt([row for row in drawn_run(chance, 1, is_good=True) if row.step - row.reference_step == 1])]
+    good += [{name: Known(1, chance.randrange(4), {}) for name in "ab"}]
+    known = merged(*chance.choice([[], good[:1], good]))
+    parameters = Parameters(baseline_factor=chance.choice([1.0, 3.0, 9.0]), small_threshold=chance.choice([0.0, 1e-8]))
+    assert_judged_alike(drawn_run(chance, chance.choice([1, 1, 2])), known, parameters)
 
 
 @pytest.mark.parametrize(
-    ("extremes", "gap", "step", "expected"),
+    ("bins", "gap", "step", "expected"),
     [
-        ({0: (2.0, 5.0), 1: (4.0, 7.5), 2: (6.0, 12.0)}, 1, 7, (1.0, 15.0)),  # the first bin and the next
-        ({0: (2.0, 5.0), 1: (4.0, 7.5), 2: (6.0, 12.0)}, 1, 11, (2.0, 24.0)),  # the first bin is two away
-        ({0: (2.0, 5.0), 1: (4.0, 7.5), 2: (6.0, 12.0)}, 1, 2**62, (2.0, 24.0)),  # past the last bin
-        ({0: (2.0, 5.0), 3: (6.0, 9.0)}, 1, 10, (1.0, 10.0)),  # an empty bin beside the first
-        ({0: (2.0, 5.0), 6: (6.0, 9.0)}, 1, 11, (1e-8, 10.0)),  # all three are empty
-        ({0: (2.0, 5.0)}, 2, 5, (1e-8, 10.0)),  # another gap
-        ({0: (0.0, 0.0)}, 1, 1, (0.0, 1e-8)),  # a frozen layer may rest, and not move
-        ({0: (0.5, 3e8), 1: (0.5, 0.5), 2: (0.5, 0.5)}, 1, 1, (0.25, 6e8)),  # one that begins at zero
-        ({0: (0.5, 3e8), 1: (0.5, 0.5), 2: (0.5, 0.5)}, 1, 11, (0.25, 1.0)),
+        (THREE, 1, 7, (1.0, 15.0)),  # the first bin and the next
+        (THREE, 1, 11, (2.0, 24.0)),  # the first bin is two away
+        (THREE, 1, 2**61, (2.0, 24.0)),  # past the last bin
+        ({**FIRST, 3: (6.0, 9.0, 1.0, 1.0)}, 1, 10, (1.0, 10.0)),  # an empty bin beside the first
+        ({**FIRST, 6: (6.0, 9.0, 1.0, 1.0)}, 1, 11, (1e-8, 10.0)),  # all three are empty
+        ({3: (6.0, 9.0, 1.0, 1.0)}, 1, 12, (1e-8, 10.0)),  # before the first bin
+        ({3: (6.0, 9.0, 1.0, 1.0)}, 1, 13, (3.0, 18.0)),
+        (FIRST, 2, 5, (1e-8, 10.0)),  # another gap
+        ({}, 1, 1, (0.0, 1e-8)),  # a frozen layer may rest, and not move
+        ({}, 1, 2**61, (0.0, 1e-8)),
+        (TO_ZERO, 1, 1, (0.25, 6e8)),
+        (TO_ZERO, 1, 11, (0.25, 1.0)),
+        ({0: (0.0, 1e-20, 1.0, 1.0)}, 1, 1, (0.0, 1e-8)),  # never below small_threshold
     ],
 )
-def test_the_bounds_of_a_step(extremes: Extremes, gap: int, step: int, expected: tuple[float, float]) -> None:
+def test_the_bounds_of_a_step(bins: Any, gap: int, step: int, expected: tuple[float, float]) -> None:
     """Bins 0 to 3 begin at 0, 8, 11 and 13."""
-    (found,) = found_bounds([("a", step, gap)], {"a": (1, extremes)}, Parameters(baseline_factor=2.0))
-    assert expected == found[3:]
+    (found,) = report_of([row(step, gap=gap)], Parameters(baseline_factor=2.0), {"a": Known(1, 0, bins)})
+    assert expected == (found.lower, found.upper)
+
+
+@pytest.mark.parametrize(
+    ("known", "rows", "verdicts"),
+    [
+        (STEADY, [row(1, 3e-3), row(2, 3.1e-3), row(3, 3.4e-4), row(4, 3e-4)], "ok large ok small"),
+        (STEADY, [row(n, 1e-3, norm) for n, norm in enumerate((2.9, 3.1, 1.4, 1.3))], "ok drifted ok drifted"),
+        (STEADY, [row(1, 1e-2, 9.0), row(2, 1e-5, 9.0)], "large small"),  # the ratio comes first
+        (STEADY, [row(1, 1e-3, 0.0), row(2, 0.0, 9.0)], "ok ok"),  # weights that are all zero, and rests
+        (STEADY, [row(1, math.inf, 9.0), row(2, 1.0, math.inf)], "not_finite not_finite"),
+        (STEADY, [row(1, 1e-3, 9.0, gap=2), row(2, 1e-3, 9.0, tensor="b")], "ok ok"),  # by the thresholds
+        (Known(1, 0, {0: (1e-3, 1e-3, math.nan, math.nan)}), [row(1, 1e-3, 9.0)], "ok"),  # a bin without a norm
+        (STEADY, [row(n, 0.0) for n in range(4)], "ok ok small small"),  # a rest of one is known
+        (Known(1, 0, STEADY.bins), [row(1, 0.0), row(2, 1e-3)], "small ok"),  # none is
+        (STEADY, [row(n, ratio) for n, ratio in enumerate((0, 0, 1e-3, 0, 0, 1e-9, 0))], "ok ok ok ok ok small ok"),
+        (STEADY, [row(n // 2, 0.0, worker=f"w{n % 2}") for n in range(4)], "ok ok ok ok"),  # each worker's own
+        (STEADY, [row(n // 2, 0.0, tensor="ab"[n % 2]) for n in range(4)], "ok small ok small"),  # b is not known
+        (STEADY, [row(1, 0.0), row(2, 0.0, gap=2), row(3, 0.0)], "ok small small"),  # another gap counts all the same
+        (LATE, [row(n, 0.0) for n in range(3)], "ok ok small"),  # before the first bin too
+        (LATE, [row(1, 1.0, 99.0), row(2, 11.0), row(3, 1e-9)], "ok large small"),
+        (REST, [row(n, 0.0) for n in range(20)], "ok " * 20),  # what never moves may rest for ever
+        (REST, [row(1, 1e-9), row(2, 1.1e-8), row(3, 1e-9, 99.0), row(4, 0.0, gap=2)], "ok large ok small"),
+    ],
+)
+def test_verdicts(known: Known, rows: list[Row], verdicts: str) -> None:
+    """The factor is 3, and 1.5 that of the norm; ratios are 1e-3 and norms 2 in the good run."""
+    assert verdicts.split() == [own.verdict for own in report_of(rows, None, {"a": known})]
+
+
+@pytest.mark.parametrize(
+    ("factor", "ratio", "norm", "ends"),
+    [
+        (1.0, 1e-3, 2.0, ("ok", "large", "small", "drifted", "drifted")),
+        (5.0, 5e-3, 4.0, ("ok", "large", "ok", "drifted", "ok")),  # 1 + (5 - 1) / 4 = 2
+        (5.0, 2e-4, 1.0, ("ok", "ok", "small", "ok", "drifted")),
+    ],
+)
+def test_bounds_are_strict(factor: float, ratio: float, norm: float, ends: tuple[str, ...]) -> None:
+    """At both bounds; with a ratio next above, next below; and with a norm next above, next below."""
+    ratios = [ratio, math.nextafter(ratio, 1), math.nextafter(ratio, 0)]
+    norms = [math.nextafter(norm, 9), math.nextafter(norm, 0)]
+    cases = [*((each, norm, LEVEL) for each in ratios), *((1e-3, each, (1e-4, 1e-2, 2.0, 2.0)) for each in norms)]
+    parameters = Parameters(baseline_factor=factor, epsilon=1e-300)
+    for (own, weight, level), verdict in zip(cases, ends):
+        rows = [Row("a", "w", 1, 0, 1, own * weight, weight)]
+        assert [verdict] == [row.verdict for row in report_of(rows, parameters, {"a": Known(1, 0, {0: level})})]

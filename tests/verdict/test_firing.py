@@ -3,89 +3,93 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.conftest import needs_writing
-from tests.findings.made_runs import judged_report, made_baseline
+from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, fires, judged, learnt, package_rows, report_of
 from weight_update_ratio import check_trial
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.judged_run import firing_at
 
 RATIOS = {"o": 1e-3, "s": 0.0, "l": 50.0, "n": math.nan, ".": None}  # sound, small, large, not finite, not compared
-STEPS = st.lists(
-    st.dictionaries(
-        st.tuples(st.sampled_from("ab"), st.sampled_from(["w0", "w1"])),
-        st.sampled_from([1e-3, 1e-3, 0.0, 1e-10, 1e-10, 50.0, 700.0, math.nan, math.inf]),
-    ),
-    min_size=1,
-    max_size=40,
-)
-BANDS = st.sampled_from(
-    [
-        None,
-        {"a": (1, {0: (1e-3, 1e-3)}), "b": (1, {0: (1e-3, 1e-3)})},
-        {"a": (1, {1: (1e-3, 1e-3), 2: (0.0, 30.0)})},  # from step 8 on
-        {"a": (2, {0: (1e-3, 1e-3)})},  # of another gap: nothing is held
-    ]
-)
+LEVEL = (1e-3, 1e-3, 2.0, 2.0)
+SEEDS = st.integers(0, 2**32)
+NORM_BOUNDS = ("norm_lower", "norm_upper")
 
 
-def counted(rows: Sequence[Any], patience: int) -> tuple[list[bool], list[bool]]:
-    """Return which rows fire, and which do or lead up to one that does, counted one by one."""
-    in_a_row: dict[Any, list[int]] = {}
-    fires = [row.verdict == "not_finite" for row in rows]
-    leads = list(fires)
-    for place, row in enumerate(rows):
-        course = in_a_row.setdefault((row.tensor, row.worker), [])
-        if row.verdict == "ok":
-            course.clear()
-            continue
-        course.append(place)
-        if len(course) >= patience:
-            fires[place] = True
-            for before in course:
-                leads[before] = True
-    return fires, leads
+def drawn(chance: random.Random, stride: int) -> dict[str, Known] | None:
+    """Return what good runs teach: None, of another gap, nearly of the run's steps, with rests from 0 to 5 of them."""
+    good = learnt(drawn_run(chance, chance.choice([stride, stride, 5]), is_good=True))
+    return chance.choice([None, *[{name: own._replace(rest=chance.randrange(6)) for name, own in good.items()}] * 3])
 
 
-def decades_outside(row: Any) -> float:
-    """Return how many decades a violation is outside of its bounds; a bound of 0 and a ratio of 0 have no distance."""
+def decades_outside(row: Any, norms: tuple[float, float]) -> float:
+    """Return how many decades a violation is outside of its bounds; a ratio of 0 has no distance."""
     if row.verdict == "not_finite":
         return math.inf
-    if row.verdict == "large":
-        return math.log10(row.ratio) - math.log10(row.upper)
-    return math.log10(row.lower) - math.log10(row.ratio) if row.ratio else 1000.0
+    value, low, high = (row.weight_norm, *norms) if row.verdict == "drifted" else (row.ratio, row.lower, row.upper)
+    return max(math.log10(value / high), math.log10(low / value) if low else -math.inf) if value else 1000.0
 
 
-def is_held(report: Report) -> bool:
-    return any((row.lower, row.upper) != (1e-8, 10.0) for row in report)
-
-
-@given(STEPS, st.sampled_from([1, 1, 2, 3, 4, 10**6]), BANDS)
-def test_any_rows(steps: list[dict[Any, float]], patience: int, bands: Any) -> None:
+@given(SEEDS, st.sampled_from([1, 1, 2, 3, 4, 10**6]))
+def test_any_run(seed: int, patience: int) -> None:
     """At once where not finite, and alone so where nothing is held; else from the patience-th violation in a row on."""
-    keys = sorted({key for ratios in steps for key in ratios}) or [("a", "w0")]
-    ratios = {key: [at_step.get(key) for at_step in steps] for key in keys}
-    report = judged_report(ratios, Parameters(patience=patience), bands and made_baseline(bands))
-    rows = list(report)
-    fires, leads = counted(rows, patience if bands is None or is_held(report) else 10**6)
-    assert sorted({row.global_step for row, own in zip(rows, fires) if own}) == report.fired_steps
+    chance = random.Random(seed)
+    stride = chance.choice([1, 2])
+    known, rows = drawn(chance, stride), drawn_run(chance, stride)
+    report, expected = report_of(rows, Parameters(patience=patience), known), judged(rows, known or {})
+    is_judged = known is None or any(own.is_held for own in expected)
+    verdicts = [own.verdict for own in expected]
+    fired = fires(rows, verdicts, patience if is_judged else 10**6)
+    assert sorted({row.global_step for row, own in zip(rows, fired) if own}) == report.fired_steps
     groups: dict[Any, list[Any]] = {}
-    for row in rows:
+    for row in report:
         if row.verdict != "ok":
             groups.setdefault((row.tensor, row.worker, row.verdict), []).append(row)
-    leading = {(row.tensor, row.worker, row.verdict) for row, own in zip(rows, leads) if own}
     assert sorted(groups) == sorted(group[:3] for group in report.violations)
-    assert sorted(leading) == sorted(group[:3] for group in report.violations if group.fires)
+    assert leading(rows, verdicts, fired, patience if is_judged else 10**6) == {
+        group[:3] for group in report.violations if group.fires
+    }
+    norms = {tuple(row[:6]): ends for row, ends in zip(report, zip(*(report.columns[n] for n in NORM_BOUNDS)))}
     for group in report.violations:
         own = groups[group[:3]]
-        worst = max(own, key=lambda row: round(decades_outside(row), 6))  # the first of equals
+        worst = max(own, key=lambda row: round(decades_outside(row, norms[tuple(row[:6])]), 6))  # the first of equals
         assert (own[0].step, own[-1].step, len(own)) == (group.first_step, group.last_step, group.count)
         assert (worst.step, worst.lower, worst.upper) == (group.worst_step, group.lower, group.upper)
+
+
+def leading(rows: Sequence[Row], verdicts: Sequence[str], fired: Sequence[bool], patience: int) -> set[tuple[str, ...]]:
+    """Return the groups (tensor, worker, verdict) of which a row fires, or leads up to one that does."""
+    found = set()
+    in_a_row: dict[tuple[str, str], list[str]] = {}
+    for row, verdict, own in zip(rows, verdicts, fired):
+        course = in_a_row.setdefault((row.tensor, row.worker), [])
+        course.append(verdict)
+        if verdict == "ok":
+            course.clear()
+        elif own:
+            found.update((row.tensor, row.worker, each) for each in (course if len(course) >= patience else [verdict]))
+    return found
+
+
+@given(SEEDS, st.sampled_from([1, 2, 3, 5]))
+@example(464, 2)
+def test_step_by_step(seed: int, patience: int) -> None:
+    """What fires at a step is what fires there of all rows up to it, though only some of them are looked at."""
+    chance = random.Random(seed)
+    stride = chance.choice([1, 2])
+    known, rows = drawn(chance, stride), drawn_run(chance, stride)
+    bounds, kept = report_of(rows, Parameters(patience=patience), known).bounds, package_rows(rows)
+    fired = fires(rows, [own.verdict for own in judged(rows, known or {})], patience)
+    for step in sorted({row.global_step for row in rows}):
+        expected = {row[:2] for row, own in zip(rows, fired) if own and row.global_step == step}
+        found = [(row.tensor, row.worker) for row in firing_at(kept, bounds, "TRAIN", step)]
+        assert (expected, len(expected)) == (set(found), len(found))
 
 
 @pytest.mark.parametrize(
@@ -104,9 +108,12 @@ def test_any_rows(steps: list[dict[Any, float]], patience: int, bands: Any) -> N
 def test_rows_of_one_tensor(rows: str, patience: int | None, baseline: bool, fired: list[int]) -> None:
     """What counts, and what breaks a row; the first comparison is at step 1."""
     parameters = Parameters(patience=patience, baseline=("good.json",) if baseline else ())
-    bands = made_baseline({"a": (1, {0: (1e-3, 1e-3)})}) if baseline else None
-    report = judged_report({"a": [RATIOS[row] for row in rows]}, parameters, bands)
-    assert fired == report.fired_steps
+    known = {"a": Known(1, 0, {0: LEVEL})} if baseline else None
+    ratios = [(step, RATIOS[row]) for step, row in enumerate(rows, 1)]
+    made = [
+        Row("a", "w", step, step - 1, step, ratio * (2 + EPSILON), 2.0) for step, ratio in ratios if ratio is not None
+    ]
+    assert fired == report_of(made, parameters, known).fired_steps
 
 
 @needs_writing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -45,9 +45,13 @@ class Comparer:
 
     It keeps the records of the last step for the next one. How a step's records are read is planned once for all steps
     that have them at the same positions.
+
+    Attributes:
+        types: The types of the tensors that were widened when they were saved, {name: type before}.
     """
 
     def __init__(self, storage: Storage) -> None:
+        self.types: Mapping[str, str] = {}
         self._storage = storage
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
         self._plans: dict[tuple[int, tuple[str, ...]], tuple[Records, _Plan]] = {}
@@ -116,7 +120,8 @@ class Comparer:
             step.update[compared], own = update_norms(*elements)
             step.weight[compared] = [before[name].norm for name in names]
             step.types.update(
-                (position, TYPE_NAMES[after[name].layout.dtype]) for position, name in zip(compared, names)
+                (position, self.types.get(name) or TYPE_NAMES[after[name].layout.dtype])
+                for position, name in zip(compared, names)
             )
             norms.update(zip(names, own.tolist()))
         if not keeps:

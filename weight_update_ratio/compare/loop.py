@@ -29,6 +29,7 @@ class Loop:
     def compare(self, global_step: int, end: int = LARGEST_STEP) -> None:
         """Add the rows of a saved step. Those after it and before ``end`` are fetched ahead, where that takes time."""
         self._folder.prefetch(global_step, end, self.mode)
+        self._comparer.types = self._folder.collections.types
         add_rows(self.rows, self._comparer, global_step, *self.pairs(global_step))
         self.done.add(global_step)
 

@@ -26,7 +26,8 @@ OK = "ok"
 LARGE = "large"
 SMALL = "small"
 NOT_FINITE = "not_finite"
-VERDICTS = (OK, LARGE, SMALL, NOT_FINITE)
+DRIFTED = "drifted"
+VERDICTS = (OK, LARGE, SMALL, NOT_FINITE, DRIFTED)
 
 
 def weight_norms(weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

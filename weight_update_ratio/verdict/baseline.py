@@ -1,104 +1,105 @@
-"""What good runs did: of every tensor the lowest and the highest ratio, by bins of the step.
+"""What good runs did: of every tensor the lowest and highest ratio and weight norm, by bins of the step, and its rests.
 
 Ratios change over a run by decades, early steps most. So bins grow with the step: every step below 8 is the first bin,
 and the others begin at 8, 11, 13, 16, 21, 26, 32, ... = ceil(8 * 2**(k / 3)): three each time that the step doubles.
+
+Only moves teach. What rests, what comes from weights that were all zero, and a spike of one comparison would open the
+bounds for good: so rests are counted apart, and each ratio is replaced by the median of it and its two neighbours.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Dict, Iterable, NamedTuple, Tuple
+from typing import Iterable, NamedTuple
 
+import numpy as np
+
+from ..compare.rows import Array
 from ..errors import TrialError
 from ..trial.index_file import LARGEST_STEP
 
 BIN_EDGES = [math.ceil(8 * 2 ** (k / 3)) for k in range(3 * (LARGEST_STEP.bit_length() - 4) + 1)]
-LAST_BIN = len(BIN_EDGES)
-
-Extremes = Dict[int, Tuple[float, float]]  # bin -> (lowest, highest ratio)
+BINS = len(BIN_EDGES) + 1
+LIMITS = ("low", "high", "norm_low", "norm_high")
 
 
 class Band(NamedTuple):
-    """The ratios of one tensor over one number of steps from the reference step."""
+    """What one tensor did over one number of steps from the reference step.
 
-    comparisons: int
-    extremes: Extremes
-
-
-class TensorBand(NamedTuple):
-    """The band of one tensor; ``gap`` is the number of steps from the reference step."""
+    Attributes:
+        gap: That number.
+        rest: The most comparisons in a row whose ratio was 0.
+        limits: The lowest and highest ratio, and the lowest and highest norm of the weights before the update, by bin;
+            NaN where a bin has no move: float64, shape (4, BINS).
+    """
 
     gap: int
-    band: Band
+    rest: int
+    limits: Array
+
+    @property
+    def moves(self) -> bool:
+        """Whether it moved at all."""
+        return not bool(np.isnan(self.limits[0]).all())
 
 
-class Baseline:
-    """The ratios of one or more good runs; all their workers are folded together.
+class Baseline(NamedTuple):
+    """The bands of one or more good runs; all their workers are folded together.
 
     Attributes:
         runs: How many good runs there are.
-        mode: The mode that was judged; ratios count its steps.
-        num_steps: The parameter with which they were judged.
+        mode: The mode that was judged; steps count in it.
         epsilon: Added to the norm of the weights.
-        bands: {tensor: its band}, of the gap that is most frequent in all runs together, the smaller of equals.
+        last_step: The last step of the longest run.
+        bands: {tensor: its band}.
     """
 
-    def __init__(
-        self, runs: int, mode: str, num_steps: int | None, epsilon: float, by_gap: dict[str, dict[int, Band]]
-    ) -> None:
-        self.runs = runs
-        self.mode = mode
-        self.num_steps = num_steps
-        self.epsilon = epsilon
-        self._by_gap = by_gap
-        self.bands = {tensor: TensorBand(*max(bands.items(), key=_frequency)) for tensor, bands in by_gap.items()}
+    runs: int
+    mode: str
+    epsilon: float
+    last_step: int
+    bands: dict[str, Band]
 
-    def merged(self, other: Baseline) -> Baseline:
-        """Return the baseline of the runs of both; they were judged alike."""
-        by_gap = {tensor: dict(bands) for tensor, bands in self._by_gap.items()}
-        for tensor, bands in other._by_gap.items():
-            mine = by_gap.setdefault(tensor, {})
-            for gap, band in bands.items():
-                mine[gap] = _joined(mine[gap], band) if gap in mine else band
-        return Baseline(self.runs + other.runs, self.mode, self.num_steps, self.epsilon, by_gap)
-
-
-def _frequency(item: tuple[int, Band]) -> tuple[int, int]:
-    """Return what is highest for the most frequent gap, and of equals for the smaller one."""
-    gap, band = item
-    return band.comparisons, -gap
-
-
-def _joined(band: Band, other: Band) -> Band:
-    extremes = dict(band.extremes)
-    for place, (low, high) in other.extremes.items():
-        known_low, known_high = extremes.get(place, (low, high))
-        extremes[place] = min(low, known_low), max(high, known_high)
-    return Band(band.comparisons + other.comparisons, extremes)
-
-
-def first_step(place: int) -> int:
-    """Return the first step of a bin; steps of a mode begin at 0, or at -1.
-
-    >>> [first_step(place) for place in (0, 1, 2)]
-    [0, 8, 11]
-    """
-    return BIN_EDGES[place - 1] if place else 0
+    @property
+    def width(self) -> float:
+        """How many times its lowest ratio a tensor's highest is, the median over the tensors; NaN where none moves."""
+        moving = [band.limits for band in self.bands.values() if band.moves]
+        with np.errstate(divide="ignore", over="ignore"):  # a file may have 0 for the lowest
+            return float(np.median([np.nanmax(high) / np.nanmin(low) for low, high, *_ in moving] or [np.nan]))
 
 
 def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
-    """Return the baseline of the runs of all; each comes with what it is called in a message.
+    """Return the baseline of the runs of all, in any order the same; each comes with what it is called in a message.
 
     Raises:
         TrialError: They were not judged alike.
     """
     (first_name, result), *others = named
-    for name, baseline in others:
-        if result.mode != baseline.mode:
-            raise TrialError(
-                f"the baselines {first_name!r} and {name!r} cannot be merged: their mode is {result.mode} and "
-                f"{baseline.mode}",
-                "Merge baselines that were judged with the same mode.",
-            )
-        result = result.merged(baseline)
+    for name, other in others:
+        both = f"the baselines {first_name!r} and {name!r} cannot be merged:"
+        for what in ("mode", "epsilon"):
+            mine, theirs = getattr(result, what), getattr(other, what)
+            if mine != theirs:
+                raise TrialError(
+                    f"{both} their {what} is {mine} and {theirs}",
+                    f"Merge baselines that were judged with the same {what}.",
+                )
+        bands = dict(result.bands)
+        for tensor, band in other.bands.items():
+            known = bands.setdefault(tensor, band)
+            if known.gap != band.gap:
+                raise TrialError(
+                    f"{both} the ratios of {tensor!r} are over {gap_text(known.gap)} and over {gap_text(band.gap)}",
+                    "Merge baselines of runs that were saved at the same interval and judged with the same num_steps.",
+                )
+            lows, highs = np.fmin(known.limits, band.limits), np.fmax(known.limits, band.limits)
+            limits = np.stack([lows[0], highs[1], lows[2], highs[3]])
+            bands[tensor] = Band(band.gap, max(known.rest, band.rest), limits)
+        last_step = max(result.last_step, other.last_step)
+        result = Baseline(result.runs + other.runs, result.mode, result.epsilon, last_step, bands)
     return result
+
+
+def gap_text(gap: int) -> str:
+    """Return a number of steps as a person writes it."""
+    return f"{gap} step{'s' * (gap != 1)}"

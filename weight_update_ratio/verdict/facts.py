@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Iterable, TypeVar
 
 import numpy as np
 
 from ..compare.diagnosis import listed, nothing_compared, unmatched_choice
 from ..compare.mode import TRAIN
 from ..compare.rows import SkippedGroup
-from ..compare.workers import skipped_workers
+from ..compare.workers import whole_notes
 from ..errors import TrialError
 from ..trial.folder import GLOBAL, TrialFolder
-from ..trial.selection import only_reduced
-from .baseline import first_step
+from ..trial.selection import only_reduced, without_wrappers
+from .baseline import gap_text
 from .firing import longest_course
 from .judged_run import JudgedRun
 
@@ -34,8 +34,9 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
     ended.problem = problem or _problem(run, folder)
     ended.job_ended = folder.ended
     ended.only_evaluated = mode == GLOBAL and bool(folder.modes) and GLOBAL not in folder.modes
-    ended.notes = [*skipped_workers(folder, mode), *_unheld_tensors(run, folder), *reduced]
+    ended.notes = [*whole_notes(folder, mode), *_unheld_tensors(run), *reduced]
     ended.folder_unreadable = folder.unreadable
+    ended.not_trained = folder.collections.not_trained
     return ended
 
 
@@ -44,7 +45,7 @@ def _problem(run: JudgedRun, folder: TrialFolder) -> TrialError | None:
         return nothing_compared(run.rows, run.mode, folder)
     if run.is_unheld:
         return _nothing_held(run)
-    unmatched = unmatched_choice(folder)
+    unmatched = unmatched_choice(folder) or _missing_tensors(run, folder)
     if unmatched is not None:
         return unmatched
     if not run.is_judged:
@@ -58,33 +59,32 @@ def _problem(run: JudgedRun, folder: TrialFolder) -> TrialError | None:
     return None
 
 
-def _unheld_tensors(run: JudgedRun, folder: TrialFolder) -> list[SkippedGroup]:
-    """Return the tensors of which nothing is held against the baseline, and those that only the baseline has."""
+def _unheld_tensors(run: JudgedRun) -> list[SkippedGroup]:
+    """Return the tensors of which nothing is held against the baseline, and what the lengths of both runs mean."""
     baseline = run.bounds.baseline
-    if baseline is None:
+    if baseline is None or not len(run):
         return []
+    compared = np.bincount(run.columns["tensor"], minlength=len(run.tensors))
     held = np.bincount(run.columns["tensor"][run.columns["held"]], minlength=len(run.tensors))
     notes = []
     for tensor, gaps in _gaps(run).items():
-        if held[run.tensors[tensor]]:
-            continue
         band = baseline.bands.get(tensor)
         if band is None:
             reason = "not in the baseline"
         elif band.gap not in gaps:
-            reason = f"over {_gap_text(min(gaps))}, in the baseline over {_gap_text(band.gap)}"
+            reason = f"over {gap_text(min(gaps))}, in the baseline over {gap_text(band.gap)}"
         else:
             reason = "the baseline has no ratio near its steps"
-        notes.append(SkippedGroup(tensor, None, f"{reason}: judged by the thresholds", None, None, 1))
-    seen = folder.selection.seen()
-    for tensor in baseline.bands:
-        if tensor not in seen and tensor not in folder.selection.reduced and folder.selection.is_wanted(tensor):
-            notes.append(SkippedGroup(tensor, None, "in the baseline, not in this run", None, None, 1))
+        if 2 * held[run.tensors[tensor]] < compared[run.tensors[tensor]]:
+            notes.append(SkippedGroup(tensor, None, f"{reason}: judged by the thresholds", None, None, 1))
+    last = int(run.columns["step"].max())
+    if last < baseline.last_step:
+        why = f"the run ends at step {last}, the baseline at {baseline.last_step}"
+        notes.append(SkippedGroup(None, None, why, None, None, 1))
+    elif last > baseline.last_step:
+        why = f"the baseline ends at step {baseline.last_step}: later steps are judged by its last ones"
+        notes.append(SkippedGroup(None, None, why, None, None, 1))
     return notes
-
-
-def _gap_text(gap: int) -> str:
-    return f"{gap} step{'s' * (gap != 1)}"
 
 
 def _gaps(run: JudgedRun) -> dict[str, set[int]]:
@@ -98,27 +98,54 @@ def _gaps(run: JudgedRun) -> dict[str, set[int]]:
     return by_tensor
 
 
+def _missing_tensors(run: JudgedRun, folder: TrialFolder) -> TrialError | None:
+    """Return what is wrong where the run lacks tensors of the baseline that the patterns choose, else None."""
+    compared = _gaps(run)
+    bands = {} if run.bounds.baseline is None else run.bounds.baseline.bands
+    lacking = [tensor for tensor in bands if tensor not in compared and folder.selection.is_wanted(tensor)]
+    if not lacking:
+        return None
+    what = f"the run has no comparison of {listed(lacking)}, which the baseline {listed(run.parameters.baseline)} has"
+    for name, members in folder.collections.tensor_names.items():
+        elsewhere = next((tensor for tensor in lacking if tensor in members), None)
+        if elsewhere is not None and name not in run.parameters.collection_names:
+            return TrialError(
+                f"{what}; {elsewhere!r} is in the run's collection {name!r}",
+                "Judge both with the same collection_names, or leave these out by exclude_regex.",
+            )
+    remedy = "Save the baseline anew where the model was changed on purpose, or leave these out by exclude_regex."
+    return TrialError(*_with_names(what, remedy, lacking, compared))
+
+
+def _with_names(what: str, remedy: str, lacking: Iterable[str], compared: Iterable[str]) -> tuple[str, str]:
+    """Return a message and a remedy, with the two names of a tensor that was recorded in a wrapper and without."""
+    plain = {without_wrappers(tensor): tensor for tensor in compared}
+    for tensor in lacking:
+        other = plain.get(without_wrappers(tensor))
+        if other is not None and other != tensor:
+            why = f"{what}; {tensor!r} of the baseline is {other!r} in the run"
+            return why, "Record both without the wrapper (model.module, model._orig_mod), or save the baseline anew."
+    return what, remedy
+
+
 def _nothing_held(run: JudgedRun) -> TrialError:
     """Return why nothing of a run that was compared can be held against its baseline."""
     assert run.bounds.baseline is not None  # noqa: S101
-    name = f"the baseline {listed(run.parameters.baseline)}"
-    bands, gaps = run.bounds.baseline.bands, _gaps(run)
-    common = [tensor for tensor in gaps if tensor in bands]
+    name, bands, gaps = f"the baseline {listed(run.parameters.baseline)}", run.bounds.baseline.bands, _gaps(run)
     remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
+    common = [tensor for tensor in gaps if tensor in bands]
     if not common:
         why = f"it holds {listed(bands)}" if bands else "it is empty"
-        return TrialError(f"{name} has none of the run's tensors ({listed(gaps)}): {why}", remedy)
+        what = f"{name} has none of the run's tensors ({listed(gaps)}): {why}"
+        return TrialError(*_with_names(what, remedy, bands, gaps))
     other = [tensor for tensor in common if bands[tensor].gap not in gaps[tensor]]
     if other:
-        tensor = other[0]
-        return TrialError(
-            f"the run cannot be held against {name}: the ratios of {tensor!r} are over "
-            f"{_gap_text(min(gaps[tensor]))}, the baseline's over {_gap_text(bands[tensor].gap)}",
-            remedy,
-        )
-    first = first_step(min(min(bands[tensor].band.extremes) for tensor in common))
+        own, theirs = gap_text(min(gaps[other[0]])), gap_text(bands[other[0]].gap)
+        why = f"the ratios of {other[0]!r} are over {own}, the baseline's over {theirs}"
+        return TrialError(f"the run cannot be held against {name}: {why}", remedy)
+    steps = run.columns["step"]
+    why = f"it has no ratio near the run's {run.mode} steps {steps.min()} to {steps.max()}"
     return TrialError(
-        f"the run cannot be held against {name}: it has no ratio near the run's steps "
-        f"{run.columns['step'].min()} to {run.columns['step'].max()}; its first are from {run.mode} step {first} on",
+        f"the run cannot be held against {name}: {why}",
         "Take a baseline that has these steps, or widen start_step and end_step.",
     )

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, TypeVar
 
 import numpy as np
 
-from ..compare.ratio import NOT_FINITE, OK, VERDICTS, update_ratios, verdict_codes
+from ..compare.ratio import DRIFTED, NOT_FINITE, OK, SMALL, VERDICTS, update_ratios, verdict_codes
 from ..compare.rows import Array, Comparison, Rows, SkippedGroup
 from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
 from .bounds import Bounds
-from .firing import Firing, decades_outside, firing, longest_course
+from .firing import Firing, decades_outside, firing, in_a_row, keys_of, longest_course
 from .violations import ViolationGroup, violation_groups
 
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ class JudgedRun:
         trial: The trial's folder as it was named.
         mode: The mode that was judged, TRAIN or GLOBAL, where it is known.
         problem: Why nothing could be compared, or a job not be followed to its end; else None. It is known, and so are
-            the next four, once the steps that are asked for are compared.
+            the next five, once the steps that are asked for are compared.
         job_ended: Whether the job wrote its end-of-job file.
         only_evaluated: Whether all steps of the trial are of EVAL or PREDICT mode.
         notes: What was skipped as a whole: entries about a worker, whose tensor is None, or about a tensor.
         folder_unreadable: What of the trial folder itself could not be read.
+        not_trained: The tensors that were recorded as not trained.
     """
 
     def __init__(self, trial: str, rows: Rows, bounds: Bounds, mode: str | None = None) -> None:
@@ -60,6 +61,7 @@ class JudgedRun:
         self.job_ended = self.only_evaluated = False
         self.notes: list[SkippedGroup] = []
         self.folder_unreadable: list[Unreadable] = []
+        self.not_trained: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         """Return how many comparisons there are."""
@@ -179,34 +181,47 @@ def comparisons(columns: dict[str, Array], rows: Rows, mode: str | None) -> Iter
 
 
 def judged_columns(measured: dict[str, Array], tensors: list[str], bounds: Bounds) -> dict[str, Array]:
-    """Return measured columns of comparisons with ``ratio``, ``lower``, ``upper``, ``verdict`` and ``held``."""
+    """Return measured columns of comparisons with ``ratio``, ``verdict``, and the bounds by their names.
+
+    A ratio of 0 of a tensor that the baseline knows is small where it has rested for too long; all else is judged row
+    by row.
+    """
     ratio = update_ratios(measured["update_norm"], measured["weight_norm"], bounds.parameters.epsilon)
     found = bounds.columns(tensors, measured["tensor"], measured["step"], measured["reference_step"])
     verdict = verdict_codes(ratio, found.lower, found.upper)
-    return {**measured, "ratio": ratio, **found._asdict(), "verdict": verdict}
+    held, norm = found.held, measured["weight_norm"]
+    if bounds.baseline is not None:
+        rests = (ratio == 0) & ~np.isnan(found.rest)
+        too_long = in_a_row(keys_of(measured), ratio == 0)[0] > found.rest
+        verdict[rests] = np.where(too_long[rests], VERDICTS.index(SMALL), VERDICTS.index(OK))
+        held = held | rests
+        with np.errstate(invalid="ignore"):
+            away = (norm < found.norm_lower) | (norm > found.norm_upper)
+        away &= (verdict == VERDICTS.index(OK)) & (norm > 0) & (ratio > 0)
+        verdict[away] = VERDICTS.index(DRIFTED)
+    return {**measured, "ratio": ratio, **found._replace(held=held)._asdict(), "verdict": verdict}
 
 
 def firing_at(rows: Rows, bounds: Bounds, mode: str | None, global_step: int) -> list[Comparison]:
     """Return the violations that fire at a step by the rows up to it, the worst first.
 
     Nothing waits for a row that is held against the baseline. No more of the rows before the step is judged than its
-    violations need, so that each step of a live job costs as much as it holds.
+    violations and rests need, so that each step of a live job costs as much as it holds.
     """
     measured, tensors, patience = rows.compared.arrays(), list(rows.tensors.codes), bounds.parameters.violations_to_fire
     first, end = (int(at) for at in np.searchsorted(measured["global_step"], [global_step, global_step + 1]))
-    begin = first
+    begin, allowed = first, bounds.rests(tensors)
     while True:
         columns = judged_columns({name: column[begin:end] for name, column in measured.items()}, tensors, bounds)
-        violates = columns["verdict"] != VERDICTS.index(OK)
-        violates[: first - begin] = False
-        if not begin or patience == 1 or not violates.any():
-            break
-        keys = columns["tensor"].astype(np.int64) * len(rows.workers.codes) + columns["worker"]
-        _, own, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        if counts[own[violates]].min() >= patience:
+        here = np.arange(begin, end) >= first
+        rest = allowed[columns["tensor"]]
+        asked = here & ((columns["verdict"] != VERDICTS.index(OK)) | (np.isfinite(rest) & (columns["ratio"] == 0)))
+        needed = patience + np.where(np.isfinite(rest), rest, 0)
+        _, own, counts = np.unique(keys_of(columns), return_inverse=True, return_counts=True)
+        if not begin or (counts[own] >= needed)[asked].all():
             break
         begin = max(0, end - 4 * (end - begin))
-    fires = np.flatnonzero(firing(columns, patience).fires & violates)
+    fires = np.flatnonzero(firing(columns, patience).fires & here)
     found = {name: column[fires] for name, column in columns.items()}
     worst_first = np.lexsort((found["worker"], found["tensor"], -decades_outside(found)))
     return list(comparisons({name: column[worst_first] for name, column in found.items()}, rows, mode))

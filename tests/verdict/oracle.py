@@ -1,0 +1,228 @@
+"""Baselines in plain loops, from the words of the contract: what good runs teach, and what a run's rows are by it.
+
+The rows are any with the names of ``Row``: by global step, and of the whole run that is meant.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from typing import Any, Iterable, NamedTuple, Sequence
+
+import numpy as np
+
+from weight_update_ratio.compare.rows import Rows
+from weight_update_ratio.parameters import Parameters
+from weight_update_ratio.report import Report
+from weight_update_ratio.verdict.baseline import BINS, Band, Baseline
+from weight_update_ratio.verdict.bounds import Bounds
+
+EPSILON = 1e-9
+
+
+class Row(NamedTuple):
+    """A comparison, as far as it was measured."""
+
+    tensor: str
+    worker: str
+    step: int
+    reference_step: int
+    global_step: int
+    update_norm: float
+    weight_norm: float
+
+    @property
+    def ratio(self) -> float:
+        is_lost = math.isinf(self.weight_norm)
+        return math.nan if is_lost else self.update_norm / (self.weight_norm + EPSILON)
+
+
+def drawn_run(chance: random.Random, stride: int = 1, is_good: bool = False) -> list[Row]:
+    """Return the rows of tensors that move, rest, shrink and leap, some steps each, of which some are not compared."""
+    rows = []
+    for tensor in "abc":
+        for worker in ("w0", "w1"):
+            mood, weight, first = "moves", chance.uniform(1, 4), chance.choice([-1, 0, 5, 9, 40])
+            for step in range(first, first + chance.choice([4, 30, 90]) * stride, stride):
+                if chance.random() < 0.2:
+                    moods = ["moves"] * 4 + ["rests"] * 2 + ([] if is_good else ["leaps", "fades", "grows", "breaks"])
+                    mood = chance.choice(["rests"] if tensor == "c" and is_good else moods)
+                weight *= chance.uniform(0.9, 1.1) * (1.5 if mood == "grows" else 1)
+                size = {"rests": 0.0, "leaps": 70.0, "fades": 1e-11, "breaks": math.inf}.get(mood, 1e-3)
+                norm = chance.choice([weight] * 9 + [0.0])
+                if chance.random() < 0.9:
+                    gap = chance.choice([stride] * 9 + [3])
+                    update = size * chance.choice([1, 1, chance.uniform(0.1, 10)]) * (norm + EPSILON)
+                    rows.append(Row(tensor, worker, step, step - gap, 2 * step + 3, update, norm))
+    return sorted(rows, key=lambda row: row.global_step)
+
+
+class Known(NamedTuple):
+    """What is known of a tensor: ``bins`` are {bin: (lowest ratio, highest, lowest norm, highest)}."""
+
+    gap: int
+    rest: int
+    bins: dict[int, tuple[float, ...]]
+
+
+class Judged(NamedTuple):
+    lower: float
+    upper: float
+    verdict: str
+    is_held: bool
+
+
+def exact_bin(step: int) -> int:
+    """Return 0 below 8, else how many of the edges ceil(8 * 2**(k / 3)) are not above the step."""
+    return (step**3 // 512).bit_length() if step >= 8 else 0
+
+
+def gap_of(row: Any) -> int:
+    return row.step - row.reference_step
+
+
+def courses_of(rows: Iterable[Any]) -> dict[tuple[str, str], list[Any]]:
+    courses: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        courses.setdefault((row.tensor, row.worker), []).append(row)
+    return courses
+
+
+def learnt(rows: Sequence[Any]) -> dict[str, Known]:
+    """Return what a run teaches of each tensor."""
+    known = {}
+    for tensor in {row.tensor for row in rows}:
+        gaps = Counter(gap_of(row) for row in rows if row.tensor == tensor)
+        gap = min(each for each in gaps if gaps[each] == max(gaps.values()))
+        longest, found = 0, {}
+        for (name, _), course in courses_of(rows).items():
+            if name != tensor:
+                continue
+            rest = 0
+            for row in course:
+                rest = rest + 1 if row.ratio == 0 else 0
+                longest = max(longest, rest)
+            moves = [row for row in course if gap_of(row) == gap and row.ratio > 0 and row.weight_norm > 0]
+            for place, row in enumerate(moves):
+                is_between = 0 < place < len(moves) - 1
+                near = sorted(each.ratio for each in moves[place - 1 : place + 2]) if is_between else [0, row.ratio]
+                found.setdefault(exact_bin(row.step), []).append((near[1], row.weight_norm))
+        bins = {place: tuple(f(v) for v in zip(*seen) for f in (min, max)) for place, seen in found.items()}
+        known[tensor] = Known(gap, longest, bins)
+    return known
+
+
+def merged(*runs: dict[str, Known]) -> dict[str, Known]:
+    """Return what several runs teach, whose gaps are the same."""
+    together: dict[str, Known] = {}
+    for run in runs:
+        for tensor, new in run.items():
+            old = together.get(tensor, new)
+            bins = dict(old.bins)
+            for place, ends in new.bins.items():
+                both = zip(bins.get(place, ends), ends)
+                bins[place] = tuple(f(pair) for f, pair in zip((min, max, min, max), both))
+            together[tensor] = Known(old.gap, max(old.rest, new.rest), bins)
+    return together
+
+
+def near_bins(known: Known, step: int) -> list[tuple[float, ...]]:
+    """Return the extremes that count at a step: of its bin and the two beside it; past the last one, of the last."""
+    if exact_bin(step) < min(known.bins):
+        return []
+    place = min(exact_bin(step), max(known.bins))
+    return [ends for at, ends in known.bins.items() if abs(at - place) <= 1]
+
+
+def judged(
+    rows: Sequence[Any], known: dict[str, Known], small: float = 1e-8, large: float = 10.0, factor: float = 3.0
+) -> list[Judged]:
+    """Return the bounds and the verdicts of rows, which are all that are judged."""
+    rests: Counter[tuple[str, str]] = Counter()
+    result = []
+    for row in rows:
+        key = row.tensor, row.worker
+        rests[key] = rests[key] + 1 if row.ratio == 0 else 0
+        own = known.get(row.tensor)
+        if own is not None and own.gap != gap_of(row):
+            own = None
+        near = near_bins(own, row.step) if own is not None and own.bins else []
+        lower, upper, norms = small, large, (0.0, math.inf)
+        if near:
+            lower, upper = min(ends[0] for ends in near) / factor, max(ends[1] for ends in near) * factor
+            upper, by = max(upper, small), 1 + (factor - 1) / 4
+            norms = min(ends[2] for ends in near) / by, max(ends[3] for ends in near) * by
+        elif own is not None and not own.bins:  # it never moves
+            lower, upper = 0.0, small
+        if not math.isfinite(row.ratio):
+            verdict = "not_finite"
+        elif own is not None and row.ratio == 0:
+            verdict = "small" if own.bins and rests[key] > 2 * own.rest else "ok"
+        elif row.ratio > upper or row.ratio < lower:
+            verdict = "large" if row.ratio > upper else "small"
+        else:
+            is_away = not norms[0] <= row.weight_norm <= norms[1] and row.weight_norm > 0 and row.ratio > 0
+            verdict = "drifted" if is_away else "ok"
+        is_held = own is not None and (bool(near) or not own.bins or row.ratio == 0)
+        result.append(Judged(lower, upper, verdict, is_held))
+    return result
+
+
+def fires(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[bool]:
+    """Return which rows fire where these are all that were judged."""
+    in_a_row: Counter[tuple[str, str]] = Counter()
+    result = []
+    for row, verdict in zip(rows, verdicts):
+        key = row.tensor, row.worker
+        in_a_row[key] = in_a_row[key] + 1 if verdict != "ok" else 0
+        result.append(verdict == "not_finite" or in_a_row[key] >= patience)
+    return result
+
+
+# The same in the package's terms
+
+
+def package_rows(rows: Sequence[Row]) -> Rows:
+    """Return rows as the package keeps them."""
+    made = Rows()
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Row._fields}
+    columns["tensor"] = [made.tensors.add(name, -1) for name in columns["tensor"]]
+    columns["worker"] = [made.workers.add(name, -1) for name in columns["worker"]]
+    made.compared.add(len(rows), type=[made.types.add("float32", -1)] * len(rows), **columns)
+    made.steps = sorted(set(columns["global_step"]))
+    return made
+
+
+def report_of(
+    rows: Sequence[Row],
+    parameters: Parameters | None = None,
+    known: dict[str, Known] | None = None,
+    mode: str = "TRAIN",
+) -> Report:
+    """Return the report of a run that gave these rows."""
+    baseline = None if known is None else package_baseline(known)
+    report = Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode)
+    report.job_ended = True
+    return report
+
+
+def package_baseline(known: dict[str, Known], runs: int = 1, mode: str = "TRAIN", last_step: int = 0) -> Baseline:
+    """Return what is known as the package keeps it."""
+    bands = {}
+    for tensor, own in known.items():
+        limits = np.full((4, BINS), math.nan)
+        for place, ends in own.bins.items():
+            limits[:, place] = ends
+        bands[tensor] = Band(own.gap, own.rest, limits)
+    return Baseline(runs, mode, EPSILON, last_step, bands)
+
+
+def known_of(document: dict[str, Any]) -> dict[str, Known]:
+    """Return what a file holds, given as its JSON."""
+    known = {}
+    for tensor, entry in document["tensors"].items():
+        lists = zip(*(entry[name] for name in ("low", "high", "norm_low", "norm_high")))
+        bins = {place: ends for place, ends in enumerate(lists, entry["first_bin"]) if ends != (None,) * 4}
+        known[tensor] = Known(entry["gap"], entry["rest"], bins)
+    return known
