@@ -1,20 +1,17 @@
-"""Runs made of rows, without files; and the bins of a baseline by exact integers, as the contract writes them."""
+"""Runs made of ratios, and the baselines that they are held against, without files."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
-from hypothesis import strategies as st
 
 from tests.made_rows import columns_report
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.baseline import Band, Baseline
+from weight_update_ratio.verdict.baseline import BINS, Band, Baseline
 
-STEPS = st.one_of(st.integers(-1, 70), st.integers(-1, 2000), st.integers(-1, 2**40), st.just(2**62))
-RATIOS = st.floats(0, 1e300)
 OK, LARGE, SMALL, NAN, INF = 1e-3, 50.0, 1e-9, math.nan, math.inf
 WELL = {"h1": [OK] * 20, "h2": [2 * OK] * 20}  # two tensors that train well
 TENSORS = ("a", "b", "c", "d", "e")
@@ -67,80 +64,31 @@ def weights_of(ratios: Sequence[float]) -> list[Any]:
     return weights
 
 
-class Row(NamedTuple):
-    """One comparison, as far as a baseline knows it."""
-
-    tensor: str
-    worker: str
-    step: int
-    gap: int
-    ratio: float
-
-
-def rows(most: int = 40, gaps: Any = None) -> Any:
-    """Return a strategy of lists of rows of a few tensors and workers."""
-    gaps = st.sampled_from([1, 1, 2, 5]) if gaps is None else gaps
-    return st.lists(
-        st.builds(Row, st.sampled_from("abc"), st.sampled_from(["w0", "w1"]), STEPS, gaps, RATIOS),
-        min_size=1,
-        max_size=most,
-    )
-
-
-def made_run(made: Iterable[Row], mode: str = "TRAIN", parameters: Parameters | None = None) -> Report:
-    """Return the report of a run that was judged by the thresholds and gave these rows."""
-    made = list(made)
-    tensors, workers = (list(dict.fromkeys(names)) for names in ([row[0] for row in made], [row[1] for row in made]))
-    columns = {
-        "tensor": [tensors.index(row.tensor) for row in made],
-        "worker": [workers.index(row.worker) for row in made],
-        "step": [row.step for row in made],
-        "reference_step": [row.step - row.gap for row in made],
-        "global_step": [row.step for row in made],
-        "update_norm": [row.ratio for row in made],
-        "weight_norm": [1.0] * len(made),
-        "ratio": [row.ratio for row in made],
-    }
-    return columns_report(tensors, workers, columns, parameters, mode=mode)
-
-
 def made_baseline(
-    tensors: dict[str, tuple[int, dict[int, tuple[float, float]]]],
+    tensors: Mapping[str, tuple[Any, ...]],
     runs: int = 1,
     mode: str = "TRAIN",
-    num_steps: int | None = None,
     epsilon: float = 1e-9,
+    last_step: int = 20,
 ) -> Baseline:
-    """Return a baseline of {tensor: (gap, {bin: (low, high)})}."""
-    by_gap = {tensor: {gap: Band(len(extremes), extremes)} for tensor, (gap, extremes) in tensors.items()}
-    return Baseline(runs, mode, num_steps, epsilon, by_gap)
+    """Return a baseline of {tensor: (gap, bins)} or {tensor: (gap, bins, longest rest)}.
+
+    Bins are {bin: (low, high)} or {bin: (low, high, norm_low, norm_high)}; a tensor without bins never moved.
+    """
+    bands = {}
+    for tensor, (gap, bins, *rest) in tensors.items():
+        limits = np.full((4, BINS), np.nan)
+        for place, ends in bins.items():
+            limits[: len(ends), place] = [math.nan if end is None else end for end in ends]
+        bands[tensor] = Band(gap, *(rest or [0]), limits)
+    return Baseline(runs, mode, epsilon, last_step, bands)
 
 
-def good_baseline(**levels: float) -> Baseline:
-    """Return the baseline of tensors that were at one level at all of their steps."""
-    return made_baseline({name: (1, dict.fromkeys(range(8), (level, level))) for name, level in levels.items()})
-
-
-def exact_edge(number: int) -> int:
-    """Return ceil(8 * 2**(number / 3)): the least whole number whose cube is at least 512 * 2**number."""
-    least, cube = 8, 512 * 2**number
-    while least**3 < cube:
-        least *= 2
-    below = least // 2
-    while least - below > 1:
-        middle = (least + below) // 2
-        least, below = (middle, below) if middle**3 >= cube else (least, middle)
-    return least
-
-
-def exact_bin(step: int) -> int:
-    """Return the bin of a step: 0 below 8, else how many of the edges ceil(8 * 2**(k / 3)) are not above it."""
-    return (step**3 // 512).bit_length() if step >= 8 else 0
-
-
-def found_bands(baseline: Baseline) -> dict[str, tuple[int, dict[int, tuple[float, float]]]]:
-    """Return {tensor: (gap, {bin: (low, high)})} of a baseline."""
-    return {tensor: (gap, band.extremes) for tensor, (gap, band) in baseline.bands.items()}
+def good_baseline(norm: float | None = None, rest: int = 0, last_step: int = 20, **levels: float) -> Baseline:
+    """Return the baseline of tensors that were at one level at all of their steps, 0 where they never moved."""
+    ends = (None, None) if norm is None else (norm, norm)
+    bins = {name: dict.fromkeys(range(8), (level, level, *ends)) if level else {} for name, level in levels.items()}
+    return made_baseline({name: (1, own, rest) for name, own in bins.items()}, last_step=last_step)
 
 
 def judged_report(
@@ -153,6 +101,7 @@ def judged_report(
     mode: str = "TRAIN",
     every: int = 1,
     shuffle: Any = None,
+    norms: Mapping[str, Sequence[float]] | None = None,
 ) -> Report:
     """Return the report of a run.
 
@@ -166,17 +115,18 @@ def judged_report(
         mode: That is judged.
         every: How many global steps a step stands for.
         shuffle: A random.Random: the rows of a step stand in any order.
+        norms: {tensor: the weights' norm before each comparison, from step 1 on}, 2 for the others.
     """
     keyed = {key if isinstance(key, tuple) else (key, "worker_0"): values for key, values in ratios.items()}
     tensors, workers = (list(dict.fromkeys(names)) for names in zip(*keyed))
     types = [dtypes if isinstance(dtypes, str) else dtypes[tensor] for tensor in tensors]
     kinds, zero = list(dict.fromkeys(types)), set(zero_weights)
-    made = []
+    made, norms = [], norms or {}
     for (tensor, worker), values in keyed.items():
         at = values.items() if isinstance(values, Mapping) else enumerate(values, 1)
         for step, ratio in at:
             if ratio is not None:
-                weight = 0.0 if (tensor, step) in zero else 2.0
+                weight = 0.0 if (tensor, step) in zero else norms[tensor][step - 1] if tensor in norms else 2.0
                 code, gap = tensors.index(tensor), (gaps or {}).get(tensor, 1)
                 places = code, workers.index(worker), kinds.index(types[code])
                 made.append((*places, step, step - gap, step * every, ratio * (weight or 1e-9), weight, ratio))

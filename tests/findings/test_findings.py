@@ -221,6 +221,30 @@ SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
         {"spike a 8-8: 1", "vanishing b 6-20: 15", "too_small c 1-20: 20"},
         {**HELD, "baseline": good_baseline(**dict.fromkeys("abcd", OK))},
     ),
+    "rests up to twice as long as in the good run, and longer": (
+        {"a": at_steps(20, 0, 4, 5, 6, 7), "b": at_steps(20, 0, *range(4, 11)), "c": [OK] * 14 + [0] * 6},
+        {"resting b 8-10: 3", "stopped c 19-20: 2"},
+        {**HELD, "baseline": good_baseline(rest=2, **dict.fromkeys("abc", OK))},
+    ),
+    "weights of another size": (
+        {"a": [OK] * 20, "b": [OK] * 20, "c": at_steps(20, LARGE, 9, 10), "d": at_steps(20, 0, 5), "e": [OK] * 20},
+        {"drifted a,d 1-20: 39", "spike c 9-10: 2", "drifted c 13-20: 8"},  # d rests at step 5, e began at zero
+        {
+            **HELD,
+            "baseline": good_baseline(norm=2.0, rest=1, **dict.fromkeys(TENSORS, OK)),
+            "norms": {"b": [2.9] * 20, "c": [2.0] * 12 + [3.1] * 8, **dict.fromkeys("ad", [3.1] * 20)},
+            "zero_weights": [("e", 1)],
+        },
+    ),
+    "weights that grow at nearly one time, and at another": (
+        {name: [OK] * 20 for name in TENSORS},
+        {"drifted a,b 10-20: 20", "drifted c 15-20: 6"},
+        {
+            **HELD,
+            "baseline": good_baseline(norm=2.0, **dict.fromkeys(TENSORS, OK)),
+            "norms": {name: [2.0] * well + [0.5] * (20 - well) for name, well in (("a", 9), ("b", 11), ("c", 14))},
+        },
+    ),
     "a tensor that the baseline does not know": (
         {"a": [1.0] * 20, "b": [1.0] * 20},
         {"too_large a 1-20: 20"},
@@ -254,15 +278,24 @@ RATIO = st.one_of(st.none(), st.sampled_from([0, 0, 1e-9, 1e-7, 1e-5, OK, OK, OK
 KEYS = st.tuples(st.sampled_from("abcd"), st.sampled_from(["w0", "w1"]))
 RUNS = st.dictionaries(KEYS, st.lists(RATIO, min_size=1, max_size=14), min_size=1, max_size=8)
 PATIENCE = st.sampled_from([1, 1, 2, 3])
+BASELINES = st.sampled_from([None, good_baseline(norm=2.0, rest=1, a=OK, b=OK, c=0.0)])
+NORMS = st.dictionaries(
+    st.sampled_from("ab"), st.lists(st.sampled_from([2.0, 2.9, 9.0, 0.1]), min_size=14, max_size=14)
+)
 
 
 @QUICK
-@given(RUNS, PATIENCE, st.randoms(use_true_random=False))
-def test_each_violation_that_fires_is_in_one_finding(run: Any, patience: int, random: Any) -> None:
+@given(RUNS, PATIENCE, BASELINES, NORMS, st.randoms(use_true_random=False))
+def test_each_violation_that_fires_is_in_one_finding(
+    run: Any, patience: int, baseline: Any, norms: Any, random: Any
+) -> None:
     """Counts add up, steps are extremes of theirs; the order of a step's rows does not matter."""
     zeros = [(tensor, step) for (tensor, _), own in run.items() for step, ratio in enumerate(own, 1) if ratio == 1e6]
-    report = judged_report(run, Parameters(patience=patience), zero_weights=zeros)
-    assert firing_violations(report, patience) == sum(finding.count for finding in report.findings)
+    options: Any = {"baseline": baseline, "norms": norms, "zero_weights": zeros}
+    report = judged_report(run, Parameters(patience=patience), **options)
+    assert firing_violations(report, 10**6 if report.is_unheld else patience) == sum(
+        finding.count for finding in report.findings
+    )
     rows = {(row.tensor, row.worker, row.step): row for row in report if row.verdict != "ok"}
     for finding in report.findings:
         own = [key for key in rows if key[0] in finding.tensors and key[1] in finding.workers]
@@ -272,7 +305,7 @@ def test_each_violation_that_fires_is_in_one_finding(run: Any, patience: int, ra
         assert finding.first_step <= finding.worst_step <= finding.last_step
         assert re.fullmatch(r".+\.", finding.text)
         assert re.fullmatch(r".+\.", finding.advice)
-    shuffled = judged_report(run, Parameters(patience=patience), zero_weights=zeros, shuffle=random)
+    shuffled = judged_report(run, Parameters(patience=patience), **options, shuffle=random)
     assert repr(report.findings) == repr(shuffled.findings)
 
 

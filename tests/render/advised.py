@@ -32,8 +32,10 @@ from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.words.advice import TITLES
 
 FADED = [*faded(1.5e-3, 1e-10, 16), *[0] * 4]
-HELD = {"parameters": Parameters(baseline=("good",)), "baseline": good_baseline(**dict.fromkeys(TENSORS, OK))}
+AGAINST = Parameters(baseline=("good",))
+HELD = {"parameters": AGAINST, "baseline": good_baseline(norm=2.0, rest=2, **dict.fromkeys(TENSORS, OK))}
 HELD_AT_REST = {**HELD, "baseline": good_baseline(a=0.0, b=0.0)}
+GROWN = [2.0] * 9 + np.geomspace(2.5, 8, 11).tolist()
 HALF = {"dtypes": "float16"}
 
 
@@ -161,9 +163,23 @@ ADVISED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     },
     "against_a_baseline": {
         "rests, and moved in the good run": ({"a": [0] * 20, "b": [OK] * 20}, HELD),
+        "stops, and rests for longer than it may": ({"a": [OK] * 10 + [0] * 10, "b": [OK] * 20}, HELD),
+        "rests in between for longer than it may": ({"a": [OK] * 4 + [0] * 9 + [OK] * 7, "b": [OK] * 20}, HELD),
         "moves, and rested in the good run": ({"a": [OK] * 20, "b": [0] * 20}, HELD_AT_REST),
         "all move less than in the good run": (alike([1e-5] * 20), HELD),
-        "accumulates, as the good run did not": (alike(accumulated(40, 4)), HELD),
+        "accumulates, as the good run did not": (alike(accumulated(40, 8)), HELD),
+        "weights of another size from the start": (
+            alike([OK] * 20),
+            {**HELD, "norms": dict.fromkeys("ab", [4.0] * 20)},
+        ),
+        "weights that shrink": ({"a": [OK] * 20, "b": [OK] * 20}, {**HELD, "norms": {"a": GROWN[::-1]}}),
+        "weights that grow out of their range": (alike([OK] * 20), {**HELD, "norms": dict.fromkeys(TENSORS, GROWN)}),
+        "weights that grow where the updates are too large": (
+            {"a": at_steps(20, 0.5, 8, 9, 10, 11), "b": [OK] * 20},
+            {**HELD, "norms": {"a": GROWN}},
+        ),
+        "all fade past the end of the baseline": (each([OK] * 30 + faded(OK, 1e-6, 30)), HELD),
+        "too large up to past the end of the baseline": ({"a": [OK] * 15 + [0.1] * 10, "b": [OK] * 25}, HELD),
     },
 }
 

@@ -29,7 +29,7 @@ from weight_update_ratio.verdict.baseline import Baseline
 from weight_update_ratio.verdict.learning import learn_baseline
 
 FOLDER = Path(__file__).parent / "golden"
-GOOD = {"moves": [0.001] * 20, "rests": [0.0] * 20, "spikes": [0.01] * 20}
+GOOD = {"moves": [0.001] * 20, "rests": [0.0] * 20, "spikes": [0.01] * 20, "grows": [0.001] * 20}
 SPIKES = at_steps(20, 0.5, 5, 6, well=0.01)
 SICK = {  # many kinds, and more findings than most formats show
     **{f"well.{number}": [OK * (1 + number)] * 60 for number in range(4)},
@@ -90,9 +90,9 @@ def learnt() -> Baseline:
     return learn_baseline(made_report(GOOD))
 
 
-def held(**ratios: Any) -> Report:
+def held(norms: Any = None, **ratios: Any) -> Report:
     """Return a run that is held against a good one, from which it differs in some tensors."""
-    return made_report({**GOOD, **ratios}, Parameters(baseline=("good.json",)), baseline=learnt())
+    return judged_report({**GOOD, **ratios}, Parameters(baseline=("good.json",)), learnt(), norms=norms)
 
 
 def unheld() -> Report:
@@ -126,8 +126,8 @@ RUNS: dict[str, Callable[[], Report]] = {
     "several_workers": several_workers,
     "lost_files": lambda: lost_files(made_report({"a": [OK], "b": [OK]})),
     "timed_out": timed_out,
-    "baseline": lambda: held(rests=[0.0] * 9 + [1e-5] * 11, spikes=SPIKES),
-    "baseline_passes": lambda: held(spikes=SPIKES),
+    "baseline": lambda: held({"grows": [2.0] * 8 + [5.0] * 12}, rests=[0.0] * 9 + [1e-5] * 11, spikes=SPIKES),
+    "baseline_passes": lambda: held({"grows": [2.0] * 8 + [5.0] * 2 + [2.0] * 10}, spikes=SPIKES),
     "baseline_of_another_model": unheld,
     "hostile": hostile,
 }

@@ -31,6 +31,17 @@ def test_a_line_where_a_verdict_of_a_tensor_begins(write_trial: Any) -> None:
     ]
 
 
+def test_of_a_job_that_is_held_against_a_baseline(write_trial: Any) -> None:
+    """Sizes of weights have a word of their own; the rest that a good run has is none."""
+    good = {"grows": [0.1] * 9, "rests": [0.1, 0.1, 0.0, *[0.1] * 6], "fades": [0.1] * 9}
+    baseline = write_trial({name: weights_of(own) for name, own in good.items()}, "good").path
+    run = {"grows": [0.25] * 9, "rests": [0.1, 0.1, 0.0, 0.0, *[0.1] * 5], "fades": [0.1] * 5 + [0.01] * 4}
+    assert [
+        "TRAIN step 8: too small: fades, ratio 0.01 in fades",
+        "TRAIN step 9: drifted: grows, weight norm 10.32 in grows",
+    ] == followed(write_trial, run, "--baseline", str(baseline)).stderr.splitlines()
+
+
 def test_a_run_in_which_all_begins_at_a_step_of_its_own_does_not_fill_the_log(write_trial: Any) -> None:
     ratios = {f"t{number}": [0.1] * number + [30.0] + [0.1] * (24 - number) for number in range(25)}
     lines = followed(write_trial, ratios).stderr.splitlines()

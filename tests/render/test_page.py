@@ -198,10 +198,11 @@ class TestInTheBrowser:
         page.wait("return Bokeh.documents[0].get_model_by_name('tensor').text === 'layer7 (a)'")
 
     def test_a_baseline_is_a_band_around_the_line(self, opened: Callable[[Report], Page]) -> None:
-        page = opened(held(moves=[0.002] * 20, rests=[0.0] * 9 + [1e-5] * 11))
+        page = opened(held({"grows": [2.0] * 8 + [5.0] * 12}, moves=[0.002] * 20, rests=[0.0] * 9 + [1e-5] * 11))
         text = page.driver.find_element("tag name", "body").text
         assert "shaded: expected by the baseline of 1 run (factor 3, patience 3)" in page.driver.page_source
         assert "above its bounds" in text
+        assert "weight norm drifted" in text
         page.choose("moves")
         lines = page.lines()
         assert {round(value, 4) for value in lines["lower"]} == {-3.4771}  # log10 of 0.001 / 3

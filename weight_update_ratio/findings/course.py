@@ -28,6 +28,7 @@ class Course(NamedTuple):
         ratios: float64.
         verdicts: Places in VERDICTS.
         lower: The bounds, float64, and so is ``upper``.
+        norms: float64, of the reference weights; ``norm_lower`` and ``norm_upper`` are their bounds.
         decades: float64, how many decades it is outside of its bounds.
         zero_references: bool, whether the reference weights are all zero.
         fires: bool, whether it is a violation that fires or leads up to one that does.
@@ -44,6 +45,9 @@ class Course(NamedTuple):
     verdicts: Array
     lower: Array
     upper: Array
+    norms: Array
+    norm_lower: Array
+    norm_upper: Array
     decades: Array
     zero_references: Array
     fires: Array
@@ -71,6 +75,7 @@ def _courses(run: JudgedRun) -> list[Course]:
     moves_to_end = (last >= 0) & (ratios[order][last] != 0)
     sources = (
         *(columns[name] for name in ("step", "reference_step", "global_step", "ratio", "verdict", "lower", "upper")),
+        *(columns[name] for name in ("weight_norm", "norm_lower", "norm_upper")),
         decades_outside(columns),
         columns["weight_norm"] == 0,
         run.leads,

@@ -8,7 +8,19 @@ import numpy as np
 
 from ..compare.rows import Array
 from .course import Course
-from .kinds import DEEP, FEW, NOT_FINITE_KIND, NOT_YET, RESTING, STOPPED, TOO_LARGE, VANISHING, Zeros, fall_of
+from .kinds import (
+    DEEP,
+    DRIFTED_KIND,
+    FEW,
+    NOT_FINITE_KIND,
+    NOT_YET,
+    RESTING,
+    STOPPED,
+    TOO_LARGE,
+    VANISHING,
+    Zeros,
+    fall_of,
+)
 
 MOST_ALIKE = 0.8  # of the distances between moves, that they have a period
 HALF = 0.5  # of the normal ratio; where moves next to a rest are smaller, the rest comes gradually
@@ -26,7 +38,8 @@ class Entry(NamedTuple):
         severity: How many decades the worst is outside of its bounds.
         worst_ratio: The worst one.
         worst_step: Its step.
-        lower: Its bounds, and so is ``upper``.
+        lower: Its bounds, and so is ``upper``; of one that drifted, those of the weight norm.
+        norm: The norm of its reference weights.
         gap: How far apart the comparisons of the tensor are, in steps.
         near_start: Whether they begin within the first few comparisons of the tensor.
         to_end: Whether the last one is.
@@ -51,6 +64,7 @@ class Entry(NamedTuple):
     worst_step: int
     lower: float
     upper: float
+    norm: float
     gap: int
     near_start: bool
     to_end: bool
@@ -93,8 +107,9 @@ def _entry(course: Course, zeros: Zeros, kinds: Array, moving_steps: Array, kind
         float(outside.max()),
         float(course.ratios[worst]),
         int(course.steps[worst]),
-        float(course.lower[worst]),
-        float(course.upper[worst]),
+        float((course.norm_lower if kind == DRIFTED_KIND else course.lower)[worst]),
+        float((course.norm_upper if kind == DRIFTED_KIND else course.upper)[worst]),
+        float(course.norms[worst]),
         max(int(np.median(np.diff(course.steps))), 1) if len(course.steps) > 1 else 1,
         bool(rows[0] < FEW),
         bool(rows[-1] == len(course.steps) - 1),

@@ -50,6 +50,7 @@ class Clues(NamedTuple):
 
     lower: float
     upper: float
+    norm: float
     near_start: bool
     to_end: bool
     in_a_row: bool
@@ -221,6 +222,7 @@ def _finding(report: JudgedRun, kind: str, entries: list[Entry], run: _Run, is_r
     clues = Clues(
         worst.lower,
         worst.upper,
+        worst.norm,
         any(entry.near_start for entry in entries),
         all(entry.to_end for entry in entries),
         all(entry.in_a_row for entry in entries),

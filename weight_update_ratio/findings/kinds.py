@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import LARGE, NOT_FINITE, OK, SMALL, VERDICTS
+from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, OK, SMALL, VERDICTS
 from ..compare.rows import Array
 from .course import Course, is_finite
 
@@ -21,6 +21,7 @@ STOPPED = "stopped"
 FROZEN = "frozen"
 SPIKE = "spike"
 TOO_SMALL = "too_small"
+DRIFTED_KIND = "drifted"
 ZERO_START = "zero_start"
 NOT_YET = "not_yet"
 RESTING = "resting"
@@ -33,6 +34,7 @@ KINDS = (  # most urgent first
     FROZEN,
     SPIKE,
     TOO_SMALL,
+    DRIFTED_KIND,
     ZERO_START,
     NOT_YET,
     RESTING,
@@ -91,6 +93,7 @@ def kinds_of(course: Course, zeros: Zeros, all_stop: bool) -> Array:
     """
     kinds = np.full(len(course.steps), None, object)
     kinds[course.verdicts == VERDICTS.index(NOT_FINITE)] = NOT_FINITE_KIND
+    kinds[course.verdicts == VERDICTS.index(DRIFTED)] = DRIFTED_KIND
     _mark_large(course, kinds)
     if (course.verdicts == VERDICTS.index(SMALL)).any():
         _mark_small(course, zeros, all_stop, kinds)

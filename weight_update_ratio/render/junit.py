@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ..compare.ratio import LARGE, NOT_FINITE, SMALL
+from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
-from ..findings.kinds import NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
+from ..findings.kinds import DRIFTED_KIND, NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
 from ..findings.summary import run_summary
 from ..verdict.judged_run import JudgedRun
 from .words.advice import TITLES, told_findings
@@ -31,7 +31,13 @@ from .words.wording import baseline_line, format_ratio, skipped_line, unreadable
 WHOLE_TRIAL = "the whole trial"
 NO_WORKER = "all workers"
 NO_REFERENCE = "no earlier saved step to compare with"
-VERDICT_OF_KIND = {NOT_FINITE_KIND: NOT_FINITE, TOO_LARGE: LARGE, SPIKE: LARGE, ZERO_START: LARGE}  # else small
+VERDICT_OF_KIND = {  # else small
+    NOT_FINITE_KIND: NOT_FINITE,
+    TOO_LARGE: LARGE,
+    SPIKE: LARGE,
+    ZERO_START: LARGE,
+    DRIFTED_KIND: DRIFTED,
+}
 
 
 def render_junit(report: JudgedRun) -> str:

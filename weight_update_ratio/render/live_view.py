@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, Iterable
 
-from ..compare.ratio import LARGE, NOT_FINITE, SMALL
+from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..compare.rows import Comparison
 from .terminal import save_text
 from .words.escapes import printable
@@ -16,7 +16,7 @@ from .words.wording import format_ratio
 MOST_LINES = 20  # of one job; the report has everything
 LEAST_SECONDS = 5.0  # between two pages,
 MOST_OF_THE_TIME = 0.1  # and so many that writing them takes no more of the time
-WORDS = {NOT_FINITE: "not finite", LARGE: "too large", SMALL: "too small"}
+WORDS = {NOT_FINITE: "not finite", LARGE: "too large", SMALL: "too small", DRIFTED: "drifted"}
 
 
 class LiveView:
@@ -66,7 +66,9 @@ class LiveView:
                 workers = workers_text(list(dict.fromkeys(row.worker for row in rows)), report.workers)
                 worst = rows[0]
                 line = f"{worst.mode} step {step}: {WORDS[verdict]}: {tensors}{workers}"
-                _print(f"{line}, ratio {format_ratio(worst.ratio)} in {worst.tensor}")
+                is_norm = verdict == DRIFTED
+                what, number = ("weight norm", worst.weight_norm) if is_norm else ("ratio", worst.ratio)
+                _print(f"{line}, {what} {format_ratio(number)} in {worst.tensor}")
             elif self._lines == MOST_LINES + 1:
                 _print("More is not printed here; the report will have all of it.")
 

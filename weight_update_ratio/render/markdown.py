@@ -6,7 +6,7 @@ each name is cut before it is escaped, and the findings end where their room doe
 
 from __future__ import annotations
 
-from ..compare.ratio import LARGE, NOT_FINITE, SMALL
+from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
 from ..verdict.judged_run import JudgedRun
 from ..verdict.violations import ViolationGroup
@@ -33,7 +33,7 @@ MOST_ROWS = 25
 MOST_TENSOR = 40  # characters of a name in the table, so that its columns fit the width of a comment
 MOST_WORKER = 20
 SIGNS = {"FIRED": "\u274c", "OK": "\u2705", "NOT JUDGED": "\u26a0\ufe0f"}
-URGENCY = (NOT_FINITE, LARGE, SMALL)
+URGENCY = (NOT_FINITE, LARGE, SMALL, DRIFTED)
 
 
 def render_markdown(report: JudgedRun) -> str:
@@ -96,7 +96,8 @@ def _table(report: JudgedRun, title: str, groups: list[ViolationGroup]) -> str:
         row = [_name(group.tensor, MOST_TENSOR), *([_name(group.worker, MOST_WORKER)] if workers else [])]
         first, last = group.first_step, group.last_step
         steps = str(first) if first == last else f"{first}-{last}"
-        rows.append([*row, steps, f"{group.count:,}", short_ratio(group.worst_ratio)])
+        worst = "weight norm" if group.verdict == DRIFTED else short_ratio(group.worst_ratio)
+        rows.append([*row, steps, f"{group.count:,}", worst])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return _folded(title, MOST_ROWS, len(groups), table)
 

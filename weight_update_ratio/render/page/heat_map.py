@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...compare.ratio import LARGE, NOT_FINITE, SMALL, VERDICTS
+from ...compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL, VERDICTS
 from ...compare.rows import Array
 from ...verdict.judged_run import JudgedRun
 from ..words.escapes import printable
@@ -33,6 +33,7 @@ MARKS = {  # kind of violation: (bokeh's marker, the same as a character, the ma
     SMALL: ("inverted_triangle", "\u25bc", "#000000"),
     UNCHANGED: ("circle", "\u25cb", "#000000"),
     NOT_FINITE: ("x", "\u2715", "#ffffff"),
+    DRIFTED: ("diamond", "\u25c7", "#000000"),
 }
 MOST_RUNS = 4_000  # frames of violations
 ROW_PIXELS = 20  # the least that a row is high
@@ -134,7 +135,7 @@ def _runs(picture: Picture, gap: int) -> list[tuple[int, str, int, int]]:
     runs = []
     points = picture.points
     unchanged = (points["verdict"] == VERDICTS.index(SMALL)) & np.isneginf(points["ratio"])
-    hits = {kind: (points["verdict"] == VERDICTS.index(kind)) & ~unchanged for kind in (LARGE, SMALL, NOT_FINITE)}
+    hits = {kind: (points["verdict"] == VERDICTS.index(kind)) & ~unchanged for kind in MARKS if kind != UNCHANGED}
     hits[UNCHANGED] = unchanged
     for place, row in enumerate(picture.rows):
         bins = row.bins_of(points["step"][row.points])
@@ -151,6 +152,7 @@ def legend_html(report: JudgedRun) -> str:
     above, below = f"above {high:g}", f"below {low:g}"
     if report.bounds.baseline is not None:
         above, below = "above its bounds", "below them"
+    drifted = "" if report.bounds.baseline is None else f"{_sign(MARKS[DRIFTED][1], 'weight norm drifted')} &ensp; "
     sign = {kind: character for kind, (_, character, _) in MARKS.items()}
     scale = ", ".join(f"#{color}" for color in ANCHORS)
     return (
@@ -158,6 +160,7 @@ def legend_html(report: JudgedRun) -> str:
         f'height: .7em; background: linear-gradient(to right, {scale})"></span> \u2265 1e+{HIGH:.0f}, 1e-3 in its '
         f"middle</span> &ensp; {_sign(sign[LARGE], above)} &ensp; {_sign(sign[SMALL], below)} &ensp; "
         f"{_sign(sign[UNCHANGED], 'ratio 0 (white)')} &ensp; {_sign(sign[NOT_FINITE], 'not finite (black)')} &ensp; "
+        f"{drifted}"
         "Violations are marked where they begin and framed as long as they last. Grey: not compared."
     )
 

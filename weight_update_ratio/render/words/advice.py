@@ -6,6 +6,7 @@ import numpy as np
 
 from ...findings.findings import Finding, find_findings
 from ...findings.kinds import (
+    DRIFTED_KIND,
     FROZEN,
     NOT_FINITE_KIND,
     NOT_YET,
@@ -31,15 +32,14 @@ TITLES = {
     FROZEN: "Frozen",
     SPIKE: "Spike",
     TOO_SMALL: "Too small",
+    DRIFTED_KIND: "Drifted",
     ZERO_START: "Began at zero",
     NOT_YET: "Not moving yet",
     RESTING: "Resting",
 }
 AT_REST = (NOTHING_MOVED, FROZEN, NOT_YET, STOPPED, RESTING)
-FLOAT16 = "float16"
+RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5m2": 8}  # 2 ** (bits of a mantissa + 1)
 EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save steps in mode TRAIN."
-HALF_RESOLUTION = "float16 cannot hold a change below 1/2048 of a weight: save float32 master weights"
-HALF_MAY_HIDE = f"The updates may be too small to be saved, for {HALF_RESOLUTION}"
 
 
 def told_findings(report: JudgedRun) -> list[Finding]:
@@ -72,6 +72,8 @@ def finding_text(report: JudgedRun, finding: Finding) -> str:
         FROZEN: f"never moved, while others did: ratio 0 {when}",
         SPIKE: f"moved too much for a moment, {when}: {worst}",
         TOO_SMALL: f"moved too little {when}: {worst}",
+        DRIFTED_KIND: f"left the size of the good run's weights {when}: their norm is "
+        f"{format_ratio(finding.clues.norm)} at step {finding.worst_step}",
         ZERO_START: f"moved from weights of zero {when}: {worst}",
         NOT_YET: f"did not move at first: ratio 0 {when}, and moved later",
         RESTING: f"rested between moves: ratio 0 {when}",
@@ -110,7 +112,10 @@ def _saved_as(report: JudgedRun, finding: Finding) -> str:
         return ""
     if report.only_evaluated:
         return ", all saved as EVAL steps"
-    return ", saved as float16" if _is_half(report, finding) else ""
+    if all(tensor in report.not_trained for tensor in finding.tensors):
+        return ", recorded as not trained"
+    kind = _low_precision(report, finding)
+    return f", of type {kind}" if kind else ""
 
 
 def _bounds(report: JudgedRun, finding: Finding) -> str:
@@ -120,14 +125,28 @@ def _bounds(report: JudgedRun, finding: Finding) -> str:
     return f", expected {expected_range(finding.clues.lower, finding.clues.upper)}{where}"
 
 
-def _is_half(report: JudgedRun, finding: Finding) -> bool:
+def _low_precision(report: JudgedRun, finding: Finding) -> str:
+    """Return the type of all tensors of a finding where it cannot hold small changes, or an empty string."""
     own = np.isin(report.columns["tensor"], [report.tensors[tensor] for tensor in finding.tensors])
-    types = list(report.rows.types.codes)
-    return {types[code] for code in np.unique(report.columns["type"][own])} == {FLOAT16}
+    names = list(report.rows.types.codes)
+    types = {names[code] for code in np.unique(report.columns["type"][own])}
+    return types.pop() if len(types) == 1 and types <= RESOLUTIONS.keys() else ""
+
+
+def _resolution(kind: str) -> str:
+    return f"{kind} cannot hold a change below 1/{RESOLUTIONS[kind]} of a weight: keep and save float32 master weights"
 
 
 def finding_advice(report: JudgedRun, finding: Finding) -> str:
-    """Return what to do, in one sentence that is true for the case."""
+    """Return what to do, in one sentence that is true for the case; where the baseline is shorter, that comes first."""
+    baseline = report.bounds.baseline
+    if baseline is None or finding.last_step <= baseline.last_step:
+        return _advice(report, finding)
+    shorter = f"The baseline ends at step {baseline.last_step}: judge against a good run that is as long as this one."
+    return shorter if finding.first_step > baseline.last_step else f"{shorter} {_advice(report, finding)}"
+
+
+def _advice(report: JudgedRun, finding: Finding) -> str:
     if report.only_evaluated and finding.kind in AT_REST:
         return EVAL_ADVICE
     advice = {
@@ -139,6 +158,7 @@ def finding_advice(report: JudgedRun, finding: Finding) -> str:
         FROZEN: _frozen,
         SPIKE: _spike,
         TOO_SMALL: _too_small,
+        DRIFTED_KIND: _drifted,
         ZERO_START: _zero_start,
         NOT_YET: _not_yet,
         RESTING: _resting,
@@ -162,7 +182,7 @@ def _that(finding: Finding) -> str:
 def _not_finite(report: JudgedRun, finding: Finding) -> str:
     if finding.clues.led_up_from is not None:
         return "Correct the large updates first: lower the learning rate or warm it up, and clip gradients."
-    overflow = "an overflow of float16" if _is_half(report, finding) else "an overflow"
+    overflow = "an overflow of float16" if _low_precision(report, finding) == "float16" else "an overflow"
     return f"Look at the updates up to there for NaN in the data, {overflow} or a division by zero."
 
 
@@ -177,8 +197,11 @@ def _too_large(report: JudgedRun, finding: Finding) -> str:
 
 
 def _nothing_moved(report: JudgedRun, finding: Finding) -> str:
-    if _is_half(report, finding):
-        return f"{HALF_MAY_HIDE}; where they are not, look at the learning rate and the optimizer."
+    if kind := _low_precision(report, finding):
+        return (
+            f"The updates may be too small to be saved, because {_resolution(kind)}; where they are not, look at the "
+            "learning rate and the optimizer."
+        )
     return (
         "Check that the learning rate is not 0, that the optimizer steps and was given these parameters, and that a "
         "gradient reaches them; a loss scaler may skip every step."
@@ -192,8 +215,8 @@ def _vanishing(report: JudgedRun, finding: Finding) -> str:
         return (
             "Other tensors fade as well: the schedule of the learning rate goes too low, or the loss is near its end."
         )
-    if _is_half(report, finding):
-        return f"The gradient vanishes (saturated or dead units), or {HALF_RESOLUTION}."
+    if kind := _low_precision(report, finding):
+        return f"The gradient vanishes (saturated or dead units), or {_resolution(kind)}."
     return "The gradient vanishes: look for saturated or dead units, and for underflow of low precision."
 
 
@@ -210,8 +233,8 @@ def _stopped(report: JudgedRun, finding: Finding) -> str:
             "All stop at once: look for dead units after large updates, a learning rate that is set to 0, or an "
             "optimizer that no longer steps."
         )
-    if _is_half(report, finding):
-        return f"Look for dead units or a lost gradient at step {finding.first_step}; also, {HALF_RESOLUTION}."
+    if kind := _low_precision(report, finding):
+        return f"Look for dead units or a lost gradient at step {finding.first_step}; also, {_resolution(kind)}."
     return (
         f"Look for dead units or a lost gradient at step {finding.first_step}; where {_that(finding)} is frozen on "
         f"purpose, judge against {_baseline(report)}."
@@ -223,8 +246,10 @@ def _frozen(report: JudgedRun, finding: Finding) -> str:
     trained = (
         f"Give {them} to the optimizer, with requires_grad (trainable) on, and look whether a gradient reaches {them}"
     )
-    if _is_half(report, finding):
-        return f"{trained}; also, {HALF_RESOLUTION}."
+    if all(tensor in report.not_trained for tensor in finding.tensors):
+        return f"Where that is meant, leave {them} out by trained_only=True or exclude_regex; else train {them}."
+    if kind := _low_precision(report, finding):
+        return f"{trained}; also, {_resolution(kind)}."
     return (
         f"{trained} (dead units, detach, not used); where {_that(finding)} is frozen on purpose, leave {them} out by "
         f"exclude_regex or judge against {_baseline(report)}."
@@ -247,14 +272,20 @@ def _too_small(report: JudgedRun, finding: Finding) -> str:
         return "All move less than in the good run: compare the learning rates, and the gradients."
     if clues.together:
         return "Raise the learning rate, or lower small_threshold where updates this small are wanted."
-    half = f"; also, {HALF_RESOLUTION}" if _is_half(report, finding) else ""
+    kind = _low_precision(report, finding)
+    half = f"; also, {_resolution(kind)}" if kind else ""
     return (
         f"Look at the gradient and the learning rate of {_that(finding)}: updates are small against the weights{half}."
     )
 
 
+def _drifted(report: JudgedRun, finding: Finding) -> str:
+    return "Compare with the good run what sets the size of weights: initialisation, weight decay, a mask or a scale."
+
+
 def _zero_start(report: JudgedRun, finding: Finding) -> str:
-    return f"Zero-initialised tensors do this: let it pass by {_baseline(report)}, start_step or exclude_regex."
+    pass_by = "patience" if report.bounds.baseline is not None else "a baseline"
+    return f"Zero-initialised tensors do this: let it pass by {pass_by}, start_step or exclude_regex."
 
 
 def _not_yet(report: JudgedRun, finding: Finding) -> str:
@@ -288,7 +319,7 @@ def _resting(report: JudgedRun, finding: Finding) -> str:
         return "All rest at the same steps, as where the schedule of the learning rate touches 0: keep it above 0."
     if clues.together:
         return "All rest at the same steps: a loss scaler skips steps whose gradients overflow."
-    if _is_half(report, finding):
-        return f"{HALF_MAY_HIDE}."
+    if kind := _low_precision(report, finding):
+        return f"The updates may be too small to be saved, because {_resolution(kind)}."
     them = _them(finding)
     return f"No gradient reached {them} there: look whether each batch uses {them}; patience lets short rests pass."

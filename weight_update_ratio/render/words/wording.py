@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Iterable
 
-from ...compare.ratio import NOT_FINITE
+from ...compare.ratio import DRIFTED, NOT_FINITE
 from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
 from ...findings.summary import run_summary
@@ -68,9 +68,11 @@ def baseline_line(report: JudgedRun) -> str:
     """Return what the run was held against, and how many of its ratios were; an empty string without a baseline."""
     if report.bounds.baseline is None:
         return ""
+    width = report.bounds.baseline.width
     return (
         f"B{baseline_name(report)[1:]}, {', '.join(report.parameters.baseline)}: "
         f"{int(report.columns['held'].sum()):,} of {len(report):,} ratios were held against it"
+        + (f"; its tensors' ratios span {width:.3g}-fold (median)" if math.isfinite(width) else "")
     )
 
 
@@ -131,7 +133,7 @@ def skipped_line(group: SkippedGroup) -> str:
     """Return a line that says what was skipped, why and when; without a tensor it begins with the worker."""
     what = " of ".join(name for name in (group.tensor, group.worker) if name)
     if group.tensor is None:
-        return f"{what}: {group.reason}"  # which names its steps
+        return f"{what}: {group.reason}" if what else group.reason  # which names its steps
     times = f" ({group.count} times)" if group.count > 1 else ""
     return f"{what}: {group.reason}{_at_steps(group.first_step, group.last_step)}{times}"
 
@@ -176,13 +178,16 @@ def expected_range(lower: float, upper: float) -> str:
 
 def group_expected(group: ViolationGroup) -> str:
     """Return the bounds that the worst violation of a group left; of one that is not finite an empty string."""
-    return "" if group.verdict == NOT_FINITE else expected_range(group.lower, group.upper)
+    return "" if group.verdict in (NOT_FINITE, DRIFTED) else expected_range(group.lower, group.upper)
 
 
 def violation_text(report: JudgedRun, group: ViolationGroup) -> str:
     """Return a group of violations as one sentence, without its tensor."""
     first, last = group.first_step, group.last_step
     steps = f"step {first}" if first == last else f"steps {first}-{last}"
+    if group.verdict == DRIFTED:
+        where = f"{group.count} of {report.mode} {steps}"
+        return f"{group.verdict}: the weight norm at {where}, most at step {group.worst_step}"
     expected = group_expected(group) if report.bounds.baseline is not None else ""
     return (
         f"{group.verdict}: {group.count} at {report.mode} {steps}; the worst ratio is "
