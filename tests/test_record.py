@@ -279,6 +279,34 @@ class TestNotes:
             recorder.step({name[0]: parameter(name[1:]) for name in step.split()})
         assert expected == read_notes(tmp_path).not_trained == set(described(tmp_path)[1]["not_trained"])
 
+    def test_notes_reach_the_findings(self, tmp_path: Path) -> None:
+        """What is not trained, and a type whose resolution hides small updates."""
+
+        class Trained(np.ndarray):  # type: ignore[type-arg]
+            trainable = True
+
+        class Variable(np.ndarray):  # type: ignore[type-arg]
+            trainable = False
+
+        class Half:
+            """What a tensor of bfloat16 is to the recorder."""
+
+            dtype, trainable = "torch.bfloat16", True
+
+            def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+                return ARRAY
+
+        said = {}
+        for name, still in (("base", ARRAY.view(Variable)), ("half", Half())):
+            record(
+                tmp_path / name, 12, lambda step, still=still: {"still": still, "lora": (ARRAY + step).view(Trained)}
+            )
+            said[name] = check_trial(tmp_path / name).to_text(1000)
+        assert "(11 comparisons), recorded as not trained." in said["base"]
+        assert "Where that is meant, leave it out by trained_only=True" in said["base"]
+        assert "(11 comparisons), of type bfloat16." in said["half"]
+        assert "bfloat16 cannot hold a change below 1/256 of a weight" in said["half"]
+
     def test_trained_only(self, tmp_path: Path) -> None:
         """Keras says trainable for requires_grad."""
 

@@ -30,7 +30,8 @@ from tests.conftest import (
     recorded_truth,
 )
 from tests.processes import wait_until
-from tests.test_contract import HOOKS, Case, digits, fired_steps, invoked, rows_of
+from tests.test_contract import HOOKS, Case, digits, fired_steps, invoked, judgement, oracle, rows_of
+from tests.verdict.oracle import learnt
 from weight_update_ratio import TrialError, WeightUpdateRatio, check_trial
 
 HEALTHY, FROZEN, EXPLODING = (str(RECORDED[f"pytorch_{name}"]) for name in ("healthy", "frozen", "exploding"))
@@ -41,6 +42,7 @@ WAYS = {  # name: (trial, parameters)
     "keras, num_steps": (str(RECORDED["tf_keras"]), {"num_steps": 3}),
     **{name: (str(HOOKS / name / "trial"), {"small_threshold": 1e-3}) for name in ("pt_resume_spot", "mxs_dup_step")},
     "irregular": (None, {"num_steps": 3, "small_threshold": 1e-2}),
+    "rests, baseline": (None, {"patience": 1, "baseline": "good"}),
 }
 
 
@@ -63,6 +65,11 @@ def said(log: list[logging.LogRecord], level: int) -> list[str]:
     return [record.getMessage() for record in log if record.levelno == level]
 
 
+def as_they_are_all(case: Case, rows: list[Any]) -> list[Any]:
+    """Return rows with their verdicts where no others are judged: rests are counted among them."""
+    return [row._replace(verdict=own.verdict) for row, own in zip(rows, judgement(case, rows))]
+
+
 class TestAnyOrderOfSteps:
     @pytest.mark.parametrize("order", ["shuffled", "backwards", "every third"])
     @pytest.mark.parametrize("way", WAYS)
@@ -75,12 +82,18 @@ class TestAnyOrderOfSteps:
         """
         path, parameters = WAYS[way]
         if path is None:
-            tensors = {"w": random_walk(), "v": random_walk(seed=1), "u": [1.0, *[None] * 9, 2.0]}
-            modes = ["TRAIN", "TRAIN", "EVAL"]
-            write_trial = request.getfixturevalue("write_trial")
-            path = str(write_trial(tensors, steps=20, modes=modes, intervals={"v": 4}).path)
+            walk, write_trial = random_walk(), request.getfixturevalue("write_trial")
+            options = {"steps": 20, "modes": ["TRAIN", "TRAIN", "EVAL"], "intervals": {"v": 4}}
+            tensors = {"w": walk, "v": random_walk(seed=1), "u": [1.0, *[None] * 9, 2.0]}
+            if "baseline" in parameters:
+                good = write_trial({**tensors, "w": lambda step: walk(step // 2)}, "good", **options).path
+                tensors["w"], parameters = lambda step: walk(step // 12), {**parameters, "baseline": str(good)}
+            path = str(write_trial(tensors, **options).path)
+        good = Path(parameters.get("baseline", path))
+        known = learnt(oracle(Case(good, good, {}))) if "baseline" in parameters else {}
+        case = Case(Path(path), Path(path), parameters, known=known)
         report = check_trial(path, **parameters)
-        steps = Case(Path(path), Path(path), {}).global_steps
+        steps = case.global_steps
         if order == "shuffled":
             random.Random(1).shuffle(steps)
         else:
@@ -88,12 +101,13 @@ class TestAnyOrderOfSteps:
         rule = WeightUpdateRatio(path, report_dir=str(tmp_path / "report"), **parameters)
         fired = []
         for number, step in enumerate(steps, 1):
-            known = [row for row in rows_of(report) if row.global_step in steps[:number] and row.global_step <= step]
+            rows = [row for row in rows_of(report) if row.global_step in steps[:number] and row.global_step <= step]
             fired.append(rule.invoke_at_step(step))
-            assert fired[-1] == (step in fired_steps(known, report.parameters.violations_to_fire))
+            assert fired[-1] == (step in fired_steps(case, as_they_are_all(case, rows)))
         assert fired == [rule.invoke_at_step(step) for step in steps]
         assert rule.invoke_at_step(10**6) is False  # it was not saved
-        assert digits([row for row in rows_of(report) if row.global_step in steps]) == digits(rows_of(rule))
+        judged = [row for row in rows_of(report) if row.global_step in steps]
+        assert digits(as_they_are_all(case, judged)) == digits(rows_of(rule))
         if order != "every third":
             assert len(report.fired_steps) == rule.report["RuleTriggered"]
             written = json.loads((tmp_path / "report" / "WeightUpdateRatio.json").read_text())

@@ -56,8 +56,8 @@ def test_types(write_trial: Any) -> None:
     ],
 )
 def test_what_is_skipped(write_trial: Any, before: Any, after: Any, reason: str) -> None:
-    """What was read and has no ratio is listed, with the reason; a first step is not."""
-    report = check_trial(write_trial({"w": [before, after], "v": [1.0, 2.0], "late": [None, 1.0]}).path)
+    """What was read and has no ratio is listed, with the reason."""
+    report = check_trial(write_trial({"w": [before, after], "v": [1.0, 2.0]}).path)
     assert [SkippedGroup("w", "worker_0", reason, 1, 1, 1)] == report.skipped
     assert (["v"], []) == ([row.tensor for row in report], report.unreadable)
 
