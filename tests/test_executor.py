@@ -160,30 +160,31 @@ class TestDask:
         with socket.create_server(("127.0.0.1", 0)) as server:
             thread = threading.Thread(target=serve, daemon=True)
             thread.start()
-            address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-            code = "from weight_update_ratio import check, cli; check.DASK_SECONDS = 1; cli.main()"
-            command = [sys.executable, "-c", code, "check", FROZEN, "--dask", address]
-            result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+            reason_given = self.refused(f"tcp://127.0.0.1:{server.getsockname()[1]}")
             thread.join()
-        given = self.refused(address, result.returncode, result.stdout, result.stderr)
-        assert given.endswith((reason, "after 1 s"))  # an older Dask tries it again
+        assert reason_given.endswith((reason, "after 1 s"))  # an older Dask tries it again
 
-    @pytest.mark.parametrize("address", ["foo://127.0.0.1:8786", "", "tcp://127.0.0.1:1", "tls://127.0.0.1:1"])
-    def test_an_address_that_cannot_be_reached(self, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    @pytest.mark.parametrize("address", ["foo://127.0.0.1:8786", "", "tcp://127.0.0.1:1"])
+    def test_an_address_that_cannot_be_reached(self, address: str) -> None:
         """Another scheme, no port, or nobody there: the reason is the one that Dask gives."""
         pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
-        monkeypatch.setattr("weight_update_ratio.check.DASK_SECONDS", 1)
-        done = invoke_command("check", FROZEN, "--dask", address)
-        assert self.refused(address, done.exit_code, done.stdout, done.stderr)
+        assert self.refused(address)
 
-    def refused(self, address: str, code: int, output: str, errors: str) -> str:
-        """Return the reason that the command gives."""
+    def refused(self, address: str) -> str:
+        """Return the reason that the command gives.
+
+        It runs in a process of its own: where one of several clients is collected while another begins, Dask waits for
+        ever.
+        """
+        code = "from weight_update_ratio import check, cli; check.DASK_SECONDS = 1; cli.main()"
+        command = [sys.executable, "-c", code, "check", FROZEN, "--dask", address]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
         begins = f"Error: there is no Dask scheduler at '{address}' ("
         ends = ")\n\nGive the address that 'dask scheduler' printed.\n"
-        assert (2, "") == (code, output)
-        assert errors.startswith(begins)
-        assert errors.endswith(ends)
-        return errors[len(begins) : -len(ends)]
+        assert (2, "") == (done.returncode, done.stdout)
+        assert done.stderr.startswith(begins)
+        assert done.stderr.endswith(ends)
+        return done.stderr[len(begins) : -len(ends)]
 
     def test_dask_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "distributed", None)

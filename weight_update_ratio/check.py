@@ -180,7 +180,7 @@ def dask_executor(address: str | None) -> Iterator[Executor | None]:
         ) from None
     try:
         client = Client(address, timeout=DASK_SECONDS)
-    except Exception as error:
+    except Exception as error:  # pragma: no cover  (test_executor runs it in a process of its own)
         reason = error if isinstance(error, (OSError, TypeError, ValueError)) else "its answer is not Dask's"
         raise TrialError(
             f"there is no Dask scheduler at {address!r} ({reason})", "Give the address that 'dask scheduler' printed."
