@@ -44,7 +44,7 @@ class Job:
     test_labels: Tensor
     learning_rate: Callable[[int], float]
     batches: Iterator[Tensor]
-    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
+    loss: Callable[[Tensor, Tensor], Tensor]
     accumulate: int = 1
     reset_gradients: bool = True
     clip: float | None = None

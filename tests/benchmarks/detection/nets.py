@@ -160,6 +160,62 @@ class Embedding(nn.Module):
         return self.head(functional.relu(self.hidden(self.table(places + shades))))
 
 
+class Adapter(nn.Module):
+    """A frozen linear layer beside a product of two small ones, of which the second begins at zero (LoRA)."""
+
+    def __init__(self, features: int, outputs: int, rank: int = 4) -> None:
+        super().__init__()
+        self.base = nn.Linear(features, outputs).requires_grad_(False)
+        self.down = nn.Linear(features, rank, bias=False)
+        self.up = nn.Linear(rank, outputs, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.base(inputs) + self.up(self.down(inputs))
+
+
+class Adapted(nn.Module):
+    """A frozen random net with adapters, and a head that is trained as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(Adapter(64, 64), nn.ReLU(), Adapter(64, 64), nn.ReLU())
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.body(inputs))
+
+
+class Experts(nn.Module):
+    """Each row goes to one of some experts, by a rule that is not trained; a rare one has no row in most batches."""
+
+    def __init__(self, experts: int = 6) -> None:
+        super().__init__()
+        self.register_buffer("router", torch.randn(64, experts, generator=torch.Generator().manual_seed(0)))
+        self.experts = nn.ModuleList(nn.Linear(64, 32) for _ in range(experts))
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        chosen = (inputs @ self.router).argmax(dim=1)
+        hidden = inputs.new_zeros(len(inputs), 32)
+        for number, expert in enumerate(self.experts):
+            rows = torch.nonzero(chosen == number)[:, 0]
+            if len(rows):
+                hidden = hidden.index_copy(0, rows, functional.relu(expert(inputs[rows])))
+        return self.head(hidden)
+
+
+def reinforce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return a policy's loss where only the class that it draws is rewarded, if it is right: a loss that wanders."""
+    policy = logits.log_softmax(dim=1)
+    actions = (policy.detach() - (-torch.rand_like(policy).log()).log()).argmax(
+        dim=1
+    )  # Gumbel's; NaN may be drawn from
+    rewards = (actions == labels).float()
+    drawn = policy.gather(1, actions[:, None])[:, 0]
+    return -((rewards - rewards.mean()) * drawn).mean() + 0.01 * (policy.exp() * policy).sum(dim=1).mean()
+
+
 @lru_cache(maxsize=None)
 def digits() -> tuple[Tensor, Tensor]:
     """Return 1797 images of 64 pixels and their classes, 10."""
@@ -211,6 +267,8 @@ class Setup:
         warm_up: The share of the steps in which the learning rate rises from 0.
         clip: The highest norm of the gradients, or None.
         batch: Rows of a batch.
+        loss: Returns what is differentiated, from logits and labels.
+        skips: The share of the steps that a loss scaler skips.
     """
 
     name: str
@@ -222,6 +280,8 @@ class Setup:
     warm_up: float = 0.0
     clip: float | None = None
     batch: int = 64
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
+    skips: float = 0.0
 
 
 NORMED = partial(Mlp, 64, 48, 3, 10, True, nn.ReLU())
@@ -254,5 +314,9 @@ SETUPS = {
         ),
         Setup("Transformer, Adam", partial(Transformer, False), torch.optim.Adam, 2e-3),
         Setup("Embedding, Adam", Embedding, torch.optim.Adam, 2e-2),
+        Setup("REINFORCE, Adam", NORMED, torch.optim.Adam, 2e-3, loss=reinforce),
+        Setup("Adapters zero-init, AdamW warm-up cosine", Adapted, DECAYED, 1e-2, schedule=cosine, warm_up=0.1),
+        Setup("MLP LayerNorm, Adam, loss scaler that skips", NORMED, torch.optim.Adam, 2e-3, skips=0.08),
+        Setup("Experts that miss batches, SGD", Experts, torch.optim.SGD, 0.5, batch=16),
     )
 }

@@ -1,4 +1,4 @@
-"""Trains a set-up with a fault or none, and records the ratio of every weight tensor at every step."""
+"""Trains a set-up with a fault or none, and records ratio and norm of every weight matrix at every step."""
 
 from __future__ import annotations
 
@@ -44,10 +44,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left: its ratios by tensor, each of shape (steps,) from step 1 on, and its accuracy in the test."""
+    """What a run left: by weight matrix its ratios and the norms before the update, and its accuracy in the test.
+
+    Arrays have the shape (steps,), from step 1 on.
+    """
 
     plan: Plan
     ratios: Ratios
+    norms: Ratios
     accuracy: float
 
 
@@ -79,14 +83,18 @@ def _cached(plan: Plan, cache: Path | None) -> Run:
     file = cache / plan.file_name if cache else None
     if file and file.exists():
         with np.load(file) as held:
-            arrays = dict(held)
-        return Run(plan, arrays, float(arrays.pop("")))
+            accuracy = float(held[""])
+            tensors = [name[len("ratio ") :] for name in held if name.startswith("ratio ")]
+            ratios, norms = ({name: held[f"{what} {name}"] for name in tensors} for what in ("ratio", "norm"))
+        return Run(plan, ratios, norms, accuracy)
     run = train(plan)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(f".{os.getpid()}.tmp")
         with unfinished.open("wb") as stream:
-            np.savez(stream, **run.ratios, **{"": np.float64(run.accuracy)})
+            named = {"ratio": run.ratios, "norm": run.norms}
+            arrays = {f"{what} {name}": array for what, own in named.items() for name, array in own.items()}
+            np.savez(stream, **arrays, **{"": np.float64(run.accuracy)})
         unfinished.replace(file)
     return run
 
@@ -99,15 +107,15 @@ def train(plan: Plan) -> Run:
     job.model.train(not job.eval_mode)
     before = _weights(job)
     norms = weight_norms([*before.values()])
-    ratios = {name: np.zeros(plan.steps) for name in before}
+    ratios, sizes = ({name: np.zeros(plan.steps) for name in before} for _ in range(2))
     for step in range(1, plan.steps + 1):
         _train_step(job, step, fault)
         after = _weights(job)
         updates, next_norms = update_norms([before[name] for name in after], [*after.values()])
-        for name, ratio in zip(after, update_ratios(updates, norms, EPSILON)):
-            ratios[name][step - 1] = ratio
+        for name, norm, ratio in zip(after, norms, update_ratios(updates, norms, EPSILON)):
+            ratios[name][step - 1], sizes[name][step - 1] = ratio, norm
         before, norms = after, next_norms
-    return Run(plan, ratios, _accuracy(job))
+    return Run(plan, ratios, sizes, _accuracy(job))
 
 
 def _prepare(setup: Setup, seed: int, steps: int) -> Job:
@@ -127,6 +135,7 @@ def _prepare(setup: Setup, seed: int, steps: int) -> Job:
         test_labels=labels[test],
         learning_rate=_planned_learning_rate(setup, steps),
         batches=_shuffled_batches(len(training), setup.batch),
+        loss=setup.loss,
         clip=setup.clip,
     )
 
@@ -156,13 +165,15 @@ def _train_step(job: Job, step: int, fault: Fault) -> None:
     fault.gradients(job, step)
     if job.clip:
         clip_grad_norm_(job.model.parameters(), job.clip)
-    job.optimizer.step()
+    if float(torch.rand(())) >= job.setup.skips:
+        job.optimizer.step()
     fault.finish(job, step)
 
 
 def _weights(job: Job) -> Ratios:
-    """Return a copy of every parameter, flat, in float32."""
-    return {name: parameter.detach().numpy().flatten() for name, parameter in job.parameters.items()}
+    """Return a copy of every parameter that the recorder has in ``weights``, flat, in float32."""
+    named = job.parameters.items()
+    return {name: parameter.detach().numpy().flatten() for name, parameter in named if parameter.ndim >= 2}
 
 
 def _accuracy(job: Job) -> float:

@@ -64,7 +64,7 @@ class Score:
 def scored(name: str, runs: list[Run], factor: float, patience: int) -> Score:
     """Return the score of a set-up from all of its runs, good and faulty."""
     good = [run for run in runs if run.plan.fault == HEALTHY.name]
-    baselines = [learnt(run.ratios) for run in good]
+    baselines = [learnt(run) for run in good]
     alarms = _alarms(good, baselines, factor, patience)
     return Score(
         name=name,
@@ -109,9 +109,9 @@ def _verdict(run: Run, good: list[Run], baselines: list[Baseline], factor: float
     count = len(good)
     threes = [[baselines[(first + step) % count] for step in (0, 1, 3)] for first in range(count)]
     firing = {
-        DEFAULT: float(fires(run.ratios, None)),
-        ONE: fmean(fires(run.ratios, one, factor, patience) for one in baselines),
-        THREE: fmean(fires(run.ratios, merged(three), factor, patience) for three in threes),
+        DEFAULT: float(fires(run, None)),
+        ONE: fmean(fires(run, one, factor, patience) for one in baselines),
+        THREE: fmean(fires(run, merged(three), factor, patience) for three in threes),
     }
     return Verdict(run.plan.setup, run.plan.fault, is_harmful(run, good), firing)
 
@@ -121,7 +121,7 @@ def _alarms(good: list[Run], baselines: list[Baseline], factor: float, patience:
     found: dict[str, list[bool]] = {way: [] for way in WAYS}
     for number, run in enumerate(good):
         others = baselines[:number] + baselines[number + 1 :]
-        found[DEFAULT].append(fires(run.ratios, None))
-        found[ONE] += [fires(run.ratios, one, factor, patience) for one in others]
-        found[THREE] += [fires(run.ratios, merged(list(three)), factor, patience) for three in combinations(others, 3)]
+        found[DEFAULT].append(fires(run, None))
+        found[ONE] += [fires(run, one, factor, patience) for one in others]
+        found[THREE] += [fires(run, merged(list(three)), factor, patience) for three in combinations(others, 3)]
     return found
