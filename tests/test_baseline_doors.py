@@ -208,7 +208,8 @@ class TestWhatItChanges:
         """Over 5 steps nothing but the first comparison is over one step, as all are in the baseline."""
         report = check_trial(good, baseline=good_file(good), num_steps=5, tensor_regex="moves")
         assert 1 == json.loads(report.to_json())["baseline"]["held"]
-        assert ["moves"] == [group.tensor for group in report.skipped]
+        reason = "over 5 steps, in the baseline over 1 step: judged by the thresholds"
+        assert [("moves", reason)] == [(group.tensor, group.reason) for group in report.skipped]
 
     def test_layers_that_begin_late_or_end_early_are_listed(self, good: Path, write_trial: Any) -> None:
         """Also where the baseline has them at all steps; what was saved of them is held."""

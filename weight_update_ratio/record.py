@@ -38,8 +38,8 @@ class TrialRecorder:
             torchrun.
         num_workers: How many processes record into this folder; >= 1.
         collection: The collection that all tensors are in. None: those of two or more dimensions are in "weights",
-            which is what the rule judges unless it is told otherwise; of the others those whose name says bias or beta
-            are in "biases", and the rest in "vectors". A name stays where it was first put.
+            which is what the rule judges by default; of the others those whose name says bias or beta are in "biases",
+            and the rest in "vectors". A name stays where it was first put.
         trained_only: Leave out what is not trained (``requires_grad`` is False), such as the base of a LoRA.
         resume: Continue the trial that the folder holds, if it holds one: each count goes on after the last step that
             was saved. Files that a killed process left unfinished are removed, and so is the end-of-job file.

@@ -64,19 +64,23 @@ def _unheld_tensors(run: JudgedRun) -> list[SkippedGroup]:
     baseline = run.bounds.baseline
     if baseline is None or not len(run):
         return []
-    compared = np.bincount(run.columns["tensor"], minlength=len(run.tensors))
-    held = np.bincount(run.columns["tensor"][run.columns["held"]], minlength=len(run.tensors))
+    tensors, gaps = run.columns["tensor"], run.columns["step"] - run.columns["reference_step"]
+    compared = np.bincount(tensors, minlength=len(run.tensors))
+    held = np.bincount(tensors[run.columns["held"]], minlength=len(run.tensors))
     notes = []
-    for tensor, gaps in _gaps(run).items():
-        band = baseline.bands.get(tensor)
+    for tensor in _gaps(run):
+        place = run.tensors[tensor]
+        if 2 * held[place] >= compared[place]:
+            continue
+        found, counts = np.unique(gaps[tensors == place], return_counts=True)
+        band, usual = baseline.bands.get(tensor), int(found[counts.argmax()])
         if band is None:
             reason = "not in the baseline"
-        elif band.gap not in gaps:
-            reason = f"over {gap_text(min(gaps))}, in the baseline over {gap_text(band.gap)}"
+        elif band.gap != usual:
+            reason = f"over {gap_text(usual)}, in the baseline over {gap_text(band.gap)}"
         else:
             reason = "the baseline has no ratio near its steps"
-        if 2 * held[run.tensors[tensor]] < compared[run.tensors[tensor]]:
-            notes.append(SkippedGroup(tensor, None, f"{reason}: judged by the thresholds", None, None, 1))
+        notes.append(SkippedGroup(tensor, None, f"{reason}: judged by the thresholds", None, None, 1))
     last = int(run.columns["step"].max())
     if last < baseline.last_step:
         why = f"the run ends at step {last}, the baseline at {baseline.last_step}"
