@@ -1,0 +1,1 @@
+"""What the findings say of runs that are really sick, held against what was seeded."""
