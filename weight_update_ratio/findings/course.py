@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from ..compare.rows import Array
 from ..verdict.firing import decades_outside
 from ..verdict.judged_run import JudgedRun
 from .levels import levels_to_end
-
-_made: WeakKeyDictionary[JudgedRun, list[Course]] = WeakKeyDictionary()
 
 
 class Course(NamedTuple):
@@ -54,14 +51,8 @@ class Course(NamedTuple):
     levels: Array
 
 
-def courses(run: JudgedRun) -> list[Course]:
-    """Return the course of each tensor and worker that was compared, by tensor and worker; made once for a run."""
-    if run not in _made:
-        _made[run] = _courses(run)
-    return _made[run]
-
-
-def _courses(run: JudgedRun) -> list[Course]:
+def courses_of(run: JudgedRun) -> list[Course]:
+    """Return the course of each tensor and worker that was compared, by tensor and worker."""
     columns = run.columns
     if not len(run):
         return []

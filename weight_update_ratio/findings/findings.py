@@ -13,7 +13,7 @@ import numpy as np
 from ..compare.ratio import OK, VERDICTS
 from ..compare.rows import Array
 from ..verdict.judged_run import JudgedRun
-from .course import Course, courses
+from .course import Course
 from .entries import MOST_ALIKE, Entry, entries_of
 from .kinds import (
     FEW,
@@ -30,6 +30,7 @@ from .kinds import (
     zeros_of,
 )
 
+FAULT, NOTE = SEVERITIES = ("fault", "note")
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
 MOST_TENSORS = 0.9  # of those that move, that a finding is of all
 FADING = 0.1  # of the length of a fade; its first step hangs on the noise of a ratio that nears its bound slowly
@@ -73,8 +74,10 @@ class Finding(NamedTuple):
 
     Attributes:
         kind: One of KINDS.
+        severity: FAULT or NOTE.
         tensors: Names, in the trial's order.
         workers: Names, in the trial's order.
+        onset_step: From which on the ratios left their own course.
         first_step: Of its first violation.
         last_step: Of its last one.
         count: How many violations it has.
@@ -88,8 +91,10 @@ class Finding(NamedTuple):
     """
 
     kind: str
+    severity: str
     tensors: tuple[str, ...]
     workers: tuple[str, ...]
+    onset_step: int
     first_step: int
     last_step: int
     count: int  # type: ignore[assignment]  # in place of tuple.count
@@ -107,9 +112,9 @@ class Finding(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding by the names of the JSON format."""
-        names = ("first_step", "last_step", "count", "worst_ratio", "worst_step", "worst_tensor", "text", "advice")
-        lists = {"tensors": list(self.tensors), "workers": list(self.workers)}
-        return {"kind": self.kind, **lists, **{name: getattr(self, name) for name in names}}
+        hidden = ("worst_worker", "clues")
+        document = {name: value for name, value in self._asdict().items() if name not in hidden}
+        return {**document, "tensors": list(self.tensors), "workers": list(self.workers)}
 
 
 class _Run:
@@ -153,9 +158,8 @@ class _Run:
         return set().union(*known)
 
 
-def find_findings(report: JudgedRun) -> list[Finding]:
+def find_findings(report: JudgedRun, found: list[Course]) -> list[Finding]:
     """Return what is wrong, the most urgent first, and of a kind the earliest first."""
-    found = courses(report)
     run = _Run(found)
     entries: dict[str, list[Entry]] = {}
     for course, own, kinds in zip(found, run.zeros, run.kinds):
@@ -241,8 +245,10 @@ def _finding(report: JudgedRun, kind: str, entries: list[Entry], run: _Run, is_r
     )
     return Finding(
         kind,
+        FAULT,
         tuple(tensors[tensor] for tensor in own_tensors),
         tuple(workers[worker] for worker in own_workers),
+        min(entry.first for entry in entries),
         min(entry.first for entry in entries),
         max(entry.last for entry in entries),
         sum(entry.count for entry in entries),

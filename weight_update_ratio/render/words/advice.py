@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...findings.findings import Finding, find_findings
+from ...findings.judgement import Judgement
 from ...findings.kinds import (
     DRIFTED_KIND,
     FROZEN,
@@ -19,7 +20,6 @@ from ...findings.kinds import (
     VANISHING,
     ZERO_START,
 )
-from ...verdict.judged_run import JudgedRun
 from .names import tensors_text, workers_text
 from .wording import expected_range, format_ratio
 
@@ -42,11 +42,11 @@ RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5
 EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save steps in mode TRAIN."
 
 
-def told_findings(report: JudgedRun) -> list[Finding]:
+def told_findings(report: Judgement) -> list[Finding]:
     """Return the findings with their words, the most urgent first; names in them are as the trial has them."""
     return [
         finding._replace(text=finding_text(report, finding), advice=finding_advice(report, finding))
-        for finding in find_findings(report)
+        for finding in find_findings(report, report.courses)
     ]
 
 
@@ -56,7 +56,7 @@ def kinds_first(findings: list[Finding]) -> list[Finding]:
     return firsts + [finding for finding in findings if all(finding is not first for first in firsts)]
 
 
-def finding_text(report: JudgedRun, finding: Finding) -> str:
+def finding_text(report: Judgement, finding: Finding) -> str:
     """Return what happened, in one sentence with numbers."""
     when = _when(report, finding)
     worst = f"the worst ratio is {format_ratio(finding.worst_ratio)} at step {finding.worst_step}"
@@ -82,13 +82,13 @@ def finding_text(report: JudgedRun, finding: Finding) -> str:
     return f"{subject} {texts[finding.kind]}{_saved_as(report, finding)}{_bounds(report, finding)}."
 
 
-def finding_subject(report: JudgedRun, finding: Finding) -> str:
+def finding_subject(report: Judgement, finding: Finding) -> str:
     """Return which tensors of which workers a finding is of."""
     subject = tensors_text(finding.tensors, report.tensors) + workers_text(finding.workers, report.workers)
     return f"Others ({subject})" if finding.clues.is_rest else subject
 
 
-def _when(report: JudgedRun, finding: Finding) -> str:
+def _when(report: Judgement, finding: Finding) -> str:
     first, last, mode = finding.first_step, finding.last_step, report.mode
     compared = f"{finding.count:,} comparison{'s' * (finding.count != 1)}"
     if first == last:
@@ -98,7 +98,7 @@ def _when(report: JudgedRun, finding: Finding) -> str:
     return f"at {compared} between {mode} steps {first} and {last}"
 
 
-def _cause(report: JudgedRun, finding: Finding) -> str:
+def _cause(report: Judgement, finding: Finding) -> str:
     clues = finding.clues
     if clues.led_up_from is None:
         return ""
@@ -106,7 +106,7 @@ def _cause(report: JudgedRun, finding: Finding) -> str:
     return f", after updates{whose} that were too large from step {clues.led_up_from} on"
 
 
-def _saved_as(report: JudgedRun, finding: Finding) -> str:
+def _saved_as(report: Judgement, finding: Finding) -> str:
     """Return what of the recording may be the cause of a rest."""
     if finding.kind not in AT_REST:
         return ""
@@ -118,14 +118,14 @@ def _saved_as(report: JudgedRun, finding: Finding) -> str:
     return f", of type {kind}" if kind else ""
 
 
-def _bounds(report: JudgedRun, finding: Finding) -> str:
+def _bounds(report: Judgement, finding: Finding) -> str:
     if report.bounds.baseline is None or finding.kind in (NOT_FINITE_KIND, NOTHING_MOVED):
         return ""
     where = f" at step {finding.worst_step}" if finding.kind in AT_REST else ""
     return f", expected {expected_range(finding.clues.lower, finding.clues.upper)}{where}"
 
 
-def _low_precision(report: JudgedRun, finding: Finding) -> str:
+def _low_precision(report: Judgement, finding: Finding) -> str:
     """Return the type of all tensors of a finding where it cannot hold small changes, or an empty string."""
     own = np.isin(report.columns["tensor"], [report.tensors[tensor] for tensor in finding.tensors])
     names = list(report.rows.types.codes)
@@ -137,7 +137,7 @@ def _resolution(kind: str) -> str:
     return f"{kind} cannot hold a change below 1/{RESOLUTIONS[kind]} of a weight: keep and save float32 master weights"
 
 
-def finding_advice(report: JudgedRun, finding: Finding) -> str:
+def finding_advice(report: Judgement, finding: Finding) -> str:
     """Return what to do, in one sentence that is true for the case; where the baseline is shorter, that comes first."""
     baseline = report.bounds.baseline
     if baseline is None or finding.last_step <= baseline.last_step:
@@ -146,7 +146,7 @@ def finding_advice(report: JudgedRun, finding: Finding) -> str:
     return shorter if finding.first_step > baseline.last_step else f"{shorter} {_advice(report, finding)}"
 
 
-def _advice(report: JudgedRun, finding: Finding) -> str:
+def _advice(report: Judgement, finding: Finding) -> str:
     if report.only_evaluated and finding.kind in AT_REST:
         return EVAL_ADVICE
     advice = {
@@ -166,7 +166,7 @@ def _advice(report: JudgedRun, finding: Finding) -> str:
     return advice[finding.kind](report, finding)
 
 
-def _baseline(report: JudgedRun) -> str:
+def _baseline(report: Judgement) -> str:
     """Return the baseline that would let something pass."""
     return "a baseline" if report.bounds.baseline is None else "a good run that does so too"
 
@@ -179,14 +179,14 @@ def _that(finding: Finding) -> str:
     return "this tensor" if len(finding.tensors) == 1 else "this group"
 
 
-def _not_finite(report: JudgedRun, finding: Finding) -> str:
+def _not_finite(report: Judgement, finding: Finding) -> str:
     if finding.clues.led_up_from is not None:
         return "Correct the large updates first: lower the learning rate or warm it up, and clip gradients."
     overflow = "an overflow of float16" if _low_precision(report, finding) == "float16" else "an overflow"
     return f"Look at the updates up to there for NaN in the data, {overflow} or a division by zero."
 
 
-def _too_large(report: JudgedRun, finding: Finding) -> str:
+def _too_large(report: Judgement, finding: Finding) -> str:
     if report.bounds.baseline is not None and finding.clues.upper <= report.parameters.small_threshold:
         return (
             f"In the good run {_that(finding)} rests: where it is frozen on purpose, freeze {_them(finding)} here too."
@@ -196,7 +196,7 @@ def _too_large(report: JudgedRun, finding: Finding) -> str:
     return f"Look at what changed at step {finding.first_step} (learning rate, loss scale, data), and clip gradients."
 
 
-def _nothing_moved(report: JudgedRun, finding: Finding) -> str:
+def _nothing_moved(report: Judgement, finding: Finding) -> str:
     if kind := _low_precision(report, finding):
         return (
             f"The updates may be too small to be saved, because {_resolution(kind)}; where they are not, look at the "
@@ -208,7 +208,7 @@ def _nothing_moved(report: JudgedRun, finding: Finding) -> str:
     )
 
 
-def _vanishing(report: JudgedRun, finding: Finding) -> str:
+def _vanishing(report: Judgement, finding: Finding) -> str:
     if finding.clues.alone:
         return "Look at the schedule of the learning rate, and at the gradient."
     if not finding.clues.fell_away:
@@ -220,7 +220,7 @@ def _vanishing(report: JudgedRun, finding: Finding) -> str:
     return "The gradient vanishes: look for saturated or dead units, and for underflow of low precision."
 
 
-def _stopped(report: JudgedRun, finding: Finding) -> str:
+def _stopped(report: Judgement, finding: Finding) -> str:
     if finding.clues.alone:
         return "Look whether the schedule of the learning rate ends there, and else for dead units or a lost gradient."
     if finding.clues.together and finding.clues.is_gradual:
@@ -241,7 +241,7 @@ def _stopped(report: JudgedRun, finding: Finding) -> str:
     )
 
 
-def _frozen(report: JudgedRun, finding: Finding) -> str:
+def _frozen(report: Judgement, finding: Finding) -> str:
     them = _them(finding)
     trained = (
         f"Give {them} to the optimizer, with requires_grad (trainable) on, and look whether a gradient reaches {them}"
@@ -256,7 +256,7 @@ def _frozen(report: JudgedRun, finding: Finding) -> str:
     )
 
 
-def _spike(report: JudgedRun, finding: Finding) -> str:
+def _spike(report: Judgement, finding: Finding) -> str:
     if finding.clues.too_large:
         return f"Correct first what is too large: {_that(finding)} is among it."
     if finding.clues.near_start:
@@ -264,7 +264,7 @@ def _spike(report: JudgedRun, finding: Finding) -> str:
     return "Look at the batch there, and clip gradients; where the run recovers from it, patience=4 lets it pass."
 
 
-def _too_small(report: JudgedRun, finding: Finding) -> str:
+def _too_small(report: Judgement, finding: Finding) -> str:
     clues = finding.clues
     if clues.together and clues.near_start and not clues.to_end:
         return f"All grow later, as in a warm-up: let it pass by start_step or {_baseline(report)}."
@@ -279,16 +279,16 @@ def _too_small(report: JudgedRun, finding: Finding) -> str:
     )
 
 
-def _drifted(report: JudgedRun, finding: Finding) -> str:
+def _drifted(report: Judgement, finding: Finding) -> str:
     return "Compare with the good run what sets the size of weights: initialisation, weight decay, a mask or a scale."
 
 
-def _zero_start(report: JudgedRun, finding: Finding) -> str:
+def _zero_start(report: Judgement, finding: Finding) -> str:
     pass_by = "patience" if report.bounds.baseline is not None else "a baseline"
     return f"Zero-initialised tensors do this: let it pass by {pass_by}, start_step or exclude_regex."
 
 
-def _not_yet(report: JudgedRun, finding: Finding) -> str:
+def _not_yet(report: Judgement, finding: Finding) -> str:
     if finding.clues.together and finding.clues.is_gradual:
         return f"A warm-up from a learning rate of 0 does this: let it pass by start_step or {_baseline(report)}."
     if finding.clues.together:
@@ -307,7 +307,7 @@ def _not_yet(report: JudgedRun, finding: Finding) -> str:
     )
 
 
-def _resting(report: JudgedRun, finding: Finding) -> str:
+def _resting(report: Judgement, finding: Finding) -> str:
     clues = finding.clues
     if clues.period is not None:
         alike = "" if report.bounds.baseline is None else ", and save the baseline anew with the same num_steps"
