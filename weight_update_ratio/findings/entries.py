@@ -233,7 +233,7 @@ def _fade(course: Course, small: Array) -> tuple[int, float] | None:
 
 def _notes(course: Course) -> Iterator[Entry]:
     """Yield what is worth a look of a tensor that is within its bounds."""
-    if _is_pure_decay(course):
+    if is_pure_decay(course):
         yield Entry(DECAYED, NOTE, course, np.arange(len(course.steps)), 0)
         return
     moves = _known_moves(course, len(course.steps))
@@ -251,7 +251,7 @@ def _notes(course: Course) -> Iterator[Entry]:
             return
 
 
-def _is_pure_decay(course: Course) -> bool:
+def is_pure_decay(course: Course) -> bool:
     """Return whether the norm falls by just the norm of the update, wherever the next comparison shows it."""
     follows = course.references[1:] == course.steps[:-1]
     falls, updates = (course.norms[:-1] - course.norms[1:])[follows], course.updates[:-1][follows]

@@ -6,7 +6,7 @@ from typing import Callable
 
 import numpy as np
 
-from ...findings.entries import Entry
+from ...findings.entries import Entry, is_pure_decay
 from ...findings.findings import Finding, find_findings
 from ...findings.judgement import Judgement
 from ...findings.kinds import (
@@ -83,6 +83,7 @@ def finding_text(report: Judgement, finding: Finding) -> str:
     worst = f"the worst ratio is {format_ratio(finding.worst_ratio)} at step {finding.worst_step}"
     if len(finding.tensors) > 1:
         worst += f" in {finding.worst_tensor}"
+    worst += _bounds(report, finding)
     when = _when(report, finding)
     rests = "ratio 0" if finding.worst_ratio == 0 else worst
     texts: dict[str, Callable[[], str]] = {
@@ -96,7 +97,7 @@ def finding_text(report: Judgement, finding: Finding) -> str:
         TOO_SMALL: lambda: f"{_course(report, finding, 'fell', 'moved too little')} {when}: {worst}{_back(finding)}",
         DRIFTED_KIND: lambda: (
             f"left the size of the good run's weights {when}: their norm is "
-            f"{format_ratio(float(finding.worst.course.norms[finding.worst.worst]))} at step {finding.worst_step}"
+            f"{format_ratio(_worst_norm(finding))} at step {finding.worst_step}{_bounds(report, finding)}"
         ),
         NOT_YET: lambda: f"did not move at first: ratio 0 {when}, and moved later",
         RESTING: lambda: f"rested between moves: ratio 0 {when}",
@@ -106,7 +107,12 @@ def finding_text(report: Judgement, finding: Finding) -> str:
             "while most others did not"
         ),
     }
-    return f"{subject} {texts[finding.kind]()}{_saved_as(report, finding)}{_bounds(report, finding)}."
+    text = f"{subject} {texts[finding.kind]()}{_saved_as(report, finding)}"
+    return f"{text}{_bounds(report, finding) if finding.kind in AT_REST else ''}."
+
+
+def _worst_norm(finding: Finding) -> float:
+    return float(finding.worst.course.norms[finding.worst.worst])
 
 
 def finding_subject(report: Judgement, finding: Finding) -> str:
@@ -131,7 +137,8 @@ def _fold(finding: Finding) -> str:
     factor = max(factors, key=lambda factor: abs(np.log10(factor)))
     verb, size = ("rose", factor) if factor > 1 else ("fell", 1 / factor)
     text = f"{float(f'{size:.2g}'):,.0f}" if 10 <= size < 1e6 else f"{size:.2g}"
-    return f"{verb} {'up to ' * (len(factors) > 1)}{text}-fold"
+    held = all(entry.course.held[entry.rows].all() for entry in finding.entries)
+    return f"{verb} {'up to ' * (len(factors) > 1)}{text}-fold{' against the good run' * held}"
 
 
 def _course(report: Judgement, finding: Finding, verb: str, otherwise: str) -> str:
@@ -236,7 +243,7 @@ def _saved_as(report: Judgement, finding: Finding) -> str:
 
 
 def _bounds(report: Judgement, finding: Finding) -> str:
-    if report.bounds.baseline is None or finding.kind in (NOTHING_MOVED, DECAYED, CHANGED):
+    if report.bounds.baseline is None or finding.kind == NOTHING_MOVED:
         return ""
     course, worst = finding.worst.course, finding.worst.worst
     bounds = (course.norm_lower, course.norm_upper) if finding.kind == DRIFTED_KIND else (course.lower, course.upper)
@@ -424,6 +431,8 @@ def _vanishing(report: Judgement, finding: Finding) -> str:
 
 def _too_small(report: Judgement, finding: Finding) -> str:
     has_baseline = report.bounds.baseline is not None
+    if all(is_pure_decay(entry.course) for entry in finding.entries):
+        return _decayed(report, finding)
     kind = _low_precision(report, finding)
     half = f"; also, {_resolution(kind)}" if kind else ""
     if any(entry.factor < 1 for entry in finding.entries):
