@@ -12,7 +12,7 @@ import torch
 from tests.benchmarks.detection.faults import HEALTHY
 from tests.benchmarks.detection.nets import SETUPS
 from tests.benchmarks.detection.runs import _prepare, _train_step
-from tests.benchmarks.verdict.sick import SICK, Sick, steps_of
+from tests.benchmarks.verdict.sick import HIDE, SICK, Sick, steps_of
 from weight_update_ratio import Report, TrialRecorder, check_trial
 
 GOOD_SEED, CLOSE = 1, 0.03  # share of the run that an onset may be wrong by
@@ -109,27 +109,31 @@ def _file_name(words: str) -> str:
 def _said(case: Case, way: str, report: Report) -> Said:
     sick, findings = case.sick, report.findings
     heads = [
-        f"{f.kind} ({getattr(f, 'severity', '-')}) from {getattr(f, 'onset_step', f.first_step)}; violations "
+        f"{f.kind} ({f.severity}) from {f.onset_step}; violations "
         f"{f.first_step}-{f.last_step}; {len(f.tensors)} tensors: {', '.join(f.tensors[:4])}"
         for f in findings
     ]
     faulty = {name for name in report.tensors if any(part in name for part in sick.parts)}
     expects = sick.default if way == DEFAULT else "fault"
-    if not findings:
+    if not findings or (expects == "nothing" and not report.fired):
         label = "as expected" if expects == "nothing" else "silent"
-        return Said(report.exit_code, label, None, "no finding", "", f"0 of {len(faulty)}", [])
-    first = findings[0]
+        return Said(report.exit_code, label, None, heads[0] if heads else "no finding", "", "", heads[1:])
+    kinds = (*sick.kinds, *(("too_small", "drifted") if way == BASELINE else ()))
+    told = [f for f in findings if expects == "note" and f.kind in kinds and faulty & set(f.tensors)]
+    first = (told or findings)[0]  # a note is looked for among all of them
     words = f"{first.text}\n{first.advice}"
-    error = abs(getattr(first, "onset_step", first.first_step) - case.onset) / case.steps
+    error = abs(first.onset_step - case.onset) / case.steps
     own = faulty & set(first.tensors)
     label = "right"
     if re.search(sick.misleading, words, re.IGNORECASE):
         label = "misleading"
-    elif not own or first.kind not in (*sick.kinds, *(("too_small", "drifted") if way == BASELINE else ())):
+    elif not own or first.kind not in kinds:
         label = "kind"
     elif error > CLOSE:
         label = "place"
-    if report.exit_code != (expects == "fault") and not (report.fired and expects == "nothing"):
+    if re.search(HIDE, words, re.IGNORECASE) and first.kind not in ("not_yet", "resting"):
+        label += ", lets it pass"
+    if expects != "nothing" and report.fired != (expects == "fault"):
         label += ", exit code"
     named = f"{len(own)} of {len(faulty)} and {len(first.tensors) - len(own)} others"
-    return Said(report.exit_code, label, error, heads[0], words, named, heads[1:])
+    return Said(report.exit_code, label, error, heads[findings.index(first)], words, named, heads[1:])

@@ -21,7 +21,7 @@ SMALL = ("stopped", "vanishing", "too_small")
 LESS = r"(lower|reduc\w+|decreas\w+) (the |its )?learning rate|rate (is )?too (high|large)|clip|explod"
 MORE = r"(raise|increas\w+|higher) (the |its )?learning rate|rate (is )?too (low|small)|vanish|requires_grad|warm-up"
 LARGEST = 1e38  # about what float32 holds
-HIDE = r"start_step=|patience=|num_steps=|small_threshold|large_threshold"
+HIDE = r"start_step=|patience=|num_steps=|small_threshold|large_threshold|is healthy"  # asks to let it pass
 
 
 @dataclass(frozen=True)
@@ -75,20 +75,19 @@ def _gradient(
 
 
 def _own_rate(parts: Parts, factor: Callable[[int], float]) -> Make:
-    """Multiply the updates of a few tensors, as a parameter group with a learning rate of its own does."""
+    """Multiply the learning rate of a few tensors, which are a parameter group of their own."""
 
     def make(at: int) -> Fault:
-        before: list[torch.Tensor] = []
+        def start(job: Job) -> None:
+            own = _of(job, parts)
+            _not_given(parts)(job)
+            job.optimizer.add_param_group({"params": own})
 
         def gradients(job: Job, step: int) -> None:
-            before[:] = [parameter.detach().clone() for parameter in _of(job, parts)]
+            if step >= at:
+                job.optimizer.param_groups[-1]["lr"] *= min(factor(step - at), LARGEST)
 
-        def finish(job: Job, step: int) -> None:
-            with torch.no_grad():
-                for parameter, old in zip(_of(job, parts), before) if step >= at else ():
-                    parameter.copy_(old + (parameter - old) * min(factor(step - at), LARGEST))
-
-        return Fault("", gradients=gradients, finish=finish)
+        return Fault("", start, gradients)
 
     return make
 
@@ -127,6 +126,19 @@ def _weights(parts: Parts, factor: float, shift: float = 0.0) -> Change:
                 parameter.mul_(factor).add_(shift)
 
     return change
+
+
+def _grow(parts: Parts, factor: Callable[[int], float]) -> Make:
+    """Multiply weights after each step by a factor of the steps since the beginning, as a negative weight decay."""
+
+    def make(at: int) -> Fault:
+        def finish(job: Job, step: int) -> None:
+            if step >= at:
+                _weights(parts, min(factor(step - at), LARGEST))(job)
+
+        return Fault("", finish=finish)
+
+    return make
 
 
 def _group(name: str, value: float) -> Change:
@@ -187,7 +199,7 @@ ROWS, LSTM, ZERO = "GRU, RMSprop linear", "LSTM, SGD clipped", "Transformer zero
 TRANSFORMER, TABLE, POLICY = "Transformer, Adam", "Embedding, Adam", "REINFORCE, Adam"
 LORA, EXPERTS = "Adapters zero-init, AdamW warm-up cosine", "Experts that miss batches, SGD"
 SCALER = "MLP LayerNorm, Adam, loss scaler that skips"
-ALL, STOPS, RISES = ("",), f"{LESS}|{HIDE}", f"{MORE}|{HIDE}"
+ALL, STOPS, RISES = ("",), LESS, MORE
 NAN, JUMP = f"{LESS}|{RISES}|frozen", f"(lower|reduce) the learning rate|{RISES}"
 
 RISING, STOPPING = partial(Sick, kinds=LARGE, misleading=RISES), partial(Sick, kinds=SMALL, misleading=STOPS)
@@ -200,9 +212,9 @@ SICK = (
     UNSEEN("learning rate x30", RMSPROP, _rate(lambda k: 30), ALL),
     RISING("learning rate x1000", CNN, _rate(lambda k: 1000), ALL),
     RISING("learning rate x1e6", TRANSFORMER, _rate(lambda k: 1e6), ALL),
-    RISING("learning rate grows by 1.1 a step", COSINE, _rate(lambda k: 1.1**k), ALL),
+    UNSEEN("learning rate grows by 1.1 a step", COSINE, _rate(lambda k: 1.1**k), ALL),
     RISING("learning rate grows by 1.3 a step", ROWS, _rate(lambda k: 1.3**k), ALL),
-    UNSEEN("learning rate grows by 1.5 a step", LSTM, _rate(lambda k: 1.5**k), ALL),
+    RISING("learning rate grows by 1.5 a step", LSTM, _rate(lambda k: 1.5**k), ALL),
     UNSEEN("a layer's gradient grows by 1.2 a step", CNN, _gradient(("body.4.",), lambda k: 1.2**k), ("body.4.",)),
     UNSEEN("a layer's gradient grows by 1.05", NESTEROV, _gradient(("0.first.",), lambda k: 1.05**k), ("0.first.",)),
     RISING("the head's gradient grows by 1.3 a step", COSINE, _gradient(("head.",), lambda k: 1.3**k), ("head.",)),
@@ -210,9 +222,14 @@ SICK = (
     UNSEEN("a group's rate grows by 1.3", TRANSFORMER, _own_rate(("1.forward_in.w",), lambda k: 1.3**k),
            ("1.forward_in.w",)),
     UNSEEN("a group's rate grows by 1.15", GRU, _own_rate(("weight_hh",), lambda k: 1.15**k), ("weight_hh",)),
+    RISING("a layer's weights times 1.5 a step", PLAIN, _grow(("body.4.",), lambda k: 1.5), ("body.4.",)),
+    RISING("a layer's updates grow by 1.3 a step", GRU, _grow(("weight_hh",), lambda k: 1 + 0.002 * 1.3**k),
+           ("weight_hh",)),
+    RISING("two layers' updates grow by 1.1 a step", TRANSFORMER,
+           _grow(("0.forward_in.w", "1.forward_in.w"), lambda k: 1 + 0.002 * 1.1**k), ("forward_in.w",)),
     UNSEEN("momentum set to 1.1", NESTEROV, _once(_group("momentum", 1.1)), ALL),
-    RISING("a layer never given, and an explosion later", COSINE,
-           _both(_not_given(("body.0.",)), _rate(lambda k: 1.3**k)), ("body.3", "body.6", "head")),
+    FROM_START("a layer never given, and an explosion later", COSINE,
+               _both(_not_given(("body.0.",)), lambda at: _rate(lambda k: 1.3**k)(at + 150)), ("body.0.",)),
     Sick("NaN in one batch", GRU, _once(_job("inputs", lambda job: job.inputs * math.nan)), ALL, BROKEN, NAN),
     Sick("NaN in one layer's gradient", PLAIN, _gradient(("body.4.",), lambda k: math.nan, 1), ("body.4.",), BROKEN,
          NAN),
