@@ -1,6 +1,7 @@
 """A Report as JUnit XML, which CI systems show as tests: a suite a worker, a test case a tensor.
 
-A failure is a violation that fires, told by the findings that it is in. An error is what could not be read or judged.
+A failure is a fault, or where it is strict a violation that fires, told by the findings that it is in. What is a note,
+or does not fire, is output of its case. An error is what could not be read or judged.
 Failures exist exactly where the exit code is 1, and errors wherever it is 2: a CI system that reads only this file
 never shows a failed check as passed. What was compared and not judged is skipped.
 
@@ -14,29 +15,22 @@ Source: GitLab's "Unit test reports", and its ``junit.rb``; Jenkins' ``CaseResul
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, Iterator
 from xml.etree import ElementTree
 
-import numpy as np
-
-from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
+from ..compare.ratio import SMALL
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
-from ..findings.kinds import DRIFTED_KIND, NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
-from .words.advice import TITLES
+from ..findings.kinds import FROZEN, NOT_YET, NOTHING_MOVED, RESTING, STOPPED, TOO_SMALL, VANISHING
 from .words.escapes import printable, xml_text
+from .words.titles import finding_title, is_failure
 from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
 WHOLE_TRIAL = "the whole trial"
 NO_WORKER = "all workers"
 NO_REFERENCE = "no earlier saved step to compare with"
-VERDICT_OF_KIND = {  # else small
-    NOT_FINITE_KIND: NOT_FINITE,
-    TOO_LARGE: LARGE,
-    SPIKE: LARGE,
-    ZERO_START: LARGE,
-    DRIFTED_KIND: DRIFTED,
-}
+OF_SMALL = (NOTHING_MOVED, FROZEN, STOPPED, VANISHING, TOO_SMALL, NOT_YET, RESTING)  # of the verdict small
 
 
 def render_junit(report: Judgement) -> str:
@@ -62,8 +56,7 @@ def _name(text: str) -> str:
 
 
 def _properties(report: Judgement) -> dict[str, str]:
-    summary = report.ratios
-    figures = {"median": summary.median, "p05": summary.p05, "p95": summary.p95}
+    figures = report.ratios._asdict()
     properties = {name: format_ratio(figure) for name, figure in figures.items() if figure is not None}
     if report.bounds.baseline is not None:
         properties["baseline"] = _name(baseline_line(report))
@@ -84,12 +77,13 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
             cases[key] = ElementTree.Element("testcase", classname=_class_name(report, key[0]), name=_name(key[1]))
         return cases[key]
 
-    compared = _compared(report)
+    tensors, workers = list(report.tensors), list(report.workers)
+    compared = {(workers[course.worker], tensors[course.tensor]): None for course in report.courses}
     for worker, tensor in compared:
         case(worker, tensor)
-    for (worker, tensor), findings in _findings(report).items():
-        lines = [f"{TITLES[finding.kind]}: {finding.text} {finding.advice}" for finding in findings]
-        _add(case(worker, tensor), "failure", "\n".join(map(printable, lines)), findings[0].kind)
+    for (worker, tensor), finding in _told(report, compared):
+        kind, type_ = ("failure", finding.kind) if is_failure(report, finding) else ("system-out", "")
+        _add(case(worker, tensor), kind, printable(f"{finding_title(finding)}: {finding.text} {finding.advice}"), type_)
     for group in report.violations:
         if not group.fires:
             _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")
@@ -114,45 +108,33 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
     return cases
 
 
-def _findings(report: Judgement) -> dict[tuple[str, str], list[Finding]]:
-    """Return the findings that each (worker, tensor) is in, the most urgent first.
+def _told(report: Judgement, compared: dict[tuple[str, str], None]) -> Iterator[tuple[tuple[str, str], Finding]]:
+    """Yield each (worker, tensor) with each finding that it is in, the most urgent first.
 
-    A finding that holds the rest of its kind has tensors that are not sick on each of its workers.
+    A finding of many tensors and workers has tensors that are not sick on each of them.
     """
-    verdicts: dict[tuple[str, str], set[str]] = {}
+    firing: dict[tuple[str, str], set[str]] = {}
     for group in report.violations:
         if group.fires:
-            verdicts.setdefault((group.worker, group.tensor), set()).add(group.verdict)
-    told: dict[tuple[str, str], list[Finding]] = {}
+            firing.setdefault((group.worker, group.tensor), set()).add(group.verdict)
     for finding in report.findings:
-        verdict = VERDICT_OF_KIND.get(finding.kind, SMALL)
-        for worker in finding.workers:
-            for tensor in finding.tensors:
-                if verdict in verdicts.get((worker, tensor), ()):
-                    told.setdefault((worker, tensor), []).append(finding)
-    return told
-
-
-def _compared(report: Judgement) -> dict[tuple[str, str], None]:
-    tensors, workers = list(report.tensors), list(report.workers)
-    keys = np.asarray(report.columns["worker"]).astype(np.int64) * max(len(tensors), 1)
-    keys = np.unique(keys + np.asarray(report.columns["tensor"]))
-    return {(workers[key // len(tensors)], tensors[key % len(tensors)]): None for key in keys.tolist()}
+        for key in itertools.product(finding.workers, finding.tensors):
+            verdicts = firing.get(key, set())
+            if report.bounds.baseline is None:
+                verdicts = {verdict for verdict in verdicts if (verdict == SMALL) == (finding.kind in OF_SMALL)}
+            if verdicts or (not finding.count and key in compared):
+                yield key, finding
 
 
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:
     """Add a result of a kind to a test case; a second one of its kind is added to the first's text."""
     text = "\n".join(map(printable, text.split("\n"))) if kind != "skipped" else printable(text)
-    message = xml_text(text.replace("\n", " "))
     element = case.find(kind)
     if element is None:
-        element = ElementTree.SubElement(case, kind)
-        element.text = ""
-        if kind != "system-out":
-            element.set("message", message)
-        if type_:
-            element.set("type", type_)
-    element.text = (element.text + "\n" + xml_text(text)).strip()
+        element = ElementTree.SubElement(case, kind, {"type": type_} if type_ else {})
+    element.text = f"{element.text or ''}\n{xml_text(text)}".strip()
+    if kind != "system-out":
+        element.set("message", element.text.replace("\n", " "))
 
 
 def _count(owner: Any) -> None:
