@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -24,6 +25,7 @@ from weight_update_ratio.compare.rows import Comparison, SkippedGroup
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.history_files import write_csv, write_json_lines
+from weight_update_ratio.render.text import render_text
 from weight_update_ratio.report import Report
 
 FROZEN = str(RECORDED["pytorch_frozen"])
@@ -44,12 +46,95 @@ def test_junit_does_not_fail_on_one_worker_what_is_sick_on_another() -> None:
     assert failed_cases(report) == {f"made/trial.worker_{tensor % 2} t{tensor}" for tensor in range(14)}
 
 
+TWO_SICK = {"late": [0.0] * 3 + [1e-3] * 57, "grows": [1e-3] * 50 + [20.0] * 10, "sound": [1e-3] * 60}
+
+
+def noted(ratios: dict[str, list[float]], *tensors: str, **facts: Any) -> Report:
+    """Return a report whose findings of these tensors are notes."""
+    report = made_report(ratios).with_facts(**facts)
+    notes = [finding for finding in report.findings if set(finding.tensors) <= set(tensors)]
+    faults = [finding._replace(severity="fault") for finding in report.findings if finding not in notes]
+    vars(report)["findings"] = faults + [finding._replace(severity="note") for finding in notes]
+    return report
+
+
+class TestNotes:
+    """What is not wrong is told after what is, in another tone, and fails nothing."""
+
+    FAULT, NOTE = "Too large: grows", "Note: not moving yet: late"
+
+    def test_they_come_last_and_are_marked(self) -> None:
+        report = noted(TWO_SICK, "late")
+        assert re.search(rf"\n1\. {self.FAULT}.*\n2\. {self.NOTE}", report.to_text(), re.DOTALL)
+        assert re.search(
+            r"\n1\. \*\*Too large\*\*: .*\n2\. \*Note: not moving yet\*: ", report.to_markdown(), re.DOTALL
+        )
+        assert re.search("<b>Too large</b>.*<b>Note: not moving yet</b>", report._repr_html_())
+        assert re.search('"severity": "fault".*"severity": "note"', report.to_json(), re.DOTALL)
+        cards = re.findall(r'<article class="card (\w+)">.*?class="onset">(.*?)<', report.to_html())
+        assert [("fault", "fault, from TRAIN step 51 on"), ("note", "note, from TRAIN step 1 on")] == cards
+        coloured = render_text(report, 100, color=True)
+        assert "\x1b[2mNote: not moving yet: " in coloured
+        assert "\x1b[1mToo large: " in coloured
+
+    def test_they_are_no_failures_and_no_errors(self) -> None:
+        report = noted(TWO_SICK, "late")
+        levels = [line.partition(" ")[0] for line in report.to_github().splitlines()]
+        assert ["::error", "::notice", "::notice"] == levels
+        assert {"made/trial.worker_0 grows"} == failed_cases(report)
+        assert f"<system-out>{self.NOTE}" in report.to_junit()
+        report = noted(TWO_SICK, *TWO_SICK)
+        assert (0, set()) == (report.exit_code, failed_cases(report))
+        assert "::error" not in report.to_github()
+
+    def test_strict_counts_those_that_fire(self) -> None:
+        report = noted(TWO_SICK, *TWO_SICK, strict=True)
+        assert 1 == report.exit_code
+        assert {"made/trial.worker_0 grows", "made/trial.worker_0 late"} == failed_cases(report)
+        assert 2 == report.to_github().count("::error ")
+        silent = [finding._replace(count=0, severity="note") for finding in report.findings]
+        report = made_report({name: [1e-3] * 60 for name in TWO_SICK}).with_facts(strict=True)
+        vars(report)["findings"] = silent
+        assert (0, set()) == (report.exit_code, failed_cases(report)), "it has no violation"
+        assert 2 == report.to_junit().count("<system-out>Note: ")
+
+    def test_the_verdict_says_that_what_is_out_of_bounds_is_no_fault(self) -> None:
+        """And that the rule would fire."""
+        report = noted(TWO_SICK, *TWO_SICK)
+        for text in (report.to_text(), report.to_markdown(), report.to_github(), report._repr_html_()):
+            assert "13 of 180 update-to-weight ratios are out of bounds; no fault, see the notes" in text
+            assert "The rule, literally, fires at 13 steps: --strict counts them" in text
+        report = noted({"late": [0.0, 1e-3], "sound": [1e-3] * 2}, "late")
+        assert "1 of 4 update-to-weight ratios is out of bounds; no fault, see the note\n" in report.to_text()
+        assert "literally, fires at 1 step: --strict counts it\n" in report.to_text()
+        report = noted(TWO_SICK, "late")
+        assert "see the note" not in report.to_text()
+        assert "literally" not in report.to_text()
+
+    def test_what_did_not_last_is_named_beside_notes(self) -> None:
+        ratios = {"short": [1e-3, 20.0, *[1e-3] * 8], "long": [20.0] * 3 + [1e-3] * 7}
+        report = made_report(ratios, Parameters(patience=2))
+        vars(report)["findings"] = [finding._replace(severity="note") for finding in report.findings]
+        told = "4 of 20 update-to-weight ratios are out of bounds, 1 of them never 2 in a row; no fault, see the note"
+        assert f"OK  made/trial: {told}" in report.to_text(200)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "way"), [(1e-3, "2% of"), (1e-8, "2e-05% of"), (0.0, "0% of"), (0.04, "80% of"), (2.0, "40 times")]
+)
+def test_the_summary_says_how_far_the_weights_can_have_moved(ratio: float, way: str) -> None:
+    assert f"; the weights moved by at most {way} their size in all\n" in made_report({"a": [ratio] * 20}).to_text(200)
+
+
 RATIOS = st.lists(st.sampled_from([0.0, 1e-9, 1e-3, 0.1, 20.0, math.nan, math.inf]), min_size=1, max_size=12)
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), RATIOS, min_size=1), st.sampled_from([None, 2, 3]))
 def test_junit_fails_exactly_what_fires(ratios: dict[str, list[float]], patience: int | None) -> None:
+    """Of all that fires where it is strict; else exactly where the exit code is 1."""
     report = made_report(ratios, Parameters(patience=patience), workers=("w0", "w1"))
+    assert bool(failed_cases(report)) == (report.exit_code == 1)
+    report = report.with_facts(strict=True)
     firing = [group for group in report.violations if group.fires]
     assert failed_cases(report) == {f"made/trial.{group.worker} {group.tensor}" for group in firing}
     assert bool(failed_cases(report)) == (report.exit_code == 1)
@@ -65,10 +150,9 @@ def test_the_largest_reports_fit_a_comment(char: str) -> None:
         own[start : start + count] = [(20.0, 0.0, 1e-9, math.nan)[tensor % 4]] * count
         ratios[f"{tensor}{char * 1000}"] = own
     report = made_report(ratios, workers=[f"{worker}{char * 1000}" for worker in range(3)])
-    report.trial = char * 1000
     report.rows.add_unreadable(0, [Unreadable(char * 1000 + str(i), None, None, 1, "is empty") for i in range(50)])
-    report.notes = [SkippedGroup(None, char * 1000, f"again: step {i}", i, i, 1) for i in range(50)]
-    report.problem = TrialError(char * 1000, char * 1000)
+    notes = [SkippedGroup(None, char * 1000, f"again: step {i}", i, i, 1) for i in range(50)]
+    report = report.with_facts(trial=char * 1000, notes=notes, problem=TrialError(char * 1000, char * 1000))
     document = report.to_markdown()
     assert 5_000 < len(document) < 65_536
     page = MARKDOWN.render(document)
@@ -87,7 +171,10 @@ def test_markdown_ends_where_its_room_does_and_loses_no_kind() -> None:
     report = made_report(long)
     document = report.to_markdown()
     titles = re.findall(r"^\d+\. \*\*([\w ]+)\*\*", document, re.MULTILINE)
-    assert f"\n\nand {len(report.findings) - len(titles)} more; `--format json` lists them all\n\n" in document
+    left = (
+        rf"\n\nand {len(report.findings) - len(titles)} more findings \([\w ,]+\); `--format json` lists them all\n\n"
+    )
+    assert re.search(left, document)
     assert len(set(titles)) == len({finding.kind for finding in report.findings}) < len(titles)
 
 

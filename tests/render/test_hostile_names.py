@@ -50,10 +50,8 @@ def shown(page: str) -> str:
 def report_of(tensor: str, worker: str, trial: str) -> Report:
     """Return a report that has its names wherever a name may be."""
     report = made_report({tensor: [20.0], "sound": [1e-3]}, workers=(worker, "another worker"))
-    report.trial = trial
     report.rows.add_unreadable(0, [Unreadable(trial, tensor, worker, 1, tensor)])
-    report.notes = [SkippedGroup(tensor, worker, trial, None, None, 1)]
-    return report
+    return report.with_facts(trial=trial, notes=[SkippedGroup(tensor, worker, trial, None, None, 1)])
 
 
 @settings(max_examples=40, deadline=None)

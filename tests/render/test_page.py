@@ -207,7 +207,7 @@ class TestInTheBrowser:
         lines = page.lines()
         assert {round(value, 4) for value in lines["lower"]} == {-3.4771}  # log10 of 0.001 / 3
         assert {round(value, 4) for value in lines["upper"]} == {-2.5229}
-        assert "0.0003333 to 0.003" == lines["expected_text"][0]
+        assert "0.000333 to 0.003" == lines["expected_text"][0]
         page.choose("rests")
         lines = page.lines()
         assert max(lines["upper"]) == pytest.approx(-8, abs=1e-4)
@@ -385,7 +385,7 @@ def test_what_it_leaves_out_it_says() -> None:
     """It draws 2,000 rows, lists 1,000, prints 40 tensors and has 500 lines of what was skipped or unreadable."""
     ratios: dict[str, list[float]] = {f"rests{number}": [0.0] for number in range(2000)}
     report = made_report({**ratios, **{f"large{number}": [20.0] for number in range(50)}})
-    report.notes = [SkippedGroup("<b>", None, "saved only as a reduction (l2)", None, None, 1)]
+    report = report.with_facts(notes=[SkippedGroup("<b>", None, "saved only as a reduction (l2)", None, None, 1)])
     report.rows.add_unreadable(0, [Unreadable(f"file{n}", "t", "w", n, "is <gone>") for n in range(600)])
     page = report.to_html()
     text = text_of(page)
@@ -432,8 +432,7 @@ def test_it_is_saved_by_the_name_of_its_trial(trial: str, name: str) -> None:
     """A browser offers the title as the file's name, and bokeh its own for the picture."""
     import bokeh.models
 
-    report = made_report({"a": [1e-3]})
-    report.trial = trial
+    report = made_report({"a": [1e-3]}).with_facts(trial=trial)
     assert f"<title>{name}weight-update-ratio</title>" in report.to_html()
     (tool,) = report.plot().select({"type": bokeh.models.SaveTool})
     assert f"{name}weight-update-ratio" == tool.filename
