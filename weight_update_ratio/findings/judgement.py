@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..verdict.judged_run import JudgedRun, computed
 from .course import Course, courses_of
-from .findings import FAULT, Finding, find_findings
+from .findings import Finding, find_findings
+from .kinds import FAULT
 from .summary import Summary, run_summary
 
 
