@@ -8,7 +8,6 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -40,82 +39,72 @@ def test_junit_does_not_fail_on_one_worker_what_is_sick_on_another() -> None:
     """A finding that stands for the rest of its kind is of tensors and workers, and not of each pair of them."""
     ratios = np.full((2, 14, 60), 1e-3)
     for tensor in range(14):
-        ratios[tensor % 2, tensor, 4 * tensor] = 50.0
+        ratios[tensor % 2, tensor, 4 * tensor + 4] = 50.0
     report = ratios_report([f"t{tensor}" for tensor in range(14)], ratios)
-    assert len(report.findings[-1].workers) == 2
+    assert any(finding.is_rest and len(finding.workers) == 2 for finding in report.findings)
     assert failed_cases(report) == {f"made/trial.worker_{tensor % 2} t{tensor}" for tensor in range(14)}
 
 
-TWO_SICK = {"late": [0.0] * 3 + [1e-3] * 57, "grows": [1e-3] * 50 + [20.0] * 10, "sound": [1e-3] * 60}
-
-
-def noted(ratios: dict[str, list[float]], *tensors: str, **facts: Any) -> Report:
-    """Return a report whose findings of these tensors are notes."""
-    report = made_report(ratios).with_facts(**facts)
-    notes = [finding for finding in report.findings if set(finding.tensors) <= set(tensors)]
-    faults = [finding._replace(severity="fault") for finding in report.findings if finding not in notes]
-    vars(report)["findings"] = faults + [finding._replace(severity="note") for finding in notes]
-    return report
+SOUND = {"sound": [1e-3] * 60, "other": [1e-3] * 60, "third": [1e-3] * 60}
+LATE = {"late": [0.0] * 3 + [1e-3] * 57, **SOUND}  # a note
+LATE_AND_LARGE = {**LATE, "grows": [1e-3] * 50 + [20.0] * 10}
+CHANGED = {"changed": [1e-3] * 30 + [0.5] * 30, **SOUND}  # a note without a violation
 
 
 class TestNotes:
     """What is not wrong is told after what is, in another tone, and fails nothing."""
 
-    FAULT, NOTE = "Too large: grows", "Note: not moving yet: late"
-
     def test_they_come_last_and_are_marked(self) -> None:
-        report = noted(TWO_SICK, "late")
-        assert re.search(rf"\n1\. {self.FAULT}.*\n2\. {self.NOTE}", report.to_text(), re.DOTALL)
-        assert re.search(
-            r"\n1\. \*\*Too large\*\*: .*\n2\. \*Note: not moving yet\*: ", report.to_markdown(), re.DOTALL
-        )
-        assert re.search("<b>Too large</b>.*<b>Note: not moving yet</b>", report._repr_html_())
+        report = made_report(LATE_AND_LARGE)
+        title, note = "Too large", "Note: not moving yet"
+        assert re.search(rf"\n1\. {title}: grows .*\n2\. {note}: late ", report.to_text(), re.DOTALL)
+        assert re.search(rf"\n1\. \*\*{title}\*\*: .*\n2\. \*{note}\*: ", report.to_markdown(), re.DOTALL)
+        assert re.search(f"<b>1. {title}</b>.*<b>2. {note}</b>", report._repr_html_())
         assert re.search('"severity": "fault".*"severity": "note"', report.to_json(), re.DOTALL)
         cards = re.findall(r'<article class="card (\w+)">.*?class="onset">(.*?)<', report.to_html())
         assert [("fault", "fault, from TRAIN step 51 on"), ("note", "note, from TRAIN step 1 on")] == cards
         coloured = render_text(report, 100, color=True)
-        assert "\x1b[2mNote: not moving yet: " in coloured
-        assert "\x1b[1mToo large: " in coloured
+        assert f"\x1b[2m{note}: " in coloured
+        assert f"\x1b[1m{title}: " in coloured
 
     def test_they_are_no_failures_and_no_errors(self) -> None:
-        report = noted(TWO_SICK, "late")
+        report = made_report(LATE_AND_LARGE)
         levels = [line.partition(" ")[0] for line in report.to_github().splitlines()]
         assert ["::error", "::notice", "::notice"] == levels
         assert {"made/trial.worker_0 grows"} == failed_cases(report)
-        assert f"<system-out>{self.NOTE}" in report.to_junit()
-        report = noted(TWO_SICK, *TWO_SICK)
+        assert "<system-out>2. Note: not moving yet: late " in report.to_junit()
+        report = made_report(LATE)
         assert (0, set()) == (report.exit_code, failed_cases(report))
         assert "::error" not in report.to_github()
 
     def test_strict_counts_those_that_fire(self) -> None:
-        report = noted(TWO_SICK, *TWO_SICK, strict=True)
-        assert 1 == report.exit_code
+        report = made_report(LATE_AND_LARGE).with_facts(strict=True)
         assert {"made/trial.worker_0 grows", "made/trial.worker_0 late"} == failed_cases(report)
-        assert 2 == report.to_github().count("::error ")
-        silent = [finding._replace(count=0, severity="note") for finding in report.findings]
-        report = made_report({name: [1e-3] * 60 for name in TWO_SICK}).with_facts(strict=True)
-        vars(report)["findings"] = silent
+        assert (1, 2) == (report.exit_code, report.to_github().count("::error "))
+        report = made_report(CHANGED).with_facts(strict=True)
         assert (0, set()) == (report.exit_code, failed_cases(report)), "it has no violation"
-        assert 2 == report.to_junit().count("<system-out>Note: ")
+        assert "<system-out>1. Note: changed: changed rose" in report.to_junit()
+        assert "::error" not in report.to_github()
 
     def test_the_verdict_says_that_what_is_out_of_bounds_is_no_fault(self) -> None:
         """And that the rule would fire."""
-        report = noted(TWO_SICK, *TWO_SICK)
+        report = made_report(LATE)
         for text in (report.to_text(), report.to_markdown(), report.to_github(), report._repr_html_()):
-            assert "13 of 180 update-to-weight ratios are out of bounds; no fault, see the notes" in text
-            assert "The rule, literally, fires at 13 steps: --strict counts them" in text
-        report = noted({"late": [0.0, 1e-3], "sound": [1e-3] * 2}, "late")
+            assert "3 of 240 update-to-weight ratios are out of bounds; no fault, see the note" in text
+            assert "The rule, literally, fires at 3 steps: --strict counts them" in text
+        report = made_report({"late": [0.0, 1e-3], "sound": [1e-3] * 2})
         assert "1 of 4 update-to-weight ratios is out of bounds; no fault, see the note\n" in report.to_text()
         assert "literally, fires at 1 step: --strict counts it\n" in report.to_text()
-        report = noted(TWO_SICK, "late")
+        report = made_report(LATE_AND_LARGE)
         assert "see the note" not in report.to_text()
         assert "literally" not in report.to_text()
+        text = made_report(CHANGED).to_text()
+        assert "all 240 update-to-weight ratios are within 1e-08 to 10; see the note\n" in text
+        assert "literally" not in text
 
     def test_what_did_not_last_is_named_beside_notes(self) -> None:
-        ratios = {"short": [1e-3, 20.0, *[1e-3] * 8], "long": [20.0] * 3 + [1e-3] * 7}
-        report = made_report(ratios, Parameters(patience=2))
-        vars(report)["findings"] = [finding._replace(severity="note") for finding in report.findings]
-        told = "4 of 20 update-to-weight ratios are out of bounds, 1 of them never 2 in a row; no fault, see the note"
+        report = made_report({**LATE, "short": [1e-3, 20.0, *[1e-3] * 58]}, Parameters(patience=2))
+        told = "4 of 300 update-to-weight ratios are out of bounds, 1 of them never 2 in a row; no fault, see the note"
         assert f"OK  made/trial: {told}" in report.to_text(200)
 
 
@@ -166,16 +155,14 @@ def test_the_largest_reports_fit_a_comment(char: str) -> None:
         assert any(line.endswith(finding.advice) for finding in findings)
 
 
-def test_markdown_ends_where_its_room_does_and_loses_no_kind() -> None:
-    long = {f"{name}{number}{'@' * 5000}": ratios for name, ratios in SICK.items() for number in range(2)}
-    report = made_report(long)
+def test_markdown_ends_where_its_room_does_and_loses_no_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weight_update_ratio.render.markdown.MOST_FINDINGS", 2_700)
+    report = made_report(SICK)
     document = report.to_markdown()
-    titles = re.findall(r"^\d+\. \*\*([\w ]+)\*\*", document, re.MULTILINE)
-    left = (
-        rf"\n\nand {len(report.findings) - len(titles)} more findings \([\w ,]+\); `--format json` lists them all\n\n"
-    )
-    assert re.search(left, document)
-    assert len(set(titles)) == len({finding.kind for finding in report.findings}) < len(titles)
+    titles = re.findall(r"^\d+\. \*+([\w :]+)\*", document, re.MULTILINE)
+    left = f"and {len(report.findings) - len(titles)} more findings (Spike); `--format json` lists them all"
+    assert f"\n\n{left}\n\n" in document
+    assert len(set(titles)) == len({finding.kind for finding in report.findings}) < len(report.findings)
 
 
 def test_histories_are_read_back_to_the_last_digit() -> None:

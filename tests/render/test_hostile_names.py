@@ -31,7 +31,7 @@ COMMAND = re.compile(r"^\s*(::|##(vso)?\[)", re.MULTILINE)  # GitHub's and Azure
 TAGS = {"div", "p", "strong", "b", "i"}
 LISTS, TABLES = {"ol", "ul", "li"}, {"table", "thead", "tbody", "tr", "th", "td"}
 MARKDOWN_TAGS = {"h3", "p", "strong", "code", "details", "summary", "br", *LISTS, *TABLES}
-ANNOTATION = re.compile(r"::(error|warning|notice) title=WeightUpdateRatio(%3A Too large)?::")
+ANNOTATION = re.compile(r"::(error|warning|notice) title=WeightUpdateRatio(%3A 1. Too large)?::")
 
 
 def tags_of(page: str) -> set[str]:
@@ -87,7 +87,7 @@ def test_names_are_what_they_are_in_json_and_can_be_read_elsewhere(tensor: str, 
     page = MARKDOWN.render(report.to_markdown())
     if (tensor + worker + trial).isprintable() and not set(tensor + worker + trial) & set(":#"):
         assert cases[0] == tensor
-        assert messages[0].startswith(f"Too large: {tensor} on ")
+        assert messages[0].startswith(f"1. Too large: {tensor} on ")
         expected = " ".join(f"Too large: {tensor} on ".split())
         assert shown(page).split(" violations; 1 record could not be read ")[1].startswith(expected)
         assert shown(page.partition("<code>")[2].partition("</code>")[0]).split() == trial.split()

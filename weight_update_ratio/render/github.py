@@ -38,22 +38,23 @@ def render_github(report: Judgement) -> str:
         warnings = unreadable + warnings
     else:
         errors += [command("error", text) for text in first_lines(unreadable, MOST_ANNOTATIONS - len(errors), ALL)]
-    failures = [finding for finding in report.findings if is_failure(report, finding)]
-    notes = [finding for finding in report.findings if not is_failure(report, finding)]
+    numbered = dict(enumerate(report.findings, 1))
+    failures = {number: finding for number, finding in numbered.items() if is_failure(report, finding)}
+    notes = {number: finding for number, finding in numbered.items() if number not in failures}
     shown, notices = with_room(failures, MOST_ANNOTATIONS - len(errors)), with_room(notes, MOST_ANNOTATIONS - 1)
     commands = [
         *errors,
-        *(_annotation("error", finding) for finding in shown),
+        *(_annotation("error", *each) for each in shown.items()),
         *(command("warning", text) for text in first_lines(warnings, MOST_ANNOTATIONS, ALL)),
-        *(_annotation("notice", finding) for finding in notices),
-        command("notice", _verdict(report, left_text(report.findings, shown + notices, ALL))),
+        *(_annotation("notice", *each) for each in notices.items()),
+        command("notice", _verdict(report, left_text(report.findings, {**shown, **notices}, ALL))),
     ]
     return "\n".join(commands) + "\n"
 
 
-def _annotation(level: str, finding: Finding) -> str:
+def _annotation(level: str, number: int, finding: Finding) -> str:
     text = elided(printable(finding.text), MOST_SENTENCE)
-    return command(level, f"{text} {finding.advice}", f"{TITLE}: {finding_title(finding)}")
+    return command(level, f"{text} {finding.advice}", f"{TITLE}: {number}. {finding_title(finding)}")
 
 
 def _verdict(report: Judgement, left: str) -> str:

@@ -6,8 +6,8 @@ colour alone.
 
 from __future__ import annotations
 
-from ..findings.findings import NOTE
 from ..findings.judgement import Judgement
+from ..findings.kinds import NOTE
 from .words.escapes import html_text
 from .words.titles import finding_title
 from .words.wording import run_lines, verdict_sentence, verdict_word
@@ -43,8 +43,8 @@ def findings_html(report: Judgement) -> str:
     """Return what happened and what to do about it, a block a finding, notes in a lighter tone."""
     return "".join(
         f'<div style="{CARD}{NOTE_LINE if finding.severity == NOTE else FAULT_LINE}">'
-        f'<p style="margin: 0"><b>{finding_title(finding)}</b></p>'
+        f'<p style="margin: 0"><b>{number}. {finding_title(finding)}</b></p>'
         f'<p style="margin: 0">{html_text(finding.text)}</p>'
         f'<p class="advice" style="margin: 0"><i>{html_text(finding.advice)}</i></p></div>'
-        for finding in report.findings
+        for number, finding in enumerate(report.findings, 1)
     )

@@ -15,14 +15,10 @@ Source: GitLab's "Unit test reports", and its ``junit.rb``; Jenkins' ``CaseResul
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, Iterator
+from typing import Any
 from xml.etree import ElementTree
 
-from ..compare.ratio import SMALL
-from ..findings.findings import Finding
 from ..findings.judgement import Judgement
-from ..findings.kinds import FROZEN, NOT_YET, NOTHING_MOVED, RESTING, STOPPED, TOO_SMALL, VANISHING
 from .words.escapes import printable, xml_text
 from .words.titles import finding_title, is_failure
 from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
@@ -30,7 +26,6 @@ from .words.wording import baseline_line, format_ratio, skipped_line, unreadable
 WHOLE_TRIAL = "the whole trial"
 NO_WORKER = "all workers"
 NO_REFERENCE = "no earlier saved step to compare with"
-OF_SMALL = (NOTHING_MOVED, FROZEN, STOPPED, VANISHING, TOO_SMALL, NOT_YET, RESTING)  # of the verdict small
 
 
 def render_junit(report: Judgement) -> str:
@@ -81,19 +76,20 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
     compared = {(workers[course.worker], tensors[course.tensor]): None for course in report.courses}
     for worker, tensor in compared:
         case(worker, tensor)
-    for (worker, tensor), finding in _told(report, compared):
+    for number, finding in enumerate(report.findings, 1):
         kind, type_ = ("failure", finding.kind) if is_failure(report, finding) else ("system-out", "")
-        _add(case(worker, tensor), kind, printable(f"{finding_title(finding)}: {finding.text} {finding.advice}"), type_)
+        told = f"{number}. {finding_title(finding)}: {finding.text} {finding.advice}"
+        for entry in finding.entries:
+            _add(case(workers[entry.course.worker], tensors[entry.course.tensor]), kind, printable(told), type_)
     for group in report.violations:
         if not group.fires:
             _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")
     for skipped in report.skipped:
         kind = "system-out" if (skipped.worker, skipped.tensor) in compared else "skipped"
         _add(case(skipped.worker, skipped.tensor), kind, skipped_line(skipped))
-    for entry in report.unreadable:
-        whole_file = entry.tensor is None
-        owner = case(None, entry.file) if whole_file else case(entry.worker, entry.tensor)
-        _add(owner, "error", "\n".join(unreadable_lines([entry])), "unreadable")
+    for lost in report.unreadable:
+        owner = case(None, lost.file) if lost.tensor is None else case(lost.worker, lost.tensor)
+        _add(owner, "error", "\n".join(unreadable_lines([lost])), "unreadable")
     seen = {tensor for _, tensor in cases}
     for tensor in report.tensors:
         if tensor not in seen:
@@ -106,24 +102,6 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
             if cases[key].find("failure") is None and cases[key].find("error") is None:
                 _add(cases[key], "skipped", f"not judged: {report.problem.message}")
     return cases
-
-
-def _told(report: Judgement, compared: dict[tuple[str, str], None]) -> Iterator[tuple[tuple[str, str], Finding]]:
-    """Yield each (worker, tensor) with each finding that it is in, the most urgent first.
-
-    A finding of many tensors and workers has tensors that are not sick on each of them.
-    """
-    firing: dict[tuple[str, str], set[str]] = {}
-    for group in report.violations:
-        if group.fires:
-            firing.setdefault((group.worker, group.tensor), set()).add(group.verdict)
-    for finding in report.findings:
-        for key in itertools.product(finding.workers, finding.tensors):
-            verdicts = firing.get(key, set())
-            if report.bounds.baseline is None:
-                verdicts = {verdict for verdict in verdicts if (verdict == SMALL) == (finding.kind in OF_SMALL)}
-            if verdicts or (not finding.count and key in compared):
-                yield key, finding
 
 
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:

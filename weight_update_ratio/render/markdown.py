@@ -7,8 +7,9 @@ each name is cut before it is escaped, and the findings end where their room doe
 from __future__ import annotations
 
 from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
-from ..findings.findings import NOTE, Finding
+from ..findings.findings import Finding
 from ..findings.judgement import Judgement
+from ..findings.kinds import NOTE
 from ..verdict.violations import ViolationGroup
 from .words.escapes import markdown_code, markdown_text, printable
 from .words.names import elided
@@ -70,13 +71,12 @@ def _problem(report: Judgement) -> str:
 def _findings(findings: list[Finding]) -> str:
     """Return a numbered list of those that have room, and how many more there are."""
     entries = {
-        id(finding): f"{_title(finding)}: {_sentence(finding.text)}\n    {_sentence(finding.advice)}"
-        for finding in findings
+        number: f"{number}. {_title(finding)}: {_sentence(finding.text)}\n    {_sentence(finding.advice)}"
+        for number, finding in enumerate(findings, 1)
     }
-    kept = with_room(findings, MOST_FINDINGS, lambda finding: len(entries[id(finding)]))
-    listed = [f"{number}. {entries[id(finding)]}" for number, finding in enumerate(kept, 1)]
+    kept = with_room(dict(enumerate(findings, 1)), MOST_FINDINGS, lambda number: len(entries[number]))
     left = left_text(findings, kept, "`--format json`")
-    return "\n".join(listed) + f"\n\n{left}" * bool(left)
+    return "\n".join(entries[number] for number in kept) + f"\n\n{left}" * bool(left)
 
 
 def _title(finding: Finding) -> str:

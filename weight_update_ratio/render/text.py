@@ -16,8 +16,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..findings.findings import NOTE, Finding
+from ..findings.findings import Finding
 from ..findings.judgement import Judgement
+from ..findings.kinds import NOTE
 from ..findings.summary import tensor_summaries
 from .words.escapes import printable
 from .words.labels import distinct_labels
@@ -36,7 +37,7 @@ from .words.wording import (
 PLAIN_WIDTH = 100  # columns where the text does not go to a terminal
 LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself
 MOST_LINES = 40
-MOST_ENTRIES = 4  # lines of what was skipped, and of what was unreadable, the last of which counts the others
+MOST_ENTRIES = 3  # lines of what was skipped, and of what was unreadable, the last of which counts the others
 MOST_ENTRY_LINES = 2  # that one of them takes
 GAP = 2  # columns between those of the table
 MOST_COURSE = 40  # columns
@@ -114,11 +115,12 @@ def _verdict(page: _Page, report: Judgement, problem: bool) -> Text:
 
 def _findings(page: _Page, found: list[Finding], room: int) -> list[str]:
     """Return the lines of the findings that have room, notes after faults, and of how many more there are."""
-    sizes = {id(finding): len(_finding(page, len(found), finding)) for finding in found}
+    all_found = dict(enumerate(found, 1))
+    blocks = {number: _finding(page, number, finding) for number, finding in all_found.items()}
     lines: list[str] = []
     for budget in range(room, -1, -1):
-        kept = with_room(found, budget, lambda finding: sizes[id(finding)])
-        lines = [line for number, finding in enumerate(kept, 1) for line in _finding(page, number, finding)]
+        kept = with_room(all_found, budget, lambda number: len(blocks[number]))
+        lines = [line for number in kept for line in blocks[number]]
         left = left_text(found, kept, MORE)
         lines += page.lines(page.text(left)) if left else []
         if len(lines) <= room:

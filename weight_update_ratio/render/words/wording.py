@@ -8,8 +8,8 @@ from typing import Iterable
 from ...compare.ratio import DRIFTED, NOT_FINITE
 from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
-from ...findings.findings import NOTE
 from ...findings.judgement import Judgement
+from ...findings.kinds import NOTE
 from ...verdict.violations import ViolationGroup
 from .names import counted, more_text, tensors_text, workers_text
 
