@@ -23,6 +23,7 @@ from tests.sick_runs import sick_run
 from weight_update_ratio import check_trial
 from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import Unreadable
+from weight_update_ratio.findings.findings import Finding
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.words.advice import TITLES
 from weight_update_ratio.report import Report
@@ -214,6 +215,10 @@ class TestInTheBrowser:
         assert -20 < min(lines["lower"]) < -8, "no lower bound: the band reaches to the edge of the chart"
 
 
+def card_titles(findings: list[Finding]) -> list[str]:
+    return [f"{number}. {TITLES[finding.kind]}" for number, finding in enumerate(findings, 1)]
+
+
 @pytest.mark.slow
 class TestSickRunsInTheBrowser:
     @pytest.mark.parametrize(
@@ -228,7 +233,7 @@ class TestSickRunsInTheBrowser:
         assert sick(name).stat().st_size < 4e6
         findings = sick_run(name).findings
         buttons = page.driver.find_elements("css selector", ".card button")
-        assert [TITLES[finding.kind] for finding in findings] == [button.text for button in buttons]
+        assert card_titles(findings) == [button.text for button in buttons]
         for place, (button, finding) in enumerate(zip(buttons, findings)):
             page.run("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", button)
             button.send_keys("\ue007") if place % 2 else button.click()  # Enter
@@ -337,7 +342,7 @@ class TestSickRunsInTheBrowser:
         for node in nodes:
             names.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
         assert len([text for text in names["heading"] if text.startswith("FIRED")]) == 1
-        assert [TITLES[finding.kind] for finding in sick_run("resnet").findings] == names["button"][:-6]
+        assert card_titles(sick_run("resnet").findings) == names["button"][:-6]
         assert {"Tensors", "Parameters and versions"} <= set(names["heading"])
         assert names["table"] == ["Update-to-weight ratios of each tensor, worst first"]
         assert len(names["rowheader"]) == 161
