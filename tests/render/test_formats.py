@@ -201,7 +201,7 @@ class TestNotebooks:
         assert "nothing is compared yet" in rule._repr_html_()
         invoke_rule(rule, end_step=4, raise_eval_cond=False)
         assert re.search("FIRED.*TinyNet_conv1.weight never moved", rule._repr_html_())
-        monkeypatch.setitem(sys.modules, "weight_update_ratio.render.html", None)
+        monkeypatch.setitem(sys.modules, "weight_update_ratio.report", None)
         assert rule._repr_html_() is None, "as the single file, it shows itself as text"
 
     def test_a_rule_that_can_compare_nothing_says_why(self) -> None:

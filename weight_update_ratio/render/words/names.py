@@ -12,13 +12,8 @@ LONGEST = 100  # characters of a name
 SEPARATOR = re.compile(r"[./]")
 
 
-def tensors_text(tensors: Sequence[str], known: Iterable[str], most: int = MOST_NAMES) -> str:
-    """Return the names of tensors, folded by the modules that hold all or most of them.
-
-    Args:
-        tensors: What is named, in the trial's order.
-        known: The names of all tensors of the trial.
-        most: How many names or modules there are at most; the rest is counted.
+def tensors_text(tensors: Sequence[str], known: Iterable[str]) -> str:
+    """Return the names of tensors, folded by the modules that hold all or most of them; ``known`` are all of the trial.
 
     >>> layers = [f"layer{i}.{name}" for i in (1, 2) for name in ("weight", "bias", "scale")]
     >>> tensors_text(layers[:3] + ["head"], [*layers, "head"])
@@ -35,10 +30,10 @@ def tensors_text(tensors: Sequence[str], known: Iterable[str], most: int = MOST_
     if len(chosen) > 1 and len(endings) == 1 and set(alike) == chosen:
         return f"*{_last_separator(tensors[0])}{endings.pop()} ({len(chosen):,} tensors)"
     folded = _by_module([_parts(name) for name in known], chosen, known, 0)
-    if len(folded) <= most + 1:
+    if len(folded) <= MOST_NAMES + 1:
         return ", ".join(elided(text, LONGEST) for text, _ in folded)
-    rest = sum(count for _, count in folded[most:])
-    return ", ".join(elided(text, LONGEST) for text, _ in folded[:most]) + f" {more_text(rest)}"
+    rest = sum(count for _, count in folded[MOST_NAMES:])
+    return ", ".join(elided(text, LONGEST) for text, _ in folded[:MOST_NAMES]) + f" {more_text(rest)}"
 
 
 def _parts(name: str) -> list[str]:
@@ -77,7 +72,7 @@ def _prefix(name: str, depth: int) -> str:
     return name[: ends[depth - 1]]
 
 
-def workers_text(workers: Sequence[str], known: Iterable[str], most: int = MOST_NAMES) -> str:
+def workers_text(workers: Sequence[str], known: Iterable[str]) -> str:
     """Return where something is, to be put after a tensor's name; an empty string where there is one worker.
 
     >>> workers_text(["w0", "w1"], ["w0", "w1"]), workers_text(["w1"], ["w0", "w1"]), workers_text(["w0"], ["w0"])
@@ -90,9 +85,9 @@ def workers_text(workers: Sequence[str], known: Iterable[str], most: int = MOST_
         return f" on all {len(known):,} workers"
     if len(workers) == 1:
         return f" on {workers[0]} only"
-    if len(workers) <= most:
+    if len(workers) <= MOST_NAMES:
         return f" on {', '.join(workers)}"
-    return f" on {len(workers):,} of {len(known):,} workers ({', '.join(workers[:most])}, ...)"
+    return f" on {len(workers):,} of {len(known):,} workers ({', '.join(workers[:MOST_NAMES])}, ...)"
 
 
 def elided(name: str, most: int, width: Callable[[str], int] = len) -> str:
