@@ -33,7 +33,7 @@ from .kinds import (
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
 ALIKE = 0.02  # of the run: what begins no further apart begins together
-UNSURE = 0.15  # of the steps from an onset to the first violation; measured on courses with noise
+UNSURE = 0.25  # of the steps from an onset to the first violation; measured on courses with noise
 LEAST_LENGTH = 10  # comparisons of a run that ends by its schedule
 HALF = 0.5
 
@@ -191,7 +191,12 @@ def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
     first = min(entries, key=lambda entry: entry.onset_step)
     trend = int(first.course.steps[first.rows[0]]) - first.onset_step
     last = first.onset_step + max(FEW * first.course.gap, ALIKE * length, UNSURE * trend)
-    return [entry for entry in entries if entry.onset_step <= last or first.kind == RESTING]
+
+    def is_near(entry: Entry) -> bool:
+        late = trend if entry.kind == first.kind not in LOST and entry.factor == 1 else 0  # it shows no trend
+        return entry.onset_step <= last + late or entry.kind == RESTING
+
+    return [entry for entry in entries if is_near(entry)]
 
 
 def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[list[Entry]]:

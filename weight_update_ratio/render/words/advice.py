@@ -51,7 +51,7 @@ TITLES = {
     DECAYED: "Only decay",
     CHANGED: "Changed",
 }
-MOST = 0.9  # of the tensors that move, that a finding is of all
+MOST = 0.8  # of the tensors that move, that a finding is of all
 RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5m2": 8}  # 2 ** (bits of a mantissa + 1)
 EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save steps in mode TRAIN."
 
@@ -88,11 +88,11 @@ def finding_text(report: Judgement, finding: Finding) -> str:
     rests = "ratio 0" if finding.worst_ratio == 0 else worst
     texts: dict[str, Callable[[], str]] = {
         SPIKE: lambda: f"moved too much for a moment, {when}: {worst}{_back(finding)}",
-        ZERO_START: lambda: f"moved from {_first_weights(finding)} {when}: {worst}",
+        ZERO_START: lambda: f"{_first_moves(finding)} {when}: {worst}",
         TOO_LARGE: lambda: f"{_course(report, finding, 'rose', 'moved too much')} {when}: {worst}{_back(finding)}",
         NOTHING_MOVED: lambda: f"did not move: ratio 0 {when}",
         FROZEN: lambda: f"never moved, while others did: ratio 0 {when}{_zero_weights(finding)}",
-        STOPPED: lambda: f"moved, and then no more: ratio 0 {when}",
+        STOPPED: lambda: f"moved, and no more from step {finding.onset_step} on: ratio 0 {when}",
         VANISHING: lambda: f"{_course(report, finding, 'fell', 'faded')} {when}: {rests}",
         TOO_SMALL: lambda: f"{_course(report, finding, 'fell', 'moved too little')} {when}: {worst}{_back(finding)}",
         DRIFTED_KIND: lambda: (
@@ -216,9 +216,9 @@ def _highest(entries: list[Entry]) -> float:
     return max(float(entry.course.ratios[entry.onset : entry.course.end].max()) for entry in entries)
 
 
-def _first_weights(finding: Finding) -> str:
-    entries = finding.entries
-    return "weights of zero" if all(entry.course.norms[entry.rows[0]] == 0 for entry in entries) else "small weights"
+def _first_moves(finding: Finding) -> str:
+    is_from_zero = all(entry.course.norms[entry.rows[0]] == 0 for entry in finding.entries)
+    return "moved from weights of zero" if is_from_zero else "moved much at first,"
 
 
 def _zero_weights(finding: Finding) -> str:
@@ -347,7 +347,7 @@ def _spike(report: Judgement, finding: Finding) -> str:
 
 def _zero_start(report: Judgement, finding: Finding) -> str:
     start = start_after(finding.entries)
-    return "It is healthy: tensors that begin at zero do this. " + _kept_from_firing(start, "start_step")
+    return "It is healthy: tensors that begin at zero, or small, do this. " + _kept_from_firing(start, "start_step")
 
 
 def _kept_from_firing(value: int | None, parameter: str) -> str:
@@ -424,7 +424,8 @@ def _vanishing(report: Judgement, finding: Finding) -> str:
         return "It is healthy: all rest at the last step, as where the schedule of the learning rate ends at 0."
     step = finding.onset_step
     if _is_of_all(finding):
-        return f"All fade from step {step} on: look at the schedule of the learning rate, and at the gradient."
+        all_fade = "All fade" if len(finding.entries) > 1 else "It fades"
+        return f"{all_fade} from step {step} on: look at the schedule of the learning rate, and at the gradient."
     if kind := _low_precision(report, finding):
         return f"The gradient of {_that(finding)} may vanish (saturated or dead units); also, {_resolution(kind)}."
     return f"The gradient of {_that(finding)} fades from step {step} on: look for saturated or dead units."
