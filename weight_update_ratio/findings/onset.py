@@ -50,7 +50,7 @@ def _medians(levels: Array) -> Array:
 
 
 def _bend(values: Array, latest: int) -> int:
-    """Return the place, of ``latest`` at most, at which a line fits best that bends or jumps there; 0 for a straight one."""
+    """Return the place, up to ``latest``, at which a line bends or jumps that fits best; 0 where none does well."""
     times = np.arange(len(values))
     places = np.unique(np.linspace(min(2, latest), latest, MOST_PLACES).astype(int))[:, None]
     line = np.stack([np.ones(len(times)), times - times.mean()])
