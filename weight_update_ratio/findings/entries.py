@@ -32,7 +32,7 @@ from .kinds import (
     VANISHING,
     ZERO_START,
 )
-from .onset import AWAY, departure
+from .onset import departure
 
 RESTS = 2  # times the longest rest in between; zeros at an end that are not longer are a rest
 NOISE = 4.0  # standard deviations of a course; a rise before NaN is its cause where it is more
@@ -117,7 +117,7 @@ def _levels(course: Course, moves: Array) -> Array:
 
 def _factor(levels: Array, start: int) -> float:
     """Return by how much the levels from a place on are furthest from the median before; below 1 where they fall."""
-    away = levels[start:] - np.median(levels[:start]) if start else levels[start:]
+    away = levels[start:] - np.median(levels[: start or FEW])
     return float(10 ** away[abs(away).argmax()])
 
 
@@ -150,8 +150,8 @@ def _rise(course: Course) -> tuple[int, float]:
     moves = _known_moves(course, end)
     levels = _levels(course, moves)
     start = departure(levels)
-    if start is not None and start > 1 and end - moves[-1] <= FEW:
-        noise = 1.4826 * np.median(abs(np.diff(levels[:start]))) / np.sqrt(2)
+    if start is not None and end - moves[-1] <= FEW:
+        noise = 1.4826 * np.median(abs(np.diff(levels[: max(start, FEW)]))) / np.sqrt(2)
         factor = _factor(levels, start)
         if factor > 1 and np.log10(factor) > NOISE * noise:
             return int(moves[start]), factor
@@ -224,15 +224,13 @@ def _fade(course: Course, small: Array) -> tuple[int, float] | None:
         return None
     apart = np.flatnonzero(np.diff(small) > FEW + 1)
     first = int(small[apart[-1] + 1 if len(apart) else 0])
-    moves = _known_moves(course, first + 1)
-    levels = _levels(course, moves)
-    start = departure(levels)
-    if start is None or first - moves[start] <= FEW:
+    levels = _levels(course, _known_moves(course, first + 1))
+    if len(levels) <= FEW:
         return None
-    falling = levels[start:]
-    still_falls = np.median(falling[-FEW:]) < np.median(falling[: max(len(falling) // 2, 1)]) - AWAY
-    factor = _factor(levels, start)
-    return (int(moves[start]), factor) if factor < 1 and still_falls else None
+    top, depth = np.quantile(levels, 0.9), np.quantile(levels, 0.9) - np.median(levels[-FEW:])
+    high = int(np.flatnonzero(levels >= top - depth / 4)[-1])
+    low = high + int(np.argmax(levels[high:] <= top - 3 * depth / 4))
+    return _departure(course, first) if depth >= DECADE and low - high > FEW else None
 
 
 def _notes(course: Course) -> Iterator[Entry]:

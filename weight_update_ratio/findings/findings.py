@@ -230,34 +230,40 @@ def _kind(group: Sequence[Entry]) -> str:
 
 
 def _finding(run: JudgedRun, known: _Run, kind: str, entries: list[Entry], is_rest: bool = False) -> Finding:
-    tensors, workers = list(run.tensors), list(run.workers)
-    own_tensors = sorted({entry.course.tensor for entry in entries})
-    own_workers = sorted({entry.course.worker for entry in entries})
-    steps = [entry.course.steps[entry.rows] for entry in entries]
     first = _began_together(entries, known.length)
     onsets = sorted(entry.onset_step for entry in first)
-    worst = worst_of(entries)
     pairs = {(entry.course.tensor, entry.course.worker) for entry in entries}
+    moving = sum(known.movers[worker] for worker in {worker for _, worker in pairs})
     return Finding(
-        kind,
-        entries[0].severity,
-        tuple(tensors[tensor] for tensor in own_tensors),
-        tuple(workers[worker] for worker in own_workers),
-        onsets[0 if kind == RESTING else (len(onsets) - 1) // 2],
-        min(int(own.min()) for own in steps),
-        max(int(own.max()) for own in steps),
-        sum(len(own) for own in steps),
-        float(worst.course.ratios[worst.worst]),
-        int(worst.course.steps[worst.worst]),
-        tensors[worst.course.tensor],
-        "",
-        "",
-        workers[worst.course.worker],
-        tuple(entries),
-        tuple(first),
-        len(pairs) / max(sum(known.movers[worker] for worker in own_workers), len(pairs)),
-        is_rest,
+        kind=kind,
+        severity=entries[0].severity,
+        onset_step=onsets[0 if kind == RESTING else (len(onsets) - 1) // 2],
+        text="",
+        advice="",
+        first=tuple(first),
+        share=len(pairs) / max(moving, len(pairs)),
+        is_rest=is_rest,
+        **numbers_of(run, entries),
     )
+
+
+def numbers_of(run: JudgedRun, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return the attributes of a finding that follow from its entries."""
+    tensors, workers = list(run.tensors), list(run.workers)
+    steps = [entry.course.steps[entry.rows] for entry in entries]
+    worst = worst_of(entries)
+    return {
+        "tensors": tuple(tensors[tensor] for tensor in sorted({entry.course.tensor for entry in entries})),
+        "workers": tuple(workers[worker] for worker in sorted({entry.course.worker for entry in entries})),
+        "first_step": min(int(own.min()) for own in steps),
+        "last_step": max(int(own.max()) for own in steps),
+        "count": sum(map(len, steps)),
+        "worst_ratio": float(worst.course.ratios[worst.worst]),
+        "worst_step": int(worst.course.steps[worst.worst]),
+        "worst_tensor": tensors[worst.course.tensor],
+        "worst_worker": workers[worst.course.worker],
+        "entries": tuple(entries),
+    }
 
 
 def _in_order(findings: list[Finding], reach: float) -> list[Finding]:

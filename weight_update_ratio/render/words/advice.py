@@ -7,7 +7,7 @@ from typing import Callable
 import numpy as np
 
 from ...findings.entries import Entry, is_pure_decay
-from ...findings.findings import Finding, find_findings
+from ...findings.findings import Finding, find_findings, numbers_of
 from ...findings.judgement import Judgement
 from ...findings.kinds import (
     AT_REST,
@@ -69,17 +69,22 @@ def told_findings(report: Judgement) -> list[Finding]:
     return findings
 
 
-def kinds_first(findings: list[Finding]) -> list[Finding]:
-    """Return the first finding of each kind, and then the others: where not all have room, no kind is lost."""
-    firsts = list({finding.kind: finding for finding in reversed(findings)}.values())[::-1]
-    return firsts + [finding for finding in findings if all(finding is not first for first in firsts)]
-
-
 def finding_text(report: Judgement, finding: Finding) -> str:
-    """Return what happened, in one sentence with numbers."""
+    """Return what happened, in one sentence with numbers; what others did at about that time is at its end."""
+    own = [entry for entry in finding.entries if entry.kind == finding.kind]
+    others: dict[str, list[str]] = {}
+    for entry in finding.entries:
+        if entry.kind != finding.kind:
+            others.setdefault(entry.kind, []).append(list(report.tensors)[entry.course.tensor])
+    named = [f"{TITLES[kind].lower()} {tensors_text(names, report.tensors)}" for kind, names in others.items()]
+    text = _text(report, finding._replace(**numbers_of(report, own)) if others else finding)
+    return f"{text}; at about that time also: {', '.join(named)}." if others else f"{text}."
+
+
+def _text(report: Judgement, finding: Finding) -> str:
     subject = finding_subject(report, finding)
     if finding.kind in LOST:
-        return f"{_lost_text(report, finding, subject)}."
+        return _lost_text(report, finding, subject)
     worst = f"the worst ratio is {format_ratio(finding.worst_ratio)} at step {finding.worst_step}"
     if len(finding.tensors) > 1:
         worst += f" in {finding.worst_tensor}"
@@ -96,7 +101,7 @@ def finding_text(report: Judgement, finding: Finding) -> str:
         VANISHING: lambda: f"{_course(report, finding, 'fell', 'faded')} {when}: {rests}",
         TOO_SMALL: lambda: f"{_course(report, finding, 'fell', 'moved too little')} {when}: {worst}{_back(finding)}",
         DRIFTED_KIND: lambda: (
-            f"left the size of the good run's weights {when}: their norm is "
+            f"left the size of the good run's weights {when}: {_its(finding)} norm is "
             f"{format_ratio(_worst_norm(finding))} at step {finding.worst_step}{_bounds(report, finding)}"
         ),
         NOT_YET: lambda: f"did not move at first: ratio 0 {when}, and moved later",
@@ -108,7 +113,7 @@ def finding_text(report: Judgement, finding: Finding) -> str:
         ),
     }
     text = f"{subject} {texts[finding.kind]()}{_saved_as(report, finding)}"
-    return f"{text}{_bounds(report, finding) if finding.kind in AT_REST else ''}."
+    return text + (_bounds(report, finding) if finding.kind in AT_REST else "")
 
 
 def _worst_norm(finding: Finding) -> float:

@@ -76,15 +76,13 @@ def workers_text(workers: Sequence[str], known: Iterable[str]) -> str:
     """Return where something is, to be put after a tensor's name; an empty string where there is one worker.
 
     >>> workers_text(["w0", "w1"], ["w0", "w1"]), workers_text(["w1"], ["w0", "w1"]), workers_text(["w0"], ["w0"])
-    (' on all 2 workers', ' on w1 only', '')
+    (' on all 2 workers', ' on w1', '')
     """
     known = list(known)
     if len(known) < 2:
         return ""
     if len(workers) == len(known):
         return f" on all {len(known):,} workers"
-    if len(workers) == 1:
-        return f" on {workers[0]} only"
     if len(workers) <= MOST_NAMES:
         return f" on {', '.join(workers)}"
     return f" on {len(workers):,} of {len(known):,} workers ({', '.join(workers[:MOST_NAMES])}, ...)"
