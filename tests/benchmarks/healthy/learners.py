@@ -14,6 +14,7 @@ from tests.benchmarks.detection.nets import Adapter, Cnn, Mlp, Transformer, digi
 
 BATCH = 32
 DECAY = 0.05
+ADAPTERS_SPEED = {"SGD": 0.4, "Adam": 4.0, "AdamW": 4.0}  # times the usual learning rates
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]] = {
     "SGD": (partial(torch.optim.SGD, momentum=0.9), 0.05),
     "SGD decay": (partial(torch.optim.SGD, momentum=0.9, weight_decay=5e-4), 0.05),
@@ -36,12 +37,17 @@ class TorchLearner:
     """A net of PyTorch, an optimiser of what is trained in it, and LambdaLR."""
 
     def __init__(
-        self, net: nn.Module, optimizer: str, factor: Callable[[int], float] = lambda update: 1.0, sign: int = 1
+        self,
+        net: nn.Module,
+        optimizer: str,
+        factor: Callable[[int], float] = lambda update: 1.0,
+        sign: int = 1,
+        speed: float = 1.0,
     ) -> None:
         self.net = net
         make, learning_rate = OPTIMIZERS[optimizer]
         trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-        self.optimizer = make(trained, lr=learning_rate)
+        self.optimizer = make(trained, lr=speed * learning_rate)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
         self._batches = batches(0)
         self._sign = sign
@@ -159,4 +165,4 @@ def learner_of(name: str, optimizer: str, factor: Callable[[int], float], zero_h
     if zero_head:
         nn.init.zeros_(net.head.weight)  # type: ignore[union-attr, arg-type]
         nn.init.zeros_(net.head.bias)  # type: ignore[union-attr, arg-type]
-    return TorchLearner(net, optimizer, factor)
+    return TorchLearner(net, optimizer, factor, speed=ADAPTERS_SPEED[optimizer] if name in ADAPTERS else 1.0)
