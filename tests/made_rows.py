@@ -48,8 +48,7 @@ def columns_report(
             known.add(name, -1)
     rows.compared.add(len(order), **filled)
     rows.steps = sorted(set(steps))
-    report = Report(trial, rows, Bounds(parameters or Parameters(), baseline), mode)
-    report.job_ended = True
+    report = Report(trial, rows, Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
     exact = np.asarray(filled["ratio"], np.float64)  # not rounded as update_norm / weight_norm is
     with mock.patch("weight_update_ratio.verdict.judged_run.update_ratios", return_value=exact):
         assert len(report) == len(exact)  # which computes the columns

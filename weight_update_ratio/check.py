@@ -44,6 +44,7 @@ def check_trial(
     baseline_factor: Any = 3.0,
     start_step: int = 0,
     end_step: int | None = None,
+    strict: bool = False,
     executor: Executor | None = None,
     progress: Progress | bool | None = None,
 ) -> Report:
@@ -65,6 +66,7 @@ def check_trial(
         baseline_factor: By how much the bounds are wider than the ratios of the baseline; >= 1.
         start_step: First global step that is judged; its reference may be an earlier one.
         end_step: Global step before which judging ends; None: after the last.
+        strict: Whether everything that fires counts, as for the rule; else only faults do.
         executor: Any concurrent.futures.Executor, such as Dask's ``Client.get_executor()``: it is given ranges of
             steps, which need nothing of each other. Its workers read the folder themselves. The report is the same.
         progress: Called with (saved steps done, saved steps in all) after each; True shows a progress bar.
@@ -91,7 +93,7 @@ def check_trial(
                 step_done(done, len(steps))
         else:
             _compare_ranges(executor, folder, steps, loop, step_done)
-    return concluded(Report(location, loop.rows, bounds, loop.mode), folder)
+    return concluded(Report(location, loop.rows, bounds, loop.mode, strict=strict), folder)
 
 
 def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextManager[Progress]:

@@ -110,6 +110,7 @@ output_option = file_option("--output", help="Write it to FILE, not to stdout.")
     help="Seconds without a new step after which --follow ends [600].",
 )
 @click.option("--fail-fast", is_flag=True, help="End --follow where the rule fires.")
+@click.option("--strict", is_flag=True, help="Count all that fires, as the rule does, and not only faults.")
 @click.option("--verbose", is_flag=True, help="Print all findings, and a row a tensor with its course.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors; the exit code tells.")
 def check(
@@ -126,6 +127,7 @@ def check(
     follow: bool,
     timeout: float | None,
     fail_fast: bool,
+    strict: bool,
     verbose: bool,
     quiet: bool,
     **parameters: Any,
@@ -174,7 +176,8 @@ def check(
             if follow:
                 seconds: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
                 judge = functools.partial(follow_trial, **seconds, watch=LiveView(quiet, html, fail_fast))
-            report = judge(trial, **parameters, start_step=start_step, end_step=end_step, progress=progress)
+            steps = {"start_step": start_step, "end_step": end_step}
+            report = judge(trial, **parameters, **steps, strict=strict, progress=progress)
     except ValueError as error:
         raise CommandError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:

@@ -44,6 +44,7 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
     baseline_factor: Any = 3.0,
     start_step: int = 0,
     end_step: int | None = None,
+    strict: bool = False,
     timeout: float = 600.0,
     poll: float = POLL_SECONDS,
     progress: Callable[[int, int], None] | None = None,
@@ -56,7 +57,7 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
 
     Args:
         trial: Path of the trial folder, which need not be there yet, or an smdebug Trial.
-        num_steps: As for ``check_trial``, and so are all up to ``end_step``.
+        num_steps: As for ``check_trial``, and so are all up to ``strict``.
         timeout: Seconds without a new step, or without a trial, after which the job is taken for dead; > 0.
         poll: Seconds between looks; > 0.
         progress: Called with (saved steps done, saved steps known) after each.
@@ -82,7 +83,7 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
         folder = _await_trial(location, parameters, range_steps(trial), wait)
         if folder.parameters != parameters:  # it was saved in pairs
             bounds = open_bounds(folder.parameters)
-        live = _LiveRun(folder, bounds, location, first, end, wait)
+        live = _LiveRun(folder, bounds, location, first, end, wait, strict)
         for global_step in live:
             if progress is not None:
                 progress(len(live.loop.done), len(folder.steps))
@@ -158,20 +159,23 @@ class _LiveRun:
     are all steps where it turns out that another mode is judged. The rows are then those of a check.
     """
 
-    def __init__(self, folder: TrialFolder, bounds: Bounds, location: str, first: int, end: int, wait: _Wait) -> None:
+    def __init__(
+        self, folder: TrialFolder, bounds: Bounds, location: str, first: int, end: int, wait: _Wait, strict: bool
+    ) -> None:
         self._folder = folder
         self._bounds = bounds
         self._location = location
         self._first = first
         self._end = end
         self._wait = wait
+        self._strict = strict
         self.mode: str | None = None
         self.loop = Loop(folder, TRAIN)
         self._done = 0  # the global step before which all steps are compared
 
     def report(self) -> Report:
         """Return the report so far."""
-        return Report(self._location, self.loop.rows, self._bounds, self.mode)
+        return Report(self._location, self.loop.rows, self._bounds, self.mode, strict=self._strict)
 
     def firing_at(self, global_step: int) -> list[Comparison]:
         """Return the violations that fire at a step, the worst first."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .compare.rows import Rows
 from .errors import TrialError
 from .findings.findings import Finding
+from .findings.judgement import Judgement
 from .parameters import parse_parameters
 from .verdict.bounds import Bounds
 from .verdict.judged_run import JudgedRun, computed
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-class Report(JudgedRun):
+class Report(Judgement):
     """What a whole trial's judgement found, and the ways in which it is shown.
 
     ``len(report)`` is the number of comparisons, and iterating yields them.
@@ -37,7 +38,7 @@ class Report(JudgedRun):
 
         from .findings.summary import TensorSummary, tensor_summaries
 
-        return pandas.DataFrame(tensor_summaries(self), columns=list(TensorSummary._fields))
+        return pandas.DataFrame(tensor_summaries(self, self.courses), columns=list(TensorSummary._fields))
 
     @property
     def exit_code(self) -> int:
@@ -127,8 +128,12 @@ class Report(JudgedRun):
         )
 
 
+def rule_report(run: JudgedRun) -> Report:
+    """Return the report of a run as the rule judges it: everything that fires counts."""
+    facts = {name: getattr(run, name) for name in ("problem", "job_ended", "notes", "folder_unreadable")}
+    return Report(run.trial, run.rows, run.bounds, run.mode, strict=True, **facts)
+
+
 def unjudged_report(trial: str, parameters: dict[str, Any], problem: TrialError) -> Report:
     """Return the report of a trial that cannot even be opened."""
-    report = Report(trial, Rows(), Bounds(parse_parameters(**parameters)))
-    report.problem = problem
-    return report
+    return Report(trial, Rows(), Bounds(parse_parameters(**parameters)), problem=problem)

@@ -1,19 +1,18 @@
-"""The course of each tensor of a worker: its comparisons by global step, and how its ratio moved against others."""
+"""The course of each tensor of a worker: its comparisons by global step."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ..compare.ratio import NOT_FINITE, VERDICTS
 from ..compare.rows import Array
-from ..verdict.firing import decades_outside
+from ..verdict.firing import decades_outside, keys_of
 from ..verdict.judged_run import JudgedRun
-from .levels import levels_to_end
 
-_made: WeakKeyDictionary[JudgedRun, list[Course]] = WeakKeyDictionary()
+COLUMNS = ("step", "reference_step", "global_step", "ratio", "update_norm", "weight_norm", "verdict", "held")
+BOUNDS = ("lower", "upper", "norm_lower", "norm_upper")
 
 
 class Course(NamedTuple):
@@ -26,14 +25,13 @@ class Course(NamedTuple):
         references: int64, the step that each is compared with.
         global_steps: int64.
         ratios: float64.
+        updates: float64, the norms of the updates.
+        norms: float64, of the reference weights.
         verdicts: Places in VERDICTS.
-        lower: The bounds, float64, and so is ``upper``.
-        norms: float64, of the reference weights; ``norm_lower`` and ``norm_upper`` are their bounds.
+        held: bool, whether its bounds are a baseline's.
+        lower: The bounds, float64, and so is ``upper``; ``norm_lower`` and ``norm_upper`` are those of the norms.
         decades: float64, how many decades it is outside of its bounds.
-        zero_references: bool, whether the reference weights are all zero.
         fires: bool, whether it is a violation that fires or leads up to one that does.
-        levels: float64, log10 of the ratio above the median of the worker's other tensors at that step, of those that
-            move to the end where there are some; NaN where the ratio is zero or not finite, or no other tensor moved.
     """
 
     tensor: int
@@ -42,50 +40,42 @@ class Course(NamedTuple):
     references: Array
     global_steps: Array
     ratios: Array
+    updates: Array
+    norms: Array
     verdicts: Array
+    held: Array
     lower: Array
     upper: Array
-    norms: Array
     norm_lower: Array
     norm_upper: Array
     decades: Array
-    zero_references: Array
     fires: Array
-    levels: Array
+
+    @property
+    def end(self) -> int:
+        """How many comparisons come before the first that is not finite."""
+        lost = np.flatnonzero(self.verdicts == VERDICTS.index(NOT_FINITE))
+        return int(lost[0]) if len(lost) else len(self.steps)
+
+    @property
+    def moves(self) -> Array:
+        """Positions, before the first comparison that is not finite, at which it moved."""
+        return np.flatnonzero(self.ratios[: self.end] > 0)
+
+    @property
+    def gap(self) -> int:
+        """How far apart its comparisons are, in steps: the median."""
+        return max(int(np.median(np.diff(self.steps))), 1) if len(self.steps) > 1 else 1
 
 
-def courses(run: JudgedRun) -> list[Course]:
-    """Return the course of each tensor and worker that was compared, by tensor and worker; made once for a run."""
-    if run not in _made:
-        _made[run] = _courses(run)
-    return _made[run]
-
-
-def _courses(run: JudgedRun) -> list[Course]:
-    columns = run.columns
+def courses_of(run: JudgedRun) -> list[Course]:
+    """Return the course of each tensor and worker that was compared, by tensor and worker."""
     if not len(run):
         return []
-    workers = max(len(run.workers), 1)
-    keys = columns["tensor"].astype(np.int64) * workers + columns["worker"]
+    columns, keys = run.columns, keys_of(run.columns)
     order = np.lexsort((columns["global_step"], keys))
-    found, starts = np.unique(keys[order], return_index=True)
-    ratios = columns["ratio"]
-    finite = np.where(np.isfinite(ratios[order]), np.arange(len(order)), -1)
-    last = np.maximum.reduceat(finite, starts)
-    moves_to_end = (last >= 0) & (ratios[order][last] != 0)
-    sources = (
-        *(columns[name] for name in ("step", "reference_step", "global_step", "ratio", "verdict", "lower", "upper")),
-        *(columns[name] for name in ("weight_norm", "norm_lower", "norm_upper")),
-        decades_outside(columns),
-        columns["weight_norm"] == 0,
-        run.leads,
-        levels_to_end(columns["worker"], columns["step"], ratios, np.isin(keys, found[moves_to_end])),
-    )
+    starts = np.unique(keys[order], return_index=True)[1]
+    sources = [*(columns[name] for name in (*COLUMNS, *BOUNDS)), decades_outside(columns), run.leads]
     parts = [np.split(source[order], starts[1:]) for source in sources]
-    return [Course(*divmod(int(key), workers), *own) for key, own in zip(found.tolist(), zip(*parts))]
-
-
-def is_finite(course: Course) -> Array:
-    """Return which comparisons are finite: shape (n,), bool."""
-    finite: Array = course.verdicts != VERDICTS.index(NOT_FINITE)
-    return finite
+    places = zip(columns["tensor"][order][starts].tolist(), columns["worker"][order][starts].tolist())
+    return [Course(*place, *own) for place, own in zip(places, zip(*parts))]

@@ -1,163 +1,258 @@
-"""The violations of one kind of one tensor and worker, and what its course shows of their cause."""
+"""What happened to one tensor of a worker: its violations that fire, by kind, and where each began.
+
+Only its own course tells. All kinds but those of values that are not finite are told from the comparisons before the
+first one that is not.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 import numpy as np
 
+from ..compare.ratio import DRIFTED, LARGE, OK, SMALL, VERDICTS
 from ..compare.rows import Array
 from .course import Course
 from .kinds import (
-    DEEP,
+    CHANGED,
+    DECAYED,
     DRIFTED_KIND,
+    EXPLODED,
+    FAULT,
     FEW,
+    FROZEN,
     NOT_FINITE_KIND,
     NOT_YET,
+    NOTE,
     RESTING,
+    SPIKE,
     STOPPED,
     TOO_LARGE,
+    TOO_SMALL,
     VANISHING,
-    Zeros,
-    fall_of,
+    ZERO_START,
 )
+from .onset import AWAY, departure
 
-MOST_ALIKE = 0.8  # of the distances between moves, that they have a period
-HALF = 0.5  # of the normal ratio; where moves next to a rest are smaller, the rest comes gradually
+RESTS = 2  # times the longest rest in between; zeros at an end that are not longer are a rest
+NOISE = 4.0  # standard deviations of a course; a rise before NaN is its cause where it is more
+LEAST_DECAYS = 5  # comparisons
+PURE = 1e-4  # of the update, by which the fall of the norm may differ from it
+PARTS = 10  # of a course, in which it is looked for a change
+DECADE = 1.0  # that a change has at least
 
 
 class Entry(NamedTuple):
-    """The violations of one kind of one tensor and worker; steps are of the judged mode.
+    """What happened to one tensor of a worker.
 
     Attributes:
         kind: One of KINDS.
-        tensor: Its place in the run's tensors.
-        worker: Its place in the run's workers.
-        first: The step of the first.
-        last: The step of the last.
-        severity: How many decades the worst is outside of its bounds.
-        worst_ratio: The worst one.
-        worst_step: Its step.
-        lower: Its bounds, and so is ``upper``; of one that drifted, those of the weight norm.
-        norm: The norm of its reference weights.
-        gap: How far apart the comparisons of the tensor are, in steps.
-        near_start: Whether they begin within the first few comparisons of the tensor.
-        to_end: Whether the last one is.
-        in_a_row: Whether no other comparison is between them.
-        all_zero: Whether every ratio is zero.
-        is_gradual: Whether the moves next to zeros are less than half of the normal ratio.
-        fell_away: Whether the tensor ends a decade or more below its level among the others.
-        with_all: Whether no tensor of the worker moves where it rests.
-        period: How many steps moves are apart that rest in between, where that is regular and rests are the rule.
-        full_from: The global step from which on windows of ``period`` steps are full.
-        led_up_from: The step from which on updates were too large, where that goes on until a ratio is not finite.
+        severity: FAULT or NOTE.
+        course: Of the tensor.
+        rows: Positions in the course of its violations that fire; of a note without violations, of its comparisons.
+        onset: Position from which on the ratio left its own course.
+        factor: By how much it rose or fell from there on, as a factor; 1.0 where no course shows that.
     """
 
     kind: str
-    tensor: int
-    worker: int
-    first: int
-    last: int
-    count: int  # type: ignore[assignment]  # in place of tuple.count
-    severity: float
-    worst_ratio: float
-    worst_step: int
-    lower: float
-    upper: float
-    norm: float
-    gap: int
-    near_start: bool
-    to_end: bool
-    in_a_row: bool
-    all_zero: bool
-    is_gradual: bool
-    fell_away: bool
-    with_all: bool
-    period: int | None
-    full_from: int | None
-    led_up_from: int | None
+    severity: str
+    course: Course
+    rows: Array
+    onset: int
+    factor: float = 1.0
+
+    @property
+    def onset_step(self) -> int:
+        """The step of the onset."""
+        return int(self.course.steps[self.onset])
+
+    @property
+    def worst(self) -> int:
+        """Position of the violation that is furthest outside of its bounds."""
+        return int(self.rows[self.course.decades[self.rows].argmax()])
 
 
-def entries_of(course: Course, zeros: Zeros, kinds: Array, moving_steps: Array) -> list[Entry]:
-    """Return the entry of each kind that a course has among the violations that fire.
-
-    Args:
-        course: One tensor of a worker.
-        zeros: What ``zeros_of`` returns for it.
-        kinds: What ``kinds_of`` returns for it.
-        moving_steps: The steps at which any tensor of the worker moves.
-    """
-    found = dict.fromkeys(kinds[course.fires].tolist())
-    return [_entry(course, zeros, kinds, moving_steps, kind) for kind in found]
-
-
-def _entry(course: Course, zeros: Zeros, kinds: Array, moving_steps: Array, kind: str) -> Entry:
-    rows = np.flatnonzero((kinds == kind) & course.fires)
-    steps = course.steps[rows]
-    outside = course.decades[rows]
-    worst = int(rows[outside.argmax()])
-    period = _period(course, zeros.moves) if kind == RESTING else None
-    return Entry(
-        kind,
-        course.tensor,
-        course.worker,
-        int(steps.min()),
-        int(steps.max()),
-        len(rows),
-        float(outside.max()),
-        float(course.ratios[worst]),
-        int(course.steps[worst]),
-        float((course.norm_lower if kind == DRIFTED_KIND else course.lower)[worst]),
-        float((course.norm_upper if kind == DRIFTED_KIND else course.upper)[worst]),
-        float(course.norms[worst]),
-        max(int(np.median(np.diff(course.steps))), 1) if len(course.steps) > 1 else 1,
-        bool(rows[0] < FEW),
-        bool(rows[-1] == len(course.steps) - 1),
-        bool(rows[-1] - rows[0] + 1 == len(rows)),
-        not course.ratios[rows].any(),
-        kind in (NOT_YET, RESTING, STOPPED) and _is_gradual(course, zeros, rows),
-        kind == VANISHING and fall_of(course, zeros.moves).decades >= DEEP,
-        not np.isin(steps[course.ratios[rows] == 0], moving_steps).any(),
-        period,
-        None if period is None else _full_from(course, period),
-        _led_up_from(course, kinds) if kind == NOT_FINITE_KIND else None,
-    )
+def entries_of(course: Course) -> list[Entry]:
+    """Return what happened to a tensor, each kind once, and each violation that fires in one entry."""
+    if not course.verdicts.any():
+        return list(_notes(course))
+    found = [*_growing(course), *_shrinking(course)]
+    drifted = _verdicts(course, DRIFTED)
+    if len(drifted):
+        found.append(_departed(DRIFTED_KIND, course, drifted))
+    entries = (entry._replace(rows=entry.rows[course.fires[entry.rows]]) for entry in found)
+    return [entry for entry in entries if len(entry.rows)]
 
 
-def _is_gradual(course: Course, zeros: Zeros, rows: Array) -> bool:
-    """Return whether the moves next to zeros are small: before them, or after those that come first."""
-    moves = zeros.moves
-    places = np.searchsorted(moves, rows) - 1
-    near = moves[np.unique(np.maximum(places, 0))]
-    return bool(np.median(course.ratios[near]) < HALF * np.median(course.ratios[moves]))
+def _verdicts(course: Course, verdict: str) -> Array:
+    """Return the positions of a verdict before the first comparison that is not finite."""
+    return np.flatnonzero(course.verdicts[: course.end] == VERDICTS.index(verdict))
 
 
-def _period(course: Course, moves: Array) -> int | None:
-    """Return how many steps are between moves, where each is over no more steps than a comparison reaches back."""
-    begins = np.flatnonzero(np.diff(np.concatenate([[-2], moves])) > 1)  # of moves in a row, the first
-    begins = begins[moves[begins] > 0]
-    if len(begins) < 3:
-        return None
-    found, counts = np.unique(np.diff(course.steps[moves[begins]]), return_counts=True)
-    period = int(found[counts.argmax()])
-    in_a_row = np.diff(np.append(begins, len(moves)))[:-1]
-    interval = int(np.median(np.diff(course.steps)))
-    reach = int(np.median(course.steps - course.references))
-    is_regular = counts.max() >= MOST_ALIKE * (len(begins) - 1) and int(np.median(in_a_row)) * interval <= reach
-    return period if is_regular else None
+def _departed(kind: str, course: Course, rows: Array) -> Entry:
+    """Return an entry whose onset is where the course left for its first violation."""
+    onset, factor = _departure(course, int(rows[0]))
+    return Entry(kind, FAULT, course, rows, onset, factor)
 
 
-def _full_from(course: Course, period: int) -> int:
-    return int(course.global_steps[course.steps >= course.references[0] + period].min())
+def _departure(course: Course, first: int) -> tuple[int, float]:
+    """Return (position, factor) of where a course left its level for good up to a position; else that and 1.0."""
+    moves = _known_moves(course, first + 1)
+    levels = _levels(course, moves)
+    start = departure(levels)
+    if start is None:
+        return first, 1.0
+    return int(moves[start]), _factor(levels, start)
 
 
-def _led_up_from(course: Course, kinds: Array) -> int | None:
-    """Return the step from which on updates were too large, where that reaches up to the first that is not finite."""
-    first = int(np.flatnonzero(kinds == NOT_FINITE_KIND)[0])
-    began = None
-    at = first
-    for large in np.flatnonzero(kinds[:first] == TOO_LARGE)[::-1].tolist():
-        if at - large > FEW + 1:
+def _known_moves(course: Course, end: int) -> Array:
+    """Return the positions of moves before ``end`` whose reference weights are not all zero."""
+    return np.flatnonzero((course.ratios[: min(end, course.end)] > 0) & (course.norms[: min(end, course.end)] > 0))
+
+
+def _levels(course: Course, moves: Array) -> Array:
+    """Return log10 of ratios, against the middle of the baseline's bounds where all of them are held against it."""
+    levels = np.log10(course.ratios[moves])
+    lower, upper = course.lower[moves], course.upper[moves]
+    return levels - (np.log10(lower) + np.log10(upper)) / 2 if (course.held[moves] & (lower > 0)).all() else levels
+
+
+def _factor(levels: Array, start: int) -> float:
+    """Return by how much the levels from a place on are furthest from the median before; below 1 where they fall."""
+    away = levels[start:] - np.median(levels[:start]) if start else levels[start:]
+    return float(10 ** away[abs(away).argmax()])
+
+
+def _growing(course: Course) -> Iterator[Entry]:
+    """Yield what is too large or not finite."""
+    large, end = _verdicts(course, LARGE), course.end
+    if end < len(course.steps):
+        onset, factor = _rise(course, large)
+        kind = NOT_FINITE_KIND if onset == end else EXPLODED
+        lost = np.concatenate([large[large >= onset], np.arange(end, len(course.steps))])
+        yield Entry(kind, FAULT, course, lost[course.verdicts[lost] != VERDICTS.index(OK)], onset, factor)
+        large = large[large < onset]
+    from_zero = course.norms[large] == 0
+    started = from_zero | _at_first_moves(course, large[~from_zero], large)
+    if started.any():
+        rows = large[started]
+        yield Entry(ZERO_START, NOTE, course, rows, int(rows[0]))
+        large = large[~started]
+    brief = _is_brief(course, large)
+    if brief.any():
+        yield Entry(SPIKE, FAULT, course, large[brief], int(large[brief][0]))
+    if not brief.all():
+        yield _departed(TOO_LARGE, course, large[~brief])
+
+
+def _rise(course: Course, large: Array) -> tuple[int, float]:
+    """Return (position, factor) of where a tensor began to rise until it was not finite; else that position and 1.0."""
+    end = course.end
+    moves = _known_moves(course, end)
+    levels = _levels(course, moves)
+    start = departure(levels)
+    if start is not None and start > 1 and end - moves[-1] <= FEW:
+        noise = 1.4826 * np.median(abs(np.diff(levels[:start]))) / np.sqrt(2)
+        factor = _factor(levels, start)
+        if factor > 1 and np.log10(factor) > NOISE * noise:
+            return int(moves[start]), factor
+    began = end
+    for row in large[::-1].tolist():  # too short for a course: it was too large up to there
+        if began - row > FEW:
             break
-        began = at = large
-    return None if began is None else int(course.steps[began])
+        began = row
+    return began, 1.0
+
+
+def _at_first_moves(course: Course, large: Array, all_large: Array) -> Array:
+    """Return which are of the first moves of a tensor that is within bounds a few times afterwards."""
+    if not len(large) or large[-1] >= course.moves[0] + FEW:
+        return np.zeros(len(all_large), bool)
+    after = course.verdicts[int(large[-1]) + 1 : course.end]
+    return np.isin(all_large, large) & (np.count_nonzero(after == VERDICTS.index(OK)) >= FEW)
+
+
+def _is_brief(course: Course, large: Array) -> Array:
+    """Return which are of no more than a few in a row, within bounds before and after."""
+    brief = np.zeros(len(large), bool)
+    for part in np.split(np.arange(len(large)), np.flatnonzero(np.diff(large) > 1) + 1):
+        if len(part):
+            before, after = int(large[part[0]]) - 1, int(large[part[-1]]) + 1
+            is_between = before >= 0 and after < len(course.steps) and not course.verdicts[[before, after]].any()
+            brief[part] = is_between and len(part) <= FEW
+    return brief
+
+
+def _shrinking(course: Course) -> Iterator[Entry]:
+    """Yield what is too small or at rest."""
+    small, moves, end = _verdicts(course, SMALL), course.moves, course.end
+    if not len(small):
+        return
+    if not len(moves):
+        yield Entry(FROZEN, FAULT, course, small, 0)
+        return
+    fade = _fade(course, small)
+    if fade is not None:
+        yield Entry(VANISHING, FAULT, course, small[small >= fade[0]], *fade)
+        small = small[small < fade[0]]
+    rests, zeros = np.diff(moves) - 1, small[course.ratios[small] == 0]
+    longest = int(rests.max(initial=0))
+    begin = int(moves[0]) if moves[0] > RESTS * longest else 0
+    stop = int(moves[-1]) + 1 if end - 1 - moves[-1] > RESTS * longest else end
+    between = zeros[(zeros >= begin) & (zeros < stop)]
+    parts = (
+        (NOT_YET, zeros[zeros < begin], 0),
+        (RESTING, between, *between[:1]),
+        (STOPPED, zeros[zeros >= stop], stop),
+    )
+    for kind, rows, *onset in parts:
+        if len(rows):
+            yield Entry(kind, FAULT, course, rows, int(onset[0]))
+    rows = small[course.ratios[small] > 0]
+    if len(rows):
+        yield _departed(TOO_SMALL, course, rows)
+
+
+def _fade(course: Course, small: Array) -> tuple[int, float] | None:
+    """Return (position, factor) of where a tensor began to shrink that ends too small or at rest; else None."""
+    end = course.end
+    if small[-1] < end - FEW:
+        return None
+    apart = np.flatnonzero(np.diff(small) > FEW + 1)
+    first = int(small[apart[-1] + 1 if len(apart) else 0])
+    moves = _known_moves(course, first + 1)
+    levels = _levels(course, moves)
+    start = departure(levels)
+    if start is None or first - moves[start] <= FEW:
+        return None
+    falling = levels[start:]
+    still_falls = np.median(falling[-FEW:]) < np.median(falling[: max(len(falling) // 2, 1)]) - AWAY
+    factor = _factor(levels, start)
+    return (int(moves[start]), factor) if factor < 1 and still_falls else None
+
+
+def _notes(course: Course) -> Iterator[Entry]:
+    """Yield what is worth a look of a tensor that is within its bounds."""
+    if is_pure_decay(course):
+        yield Entry(DECAYED, NOTE, course, np.arange(len(course.steps)), 0)
+        return
+    moves = _known_moves(course, len(course.steps))
+    levels = _levels(course, moves)
+    edges = np.linspace(0, len(levels), PARTS + 1).astype(int)
+    if edges[1] <= 1:
+        return
+    medians = np.array([np.median(levels[begin:end]) for begin, end in zip(edges, edges[1:])])
+    for part in range(1, PARTS):
+        away = medians[part:] - np.median(levels[: edges[part]])
+        if (away > DECADE).all() or (away < -DECADE).all():
+            start = departure(levels[: edges[part] + 1])
+            onset = int(moves[edges[part] if start is None else start])
+            yield Entry(CHANGED, NOTE, course, np.arange(onset, len(course.steps)), onset, float(10 ** np.median(away)))
+            return
+
+
+def is_pure_decay(course: Course) -> bool:
+    """Return whether the norm falls by just the norm of the update, wherever the next comparison shows it."""
+    follows = course.references[1:] == course.steps[:-1]
+    falls, updates = (course.norms[:-1] - course.norms[1:])[follows], course.updates[:-1][follows]
+    return len(falls) >= LEAST_DECAYS and bool((updates > 0).all() and (abs(falls - updates) <= PURE * updates).all())

@@ -1,4 +1,4 @@
-"""What is wrong with a run: violations of one kind, at about the same steps, of any tensors, are one finding.
+"""What happened in a run: what began together and is of one family, in any tensors, is one finding.
 
 Kinds and numbers, without words; DESIGN.md, section 5.
 """
@@ -6,100 +6,82 @@ Kinds and numbers, without words; DESIGN.md, section 5.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Iterable, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
-from ..compare.ratio import OK, VERDICTS
+from ..compare.ratio import SMALL, VERDICTS
 from ..compare.rows import Array
 from ..verdict.judged_run import JudgedRun
-from .course import Course, courses
-from .entries import MOST_ALIKE, Entry, entries_of
+from .course import Course
+from .entries import Entry, entries_of
 from .kinds import (
+    CHANGED,
+    EXPLODED,
     FEW,
     FROZEN,
     KINDS,
+    LOST,
     NOT_YET,
+    NOTE,
     NOTHING_MOVED,
     RESTING,
     STOPPED,
-    TOO_LARGE,
     VANISHING,
-    ZERO_START,
-    kinds_of,
-    zeros_of,
+    family,
 )
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
-MOST_TENSORS = 0.9  # of those that move, that a finding is of all
-FADING = 0.1  # of the length of a fade; its first step hangs on the noise of a ratio that nears its bound slowly
-
-
-class Clues(NamedTuple):
-    """What the courses of a finding's tensors show of its cause: what ``Entry`` says, of all of them, and more.
-
-    Attributes:
-        together: Whether nearly all tensors that move have violations of this kind, of several; of rests, whether
-            nothing moves there.
-        alone: Whether one tensor moves at all.
-        too_large: Whether its tensors have updates that are too large as well.
-        zero_start: Whether any tensor of the run began at zero.
-        led_up: The tensors of which ``led_up_from`` is so.
-        is_rest: Whether it holds all further findings of its kind.
-    """
-
-    lower: float
-    upper: float
-    norm: float
-    near_start: bool
-    to_end: bool
-    in_a_row: bool
-    all_zero: bool
-    is_gradual: bool
-    together: bool
-    alone: bool
-    fell_away: bool
-    too_large: bool
-    zero_start: bool
-    period: int | None
-    full_from: int | None
-    led_up_from: int | None
-    led_up: tuple[str, ...]
-    is_rest: bool
+ALIKE = 0.02  # of the run: what begins no further apart begins together
+LEAST_LENGTH = 10  # comparisons of a run that ends by its schedule
+HALF = 0.5
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong; steps are of the judged mode.
+    """One thing that happened; steps are of the judged mode.
 
     Attributes:
         kind: One of KINDS.
+        severity: "fault" or "note".
         tensors: Names, in the trial's order.
         workers: Names, in the trial's order.
+        onset_step: From which on the ratios left their own course.
         first_step: Of its first violation.
         last_step: Of its last one.
         count: How many violations it has.
         worst_ratio: The one furthest outside of its bounds.
         worst_step: Where that is.
         worst_tensor: Whose it is.
-        worst_worker: Likewise.
-        clues: What shows its cause.
         text: One sentence of what happened; the renderings give it words, and so the next one.
         advice: One sentence of what to do.
+        worst_worker: Whose it is.
+        entries: What happened to each of its tensors.
+        share: Of the tensors that move on its workers, how many it has.
+        is_rest: Whether it holds all further findings of its kind.
     """
 
     kind: str
+    severity: str
     tensors: tuple[str, ...]
     workers: tuple[str, ...]
+    onset_step: int
     first_step: int
     last_step: int
     count: int  # type: ignore[assignment]  # in place of tuple.count
     worst_ratio: float
     worst_step: int
     worst_tensor: str
+    text: str
+    advice: str
     worst_worker: str
-    clues: Clues
-    text: str = ""
-    advice: str = ""
+    entries: tuple[Entry, ...]
+    share: float
+    is_rest: bool
+
+    @property
+    def worst(self) -> Entry:
+        """The entry of the worst violation; of several the earliest."""
+        return worst_of(self.entries)
 
     def __repr__(self) -> str:
         """Return its kind and what happened, as a notebook lists it."""
@@ -107,158 +89,180 @@ class Finding(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding by the names of the JSON format."""
-        names = ("first_step", "last_step", "count", "worst_ratio", "worst_step", "worst_tensor", "text", "advice")
-        lists = {"tensors": list(self.tensors), "workers": list(self.workers)}
-        return {"kind": self.kind, **lists, **{name: getattr(self, name) for name in names}}
+        hidden = ("worst_worker", "entries", "share", "is_rest")
+        document = {name: value for name, value in self._asdict().items() if name not in hidden}
+        return {**document, "tensors": list(self.tensors), "workers": list(self.workers)}
+
+
+def worst_of(entries: Sequence[Entry]) -> Entry:
+    """Return the entry whose worst violation is furthest outside of its bounds; of equals the earliest."""
+
+    def key(entry: Entry) -> tuple[float, int, int, int]:
+        course, worst = entry.course, entry.worst
+        return -float(course.decades[worst]), int(course.steps[worst]), course.tensor, course.worker
+
+    return min(entries, key=key)
 
 
 class _Run:
-    """What the courses of a run have in common; tensors and workers by their places in the run.
+    """What the courses of a run have in common.
 
     Attributes:
-        zeros: Of each course.
-        kinds: Of each course's comparisons; None where no comparison is a violation.
-        movers: {worker: tensors that move}.
-        having: {(worker, kind): tensors that have violations of this kind, also where they do not fire}.
+        length: Steps from the first to the last one.
+        first_moves: {worker: the step at which its first tensor moves}.
+        moving_steps: {worker: the steps at which any tensor moves}.
+        movers: {worker: how many tensors move}.
+        ends_at_rest: Whether all that moves is at rest, or too small, at its last few comparisons and no more.
     """
 
-    def __init__(self, found: list[Course]) -> None:
-        self.zeros = [zeros_of(course) for course in found]
-        self.movers: dict[int, set[int]] = {}
-        self.having: dict[tuple[int, str], set[int]] = {}
-        ends_at_rest: dict[int, bool] = {}
-        moving: dict[int, list[Array]] = {}
-        for course, own in zip(found, self.zeros):
-            if course.ratios.any():
-                self.movers.setdefault(course.worker, set()).add(course.tensor)
-            moving.setdefault(course.worker, []).append(course.steps[course.ratios != 0])
-            if len(own.moves):
-                ends_at_rest[course.worker] = ends_at_rest.get(course.worker, True) and own.ends_at_rest
-        self.moving_steps = {worker: np.unique(np.concatenate(steps)) for worker, steps in moving.items()}
-        self.kinds: list[Array] = []
-        for course, own in zip(found, self.zeros):
-            violating = course.verdicts != VERDICTS.index(OK)
-            if not violating.any():
-                self.kinds.append(None)
-                continue
-            all_stop = ends_at_rest.get(course.worker, False) and len(self.movers[course.worker]) > 1
-            kinds = kinds_of(course, own, all_stop)
-            self.kinds.append(kinds)
-            for kind in set(kinds[violating].tolist()):
-                self.having.setdefault((course.worker, kind), set()).add(course.tensor)
-
-    def tensors(self, workers: Iterable[int], kind: str | None = None) -> set[int]:
-        """Return the tensors that move on any of these workers, or that have violations of a kind there."""
-        known = (self.movers.get(at, set()) if kind is None else self.having.get((at, kind), set()) for at in workers)
-        return set().union(*known)
+    def __init__(self, courses: Sequence[Course]) -> None:
+        self.length = int(max(course.steps.max() for course in courses) - min(course.steps.min() for course in courses))
+        self.moving_steps: dict[int, Array] = {}
+        self.first_moves: dict[int, int] = {}
+        moving = [course for course in courses if len(course.moves)]
+        self.movers = Counter(course.worker for course in moving)
+        for worker in self.movers:
+            steps = [course.steps[course.moves] for course in moving if course.worker == worker]
+            self.moving_steps[worker] = np.unique(np.concatenate(steps))
+            self.first_moves[worker] = int(self.moving_steps[worker][0])
+        self.ends_at_rest = all(_ends_at_rest(course) for course in moving)
 
 
-def find_findings(report: JudgedRun) -> list[Finding]:
-    """Return what is wrong, the most urgent first, and of a kind the earliest first."""
-    found = courses(report)
-    run = _Run(found)
-    entries: dict[str, list[Entry]] = {}
-    for course, own, kinds in zip(found, run.zeros, run.kinds):
-        if not course.fires.any():
-            continue
-        for entry in entries_of(course, own, kinds, run.moving_steps[course.worker]):
-            kind = NOTHING_MOVED if entry.kind == FROZEN and not run.movers else entry.kind
-            entries.setdefault(kind, []).append(entry)
-    return [finding for kind in KINDS for finding in _findings_of(report, kind, entries.get(kind, []), run)]
+def _ends_at_rest(course: Course) -> bool:
+    quiet = (course.verdicts == VERDICTS.index(SMALL)) | (course.ratios == 0)
+    last = np.flatnonzero(~quiet)[-1:]
+    return len(quiet) >= LEAST_LENGTH and bool(len(last)) and 1 <= len(quiet) - 1 - int(last[0]) <= FEW
 
 
-def _findings_of(report: JudgedRun, kind: str, entries: list[Entry], run: _Run) -> list[Finding]:
-    """Return the findings of one kind; of more than ``MOST_OF_A_KIND`` the smallest and latest become one."""
-    groups: list[list[Entry]] = []
-    for alike in _alike(entries):
-        by_tensor: dict[int, list[Entry]] = {}
-        for entry in alike:
-            by_tensor.setdefault(entry.tensor, []).append(entry)
-        by_workers: dict[tuple[int, ...], list[Entry]] = {}
-        for own in by_tensor.values():
-            by_workers.setdefault(tuple(sorted(entry.worker for entry in own)), []).extend(own)
-        groups += by_workers.values()
-    groups.sort(key=lambda group: (-len(group), min(entry.first for entry in group)))
-    rest = [entry for group in groups[MOST_OF_A_KIND:] for entry in group]
-    kept = [_finding(report, kind, group, run) for group in groups[:MOST_OF_A_KIND]]
-    kept.sort(key=lambda finding: (finding.first_step, -len(finding.tensors)))
-    if rest:
-        kept.append(_finding(report, kind, rest, run, is_rest=len(groups) > MOST_OF_A_KIND + 1))
-    return kept
+def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
+    """Return what happened: faults before notes, and of these what began first."""
+    if not courses:
+        return []
+    known = _Run(courses)
+    entries = [_judged(entry, run, known) for course in courses for entry in entries_of(course)]
+    entries = _rare_changes(entries, known)
+    groups: dict[tuple[str, str], list[list[Entry]]] = {}
+    for group in _events(entries, run.bounds.baseline is not None, known.length):
+        groups.setdefault((_kind(group), group[0].severity), []).append(group)
+    found = []
+    for (kind, _), own in groups.items():
+        own.sort(key=lambda group: -len(group))
+        few = MOST_OF_A_KIND if len(own) > MOST_OF_A_KIND + 1 else len(own)
+        found += [_finding(run, known, kind, group) for group in own[:few]]
+        if own[few:]:
+            found.append(_finding(run, known, kind, [entry for group in own[few:] for entry in group], is_rest=True))
+    return _in_order(found, _reach(entries, known.length) if entries else 0)
 
 
-def _alike(entries: list[Entry]) -> list[list[Entry]]:
-    """Return entries in groups whose first and last steps are within a few comparisons of those of the earliest."""
-    waiting = sorted(entries, key=lambda entry: (entry.first, entry.last))
-    first, last, fell_away = (
-        np.array([getattr(entry, name) for entry in waiting]) for name in ("first", "last", "fell_away")
-    )
-    left = np.arange(len(waiting))
-    groups = []
-    while len(left):
-        anchor = waiting[left[0]]
-        reach = float(FEW * anchor.gap)
-        if anchor.kind == VANISHING:
-            reach = max(reach, FADING * (anchor.last - anchor.first))
-        near = (first[left] - anchor.first <= reach) & (abs(last[left] - anchor.last) <= reach)
-        if anchor.kind == VANISHING and not anchor.fell_away:
-            near |= ~fell_away[left]  # all fade alike, and cross their bounds at different steps
-        groups.append([waiting[position] for position in left[near].tolist()])
-        left = left[~near]
-    return groups
+def _judged(entry: Entry, run: JudgedRun, known: _Run) -> Entry:
+    """Return an entry with what the rest of the run says of it: a note where that explains it."""
+    course, worker = entry.course, entry.course.worker
+    if entry.kind == FROZEN and not known.movers:
+        return entry._replace(kind=NOTHING_MOVED)
+    is_note = False
+    if entry.kind == FROZEN:
+        names = list(run.tensors)
+        is_note = run.bounds.baseline is None and names[course.tensor] in run.not_trained
+    elif entry.kind in (STOPPED, VANISHING):
+        is_note = known.ends_at_rest
+    elif entry.kind == NOT_YET:
+        waited = course.steps[: course.moves[0]]
+        is_note = np.count_nonzero(waited >= known.first_moves[worker]) <= FEW
+    elif entry.kind == RESTING:
+        is_note = not np.isin(course.steps[entry.rows], known.moving_steps[worker]).any()
+    return entry._replace(severity=NOTE) if is_note else entry
 
 
-def _finding(report: JudgedRun, kind: str, entries: list[Entry], run: _Run, is_rest: bool = False) -> Finding:
-    tensors, workers = list(report.tensors), list(report.workers)
-    own_tensors = sorted({entry.tensor for entry in entries})
-    own_workers = sorted({entry.worker for entry in entries})
-    worst = min(entries, key=lambda entry: (-entry.severity, entry.worst_step, entry.tensor, entry.worker))
-    moving = run.tensors(own_workers)
-    together = len(moving) > 1 and len(moving & run.tensors(own_workers, kind)) >= MOST_TENSORS * len(moving)
-    if kind in (NOT_YET, STOPPED, RESTING):
-        together = len(moving) > 1 and _most(entry.with_all for entry in entries)
-    period = _common([entry.period for entry in entries], MOST_ALIKE)
-    led_up = [entry for entry in entries if entry.led_up_from is not None]
-    clues = Clues(
-        worst.lower,
-        worst.upper,
-        worst.norm,
-        any(entry.near_start for entry in entries),
-        all(entry.to_end for entry in entries),
-        all(entry.in_a_row for entry in entries),
-        all(entry.all_zero for entry in entries),
-        _most(entry.is_gradual for entry in entries),
-        together,
-        len(moving) == 1,
-        _most(entry.fell_away for entry in entries),
-        bool(run.tensors(own_workers, TOO_LARGE).intersection(own_tensors)),
-        bool(run.tensors(run.movers, ZERO_START)),
-        period,
-        max((entry.full_from or 0 for entry in entries if entry.period == period), default=None) if period else None,
-        min((entry.led_up_from or 0 for entry in led_up), default=None),
-        tuple(tensors[tensor] for tensor in sorted({entry.tensor for entry in led_up})),
-        is_rest,
-    )
+def _rare_changes(entries: list[Entry], known: _Run) -> list[Entry]:
+    """Return the entries without the changes of tensors most of which changed alike, as by a schedule."""
+    changes = Counter((entry.course.worker, entry.factor > 1) for entry in entries if entry.kind == CHANGED)
+
+    def is_rare(entry: Entry) -> bool:
+        return changes[entry.course.worker, entry.factor > 1] < HALF * known.movers[entry.course.worker]
+
+    return [entry for entry in entries if entry.kind != CHANGED or is_rare(entry)]
+
+
+def _reach(entries: Sequence[Entry], length: int) -> float:
+    """Return how many steps apart onsets are at the most that are the same."""
+    return max(FEW * min(entry.course.gap for entry in entries), ALIKE * length)
+
+
+def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[list[Entry]]:
+    """Return the entries in groups of one family and severity that begin together; an explosion takes in its NaN.
+
+    Rests are one group: they come again and again, and begin by chance.
+    """
+    families: dict[tuple[str, str], list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.onset_step):
+        families.setdefault((family(entry.kind, has_baseline), entry.severity), []).append(entry)
+    events = []
+    for waiting in families.values():
+        while waiting:
+            first = waiting[0]
+            last = first.onset_step + (np.inf if first.kind == RESTING else _reach([first], length))
+            near = [entry for entry in waiting if entry.onset_step <= last]
+            workers = {entry.course.worker for entry in near if entry.kind == EXPLODED}
+            event = [
+                entry
+                for entry in waiting
+                if entry.onset_step <= last or (entry.kind in LOST and entry.course.worker in workers)
+            ]
+            if workers:
+                event = [entry._replace(kind=EXPLODED) if entry.kind in LOST else entry for entry in event]
+            events.append(event)
+            taken = {id(entry.course) for entry in event}
+            waiting = [
+                entry
+                for entry in waiting
+                if entry.onset_step > last and not (entry.kind in LOST and id(entry.course) in taken)
+            ]
+    return events
+
+
+def _kind(group: Sequence[Entry]) -> str:
+    """Return the most urgent kind that at least half of the tensors of a group have, else the most frequent one."""
+    tensors = {kind: {entry.course.tensor for entry in group if entry.kind == kind} for kind in KINDS}
+    most = HALF * len(set().union(*tensors.values()))
+    return next((kind for kind in KINDS if len(tensors[kind]) >= most), max(KINDS, key=lambda kind: len(tensors[kind])))
+
+
+def _finding(run: JudgedRun, known: _Run, kind: str, entries: list[Entry], is_rest: bool = False) -> Finding:
+    tensors, workers = list(run.tensors), list(run.workers)
+    own_tensors = sorted({entry.course.tensor for entry in entries})
+    own_workers = sorted({entry.course.worker for entry in entries})
+    steps = [entry.course.steps[entry.rows] for entry in entries]
+    worst = worst_of(entries)
+    pairs = {(entry.course.tensor, entry.course.worker) for entry in entries}
     return Finding(
         kind,
+        entries[0].severity,
         tuple(tensors[tensor] for tensor in own_tensors),
         tuple(workers[worker] for worker in own_workers),
-        min(entry.first for entry in entries),
-        max(entry.last for entry in entries),
-        sum(entry.count for entry in entries),
-        worst.worst_ratio,
-        worst.worst_step,
-        tensors[worst.tensor],
-        workers[worst.worker],
-        clues,
+        min(entry.onset_step for entry in entries),
+        min(int(own.min()) for own in steps),
+        max(int(own.max()) for own in steps),
+        sum(len(own) for own in steps),
+        float(worst.course.ratios[worst.worst]),
+        int(worst.course.steps[worst.worst]),
+        tensors[worst.course.tensor],
+        "",
+        "",
+        workers[worst.course.worker],
+        tuple(entries),
+        len(pairs) / max(sum(known.movers[worker] for worker in own_workers), len(pairs)),
+        is_rest,
     )
 
 
-def _most(values: Iterable[bool]) -> bool:
-    known = list(values)
-    return sum(known) >= MOST_ALIKE * len(known)
-
-
-def _common(values: list[Any], share: float) -> Any:
-    value, count = Counter(values).most_common(1)[0]
-    return value if count >= share * len(values) else None
+def _in_order(findings: list[Finding], reach: float) -> list[Finding]:
+    """Return faults before notes; of these what began first, and of what began together what most tensors have."""
+    waiting = sorted(findings, key=lambda finding: (finding.severity, finding.onset_step))
+    ordered: list[Finding] = []
+    while waiting:
+        first = waiting[0]
+        last = first.onset_step + reach
+        together = [each for each in waiting if each.severity == first.severity and each.onset_step <= last]
+        ordered += sorted(together, key=lambda each: (-len(each.entries), KINDS.index(each.kind), each.onset_step))
+        waiting = waiting[len(together) :]
+    return ordered

@@ -14,9 +14,9 @@ import os
 from pathlib import Path
 
 from ..findings.findings import Finding
-from ..verdict.judged_run import JudgedRun
+from ..findings.judgement import Judgement
 from .markdown import render_markdown
-from .words.advice import TITLES, kinds_first, told_findings
+from .words.advice import TITLES, kinds_first
 from .words.escapes import command_message, command_property, printable
 from .words.names import elided
 from .words.wording import (
@@ -35,9 +35,9 @@ MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
 MOST_SENTENCE = 2000  # characters; the runner cuts a message after 4,096, and the advice is at its end
 
 
-def render_github(report: JudgedRun) -> str:
+def render_github(report: Judgement) -> str:
     """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
-    findings = kinds_first(told_findings(report))
+    findings = kinds_first(report.findings)
     unreadable = [f"unreadable: {line}" for line in unreadable_lines(report.unreadable)]
     warnings = [f"skipped: {line}" for line in skipped_lines(report)]
     errors = [] if report.problem is None else [command("error", f"{report.problem.message}. {report.problem.remedy}")]
@@ -55,7 +55,7 @@ def render_github(report: JudgedRun) -> str:
     )
 
 
-def _verdict(report: JudgedRun, summary: str, left_out: list[Finding]) -> str:
+def _verdict(report: Judgement, summary: str, left_out: list[Finding]) -> str:
     """Return the verdict, without a problem that an error has told, and the findings that have no annotation."""
     told = report.problem is not None and (report.is_unheld or not report.fired)
     sentence = "" if told else f": {verdict_sentence(report)}"
@@ -80,7 +80,7 @@ def command(level: str, message: str, title: str = TITLE) -> str:
     return f"::{level} title={command_property(title)}::{command_message(message)}"
 
 
-def append_summary(report: JudgedRun) -> None:
+def append_summary(report: Judgement) -> None:
     """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; without one it does nothing.
 
     Raises:

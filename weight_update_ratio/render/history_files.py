@@ -7,14 +7,14 @@ import json
 from typing import IO
 
 from ..files import whole_file
+from ..findings.judgement import Judgement
 from ..verdict.document import finite_numbers
-from ..verdict.judged_run import JudgedRun
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
 FORMULA = tuple("=+-@\t\r\n")  # what a cell begins with that a spreadsheet runs
 
 
-def write_history(report: JudgedRun, path: str) -> None:
+def write_history(report: Judgement, path: str) -> None:
     """Write every comparison to a file, in the format of its ending: one of ``HISTORY_ENDINGS``.
 
     Raises:
@@ -30,13 +30,13 @@ def write_history(report: JudgedRun, path: str) -> None:
         write(report, file)
 
 
-def write_json_lines(report: JudgedRun, file: IO[str]) -> None:
+def write_json_lines(report: Judgement, file: IO[str]) -> None:
     """Write every comparison as a line of strict JSON."""
     for row in report:
         file.write(json.dumps(finite_numbers(row._asdict()), allow_nan=False) + "\n")
 
 
-def write_csv(report: JudgedRun, file: IO[str]) -> None:
+def write_csv(report: Judgement, file: IO[str]) -> None:
     """Write every comparison as a row of CSV with a header; floats keep their last digit.
 
     A name that a spreadsheet would take for a formula gets an apostrophe before it.

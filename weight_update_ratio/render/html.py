@@ -6,8 +6,8 @@ colour alone.
 
 from __future__ import annotations
 
-from ..verdict.judged_run import JudgedRun
-from .words.advice import TITLES, told_findings
+from ..findings.judgement import Judgement
+from .words.advice import TITLES
 from .words.escapes import html_text
 from .words.wording import baseline_line, count_line, summary_line, verdict_sentence, verdict_word
 
@@ -16,7 +16,7 @@ BADGE = "color: #fff; padding: .1em .5em; border-radius: .3em; background: "
 CARD = "border-left: 4px solid #b3123a; padding: 0 0 0 .8em; margin: .8em 0"
 
 
-def report_html(report: JudgedRun) -> str:
+def report_html(report: Judgement) -> str:
     """Return the verdict, the counts and the findings, for a notebook's cell."""
     if not len(report) and report.problem is None:
         return f"<p>{html_text(report.trial)}: nothing is compared yet</p>"
@@ -24,7 +24,7 @@ def report_html(report: JudgedRun) -> str:
     return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
 
 
-def verdict_html(report: JudgedRun, tag: str = "p") -> str:
+def verdict_html(report: Judgement, tag: str = "p") -> str:
     """Return the verdict in one sentence, as an element of this tag, and what to do where there is a problem."""
     word = verdict_word(report)
     sentence = html_text(f"{report.trial}: {verdict_sentence(report)}")
@@ -32,23 +32,23 @@ def verdict_html(report: JudgedRun, tag: str = "p") -> str:
     return f'<{tag} class="verdict"><strong style="{BADGE}{COLORS[word]}">{word}</strong> {sentence}</{tag}>{remedy}'
 
 
-def counts_html(report: JudgedRun) -> str:
+def counts_html(report: Judgement) -> str:
     """Return what the run was held against, where it was, and how much was judged."""
     lines = filter(None, [baseline_line(report), count_line(report)])
     return "".join(f'<p class="counts">{html_text(line)}</p>' for line in lines)
 
 
-def summary_html(report: JudgedRun) -> str:
+def summary_html(report: Judgement) -> str:
     """Return how large the ratios are, also of a healthy run, and which tensors moved away from the others."""
     line = summary_line(report)
     return f'<p class="counts">{html_text(line)}</p>' if line else ""
 
 
-def findings_html(report: JudgedRun) -> str:
+def findings_html(report: Judgement) -> str:
     """Return what is wrong and what to do about it, a block a finding."""
     return "".join(
         f'<div style="{CARD}"><p style="margin: 0"><b>{TITLES[finding.kind]}</b></p>'
         f'<p style="margin: 0">{html_text(finding.text)}</p>'
         f'<p class="advice" style="margin: 0"><i>{html_text(finding.advice)}</i></p></div>'
-        for finding in told_findings(report)
+        for finding in report.findings
     )

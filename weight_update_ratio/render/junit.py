@@ -21,10 +21,9 @@ import numpy as np
 
 from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
+from ..findings.judgement import Judgement
 from ..findings.kinds import DRIFTED_KIND, NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
-from ..findings.summary import run_summary
-from ..verdict.judged_run import JudgedRun
-from .words.advice import TITLES, told_findings
+from .words.advice import TITLES
 from .words.escapes import printable, xml_text
 from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
@@ -40,7 +39,7 @@ VERDICT_OF_KIND = {  # else small
 }
 
 
-def render_junit(report: JudgedRun) -> str:
+def render_junit(report: Judgement) -> str:
     """Return the report as JUnit XML."""
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
     cases, properties = _cases(report), _properties(report)
@@ -62,8 +61,8 @@ def _name(text: str) -> str:
     return xml_text(printable(text))
 
 
-def _properties(report: JudgedRun) -> dict[str, str]:
-    summary = run_summary(report)
+def _properties(report: Judgement) -> dict[str, str]:
+    summary = report.ratios
     figures = {"median": summary.median, "p05": summary.p05, "p95": summary.p95}
     properties = {name: format_ratio(figure) for name, figure in figures.items() if figure is not None}
     if report.bounds.baseline is not None:
@@ -71,11 +70,11 @@ def _properties(report: JudgedRun) -> dict[str, str]:
     return properties
 
 
-def _class_name(report: JudgedRun, worker: str) -> str:
+def _class_name(report: Judgement, worker: str) -> str:
     return _name(f"{report.trial}.{worker or NO_WORKER}")
 
 
-def _cases(report: JudgedRun) -> dict[tuple[str, str], Any]:
+def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
     """Return the test case of each (worker, tensor), and of the trial as a whole where it or a file has an error."""
     cases: dict[tuple[str, str], Any] = {}
 
@@ -115,7 +114,7 @@ def _cases(report: JudgedRun) -> dict[tuple[str, str], Any]:
     return cases
 
 
-def _findings(report: JudgedRun) -> dict[tuple[str, str], list[Finding]]:
+def _findings(report: Judgement) -> dict[tuple[str, str], list[Finding]]:
     """Return the findings that each (worker, tensor) is in, the most urgent first.
 
     A finding that holds the rest of its kind has tensors that are not sick on each of its workers.
@@ -125,7 +124,7 @@ def _findings(report: JudgedRun) -> dict[tuple[str, str], list[Finding]]:
         if group.fires:
             verdicts.setdefault((group.worker, group.tensor), set()).add(group.verdict)
     told: dict[tuple[str, str], list[Finding]] = {}
-    for finding in told_findings(report):
+    for finding in report.findings:
         verdict = VERDICT_OF_KIND.get(finding.kind, SMALL)
         for worker in finding.workers:
             for tensor in finding.tensors:
@@ -134,7 +133,7 @@ def _findings(report: JudgedRun) -> dict[tuple[str, str], list[Finding]]:
     return told
 
 
-def _compared(report: JudgedRun) -> dict[tuple[str, str], None]:
+def _compared(report: Judgement) -> dict[tuple[str, str], None]:
     tensors, workers = list(report.tensors), list(report.workers)
     keys = np.asarray(report.columns["worker"]).astype(np.int64) * max(len(tensors), 1)
     keys = np.unique(keys + np.asarray(report.columns["tensor"]))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
-from ..verdict.judged_run import JudgedRun
+from ..findings.judgement import Judgement
 from ..verdict.violations import ViolationGroup
-from .words.advice import TITLES, kinds_first, told_findings
+from .words.advice import TITLES, kinds_first
 from .words.escapes import markdown_code, markdown_text, printable
 from .words.names import elided
 from .words.wording import (
@@ -36,7 +36,7 @@ SIGNS = {"FIRED": "\u274c", "OK": "\u2705", "NOT JUDGED": "\u26a0\ufe0f"}
 URGENCY = (NOT_FINITE, LARGE, SMALL, DRIFTED)
 
 
-def render_markdown(report: JudgedRun) -> str:
+def render_markdown(report: Judgement) -> str:
     """Return the report as markdown; names of the trial are only text in it."""
     word = verdict_word(report)
     firing = [group for group in report.violations if group.fires]
@@ -44,7 +44,7 @@ def render_markdown(report: JudgedRun) -> str:
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
         f"{markdown_code(report.trial)}: {_sentence(verdict_sentence(report))}",
-        _findings(told_findings(report)),
+        _findings(report.findings),
         _problem(report),
         _sentence(summary_line(report)),
         _table(report, "Violations by tensor", firing),
@@ -61,7 +61,7 @@ def _sentence(text: str, most: int = MOST_SENTENCE) -> str:
     return markdown_text(elided(printable(text), most))
 
 
-def _problem(report: JudgedRun) -> str:
+def _problem(report: Judgement) -> str:
     """Return what to do about what ended the judgement, and what that was where the verdict does not say it."""
     if report.problem is None:
         return ""
@@ -84,7 +84,7 @@ def _findings(findings: list[Finding]) -> str:
     return "\n".join(listed) + (f"\n\nand {left_out:,} more; `--format json` lists them all" if left_out else "")
 
 
-def _table(report: JudgedRun, title: str, groups: list[ViolationGroup]) -> str:
+def _table(report: Judgement, title: str, groups: list[ViolationGroup]) -> str:
     """Return a folded table of groups of violations, the most urgent first and then those that last."""
     if not groups:
         return ""

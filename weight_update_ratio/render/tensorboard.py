@@ -28,9 +28,9 @@ import numpy as np
 from ..compare.ratio import OK, VERDICTS
 from ..compare.rows import Array
 from ..files import whole_file
+from ..findings.judgement import Judgement
 from ..trial.event_file import record_header
 from ..trial.wire_format import encoded_varint, masked_crc32c
-from ..verdict.judged_run import JudgedRun
 from .words.names import SEPARATOR
 
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
@@ -42,7 +42,7 @@ NO_MODULE = "model"  # the group of tensors whose names have one part
 MOST_OF_A_MODULE = 32  # tensors; a decoder layer of a transformer has up to 26
 
 
-def write_tensorboard(report: JudgedRun, folder: str) -> None:
+def write_tensorboard(report: Judgement, folder: str) -> None:
     """Write a TensorBoard log folder. Each of several workers gets a run of its own, in a folder of its name.
 
     Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Values that are not finite stay as
@@ -104,7 +104,7 @@ def tensor_tags(names: Sequence[str]) -> list[str]:
     return list(tags)
 
 
-def _write_events(report: JudgedRun, rows: Array, file: IO[bytes]) -> None:
+def _write_events(report: Judgement, rows: Array, file: IO[bytes]) -> None:
     """Write the comparisons of ``rows``: the event that gives the file's version, the overview, tensor by tensor."""
     now = struct.pack("<Bd", 0x09, time.time())  # field 1, wall_time: now, for a report does not know when a step was
     file.write(_record(now + _bytes_field(3, b"brain.Event:2")))

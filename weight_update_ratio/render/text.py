@@ -16,11 +16,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..findings.course import courses
 from ..findings.findings import Finding
+from ..findings.judgement import Judgement
 from ..findings.summary import tensor_summaries
-from ..verdict.judged_run import JudgedRun
-from .words.advice import TITLES, kinds_first, told_findings
+from .words.advice import TITLES, kinds_first
 from .words.escapes import printable
 from .words.labels import distinct_labels
 from .words.names import elided
@@ -94,7 +93,7 @@ def fitted_word(word: str, width: int) -> str:
 
 
 def render_text(
-    report: JudgedRun, width: int | None = None, color: bool = False, problem: bool = True, verbose: bool = False
+    report: Judgement, width: int | None = None, color: bool = False, problem: bool = True, verbose: bool = False
 ) -> str:
     """Return the report as text.
 
@@ -116,11 +115,11 @@ def render_text(
     end = whole.lines(*ends)
     table = ["", *page.lines(_tensor_table(page, report))] if verbose and len(report) else []
     room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
-    findings = _findings(page, told_findings(report), None if verbose else room)
+    findings = _findings(page, report.findings, None if verbose else room)
     return "\n".join([*verdict, *findings, *table, *entries, "", *end]) + "\n"
 
 
-def _verdict(page: _Page, report: JudgedRun, problem: bool) -> Text:
+def _verdict(page: _Page, report: Judgement, problem: bool) -> Text:
     word = verdict_word(report)
     style = {"FIRED": "bold red", "OK": "bold green"}.get(word, "bold yellow")
     told = problem or report.problem is None or report.fired
@@ -192,7 +191,7 @@ def _shortened(entry: str, width: int) -> str:
     return " ".join([*head, *tail[::-1]])
 
 
-def _tensor_table(page: _Page, report: JudgedRun) -> Table:
+def _tensor_table(page: _Page, report: Judgement) -> Table:
     several = len(report.workers) > 1
     names = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
     worker = max(len("worker"), *(cell_len(printable(name)) for name in report.workers)) if several else 0
@@ -209,7 +208,7 @@ def _tensor_table(page: _Page, report: JudgedRun) -> Table:
     room = max(page.width - taken - course, 8)
     names_shown = [printable(name) for name in report.tensors]
     labels = dict(zip(report.tensors, names_shown if longest <= room else distinct_labels(names_shown, room)))
-    for row, own in zip(tensor_summaries(report), courses(report)):
+    for row, own in zip(tensor_summaries(report, report.courses), report.courses):
         cells = [Text(fitted_word(labels[row.tensor], room))]
         cells += [Text(fitted_word(printable(row.worker), MOST_WORKER))] if several else []
         cells += [Text(short_ratio(getattr(row, name))) for name in names]

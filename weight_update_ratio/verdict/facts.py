@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Iterable, TypeVar
+from typing import Iterable
 
 import numpy as np
 
@@ -16,9 +15,7 @@ from ..trial.folder import GLOBAL, TrialFolder
 from ..trial.selection import only_reduced, without_wrappers
 from .baseline import gap_text
 from .firing import longest_course
-from .judged_run import JudgedRun
-
-Run = TypeVar("Run", bound=JudgedRun)
+from .judged_run import JudgedRun, Run
 
 
 def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) -> Run:
@@ -28,16 +25,14 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
         SkippedGroup(tensor, None, f"saved only as a reduction ({reduction})", None, None, 1)
         for tensor, reduction in only_reduced(folder.selection.reduced, run.tensors).items()
     ]
-    ended = copy.copy(run)
-    for name in ("skipped", "unreadable"):  # they may have been computed already, without what is added here
-        ended.__dict__.pop(name, None)
-    ended.problem = problem or _problem(run, folder)
-    ended.job_ended = folder.ended
-    ended.only_evaluated = mode == GLOBAL and bool(folder.modes) and GLOBAL not in folder.modes
-    ended.notes = [*whole_notes(folder, mode), *_unheld_tensors(run), *reduced]
-    ended.folder_unreadable = folder.unreadable
-    ended.not_trained = folder.collections.not_trained
-    return ended
+    return run.with_facts(
+        problem=problem or _problem(run, folder),
+        job_ended=folder.ended,
+        only_evaluated=mode == GLOBAL and bool(folder.modes) and GLOBAL not in folder.modes,
+        notes=[*whole_notes(folder, mode), *_unheld_tensors(run), *reduced],
+        folder_unreadable=folder.unreadable,
+        not_trained=folder.collections.not_trained,
+    )
 
 
 def _problem(run: JudgedRun, folder: TrialFolder) -> TrialError | None:

@@ -62,6 +62,5 @@ def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
     for global_step in folder.steps:
         loop.compare(global_step)
     run = concluded(JudgedRun(location, loop.rows, Bounds(own), loop.mode), folder)
-    if len(run):
-        run.problem = None  # a pattern that matches nothing there may match something of the run
-    return learn_baseline(run)
+    # A pattern that matches nothing there may match something of the run.
+    return learn_baseline(run.with_facts(problem=None) if len(run) else run)

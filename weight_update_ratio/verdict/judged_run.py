@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, TypeVar
+import copy
+from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Sequence, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
 Value = TypeVar("Value")
+Run = TypeVar("Run", bound="JudgedRun")
 
 
 class computed(Generic[Value]):  # noqa: N801  (a decorator, as functools.cached_property, which came with Python 3.8)
@@ -37,7 +39,7 @@ class computed(Generic[Value]):  # noqa: N801  (a decorator, as functools.cached
 class JudgedRun:
     """The rows of a run, judged; ``len`` is the number of comparisons, and iterating yields them.
 
-    What is computed is of the rows at that time.
+    It is frozen. What is computed is computed once, of the rows at that time.
 
     Attributes:
         trial: The trial's folder as it was named.
@@ -51,17 +53,35 @@ class JudgedRun:
         not_trained: The tensors that were recorded as not trained.
     """
 
-    def __init__(self, trial: str, rows: Rows, bounds: Bounds, mode: str | None = None) -> None:
-        self.trial = trial
-        self.rows = rows
-        self.bounds = bounds
-        self.parameters: Parameters = bounds.parameters
-        self.mode = mode
-        self.problem: TrialError | None = None
-        self.job_ended = self.only_evaluated = False
-        self.notes: list[SkippedGroup] = []
-        self.folder_unreadable: list[Unreadable] = []
-        self.not_trained: frozenset[str] = frozenset()
+    trial: str
+    rows: Rows
+    bounds: Bounds
+    mode: str | None
+    problem: TrialError | None = None
+    job_ended = only_evaluated = False
+    notes: Sequence[SkippedGroup] = ()
+    folder_unreadable: Sequence[Unreadable] = ()
+    not_trained: frozenset[str] = frozenset()
+
+    def __init__(self, trial: str, rows: Rows, bounds: Bounds, mode: str | None = None, **facts: Any) -> None:
+        self.__dict__.update(trial=trial, rows=rows, bounds=bounds, mode=mode, **facts)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name!r} cannot be set: a report is fixed once it is made")
+
+    def with_facts(self: Run, **facts: Any) -> Run:
+        """Return the same rows with other attributes; only ``columns`` is not computed again."""
+        other = copy.copy(self)
+        for name in list(vars(other)):
+            if name != "columns" and isinstance(getattr(type(other), name, None), computed):
+                del other.__dict__[name]
+        other.__dict__.update(facts)
+        return other
+
+    @property
+    def parameters(self) -> Parameters:
+        """What was asked for."""
+        return self.bounds.parameters
 
     def __len__(self) -> int:
         """Return how many comparisons there are."""

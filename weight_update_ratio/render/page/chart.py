@@ -15,7 +15,7 @@ import numpy as np
 
 from ...compare.ratio import VERDICTS
 from ...compare.rows import Array
-from ...verdict.judged_run import JudgedRun
+from ...findings.judgement import Judgement
 from ..words.escapes import printable
 from .heat_map import OUT_OF_SIGHT, ROW_PIXELS, cell_points, heat_map, legend_html, row_columns, violation_runs
 from .line_chart import EDGE_COLUMNS, LINE_COLUMNS, norm_chart, ratio_chart
@@ -60,7 +60,7 @@ def require_bokeh() -> None:
         raise MissingExtraError(name="bokeh") from None
 
 
-def report_chart(report: JudgedRun) -> Any:
+def report_chart(report: Judgement) -> Any:
     """Return the report's picture as a bokeh layout, for a notebook.
 
     Raises:
@@ -125,7 +125,7 @@ def _controls(several_workers: bool) -> dict[str, Any]:
     }
 
 
-def linked_charts(report: JudgedRun, picture: Picture, selected: tuple[int, int] | None = None) -> Chart:
+def linked_charts(report: Judgement, picture: Picture, selected: tuple[int, int] | None = None) -> Chart:
     """Return the figures of the picture, which show what is selected.
 
     Args:

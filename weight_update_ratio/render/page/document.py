@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Iterable
 
 from ...findings.findings import Finding
-from ...verdict.judged_run import JudgedRun
+from ...findings.judgement import Judgement
 from ..html import counts_html, summary_html, verdict_html
-from ..words.advice import told_findings
 from ..words.escapes import html_text
 from ..words.wording import skipped_lines, unreadable_lines
 from .cards import cards_html, selected_rows
@@ -32,14 +31,14 @@ FIGURES = ("heat", "ratio", "norm")
 MOST_LINES = 500  # of what was skipped, and of what was unreadable; JSON has them all
 
 
-def render_html(report: JudgedRun) -> str:
+def render_html(report: Judgement) -> str:
     """Return the report as one self-contained HTML page.
 
     Raises:
         MissingExtraError: bokeh is not installed.
     """
     require_bokeh()
-    findings = told_findings(report)
+    findings = report.findings
     scripts: list[str] = []
     cards = f'<section id="cards" aria-label="Findings">{cards_html(findings)}</section>'
     workbench, table = "<p>There is no comparison to draw.</p>", ""
@@ -74,7 +73,7 @@ def render_html(report: JudgedRun) -> str:
     )
 
 
-def _head(report: JudgedRun, scripts: list[str]) -> list[str]:
+def _head(report: Judgement, scripts: list[str]) -> list[str]:
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = (
         f"default-src 'none'; script-src 'unsafe-eval' {hashes}; style-src 'unsafe-inline'; "
@@ -95,7 +94,7 @@ def _head(report: JudgedRun, scripts: list[str]) -> list[str]:
     ]
 
 
-def _picture_html(report: JudgedRun, picture: Picture, findings: list[Finding]) -> str:
+def _picture_html(report: Judgement, picture: Picture, findings: list[Finding]) -> str:
     several = len(report.workers) > 1
     sorts = (("worst", "worst first"), ("saved", "as saved"), ("name", "by name"))
     return "\n".join(
@@ -117,7 +116,7 @@ def _picture_html(report: JudgedRun, picture: Picture, findings: list[Finding]) 
     )
 
 
-def _chart_data(report: JudgedRun, picture: Picture, findings: list[Finding]) -> str:
+def _chart_data(report: Judgement, picture: Picture, findings: list[Finding]) -> str:
     from bokeh.core.json_encoder import serialize_json
     from bokeh.document import Document
 
@@ -136,7 +135,7 @@ def _chart_data(report: JudgedRun, picture: Picture, findings: list[Finding]) ->
     return _for_script(f'{{"chart":{item},{more[1:]}')
 
 
-def _notes(report: JudgedRun, picture: Picture) -> str:
+def _notes(report: Judgement, picture: Picture) -> str:
     notes = []
     if picture.reduced:
         notes.append(
@@ -169,7 +168,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
 
 
-def _details_html(report: JudgedRun) -> str:
+def _details_html(report: Judgement) -> str:
     """Return what was skipped or unreadable, parameters and versions."""
     parameters = [(name, "None" if value is None else value) for name, value in report.parameters.as_dict().items()]
     return "\n".join(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL, VERDICTS
 from ...compare.rows import Array
-from ...verdict.judged_run import JudgedRun
+from ...findings.judgement import Judgement
 from ..words.escapes import printable
 from ..words.labels import common_beginning, distinct_labels
 from ..words.names import elided
@@ -146,7 +146,7 @@ def _runs(picture: Picture, gap: int) -> list[tuple[int, str, int, int]]:
     return runs
 
 
-def legend_html(report: JudgedRun) -> str:
+def legend_html(report: Judgement) -> str:
     """Return what the colours and marks of the heat map mean, as HTML."""
     low, high = report.parameters.small_threshold, report.parameters.large_threshold
     above, below = f"above {high:g}", f"below {low:g}"
@@ -170,7 +170,7 @@ def _sign(character: str, meaning: str) -> str:
 
 
 def heat_map(
-    report: JudgedRun, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any, file_name: str
+    report: Judgement, rows: Any, runs: Any, label_formatter: Any, hover_formatter: Any, file_name: str
 ) -> Any:
     """Return the figure of the heat map.
 

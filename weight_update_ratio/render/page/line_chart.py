@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...verdict.judged_run import JudgedRun
+from ...findings.judgement import Judgement
 from ..words.wording import baseline_name
 from .heat_map import step_ticker
 from .reduction import GOOD_RATIO
@@ -33,7 +33,7 @@ HOVER = [
 ]
 
 
-def ratio_chart(report: JudgedRun, lines: Any, edges: Any, steps: Any) -> Any:
+def ratio_chart(report: Judgement, lines: Any, edges: Any, steps: Any) -> Any:
     """Return the figure of a tensor's ratio, with the band of the baseline, or with the thresholds and a line of 1e-3.
 
     Args:

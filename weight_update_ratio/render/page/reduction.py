@@ -12,8 +12,8 @@ from typing import Iterable, NamedTuple
 import numpy as np
 
 from ...compare.rows import Array
+from ...findings.judgement import Judgement
 from ...verdict.firing import decades_outside
-from ...verdict.judged_run import JudgedRun
 
 GOOD_RATIO = -3.0  # log10; cs231n's advice: "this ratio should be somewhere around 1e-3"
 MOST_POINTS = 105_000  # comparisons that a picture holds; about 17 bytes each, a third more in base64
@@ -71,7 +71,7 @@ class Picture(NamedTuple):
         return int(points.start) + nearest
 
 
-def reduce_report(report: JudgedRun, keep: Iterable[tuple[str, str, int]] = ()) -> Picture:
+def reduce_report(report: Judgement, keep: Iterable[tuple[str, str, int]] = ()) -> Picture:
     """Return what a picture of the report holds: all of a small one, the extremes of each bin of a large one.
 
     Args:

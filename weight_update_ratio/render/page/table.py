@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ...findings.judgement import Judgement
 from ...findings.summary import tensor_summaries
-from ...verdict.judged_run import JudgedRun
 from ..words.escapes import html_text, printable
 from ..words.wording import format_ratio
 from .reduction import Picture, Row
@@ -32,9 +32,9 @@ class TableRow(NamedTuple):
     printed: bool
 
 
-def table_rows(report: JudgedRun, picture: Picture) -> list[TableRow]:
+def table_rows(report: Judgement, picture: Picture) -> list[TableRow]:
     """Return the rows of the table, worst first; those of the worst tensors are also printed."""
-    summaries = {(row.tensor, row.worker): row for row in tensor_summaries(report)}
+    summaries = {(row.tensor, row.worker): row for row in tensor_summaries(report, report.courses)}
     rows = []
     printed: set[str] = set()
     for place in picture.worst_first[:MOST_TABLE_ROWS]:
@@ -49,7 +49,7 @@ def table_rows(report: JudgedRun, picture: Picture) -> list[TableRow]:
     return rows
 
 
-def table_html(report: JudgedRun, picture: Picture) -> str:
+def table_html(report: Judgement, picture: Picture) -> str:
     """Return the table of tensors, with a line of what it leaves out."""
     rows = table_rows(report, picture)
     several = len(report.workers) > 1

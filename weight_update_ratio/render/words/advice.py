@@ -1,15 +1,26 @@
-"""The words of a finding: its title, one sentence of what happened, and one of what to do."""
+"""The words of a finding: its title, one sentence of what happened, and what to do."""
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
+from ...findings.entries import Entry, is_pure_decay
 from ...findings.findings import Finding, find_findings
+from ...findings.judgement import Judgement
 from ...findings.kinds import (
+    AT_REST,
+    CHANGED,
+    DECAYED,
     DRIFTED_KIND,
+    EXPLODED,
+    FEW,
     FROZEN,
+    LOST,
     NOT_FINITE_KIND,
     NOT_YET,
+    NOTE,
     NOTHING_MOVED,
     RESTING,
     SPIKE,
@@ -19,35 +30,43 @@ from ...findings.kinds import (
     VANISHING,
     ZERO_START,
 )
-from ...verdict.judged_run import JudgedRun
+from ...findings.remedies import longer_reference, patience_over, period_of, start_after
 from .names import tensors_text, workers_text
 from .wording import expected_range, format_ratio
 
 TITLES = {
+    EXPLODED: "Exploded",
     NOT_FINITE_KIND: "Not finite",
+    SPIKE: "Spike",
+    ZERO_START: "Began at zero",
     TOO_LARGE: "Too large",
     NOTHING_MOVED: "Nothing moved",
-    VANISHING: "Vanishing",
-    STOPPED: "Stopped",
     FROZEN: "Frozen",
-    SPIKE: "Spike",
+    STOPPED: "Stopped",
+    VANISHING: "Vanishing",
     TOO_SMALL: "Too small",
     DRIFTED_KIND: "Drifted",
-    ZERO_START: "Began at zero",
     NOT_YET: "Not moving yet",
     RESTING: "Resting",
+    DECAYED: "Only decay",
+    CHANGED: "Changed",
 }
-AT_REST = (NOTHING_MOVED, FROZEN, NOT_YET, STOPPED, RESTING)
+MOST = 0.9  # of the tensors that move, that a finding is of all
 RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5m2": 8}  # 2 ** (bits of a mantissa + 1)
 EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save steps in mode TRAIN."
 
 
-def told_findings(report: JudgedRun) -> list[Finding]:
-    """Return the findings with their words, the most urgent first; names in them are as the trial has them."""
-    return [
-        finding._replace(text=finding_text(report, finding), advice=finding_advice(report, finding))
-        for finding in find_findings(report)
-    ]
+def told_findings(report: Judgement) -> list[Finding]:
+    """Return the findings with their words; names in them are as the trial has them."""
+    told: dict[str, int] = {}
+    findings = []
+    for number, finding in enumerate(find_findings(report, report.courses), 1):
+        advice = finding_advice(report, finding)
+        first = told.setdefault(advice, number)
+        if first != number:
+            advice = f"As for finding {first}."
+        findings.append(finding._replace(text=finding_text(report, finding), advice=advice))
+    return findings
 
 
 def kinds_first(findings: list[Finding]) -> list[Finding]:
@@ -56,57 +75,162 @@ def kinds_first(findings: list[Finding]) -> list[Finding]:
     return firsts + [finding for finding in findings if all(finding is not first for first in firsts)]
 
 
-def finding_text(report: JudgedRun, finding: Finding) -> str:
+def finding_text(report: Judgement, finding: Finding) -> str:
     """Return what happened, in one sentence with numbers."""
-    when = _when(report, finding)
+    subject = finding_subject(report, finding)
+    if finding.kind in LOST:
+        return f"{_lost_text(report, finding, subject)}."
     worst = f"the worst ratio is {format_ratio(finding.worst_ratio)} at step {finding.worst_step}"
     if len(finding.tensors) > 1:
         worst += f" in {finding.worst_tensor}"
-    zero = "ratio 0" if finding.clues.all_zero else "ratio too small and then 0"
-    texts = {
-        NOT_FINITE_KIND: f"became NaN or infinite {when}{_cause(report, finding)}",
-        TOO_LARGE: f"moved too much {when}: {worst}",
-        NOTHING_MOVED: f"did not move: ratio 0 {when}",
-        VANISHING: f"faded until too small {when}: {worst}",
-        STOPPED: f"moved, and then no more: {zero} {when}",
-        FROZEN: f"never moved, while others did: ratio 0 {when}",
-        SPIKE: f"moved too much for a moment, {when}: {worst}",
-        TOO_SMALL: f"moved too little {when}: {worst}",
-        DRIFTED_KIND: f"left the size of the good run's weights {when}: their norm is "
-        f"{format_ratio(finding.clues.norm)} at step {finding.worst_step}",
-        ZERO_START: f"moved from weights of zero {when}: {worst}",
-        NOT_YET: f"did not move at first: ratio 0 {when}, and moved later",
-        RESTING: f"rested between moves: ratio 0 {when}",
+    worst += _bounds(report, finding)
+    when = _when(report, finding)
+    rests = "ratio 0" if finding.worst_ratio == 0 else worst
+    texts: dict[str, Callable[[], str]] = {
+        SPIKE: lambda: f"moved too much for a moment, {when}: {worst}{_back(finding)}",
+        ZERO_START: lambda: f"moved from {_first_weights(finding)} {when}: {worst}",
+        TOO_LARGE: lambda: f"{_course(report, finding, 'rose', 'moved too much')} {when}: {worst}{_back(finding)}",
+        NOTHING_MOVED: lambda: f"did not move: ratio 0 {when}",
+        FROZEN: lambda: f"never moved, while others did: ratio 0 {when}{_zero_weights(finding)}",
+        STOPPED: lambda: f"moved, and then no more: ratio 0 {when}",
+        VANISHING: lambda: f"{_course(report, finding, 'fell', 'faded')} {when}: {rests}",
+        TOO_SMALL: lambda: f"{_course(report, finding, 'fell', 'moved too little')} {when}: {worst}{_back(finding)}",
+        DRIFTED_KIND: lambda: (
+            f"left the size of the good run's weights {when}: their norm is "
+            f"{format_ratio(_worst_norm(finding))} at step {finding.worst_step}{_bounds(report, finding)}"
+        ),
+        NOT_YET: lambda: f"did not move at first: ratio 0 {when}, and moved later",
+        RESTING: lambda: f"rested between moves: ratio 0 {when}",
+        DECAYED: lambda: f"moved by weight decay alone {when}: the norm falls by just the norm of the update",
+        CHANGED: lambda: (
+            f"{_fold(finding)} from {report.mode} step {finding.onset_step} on, within the bounds, "
+            "while most others did not"
+        ),
     }
-    subject = finding_subject(report, finding)
-    return f"{subject} {texts[finding.kind]}{_saved_as(report, finding)}{_bounds(report, finding)}."
+    text = f"{subject} {texts[finding.kind]()}{_saved_as(report, finding)}"
+    return f"{text}{_bounds(report, finding) if finding.kind in AT_REST else ''}."
 
 
-def finding_subject(report: JudgedRun, finding: Finding) -> str:
+def _worst_norm(finding: Finding) -> float:
+    return float(finding.worst.course.norms[finding.worst.worst])
+
+
+def finding_subject(report: Judgement, finding: Finding) -> str:
     """Return which tensors of which workers a finding is of."""
     subject = tensors_text(finding.tensors, report.tensors) + workers_text(finding.workers, report.workers)
-    return f"Others ({subject})" if finding.clues.is_rest else subject
+    return f"Others ({subject})" if finding.is_rest else subject
 
 
-def _when(report: JudgedRun, finding: Finding) -> str:
+def _when(report: Judgement, finding: Finding) -> str:
     first, last, mode = finding.first_step, finding.last_step, report.mode
     compared = f"{finding.count:,} comparison{'s' * (finding.count != 1)}"
     if first == last:
         return f"at {mode} step {first} ({compared})"
-    if finding.clues.in_a_row:
+    if all(entry.rows[-1] - entry.rows[0] + 1 == len(entry.rows) for entry in finding.entries):
         return f"at {mode} steps {first}-{last} ({compared})"
     return f"at {compared} between {mode} steps {first} and {last}"
 
 
-def _cause(report: JudgedRun, finding: Finding) -> str:
-    clues = finding.clues
-    if clues.led_up_from is None:
+def _fold(finding: Finding) -> str:
+    """Return how far its ratios went, as "rose 4,000-fold", or "rose up to 4,000-fold" where it has several."""
+    factors = [entry.factor for entry in finding.entries if entry.factor != 1]
+    factor = max(factors, key=lambda factor: abs(np.log10(factor)))
+    verb, size = ("rose", factor) if factor > 1 else ("fell", 1 / factor)
+    text = f"{float(f'{size:.2g}'):,.0f}" if 10 <= size < 1e6 else f"{size:.2g}"
+    held = all(entry.course.held[entry.rows].all() for entry in finding.entries)
+    return f"{verb} {'up to ' * (len(factors) > 1)}{text}-fold{' against the good run' * held}"
+
+
+def _course(report: Judgement, finding: Finding, verb: str, otherwise: str) -> str:
+    """Return how its ratios left their course and their bounds, where they had one; else ``otherwise``."""
+    if finding.onset_step == finding.first_step:
+        told = [entry for entry in finding.entries if entry.factor != 1 and (entry.factor > 1) == (verb == "rose")]
+        return f"{_fold(finding)} and left {_its(finding)} bounds" if told else otherwise
+    if all(entry.factor == 1 for entry in finding.entries):
+        return otherwise
+    return f"{_fold(finding)} from step {finding.onset_step} on, and left {_its(finding)} bounds"
+
+
+def _its(finding: Finding) -> str:
+    return "its" if len(finding.tensors) == 1 else "their"
+
+
+def _back(finding: Finding) -> str:
+    """Return from which step on all tensors are within their bounds again, where that is so."""
+    back = []
+    for entry in finding.entries:
+        rest = entry.course.verdicts[entry.rows[-1] + 1 :][:FEW]
+        if len(rest) < FEW or rest.any():
+            return ""
+        back.append(int(entry.course.steps[entry.rows[-1] + 1]))
+    return f"; from step {max(back)} on within the bounds again"
+
+
+def _lost_text(report: Judgement, finding: Finding, subject: str) -> str:
+    """Return what became NaN or infinite, and what rose before that."""
+    entries = finding.entries
+    steps = [entry.course.steps[entry.course.end] for entry in entries if entry.course.end < len(entry.course.steps)]
+    lost = int(min(steps))
+    when = f"from {report.mode} step {lost} on ({finding.count:,} comparison{'s' * (finding.count != 1)})"
+    if _is_lost_from_start(finding):
+        start = max(int(entry.course.references[0]) for entry in entries)
+        verb = "was" if len(finding.tensors) == 1 else "were"
+        return f"{subject} {verb} NaN or infinite at the first saved step already, step {start}: not finite {when}"
+    roots = _roots(finding)
+    if not roots:
+        return f"{subject} became NaN or infinite {when}, after updates of usual size"
+    names = list(dict.fromkeys(list(report.tensors)[entry.course.tensor] for entry in roots))
+    places = list(dict.fromkeys(list(report.workers)[entry.course.worker] for entry in roots))
+    cause = tensors_text(names, report.tensors) + workers_text(places, report.workers)
+    rose = [entry for entry in roots if entry.factor > 1]
+    onset = finding.onset_step
+    how = (
+        f"{_fold(finding._replace(entries=tuple(rose)))} from step {onset} on"
+        if rose
+        else (f"moved too much from step {onset} on (ratio {format_ratio(_highest(roots))})")
+    )
+    large = [int(entry.course.steps[entry.rows[0]]) for entry in roots if entry.rows[0] < entry.course.end]
+    if rose and large and min(large) > onset:
+        how += f", left {'its' if len(names) == 1 else 'their'} bounds at step {min(large)}"
+    if len(roots) == len(entries):
+        return f"{cause} {how}, and became NaN or infinite {when}"
+    return f"{cause} {how}; then {subject} became NaN or infinite {when}"
+
+
+def _is_lost_from_start(finding: Finding) -> bool:
+    return all(not np.isfinite(entry.course.norms[0]) for entry in finding.entries)
+
+
+def _roots(finding: Finding) -> list[Entry]:
+    """Return what rose first, before anything was not finite."""
+    reach = FEW * min(entry.course.gap for entry in finding.entries)
+    return [
+        entry
+        for entry in finding.entries
+        if entry.onset < entry.course.end and entry.onset_step <= finding.onset_step + reach
+    ]
+
+
+def _highest(entries: list[Entry]) -> float:
+    return max(float(entry.course.ratios[entry.onset : entry.course.end].max()) for entry in entries)
+
+
+def _first_weights(finding: Finding) -> str:
+    entries = finding.entries
+    return "weights of zero" if all(entry.course.norms[entry.rows[0]] == 0 for entry in entries) else "small weights"
+
+
+def _zero_weights(finding: Finding) -> str:
+    if not _is_all_zero(finding):
         return ""
-    whose = "" if clues.led_up == finding.tensors else f" of {tensors_text(clues.led_up, report.tensors)}"
-    return f", after updates{whose} that were too large from step {clues.led_up_from} on"
+    return f", and {'its' if len(finding.tensors) == 1 else 'their'} weights are all zero"
 
 
-def _saved_as(report: JudgedRun, finding: Finding) -> str:
+def _is_all_zero(finding: Finding) -> bool:
+    return not any(entry.course.norms.any() for entry in finding.entries)
+
+
+def _saved_as(report: Judgement, finding: Finding) -> str:
     """Return what of the recording may be the cause of a rest."""
     if finding.kind not in AT_REST:
         return ""
@@ -118,14 +242,16 @@ def _saved_as(report: JudgedRun, finding: Finding) -> str:
     return f", of type {kind}" if kind else ""
 
 
-def _bounds(report: JudgedRun, finding: Finding) -> str:
-    if report.bounds.baseline is None or finding.kind in (NOT_FINITE_KIND, NOTHING_MOVED):
+def _bounds(report: Judgement, finding: Finding) -> str:
+    if report.bounds.baseline is None or finding.kind == NOTHING_MOVED:
         return ""
+    course, worst = finding.worst.course, finding.worst.worst
+    bounds = (course.norm_lower, course.norm_upper) if finding.kind == DRIFTED_KIND else (course.lower, course.upper)
     where = f" at step {finding.worst_step}" if finding.kind in AT_REST else ""
-    return f", expected {expected_range(finding.clues.lower, finding.clues.upper)}{where}"
+    return f", expected {expected_range(*(float(bound[worst]) for bound in bounds))}{where}"
 
 
-def _low_precision(report: JudgedRun, finding: Finding) -> str:
+def _low_precision(report: Judgement, finding: Finding) -> str:
     """Return the type of all tensors of a finding where it cannot hold small changes, or an empty string."""
     own = np.isin(report.columns["tensor"], [report.tensors[tensor] for tensor in finding.tensors])
     names = list(report.rows.types.codes)
@@ -137,8 +263,8 @@ def _resolution(kind: str) -> str:
     return f"{kind} cannot hold a change below 1/{RESOLUTIONS[kind]} of a weight: keep and save float32 master weights"
 
 
-def finding_advice(report: JudgedRun, finding: Finding) -> str:
-    """Return what to do, in one sentence that is true for the case; where the baseline is shorter, that comes first."""
+def finding_advice(report: Judgement, finding: Finding) -> str:
+    """Return what to do, in words that are true for the case; where the baseline is shorter, that comes first."""
     baseline = report.bounds.baseline
     if baseline is None or finding.last_step <= baseline.last_step:
         return _advice(report, finding)
@@ -146,27 +272,30 @@ def finding_advice(report: JudgedRun, finding: Finding) -> str:
     return shorter if finding.first_step > baseline.last_step else f"{shorter} {_advice(report, finding)}"
 
 
-def _advice(report: JudgedRun, finding: Finding) -> str:
+def _advice(report: Judgement, finding: Finding) -> str:
     if report.only_evaluated and finding.kind in AT_REST:
         return EVAL_ADVICE
-    advice = {
+    advice: dict[str, Callable[[Judgement, Finding], str]] = {
+        EXPLODED: _exploded,
         NOT_FINITE_KIND: _not_finite,
+        SPIKE: _spike,
+        ZERO_START: _zero_start,
         TOO_LARGE: _too_large,
         NOTHING_MOVED: _nothing_moved,
-        VANISHING: _vanishing,
-        STOPPED: _stopped,
         FROZEN: _frozen,
-        SPIKE: _spike,
+        STOPPED: _stopped,
+        VANISHING: _vanishing,
         TOO_SMALL: _too_small,
         DRIFTED_KIND: _drifted,
-        ZERO_START: _zero_start,
         NOT_YET: _not_yet,
         RESTING: _resting,
+        DECAYED: _decayed,
+        CHANGED: _changed,
     }
     return advice[finding.kind](report, finding)
 
 
-def _baseline(report: JudgedRun) -> str:
+def _baseline(report: Judgement) -> str:
     """Return the baseline that would let something pass."""
     return "a baseline" if report.bounds.baseline is None else "a good run that does so too"
 
@@ -179,24 +308,68 @@ def _that(finding: Finding) -> str:
     return "this tensor" if len(finding.tensors) == 1 else "this group"
 
 
-def _not_finite(report: JudgedRun, finding: Finding) -> str:
-    if finding.clues.led_up_from is not None:
-        return "Correct the large updates first: lower the learning rate or warm it up, and clip gradients."
-    overflow = "an overflow of float16" if _low_precision(report, finding) == "float16" else "an overflow"
-    return f"Look at the updates up to there for NaN in the data, {overflow} or a division by zero."
+def _is_of_all(finding: Finding) -> bool:
+    return finding.share >= MOST
 
 
-def _too_large(report: JudgedRun, finding: Finding) -> str:
-    if report.bounds.baseline is not None and finding.clues.upper <= report.parameters.small_threshold:
+def _exploded(report: Judgement, finding: Finding) -> str:
+    roots = _roots(finding)
+    if any(entry.onset == 0 for entry in roots):
+        return "Lower the learning rate or warm it up, and clip gradients."
+    if len(roots) < len(finding.entries) / 2:
+        names = list(dict.fromkeys(list(report.tensors)[entry.course.tensor] for entry in roots))
         return (
-            f"In the good run {_that(finding)} rests: where it is frozen on purpose, freeze {_them(finding)} here too."
+            f"Look at {tensors_text(names, report.tensors)} first, and at what changed at step {finding.onset_step}; "
+            "clipping gradients limits it."
         )
-    if finding.clues.near_start:
-        return "Lower the learning rate (or the weight decay), or warm it up."
-    return f"Look at what changed at step {finding.first_step} (learning rate, loss scale, data), and clip gradients."
+    return (
+        f"Look at what changed at step {finding.onset_step} (learning rate, loss scale, data); a lower learning rate "
+        "and clipped gradients prevent it."
+    )
 
 
-def _nothing_moved(report: JudgedRun, finding: Finding) -> str:
+def _not_finite(report: Judgement, finding: Finding) -> str:
+    if _is_lost_from_start(finding):
+        return f"No update made {_them(finding)} so: look at the initialisation, or at the checkpoint that was loaded."
+    overflow = "an overflow of float16" if _low_precision(report, finding) == "float16" else "an overflow"
+    return f"Look at step {finding.onset_step} for NaN in the data or the gradient, {overflow} or a division by zero."
+
+
+def _spike(report: Judgement, finding: Finding) -> str:
+    patience = patience_over(finding.entries)
+    passing = f"; patience={patience} lets it pass" if patience else ""
+    return (
+        f"Look at what happened at step {finding.onset_step} (a batch, the learning rate, weights that were loaded); "
+        f"clipping gradients limits it{passing}."
+    )
+
+
+def _zero_start(report: Judgement, finding: Finding) -> str:
+    start = start_after(finding.entries)
+    return "It is healthy: tensors that begin at zero do this. " + _kept_from_firing(start, "start_step")
+
+
+def _kept_from_firing(value: int | None, parameter: str) -> str:
+    """Return what keeps the rule from firing at a note."""
+    return f"To keep the rule from firing, give {'exclude_regex' if value is None else f'{parameter}={value}'}."
+
+
+def _too_large(report: Judgement, finding: Finding) -> str:
+    if report.bounds.baseline is not None:
+        worst = finding.worst
+        if worst.course.upper[worst.worst] <= report.parameters.small_threshold:
+            them = _them(finding)
+            return f"In the good run {_that(finding)} rests: where it is frozen on purpose, freeze {them} here too."
+    if any(entry.onset == 0 for entry in finding.entries):
+        less = "Lower the learning rate (or the weight decay), or warm it up"
+        return f"{less}." if _is_of_all(finding) else f"{less}, or look at the initialisation of {_that(finding)}."
+    return (
+        f"Look at what changed at step {finding.onset_step} (learning rate, loss scale, data, weights that were "
+        "loaded); clipping gradients limits it."
+    )
+
+
+def _nothing_moved(report: Judgement, finding: Finding) -> str:
     if kind := _low_precision(report, finding):
         return (
             f"The updates may be too small to be saved, because {_resolution(kind)}; where they are not, look at the "
@@ -208,46 +381,18 @@ def _nothing_moved(report: JudgedRun, finding: Finding) -> str:
     )
 
 
-def _vanishing(report: JudgedRun, finding: Finding) -> str:
-    if finding.clues.alone:
-        return "Look at the schedule of the learning rate, and at the gradient."
-    if not finding.clues.fell_away:
-        return (
-            "Other tensors fade as well: the schedule of the learning rate goes too low, or the loss is near its end."
-        )
-    if kind := _low_precision(report, finding):
-        return f"The gradient vanishes (saturated or dead units), or {_resolution(kind)}."
-    return "The gradient vanishes: look for saturated or dead units, and for underflow of low precision."
-
-
-def _stopped(report: JudgedRun, finding: Finding) -> str:
-    if finding.clues.alone:
-        return "Look whether the schedule of the learning rate ends there, and else for dead units or a lost gradient."
-    if finding.clues.together and finding.clues.is_gradual:
-        return (
-            f"All stop together, as where the schedule of the learning rate reaches 0: end the run at step "
-            f"{finding.first_step}, or make the schedule as long as the run."
-        )
-    if finding.clues.together:
-        return (
-            "All stop at once: look for dead units after large updates, a learning rate that is set to 0, or an "
-            "optimizer that no longer steps."
-        )
-    if kind := _low_precision(report, finding):
-        return f"Look for dead units or a lost gradient at step {finding.first_step}; also, {_resolution(kind)}."
-    return (
-        f"Look for dead units or a lost gradient at step {finding.first_step}; where {_that(finding)} is frozen on "
-        f"purpose, judge against {_baseline(report)}."
-    )
-
-
-def _frozen(report: JudgedRun, finding: Finding) -> str:
+def _frozen(report: Judgement, finding: Finding) -> str:
     them = _them(finding)
+    if all(tensor in report.not_trained for tensor in finding.tensors):
+        return f"Where that is meant, leave {them} out by trained_only=True or exclude_regex; else train {them}."
+    if _is_all_zero(finding):
+        return (
+            f"Initialise {them} with numbers: of a product whose factors are all zero, as both matrices of an adapter, "
+            "no factor gets a gradient."
+        )
     trained = (
         f"Give {them} to the optimizer, with requires_grad (trainable) on, and look whether a gradient reaches {them}"
     )
-    if all(tensor in report.not_trained for tensor in finding.tensors):
-        return f"Where that is meant, leave {them} out by trained_only=True or exclude_regex; else train {them}."
     if kind := _low_precision(report, finding):
         return f"{trained}; also, {_resolution(kind)}."
     return (
@@ -256,70 +401,110 @@ def _frozen(report: JudgedRun, finding: Finding) -> str:
     )
 
 
-def _spike(report: JudgedRun, finding: Finding) -> str:
-    if finding.clues.too_large:
-        return f"Correct first what is too large: {_that(finding)} is among it."
-    if finding.clues.near_start:
-        return "Look at the batch there; at the start of a run, warm up the learning rate."
-    return "Look at the batch there, and clip gradients; where the run recovers from it, patience=4 lets it pass."
+def _stopped(report: Judgement, finding: Finding) -> str:
+    if finding.severity == NOTE:
+        return "It is healthy: all rest at the last step, as where the schedule of the learning rate ends at 0."
+    step = finding.onset_step
+    if _is_of_all(finding):
+        return (
+            f"All stop at step {step}: look whether the learning rate is 0 from there on, the optimizer no longer "
+            "steps, or no gradient comes, as after large updates that left dead units."
+        )
+    if kind := _low_precision(report, finding):
+        return f"Look for dead units or a lost gradient at step {step}; also, {_resolution(kind)}."
+    return (
+        f"Look for dead units or a lost gradient at step {step}; where {_that(finding)} is frozen from there on, or "
+        f"trained in turns, on purpose, judge against {_baseline(report)}."
+    )
 
 
-def _too_small(report: JudgedRun, finding: Finding) -> str:
-    clues = finding.clues
-    if clues.together and clues.near_start and not clues.to_end:
-        return f"All grow later, as in a warm-up: let it pass by start_step or {_baseline(report)}."
-    if clues.together and report.bounds.baseline is not None:
-        return "All move less than in the good run: compare the learning rates, and the gradients."
-    if clues.together:
-        return "Raise the learning rate, or lower small_threshold where updates this small are wanted."
+def _vanishing(report: Judgement, finding: Finding) -> str:
+    if finding.severity == NOTE:
+        return "It is healthy: all rest at the last step, as where the schedule of the learning rate ends at 0."
+    step = finding.onset_step
+    if _is_of_all(finding):
+        return f"All fade from step {step} on: look at the schedule of the learning rate, and at the gradient."
+    if kind := _low_precision(report, finding):
+        return f"The gradient of {_that(finding)} may vanish (saturated or dead units); also, {_resolution(kind)}."
+    return f"The gradient of {_that(finding)} fades from step {step} on: look for saturated or dead units."
+
+
+def _too_small(report: Judgement, finding: Finding) -> str:
+    has_baseline = report.bounds.baseline is not None
+    if all(is_pure_decay(entry.course) for entry in finding.entries):
+        return _decayed(report, finding)
     kind = _low_precision(report, finding)
     half = f"; also, {_resolution(kind)}" if kind else ""
+    if any(entry.factor < 1 for entry in finding.entries):
+        return f"Look at what changed at step {finding.onset_step} (learning rate, gradient){half}."
+    start = start_after(finding.entries)
+    if (
+        not has_baseline
+        and any(entry.onset < FEW for entry in finding.entries)
+        and start is not None
+        and _back(finding)
+    ):
+        return f"Updates grow later, as where the learning rate warms up: start_step={start} lets it pass."
+    if has_baseline and _is_of_all(finding):
+        return f"All move less than in the good run: compare the learning rates, and the gradients{half}."
+    if has_baseline:
+        what = f"compare the gradient and the learning rate of {_that(finding)}"
+        return f"The ratio is less than the good run's: {what}{half}."
+    if _is_of_all(finding):
+        return f"Raise the learning rate, or lower small_threshold where updates this small are wanted{half}."
     return (
         f"Look at the gradient and the learning rate of {_that(finding)}: updates are small against the weights{half}."
     )
 
 
-def _drifted(report: JudgedRun, finding: Finding) -> str:
+def _drifted(report: Judgement, finding: Finding) -> str:
     return "Compare with the good run what sets the size of weights: initialisation, weight decay, a mask or a scale."
 
 
-def _zero_start(report: JudgedRun, finding: Finding) -> str:
-    pass_by = "patience" if report.bounds.baseline is not None else "a baseline"
-    return f"Zero-initialised tensors do this: let it pass by {pass_by}, start_step or exclude_regex."
-
-
-def _not_yet(report: JudgedRun, finding: Finding) -> str:
-    if finding.clues.together and finding.clues.is_gradual:
-        return f"A warm-up from a learning rate of 0 does this: let it pass by start_step or {_baseline(report)}."
-    if finding.clues.together:
+def _not_yet(report: Judgement, finding: Finding) -> str:
+    start = start_after(finding.entries)
+    if finding.severity == NOTE:
         return (
-            "A loss scaler that skips the first steps does this, or a learning rate of 0 there: let it pass by "
-            f"start_step or {_baseline(report)}."
+            "It is healthy: a warm-up from 0, skipped first steps or a layer above that begins at zero do this. "
+            + _kept_from_firing(start, "start_step")
         )
-    if finding.clues.zero_start:
-        return (
-            "A zero-initialised layer passes back no gradient at first: where that is the reason, let it pass by "
-            f"start_step or {_baseline(report)}."
-        )
+    by = f"start_step={start}" if start is not None else _baseline(report)
+    move = min(int(entry.course.steps[entry.course.moves[0]]) for entry in finding.entries)
     return (
-        f"Where {_that(finding)} is unfrozen there on purpose, let it pass by {_baseline(report)}; else look at the "
-        "gradient before."
+        f"Where {_that(finding)} is unfrozen at step {move} on purpose, {by} lets it pass; else look at the gradient "
+        "before."
     )
 
 
-def _resting(report: JudgedRun, finding: Finding) -> str:
-    clues = finding.clues
-    if clues.period is not None:
+def _resting(report: Judgement, finding: Finding) -> str:
+    periods = {period_of(entry.course) for entry in finding.entries}
+    remedy = longer_reference(finding.entries)
+    if len(periods) == 1 and None not in periods and remedy is not None:
         alike = "" if report.bounds.baseline is None else ", and save the baseline anew with the same num_steps"
+        why = "gradients are accumulated" if finding.severity == NOTE else "optimizers take turns or an average is kept"
         return (
-            f"Moves come every {clues.period} steps, as where gradients are accumulated: give "
-            f"num_steps={clues.period} with start_step={clues.full_from}{alike}."
+            f"Moves come every {periods.pop()} steps, as where {why}: to judge whole updates, give "
+            f"num_steps={remedy[0]} with start_step={remedy[1]}{alike}."
         )
-    if clues.together and clues.is_gradual:
-        return "All rest at the same steps, as where the schedule of the learning rate touches 0: keep it above 0."
-    if clues.together:
-        return "All rest at the same steps: a loss scaler skips steps whose gradients overflow."
+    patience = patience_over(finding.entries)
+    if finding.severity == NOTE:
+        return (
+            "It is healthy: all rest at the same steps, as where a loss scaler skips steps whose gradients overflow. "
+            + _kept_from_firing(patience, "patience")
+        )
     if kind := _low_precision(report, finding):
         return f"The updates may be too small to be saved, because {_resolution(kind)}."
+    passing = f"; patience={patience} lets it pass" if patience else ""
+    return (
+        f"No gradient reached {_them(finding)} there, while others moved: look whether each batch uses "
+        f"{_them(finding)}, or layers take turns{passing}."
+    )
+
+
+def _decayed(report: Judgement, finding: Finding) -> str:
     them = _them(finding)
-    return f"No gradient reached {them} there: look whether each batch uses {them}; patience lets short rests pass."
+    return f"Only weight decay moves {them}: look for dead units, detach, or a part that is not used."
+
+
+def _changed(report: Judgement, finding: Finding) -> str:
+    return f"Where that is not meant, look at what changed for {_that(finding)} at step {finding.onset_step}."

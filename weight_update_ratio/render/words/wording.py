@@ -8,8 +8,7 @@ from typing import Iterable
 from ...compare.ratio import DRIFTED, NOT_FINITE
 from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
-from ...findings.summary import run_summary
-from ...verdict.judged_run import JudgedRun
+from ...findings.judgement import Judgement
 from ...verdict.violations import ViolationGroup
 from .names import tensors_text, workers_text
 
@@ -23,7 +22,7 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:.4g}" if 1e-4 <= abs(ratio) < 1e4 else f"{ratio:.3g}"
 
 
-def verdict_sentence(report: JudgedRun) -> str:
+def verdict_sentence(report: Judgement) -> str:
     """Return the report's verdict in one sentence."""
     counts = report.counts
     compared = f"{counts['comparisons']:,} update-to-weight ratios"
@@ -54,7 +53,7 @@ def verdict_sentence(report: JudgedRun) -> str:
     return f"{sentence}; {unread}" if report.fired else f"{unread}; of the rest, {sentence}"
 
 
-def baseline_name(report: JudgedRun) -> str:
+def baseline_name(report: Judgement) -> str:
     """Return of how many runs the baseline is made, and how it is applied."""
     baseline, parameters = report.bounds.baseline, report.parameters
     runs = 0 if baseline is None else baseline.runs
@@ -64,7 +63,7 @@ def baseline_name(report: JudgedRun) -> str:
     )
 
 
-def baseline_line(report: JudgedRun) -> str:
+def baseline_line(report: Judgement) -> str:
     """Return what the run was held against, and how many of its ratios were; an empty string without a baseline."""
     if report.bounds.baseline is None:
         return ""
@@ -76,7 +75,7 @@ def baseline_line(report: JudgedRun) -> str:
     )
 
 
-def incomplete(report: JudgedRun) -> TrialError:
+def incomplete(report: Judgement) -> TrialError:
     """Return what to say where something could not be read and nothing fired."""
     first = next(iter(unreadable_lines(report.unreadable)))
     return TrialError(
@@ -85,26 +84,23 @@ def incomplete(report: JudgedRun) -> TrialError:
     )
 
 
-def verdict_word(report: JudgedRun) -> str:
+def verdict_word(report: Judgement) -> str:
     """Return FIRED, OK or NOT JUDGED."""
     return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
-def summary_line(report: JudgedRun) -> str:
+def summary_line(report: Judgement) -> str:
     """Return how large all ratios are, and which tensors moved away from the others; empty where none is finite."""
-    summary = run_summary(report)
+    summary = report.ratios
     if summary.median is None or summary.p05 is None or summary.p95 is None:
         return ""
-    line = (
+    return (
         f"Median ratio {short_ratio(summary.median)}, 90% are within {short_ratio(summary.p05)} to "
         f"{short_ratio(summary.p95)}"
     )
-    if not summary.outliers:
-        return line
-    return f"{line}; moved away from the others by more than a decade: {tensors_text(summary.outliers, report.tensors)}"
 
 
-def skipped_lines(report: JudgedRun) -> list[str]:
+def skipped_lines(report: Judgement) -> list[str]:
     """Return a line for each reason and range of steps, with all tensors and workers that were skipped for it."""
     groups: dict[tuple[str, int | None, int | None], list[SkippedGroup]] = {}
     lines = []
@@ -151,7 +147,7 @@ def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
         yield f"{what}{file}{step}: {reason}{more}"
 
 
-def count_line(report: JudgedRun) -> str:
+def count_line(report: Judgement) -> str:
     """Return how much was judged and found, in one line, and whether more may come."""
     counts = report.counts
     parts = [
@@ -181,7 +177,7 @@ def group_expected(group: ViolationGroup) -> str:
     return "" if group.verdict in (NOT_FINITE, DRIFTED) else expected_range(group.lower, group.upper)
 
 
-def violation_text(report: JudgedRun, group: ViolationGroup) -> str:
+def violation_text(report: Judgement, group: ViolationGroup) -> str:
     """Return a group of violations as one sentence, without its tensor."""
     first, last = group.first_step, group.last_step
     steps = f"step {first}" if first == last else f"steps {first}-{last}"

@@ -1,0 +1,39 @@
+"""A judged run with what was found in it: what every rendering takes."""
+
+from __future__ import annotations
+
+from ..verdict.judged_run import JudgedRun, computed
+from .course import Course, courses_of
+from .findings import Finding, find_findings
+from .kinds import FAULT
+from .summary import Summary, run_summary
+
+
+class Judgement(JudgedRun):
+    """A judged run with what was found in it.
+
+    Attributes:
+        strict: Whether everything that fires counts, as the rule counts it; else only faults do.
+    """
+
+    strict = False
+
+    @computed
+    def courses(self) -> list[Course]:
+        """The course of each tensor and worker that was compared, by tensor and worker."""
+        return courses_of(self)
+
+    @computed
+    def findings(self) -> list[Finding]:
+        """What happened: faults before notes, and of these what began first; without words."""
+        return find_findings(self, self.courses)
+
+    @computed
+    def ratios(self) -> Summary:
+        """How large the finite ratios are."""
+        return run_summary(self.columns["ratio"], self.courses)
+
+    @property
+    def fired(self) -> bool:
+        """Whether there is a fault; where it is strict, whether the rule fires."""
+        return super().fired if self.strict else any(finding.severity == FAULT for finding in self.findings)

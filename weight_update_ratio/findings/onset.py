@@ -1,0 +1,63 @@
+"""From which step on the ratio of a tensor leaves its own course."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..compare.rows import Array
+
+FEWEST = 10  # moves that are a course
+AWAY = float(np.log10(3))  # decades from the median of the moves so far
+MOST_PLACES = 100  # at which the median is taken, and the beginning is looked for
+BEFORE = 2  # times as many moves as the departure takes are looked at before it
+
+
+def departure(levels: Array) -> int | None:
+    """Return the move from which on a course leaves its level and does not come back, else None.
+
+    A move is away where it is a factor of 3 from the median of the moves before it. Where the trend that leads there
+    begins is found by least squares: a line that bends or jumps at that move fits the moves around it best.
+
+    Args:
+        levels: log10 of the ratios of its moves, shape (n,), up to the first violation.
+
+    >>> departure(np.array([-3.0] * 20 + [-2.9, -2.8, -2.7, -2.6, -2.5, -2.4])), departure(np.full(30, -3.0))
+    (20, None)
+    """
+    if len(levels) <= FEWEST:
+        return None
+    smooth = levels.copy()
+    smooth[1:-1] = np.median(np.stack([levels[:-2], levels[1:-1], levels[2:]]), axis=0)
+    distances = smooth[FEWEST:] - _medians(levels)
+    distances *= np.sign(distances[-1])
+    near = np.flatnonzero(distances <= AWAY)
+    left = FEWEST + (int(near[-1]) + 1 if len(near) else 0)
+    if left == len(levels):
+        return None
+    level = np.flatnonzero(distances[: left - FEWEST] <= 0)
+    length = left - FEWEST - (int(level[-1]) + 1 if len(level) else 0)
+    begin = max(0, left - length - BEFORE * max(length, FEWEST) - FEWEST)
+    return begin + _bend(levels[begin : left + max(length, FEWEST // 2)], left - begin)
+
+
+def _medians(levels: Array) -> Array:
+    """Return the median of the moves before each one, from the tenth on; of many moves at some places only."""
+    places = np.unique(np.linspace(FEWEST, len(levels) - 1, MOST_PLACES).astype(int))
+    medians = np.array([np.median(levels[:place]) for place in places])
+    return medians[np.searchsorted(places, np.arange(FEWEST, len(levels)), side="right") - 1]
+
+
+def _bend(values: Array, latest: int) -> int:
+    """Return the place, of ``latest`` at most, at which a line fits the values best that bends or jumps there."""
+    times = np.arange(len(values))
+    places = np.unique(np.linspace(min(2, latest), latest, MOST_PLACES).astype(int))[:, None]
+    line = np.stack([np.ones(len(times)), times - times.mean()])
+    line /= np.linalg.norm(line, axis=1, keepdims=True)
+    rest = values - values @ line.T @ line
+    best = []
+    for shape in (np.maximum(times - places + 1.0, 0), np.where(times >= places, 1.0, 0)):
+        shape -= shape @ line.T @ line
+        sizes = (shape**2).sum(axis=1)
+        gains = np.where(sizes > 1e-9, (shape @ rest) ** 2 / np.maximum(sizes, 1e-9), 0)
+        best.append((float(gains.max()), int(places[gains.argmax(), 0])))
+    return max(best)[1]
