@@ -20,6 +20,7 @@ from .compare.loop import Loop
 from .compare.mode import TRAIN, judged_mode
 from .compare.rows import Comparison
 from .errors import TrialError
+from .findings.live import LiveFaults
 from .parameters import Parameters, given_parameters
 from .report import Report
 from .storage.location import open_storage, trial_location
@@ -27,7 +28,6 @@ from .trial.folder import POLL_SECONDS, TrialFolder
 from .verdict.bounds import Bounds
 from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
-from .verdict.judged_run import firing_at
 
 
 def follow_trial(  # noqa: D417  (what check_trial says of an argument is not said again)
@@ -61,8 +61,9 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
         timeout: Seconds without a new step, or without a trial, after which the job is taken for dead; > 0.
         poll: Seconds between looks; > 0.
         progress: Called with (saved steps done, saved steps known) after each.
-        watch: Called after each step with the report so far and the violations that fire there; where it returns True,
-            the following ends: ``watch=lambda report, firing: bool(firing)`` ends it where the rule fires.
+        watch: Called after each step with the report so far and a violation of each tensor whose fault is told there:
+            once, and when nothing that follows can make it a note. Where it returns True, the following ends:
+            ``watch=lambda report, faults: bool(faults)`` ends it at the first fault.
 
     Returns:
         The report, whose ``problem`` says so where the job was not followed to its end: no new step came for
@@ -83,12 +84,15 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
         folder = _await_trial(location, parameters, range_steps(trial), wait)
         if folder.parameters != parameters:  # it was saved in pairs
             bounds = open_bounds(folder.parameters)
+        faults = LiveFaults()
         live = _LiveRun(folder, bounds, location, first, end, wait, strict)
         for global_step in live:
             if progress is not None:
                 progress(len(live.loop.done), len(folder.steps))
-            if watch is not None and watch(live.report(), live.firing_at(global_step)):
-                return concluded(live.report(), folder)
+            if watch is not None:
+                report = live.report()
+                if watch(report, faults.new_faults(report, global_step)):
+                    return concluded(report, folder)
     bounds.require_alike(live.mode)
     problem = None
     if interrupted():
@@ -176,10 +180,6 @@ class _LiveRun:
     def report(self) -> Report:
         """Return the report so far."""
         return Report(self._location, self.loop.rows, self._bounds, self.mode, strict=self._strict)
-
-    def firing_at(self, global_step: int) -> list[Comparison]:
-        """Return the violations that fire at a step, the worst first."""
-        return firing_at(self.loop.rows, self._bounds, self.mode, global_step)
 
     def __iter__(self) -> Iterator[int]:
         """Yield each global step that was compared."""

@@ -238,15 +238,16 @@ def _notes(course: Course) -> Iterator[Entry]:
         return
     moves = _known_moves(course, len(course.steps))
     levels = _levels(course, moves)
-    edges = np.linspace(0, len(levels), PARTS + 1).astype(int)
-    if edges[1] <= 1:
+    size = len(levels) // PARTS
+    if not size:
         return
-    medians = np.array([np.median(levels[begin:end]) for begin, end in zip(edges, edges[1:])])
-    for part in range(1, PARTS):
-        away = medians[part:] - np.median(levels[: edges[part]])
+    medians = np.median(levels[len(levels) - PARTS * size :].reshape(PARTS, size), axis=1)
+    for part in range(1, PARTS) if np.ptp(medians) > DECADE else ():
+        end = len(levels) - (PARTS - part) * size
+        away = medians[part:] - np.median(levels[:end])
         if (away > DECADE).all() or (away < -DECADE).all():
-            start = departure(levels[: edges[part] + 1])
-            onset = int(moves[edges[part] if start is None else start])
+            start = departure(levels[: end + 1])
+            onset = int(moves[end if start is None else start])
             yield Entry(CHANGED, NOTE, course, np.arange(onset, len(course.steps)), onset, float(10 ** np.median(away)))
             return
 

@@ -33,6 +33,7 @@ from .kinds import (
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
 ALIKE = 0.02  # of the run: what begins no further apart begins together
+UNSURE = 0.15  # of the steps from an onset to the first violation; measured on courses with noise
 LEAST_LENGTH = 10  # comparisons of a run that ends by its schedule
 HALF = 0.5
 
@@ -56,6 +57,7 @@ class Finding(NamedTuple):
         advice: One sentence of what to do.
         worst_worker: Whose it is.
         entries: What happened to each of its tensors.
+        first: Those of them that began it.
         share: Of the tensors that move on its workers, how many it has.
         is_rest: Whether it holds all further findings of its kind.
     """
@@ -75,6 +77,7 @@ class Finding(NamedTuple):
     advice: str
     worst_worker: str
     entries: tuple[Entry, ...]
+    first: tuple[Entry, ...]
     share: float
     is_rest: bool
 
@@ -89,7 +92,7 @@ class Finding(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding by the names of the JSON format."""
-        hidden = ("worst_worker", "entries", "share", "is_rest")
+        hidden = ("worst_worker", "entries", "first", "share", "is_rest")
         document = {name: value for name, value in self._asdict().items() if name not in hidden}
         return {**document, "tensors": list(self.tensors), "workers": list(self.workers)}
 
@@ -151,7 +154,7 @@ def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
         found += [_finding(run, known, kind, group) for group in own[:few]]
         if own[few:]:
             found.append(_finding(run, known, kind, [entry for group in own[few:] for entry in group], is_rest=True))
-    return _in_order(found, _reach(entries, known.length) if entries else 0)
+    return _in_order(found, max(FEW * min(course.gap for course in courses), ALIKE * known.length))
 
 
 def _judged(entry: Entry, run: JudgedRun, known: _Run) -> Entry:
@@ -183,9 +186,12 @@ def _rare_changes(entries: list[Entry], known: _Run) -> list[Entry]:
     return [entry for entry in entries if entry.kind != CHANGED or is_rare(entry)]
 
 
-def _reach(entries: Sequence[Entry], length: int) -> float:
-    """Return how many steps apart onsets are at the most that are the same."""
-    return max(FEW * min(entry.course.gap for entry in entries), ALIKE * length)
+def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
+    """Return the entries that began when the earliest did; where a slow trend begins is less sure."""
+    first = min(entries, key=lambda entry: entry.onset_step)
+    trend = int(first.course.steps[first.rows[0]]) - first.onset_step
+    last = first.onset_step + max(FEW * first.course.gap, ALIKE * length, UNSURE * trend)
+    return [entry for entry in entries if entry.onset_step <= last or first.kind == RESTING]
 
 
 def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[list[Entry]]:
@@ -194,29 +200,20 @@ def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[l
     Rests are one group: they come again and again, and begin by chance.
     """
     families: dict[tuple[str, str], list[Entry]] = {}
-    for entry in sorted(entries, key=lambda entry: entry.onset_step):
+    for entry in entries:
         families.setdefault((family(entry.kind, has_baseline), entry.severity), []).append(entry)
     events = []
     for waiting in families.values():
         while waiting:
-            first = waiting[0]
-            last = first.onset_step + (np.inf if first.kind == RESTING else _reach([first], length))
-            near = [entry for entry in waiting if entry.onset_step <= last]
-            workers = {entry.course.worker for entry in near if entry.kind == EXPLODED}
-            event = [
-                entry
-                for entry in waiting
-                if entry.onset_step <= last or (entry.kind in LOST and entry.course.worker in workers)
-            ]
-            if workers:
-                event = [entry._replace(kind=EXPLODED) if entry.kind in LOST else entry for entry in event]
-            events.append(event)
-            taken = {id(entry.course) for entry in event}
-            waiting = [
-                entry
-                for entry in waiting
-                if entry.onset_step > last and not (entry.kind in LOST and id(entry.course) in taken)
-            ]
+            event = _began_together(waiting, length)
+            workers = {entry.course.worker for entry in event if entry.kind == EXPLODED}
+            taken = {id(entry) for entry in event}
+            taken |= {id(entry) for entry in waiting if entry.kind in LOST and entry.course.worker in workers}
+            event = [entry for entry in waiting if id(entry) in taken]
+            waiting = [entry for entry in waiting if id(entry) not in taken]
+            events.append(
+                [entry._replace(kind=EXPLODED) if workers and entry.kind in LOST else entry for entry in event]
+            )
     return events
 
 
@@ -232,6 +229,8 @@ def _finding(run: JudgedRun, known: _Run, kind: str, entries: list[Entry], is_re
     own_tensors = sorted({entry.course.tensor for entry in entries})
     own_workers = sorted({entry.course.worker for entry in entries})
     steps = [entry.course.steps[entry.rows] for entry in entries]
+    first = _began_together(entries, known.length)
+    onsets = sorted(entry.onset_step for entry in first)
     worst = worst_of(entries)
     pairs = {(entry.course.tensor, entry.course.worker) for entry in entries}
     return Finding(
@@ -239,7 +238,7 @@ def _finding(run: JudgedRun, known: _Run, kind: str, entries: list[Entry], is_re
         entries[0].severity,
         tuple(tensors[tensor] for tensor in own_tensors),
         tuple(workers[worker] for worker in own_workers),
-        min(entry.onset_step for entry in entries),
+        onsets[0 if kind == RESTING else (len(onsets) - 1) // 2],
         min(int(own.min()) for own in steps),
         max(int(own.max()) for own in steps),
         sum(len(own) for own in steps),
@@ -250,6 +249,7 @@ def _finding(run: JudgedRun, known: _Run, kind: str, entries: list[Entry], is_re
         "",
         workers[worst.course.worker],
         tuple(entries),
+        tuple(first),
         len(pairs) / max(sum(known.movers[worker] for worker in own_workers), len(pairs)),
         is_rest,
     )

@@ -20,12 +20,12 @@ WORDS = {NOT_FINITE: "not finite", LARGE: "too large", SMALL: "too small", DRIFT
 
 
 class LiveView:
-    """Shows a report that grows; it is called after each step with the report and the violations that fire there.
+    """Shows a report that grows; it is called after each step with the report and the violations of new faults.
 
     Args:
         quiet: Whether no lines are printed.
         page: File that gets the page so far again and again; None: none does.
-        fail_fast: Whether to end where the rule fires.
+        fail_fast: Whether to end at the first fault.
     """
 
     def __init__(self, quiet: bool, page: str | None, fail_fast: bool) -> None:

@@ -192,9 +192,15 @@ def _lost_text(report: Judgement, finding: Finding, subject: str) -> str:
     large = [int(entry.course.steps[entry.rows[0]]) for entry in roots if entry.rows[0] < entry.course.end]
     if rose and large and min(large) > onset:
         how += f", left {'its' if len(names) == 1 else 'their'} bounds at step {min(large)}"
+    if len(entries) > len(roots) > len(entries) / 2:
+        return f"{subject}, most of which {how}, became NaN or infinite {when}"
     if len(roots) == len(entries):
         return f"{cause} {how}, and became NaN or infinite {when}"
-    return f"{cause} {how}; then {subject} became NaN or infinite {when}"
+    return f"{cause} {how}; then {_within_sentence(finding, subject)} became NaN or infinite {when}"
+
+
+def _within_sentence(finding: Finding, subject: str) -> str:
+    return subject[0].lower() + subject[1:] if len(finding.tensors) > 1 and subject.startswith("All ") else subject
 
 
 def _is_lost_from_start(finding: Finding) -> bool:
@@ -203,12 +209,7 @@ def _is_lost_from_start(finding: Finding) -> bool:
 
 def _roots(finding: Finding) -> list[Entry]:
     """Return what rose first, before anything was not finite."""
-    reach = FEW * min(entry.course.gap for entry in finding.entries)
-    return [
-        entry
-        for entry in finding.entries
-        if entry.onset < entry.course.end and entry.onset_step <= finding.onset_step + reach
-    ]
+    return [entry for entry in finding.first if entry.onset < entry.course.end]
 
 
 def _highest(entries: list[Entry]) -> float:
