@@ -1,207 +1,197 @@
-"""Ways in which a healthy net is trained and recorded, and the recordings."""
+"""Small nets that learn sklearn's digits well, the ways in which they are trained, and the recordings."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import re
 import shutil
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
-from tests.benchmarks.healthy.learners import ADAPTERS, NETS, learner_of
+from tests.benchmarks.detection.nets import Cnn, Mlp, Transformer, digits
 from weight_update_ratio import TrialRecorder
 
-STEPS = 602  # the last pair of every 50 is at the end
-EVERY = 50
-WARM = 20  # updates
-Schedule = Callable[[int, int], float]
+LORA = "LoRA of peft"
+RATES = {"SGD": 0.05, "Adam": 2e-3, "AdamW": 2e-3}
+OPTIONS: dict[str, dict[str, float]] = {"SGD": {"momentum": 0.9}, "Adam": {}, "AdamW": {"weight_decay": 0.05}}
+RATES["SGD decay"], OPTIONS["SGD decay"] = 0.05, {"momentum": 0.9, "weight_decay": 5e-4}
+RECORDINGS: dict[str, dict[str, Any]] = {"each": {}, "pairs": {"save_interval": 50, "pairs": True}}
+RECORDINGS.update({f"{name}, trained_only": {**own, "trained_only": True} for name, own in RECORDINGS.items()})
+SKIPS = (0, 1, 2, 57, 140, 301, 450, 533)
+WARM = 20  # updates of a warm-up from exactly 0
 
 
-def constant(update: int, updates: int) -> float:
-    """Return the learning rate's factor where it stays."""
-    return 1.0
+class Learner:
+    """A net that learns: ``factor`` gives the learning rate's by update; ``sign`` -1 shows the digits in negative."""
+
+    def __init__(self, net: Any, optimizer: str, factor: Any, speed: float = 1.0, sign: int = 1) -> None:
+        self.net, self._sign, self._batches = net, sign, self._shuffled()
+        trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        make = getattr(torch.optim, optimizer.split()[0])
+        self._optimizer = make(trained, lr=speed * RATES[optimizer], **OPTIONS[optimizer])
+        self._scheduler = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
+
+    def _shuffled(self) -> Iterator[tuple[Tensor, Tensor]]:
+        inputs, labels = digits()
+        chance = torch.Generator().manual_seed(0)
+        while True:
+            for rows in torch.randperm(len(inputs), generator=chance).split(32)[:-1]:
+                yield self._sign * inputs[rows], labels[rows]
+
+    def gather(self, share: float) -> None:
+        inputs, labels = next(self._batches)
+        (functional.cross_entropy(self.net(inputs), labels) * share).backward()
+
+    def update(self, is_skipped: bool) -> None:
+        """Take the optimiser's step, or skip it as a loss scaler does where the gradient overflows."""
+        if not is_skipped:
+            self._optimizer.step()
+            self._scheduler.step()
+        self._optimizer.zero_grad()
+
+
+def _of_keras() -> Any:
+    import keras  # on PyTorch, so a module as well
+
+    hidden = [keras.layers.Dense(32, activation="relu") for _ in range(2)]
+    net = keras.Sequential([keras.Input((64,)), *hidden, keras.layers.LayerNormalization(), keras.layers.Dense(10)])
+    net.head = net.layers[-1]
+    return net
+
+
+def _adapted() -> nn.Module:
+    """Return a perceptron that has learnt the digits in negative, with adapters and a head to be trained."""
+    from peft import LoraConfig, get_peft_model
+
+    learner = Learner(NETS["MLP"](), "Adam", lambda update: 1.0, sign=-1)
+    for _ in range(400):
+        learner.gather(1)
+        learner.update(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = LoraConfig(r=4, target_modules=["body.0", "body.2"], modules_to_save=["head"])
+        return get_peft_model(learner.net, config)
+
+
+NETS: dict[str, Callable[[], Any]] = {
+    "MLP": lambda: Mlp(64, 32, 2, 10, False, nn.ReLU()),
+    "CNN BatchNorm": Cnn,
+    "Transformer LayerNorm": lambda: Transformer(False),
+    LORA: _adapted,
+    "Keras MLP": _of_keras,
+}
 
 
 def warm_up(update: int, updates: int) -> float:
-    """Return the factor that rises from exactly 0."""
     return min(1.0, update / WARM)
 
 
 def cosine(update: int, updates: int) -> float:
-    """Return the factor of a cosine that is exactly 0 at the last update."""
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, update / (updates - 1))))
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, update / (updates - 1))))  # exactly 0 at the last update
 
 
-def warm_up_cosine(update: int, updates: int) -> float:
-    """Return the factor of a warm-up and a cosine, both of which are exactly 0 at their ends."""
+def both(update: int, updates: int) -> float:
     return update / WARM if update < WARM else cosine(update - WARM, updates - WARM)
 
 
-def hugging_face(update: int, updates: int) -> float:
-    """Return the factor of transformers' cosine with warm-up: 0 at first, and nearly 0 at the last update."""
-    return update / WARM if update < WARM else cosine(update - WARM, updates - WARM + 1)
+class Variant(NamedTuple):
+    """How a run is trained and recorded; at ``resume`` it is killed, and goes on 20 batches before."""
 
-
-def linear(update: int, updates: int) -> float:
-    """Return the factor of a line that is exactly 0 at the last three updates."""
-    return max(0.0, 1 - update / (updates - 3))
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How a run is trained and recorded.
-
-    Attributes:
-        schedule: The learning rate's factor, of the update and of how many there will be.
-        zero_head: Whether the output layer begins at zero.
-        record: "after" each batch's update; also "first", before the training; or "before" each update, and first.
-        skips: Batches whose update a loss scaler skips.
-        accumulate: Batches of an update.
-        resume: The batch at which the run is killed and resumed; ``anew`` into a new folder, else 20 batches before.
-        anew: Whether the recording begins there only.
-        steps: Batches.
-    """
-
-    schedule: Schedule = constant
+    schedule: Callable[[int, int], float] = lambda update, updates: 1.0  # of the update, and of how many there will be
     zero_head: bool = False
-    record: str = "after"
-    skips: tuple[int, ...] = ()
-    accumulate: int = 1
-    resume: int | None = None
-    anew: bool = False
-    steps: int = STEPS
+    record: str = "after"  # each batch; "first": before the training too; "before": first, and before each update
+    skips: tuple[int, ...] = ()  # batches whose update a loss scaler skips
+    accumulate: int = 1  # batches of an update
+    resume: int = 0
+    is_new: bool = False  # recorded from ``resume`` on only
+    steps: int = 602  # the last pair is at the end
 
 
-FIRST_THREE, SINGLE = (0, 1, 2), (57, 140, 301, 450, 533)
 VARIANTS = {
     "plain": Variant(),
     "warm-up from 0": Variant(warm_up),
     "cosine to 0": Variant(cosine),
-    "warm-up, cosine to 0": Variant(warm_up_cosine),
-    "HF cosine": Variant(hugging_face),
-    "linear, 3 at 0": Variant(linear),
+    "warm-up, cosine to 0": Variant(both),
+    "HF cosine": Variant(lambda update, updates: both(update, updates + 1)),  # it would be 0 after the last update
+    "linear, 3 at 0": Variant(lambda update, updates: max(0.0, 1 - update / (updates - 3))),
     "cosine to 0, 402 steps": Variant(cosine, steps=402),
     "zero head": Variant(zero_head=True),
-    "zero head, warm-up, cosine": Variant(warm_up_cosine, zero_head=True),
+    "zero head, warm-up, cosine": Variant(both, zero_head=True),
     "recorded first": Variant(record="first"),
+    "recorded first, warm-up": Variant(warm_up, record="first"),
+    "recorded first, zero head": Variant(zero_head=True, record="first"),
+    "recorded first, accumulate 8, warm-up": Variant(warm_up, record="first", accumulate=8),
     "recorded before each": Variant(record="before"),
-    "recorded before each, warm-up": Variant(warm_up, record="before"),
-    "zero head, recorded before": Variant(zero_head=True, record="before"),
-    "scaler skips": Variant(skips=FIRST_THREE + SINGLE),
-    "scaler skips, warm-up": Variant(warm_up, skips=FIRST_THREE + SINGLE),
-    "zero head, scaler skips": Variant(zero_head=True, skips=FIRST_THREE + SINGLE),
+    "recorded before each, scaler skips, warm-up": Variant(warm_up, record="before", skips=SKIPS),
+    "scaler skips": Variant(skips=SKIPS),
     "accumulate 4": Variant(accumulate=4),
     "accumulate 8": Variant(accumulate=8),
-    "accumulate 4, warm-up, cosine": Variant(warm_up_cosine, accumulate=4),
-    "accumulate 8, warm-up, cosine": Variant(warm_up_cosine, accumulate=8),
-    "recorded first, warm-up": Variant(warm_up, record="first"),
-    "recorded first, warm-up, cosine": Variant(warm_up_cosine, record="first"),
-    "recorded first, zero head": Variant(zero_head=True, record="first"),
-    "recorded first, zero head, warm-up": Variant(warm_up, zero_head=True, record="first"),
-    "recorded first, scaler skips": Variant(record="first", skips=FIRST_THREE + SINGLE),
-    "recorded before each, scaler skips, warm-up": Variant(warm_up, record="before", skips=FIRST_THREE + SINGLE),
-    "recorded first, accumulate 8, warm-up": Variant(warm_up, record="first", accumulate=8),
+    "accumulate 4, warm-up, cosine": Variant(both, accumulate=4),
+    "accumulate 8, warm-up, cosine": Variant(both, accumulate=8),
     "resumed": Variant(resume=300),
-    "resumed anew, warm-up": Variant(warm_up, resume=300, anew=True),
+    "resumed anew, warm-up": Variant(lambda update, _: warm_up(update % 300, 0), resume=300, is_new=True),
 }
 
 
-class Plan(NamedTuple):
-    """Names one recording."""
-
-    net: str
-    optimizer: str
-    variant: str
-    recording: str
-
-    def folder(self, keep: Path) -> Path:
-        """Return where it is kept."""
-        return keep.joinpath(*("".join(letter if letter.isalnum() else "-" for letter in part) for part in self))
+def folder_of(keep: Path, plan: tuple[str, ...]) -> Path:
+    return keep.joinpath(*(re.sub("[^A-Za-z0-9]", "-", part) for part in plan))
 
 
-RECORDINGS = {"each": {}, "pairs": {"save_interval": EVERY, "pairs": True}}
-
-
-def trainings(parts: tuple[str, ...]) -> Iterator[list[Plan]]:
+def trainings(parts: tuple[str, ...]) -> Iterator[list[tuple[str, ...]]]:
     """Yield the recordings of each training whose name has all of these parts."""
     for net in NETS:
-        recordings = list(RECORDINGS) + [f"{name}, trained_only" for name in RECORDINGS if net in ADAPTERS]
-        optimizers = ["SGD", "Adam", "AdamW"] + (["SGD decay"] if "BatchNorm" in net else [])
-        for optimizer in optimizers:
-            for variant in VARIANTS:
-                if VARIANTS[variant].zero_head and net in ADAPTERS:
-                    continue  # B begins at zero in all of them
-                plans = [Plan(net, optimizer, variant, recording) for recording in recordings]
-                if all(part in " / ".join(plans[0]) for part in parts):
+        for optimizer in RATES if "BatchNorm" in net else ("SGD", "Adam", "AdamW"):
+            for name, variant in VARIANTS.items():
+                recordings = [each for each in RECORDINGS if net == LORA or "trained_only" not in each]
+                plans = [(net, optimizer, name, recording) for recording in recordings]
+                if not (variant.zero_head and net == LORA) and all(part in " / ".join(plans[0]) for part in parts):
                     yield plans
 
 
-def record(plans: list[Plan], keep: Path) -> None:
-    """Train, and make the recordings that are not there yet."""
-    if all(plan.folder(keep).exists() for plan in plans):
+def record(plans: list[tuple[str, ...]], keep: Path) -> None:
+    """Train, and make the recordings, if they are not there yet."""
+    if all(folder_of(keep, plan).exists() for plan in plans):
         return
-    for plan in plans:
-        shutil.rmtree(plan.folder(keep).with_suffix(".part"), ignore_errors=True)
-    variant = VARIANTS[plans[0].variant]
+    variant = VARIANTS[plans[0][2]]
+    torch.manual_seed(1)
+    net = NETS[plans[0][0]]()
+    for parameter in net.head.parameters() if variant.zero_head else ():
+        nn.init.zeros_(parameter)
     updates = variant.steps // variant.accumulate
-    if variant.resume is not None:
-        updates = variant.steps - variant.resume  # of the schedule that begins anew
-    learner = learner_of(
-        plans[0].net, plans[0].optimizer, lambda update: variant.schedule(update, updates), variant.zero_head
-    )
-    first = variant.resume or variant.steps
-    if variant.resume is None or not variant.anew:
-        _train(learner, variant, plans, keep, 0, first)
-    if variant.resume is not None:
-        if variant.anew:
-            _train(learner, variant, [], keep, 0, first)
-            learner = _resumed(learner, plans[0], variant, updates)
-        _train(learner, variant, plans, keep, first if variant.anew else first - 20, variant.steps)
-    for plan in plans:
-        folder = plan.folder(keep)
-        (folder.with_suffix(".part") / "accuracy.txt").write_text(f"{learner.accuracy():.3f}\n")
-        folder.with_suffix(".part").rename(folder)
+    speed = {"SGD": 0.4}.get(plans[0][1], 4.0) if plans[0][0] == LORA else 1.0
+    learner = Learner(net, plans[0][1], lambda update: variant.schedule(update, updates), speed)
+    parts = {folder_of(keep, plan).with_suffix(".part"): RECORDINGS[plan[3]] for plan in plans}
+    for part in parts:
+        shutil.rmtree(part, ignore_errors=True)
+    if variant.resume:
+        _train(learner, variant, {} if variant.is_new else parts, range(variant.resume))
+    first = variant.resume if variant.is_new else max(0, variant.resume - 20)
+    _train(learner, variant, parts, range(first, variant.steps))
+    for part, plan in zip(parts, plans):
+        part.rename(folder_of(keep, plan))
 
 
-def _resumed(learner: Any, plan: Plan, variant: Variant, updates: int) -> Any:
-    """Return the same net with a new optimiser and schedule."""
-    again = learner_of(plan.net, plan.optimizer, lambda update: variant.schedule(update, updates), False)
-    if isinstance(again.net, torch.nn.Module) and plan.net != "Keras MLP":
-        again.net.load_state_dict(learner.net.state_dict())
-    else:
-        again.net.set_weights(learner.net.get_weights())
-    return again
-
-
-def _train(learner: Any, variant: Variant, plans: list[Plan], keep: Path, start: int, end: int) -> None:
-    """Train from a batch to another one, and record."""
+def _train(learner: Learner, variant: Variant, parts: dict[Path, dict[str, Any]], batches: range) -> None:
     with contextlib.ExitStack() as stack:
-        recorders = []
-        for plan in plans:
-            options: dict[str, Any] = dict(RECORDINGS[plan.recording.split(",")[0]])
-            options["trained_only"] = "trained_only" in plan.recording
-            folder = plan.folder(keep).with_suffix(".part")
-            recorders.append(stack.enter_context(TrialRecorder(folder, resume=folder.exists(), **options)))
-        number: int | None = start if start else None  # of the first step that is recorded
+        recorders = [stack.enter_context(TrialRecorder(part, resume=True, **own)) for part, own in parts.items()]
 
-        def save() -> None:
-            nonlocal number
+        def save(step: int | None = None) -> None:
             for recorder in recorders:
-                recorder.step(learner.net, step=number)
-            number = None
+                recorder.step(learner.net, step=step)
 
-        if variant.record != "after" and not start:
+        if variant.record != "after":
             save()
-        for batch in range(start, end):
+        for batch in batches:
             learner.gather(1 / variant.accumulate)
             if variant.record == "before":
                 save()
-            if batch in variant.skips:
-                learner.skip()
-            elif (batch + 1) % variant.accumulate == 0:
-                learner.update()
+            if batch in variant.skips or (batch + 1) % variant.accumulate == 0:
+                learner.update(batch in variant.skips)
             if variant.record != "before":
-                save()
+                save(batch if batch == batches[0] > 0 else None)
