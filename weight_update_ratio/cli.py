@@ -42,7 +42,7 @@ RULE_OPTIONS = (  # one for each parameter of the rule; values stay strings, for
 
 
 class _Command(click.Group):
-    """The group of commands. Click ends with 1 where it is interrupted, which would say that the rule fired."""
+    """The group of commands. Click ends with 1 where it is interrupted, which would say that there is a fault."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command, and end with its exit code; an error that has words becomes a message and exit code 2."""
@@ -109,7 +109,7 @@ output_option = file_option("--output", help="Write it to FILE, not to stdout.")
     metavar="S",
     help="Seconds without a new step after which --follow ends [600].",
 )
-@click.option("--fail-fast", is_flag=True, help="End --follow where the rule fires.")
+@click.option("--fail-fast", is_flag=True, help="End --follow at the first fault.")
 @click.option("--strict", is_flag=True, help="Count all that fires, as the rule does, and not only faults.")
 @click.option("--verbose", is_flag=True, help="Print all findings, and a row a tensor with its course.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors; the exit code tells.")
@@ -134,8 +134,8 @@ def check(
 ) -> int:
     """Judge the recorded trial folder TRIAL: a path, or an S3 URI such as s3://bucket/job/trial.
 
-    Exit code: 0 everything was compared and nothing fired; 1 the rule fired; 2 it could not be judged. With --follow,
-    Ctrl-C prints what was found so far.
+    Exit code: 0 everything was compared and there is no fault, though there may be notes; 1 there is a fault, or with
+    --strict anything that fires; 2 it could not be judged. With --follow, Ctrl-C prints what was found so far.
     """
     from .check import check_trial, dask_executor
     from .errors import TrialError

@@ -24,7 +24,7 @@ class Report(Judgement):
 
     @computed
     def findings(self) -> list[Finding]:
-        """What is wrong, the most urgent first: violations that fire, folded by kind, steps, tensors and workers."""
+        """What happened, in words: faults before notes, and of these what began first."""
         from .render.words.advice import told_findings
 
         return told_findings(self)
@@ -42,7 +42,7 @@ class Report(Judgement):
 
     @property
     def exit_code(self) -> int:
-        """1 where the rule fired, else 0 where the report is complete, else 2: it could not be judged."""
+        """1 where it fired, else 0 where the report is complete, else 2: it could not be judged."""
         return 1 if self.fired else 0 if self.complete else 2
 
     def to_json(self) -> str:
@@ -65,7 +65,7 @@ class Report(Judgement):
         """Return the report as a person reads it in a terminal, without colour.
 
         Args:
-            width: Characters of a line; None: for a file, where a finding has lines of 100 and all else a line each.
+            width: Columns of a line; None: 100.
             verbose: Whether it has more than 40 lines where there is more to say, and a row a tensor and worker.
         """
         from .render.text import render_text

@@ -250,7 +250,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         return bool((bounds.held | ~np.isnan(bounds.rest)).any())
 
     def _raise_insufficient(self, problem: TrialError) -> None:
-        self._refused = self._run.problem = missing_trial(self._folder) or problem
+        self._refused = missing_trial(self._folder) or problem
+        self._run = self._run.with_facts(problem=self._refused)
         self._report_file.write(self._run, at_once=True)
         raise InsufficientInformationForRuleInvocation(self.rule_name, str(self._refused))
 

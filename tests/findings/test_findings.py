@@ -40,13 +40,15 @@ from weight_update_ratio.verdict.saving import baseline_text
 
 
 def told(report: Report) -> set[str]:
-    """Return the findings of a report in short: "KIND TENSORS [on WORKERS] FIRST-LAST: COUNT"; none is there twice."""
+    """Return the findings in short: "KIND TENSORS [on WORKERS] [from ONSET] FIRST-LAST: COUNT", a note in brackets."""
     found = []
     for each in report.findings:
         names = "all" if each.tensors == TENSORS else ",".join(each.tensors)
         workers = "all" if each.workers == FOUR else ",".join(each.workers)
         place = f" on {workers}" if len(report.workers) > 1 else ""
-        found.append(f"{each.kind} {names}{place} {each.first_step}-{each.last_step}: {each.count}")
+        place += f" from {each.onset_step}" * (each.onset_step != each.first_step)
+        short = f"{each.kind} {names}{place} {each.first_step}-{each.last_step}: {each.count}"
+        found.append(short if each.severity == "fault" else f"({short})")
     assert len(set(found)) == len(found)
     return set(found)
 

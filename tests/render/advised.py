@@ -189,6 +189,7 @@ def told_words(group: str) -> str:
     lines = []
     for name, (ratios, options) in ADVISED[group].items():
         report = judged_report(ratios, **{key: value for key, value in options.items() if key != "only_evaluated"})
-        report.only_evaluated = "only_evaluated" in options
-        lines += [name, *(f"  {TITLES[each.kind]}: {each.text}\n    {each.advice}" for each in report.findings)]
+        report = report.with_facts(only_evaluated="only_evaluated" in options)
+        told = (f"  {each.severity}: {TITLES[each.kind]}: {each.text}\n    {each.advice}" for each in report.findings)
+        lines += [name, *told]
     return "\n".join(lines) + "\n"

@@ -44,9 +44,7 @@ SICK = {  # many kinds, and more findings than most formats show
 
 def recorded(name: str, **options: Any) -> Report:
     """Return the report of a recorded trial, by a path that is the same on every machine."""
-    report = check_trial(RECORDED[name], **options)
-    report.trial = f"trials/{name}"
-    return report
+    return check_trial(RECORDED[name], **options).with_facts(trial=f"trials/{name}")
 
 
 def one_comparison() -> Report:
@@ -69,21 +67,20 @@ def lost_files(report: Report, count: int = 11) -> Report:
     files = [Unreadable(f"index/{number}", None, None, number, "is empty") for number in range(count)]
     events = [Unreadable("events/7", name, "worker_0", 7, "is corrupt") for name in report.tensors]
     report.rows.add_unreadable(0, [*files, *events, Unreadable("w_collections.json", None, None, -1, "is no JSON")])
-    report.tensors["saved.once"] = 1
-    report.notes = [
+    report.rows.tensors.add("saved.once", -1)
+    notes = [
         SkippedGroup("a", "worker_0", "shape changed from (2,) to (3,)", 5, 5, 1),
         SkippedGroup("empty", "worker_0", "no elements", 5, 9, 3),
         SkippedGroup("reduced", None, "saved only as a reduction (l2)", None, None, 1),
         *(SkippedGroup(None, "worker_0", f"saved again later: step {n}", n, n, 1) for n in range(count)),
     ]
-    return report
+    return report.with_facts(notes=notes)
 
 
 def timed_out() -> Report:
     """Return a job that fired, and was not followed to its end."""
     report = lost_files(made_report({"a": [20.0, 20.0], "b": [OK, OK]}), 1)
-    report.problem, report.job_ended = TrialError("no new step came for 600 s", "Raise --timeout."), False
-    return report
+    return report.with_facts(problem=TrialError("no new step came for 600 s", "Raise --timeout."), job_ended=False)
 
 
 def learnt() -> Baseline:
@@ -100,18 +97,16 @@ def unheld() -> Report:
     ratios = {"other": [NAN] + [OK] * 19, "large": [20.0] * 20, "lost": [OK] * 20}
     report = made_report(ratios, Parameters(baseline=("good.json",)), baseline=learnt())
     report.rows.add_unreadable(0, [Unreadable("events/1", "lost", "worker_0", 1, "is corrupt")])
-    report.problem = TrialError("the baseline is of another model", "Learn one of this model.")
-    return report
+    return report.with_facts(problem=TrialError("the baseline is of another model", "Learn one of this model."))
 
 
 def hostile() -> Report:
     """Return a run whose names are markup, commands, long, wide and blank."""
     names = [HOSTILE[1], HOSTILE[3], "\n::stop-commands::x,y%", "a|b`*_]]>\ud800\x00", "layer/" * 40, " "]
     report = made_report({name: [20.0] for name in names} | {"\u5c64" * 90: [OK]}, workers=("<i>w</i>", "##[error]w"))
-    report.trial = f"runs/{names[0]}"
     report.rows.add_unreadable(0, [Unreadable(name, name, name, 1, name) for name in names[:3]])
-    report.notes = [SkippedGroup(name, None, "is gone", None, None, 1) for name in names[:3]]
-    return report
+    notes = [SkippedGroup(name, None, "is gone", None, None, 1) for name in names[:3]]
+    return report.with_facts(trial=f"runs/{names[0]}", notes=notes)
 
 
 RUNS: dict[str, Callable[[], Report]] = {

@@ -77,8 +77,7 @@ def test_github_shows_every_annotation(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("pytorch_healthy", 0), ("pytorch_frozen", 1), ("xgboost", 2)])
 def test_the_command_prints_the_report_in_every_format(name: str, code: int) -> None:
-    report = check_trial(RECORDED[name])
-    report.trial = str(RECORDED[name])
+    report = check_trial(str(RECORDED[name]))
     for form, expected in (
         ("json", report.to_json() + "\n"),
         ("junit", report.to_junit()),

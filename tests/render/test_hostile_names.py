@@ -31,7 +31,7 @@ COMMAND = re.compile(r"^\s*(::|##(vso)?\[)", re.MULTILINE)  # GitHub's and Azure
 TAGS = {"div", "p", "strong", "b", "i"}
 LISTS, TABLES = {"ol", "ul", "li"}, {"table", "thead", "tbody", "tr", "th", "td"}
 MARKDOWN_TAGS = {"h3", "p", "strong", "code", "details", "summary", "br", *LISTS, *TABLES}
-ANNOTATION = re.compile(r"::(error|warning|notice) title=WeightUpdateRatio(%3A Too large)?::")
+ANNOTATION = re.compile(r"::(error|warning|notice) title=WeightUpdateRatio(%3A 1. Too large)?::")
 
 
 def tags_of(page: str) -> set[str]:
@@ -50,10 +50,8 @@ def shown(page: str) -> str:
 def report_of(tensor: str, worker: str, trial: str) -> Report:
     """Return a report that has its names wherever a name may be."""
     report = made_report({tensor: [20.0], "sound": [1e-3]}, workers=(worker, "another worker"))
-    report.trial = trial
     report.rows.add_unreadable(0, [Unreadable(trial, tensor, worker, 1, tensor)])
-    report.notes = [SkippedGroup(tensor, worker, trial, None, None, 1)]
-    return report
+    return report.with_facts(trial=trial, notes=[SkippedGroup(tensor, worker, trial, None, None, 1)])
 
 
 @settings(max_examples=40, deadline=None)
@@ -89,7 +87,7 @@ def test_names_are_what_they_are_in_json_and_can_be_read_elsewhere(tensor: str, 
     page = MARKDOWN.render(report.to_markdown())
     if (tensor + worker + trial).isprintable() and not set(tensor + worker + trial) & set(":#"):
         assert cases[0] == tensor
-        assert messages[0].startswith(f"Too large: {tensor} on ")
+        assert messages[0].startswith(f"1. Too large: {tensor} on ")
         expected = " ".join(f"Too large: {tensor} on ".split())
         assert shown(page).split(" violations; 1 record could not be read ")[1].startswith(expected)
         assert shown(page.partition("<code>")[2].partition("</code>")[0]).split() == trial.split()

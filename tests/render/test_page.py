@@ -23,6 +23,7 @@ from tests.sick_runs import sick_run
 from weight_update_ratio import check_trial
 from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import Unreadable
+from weight_update_ratio.findings.findings import Finding
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.render.words.advice import TITLES
 from weight_update_ratio.report import Report
@@ -207,11 +208,15 @@ class TestInTheBrowser:
         lines = page.lines()
         assert {round(value, 4) for value in lines["lower"]} == {-3.4771}  # log10 of 0.001 / 3
         assert {round(value, 4) for value in lines["upper"]} == {-2.5229}
-        assert "0.0003333 to 0.003" == lines["expected_text"][0]
+        assert "0.000333 to 0.003" == lines["expected_text"][0]
         page.choose("rests")
         lines = page.lines()
         assert max(lines["upper"]) == pytest.approx(-8, abs=1e-4)
         assert -20 < min(lines["lower"]) < -8, "no lower bound: the band reaches to the edge of the chart"
+
+
+def card_titles(findings: list[Finding]) -> list[str]:
+    return [f"{number}. {TITLES[finding.kind]}" for number, finding in enumerate(findings, 1)]
 
 
 @pytest.mark.slow
@@ -228,7 +233,7 @@ class TestSickRunsInTheBrowser:
         assert sick(name).stat().st_size < 4e6
         findings = sick_run(name).findings
         buttons = page.driver.find_elements("css selector", ".card button")
-        assert [TITLES[finding.kind] for finding in findings] == [button.text for button in buttons]
+        assert card_titles(findings) == [button.text for button in buttons]
         for place, (button, finding) in enumerate(zip(buttons, findings)):
             page.run("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", button)
             button.send_keys("\ue007") if place % 2 else button.click()  # Enter
@@ -337,7 +342,7 @@ class TestSickRunsInTheBrowser:
         for node in nodes:
             names.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
         assert len([text for text in names["heading"] if text.startswith("FIRED")]) == 1
-        assert [TITLES[finding.kind] for finding in sick_run("resnet").findings] == names["button"][:-6]
+        assert card_titles(sick_run("resnet").findings) == names["button"][:-6]
         assert {"Tensors", "Parameters and versions"} <= set(names["heading"])
         assert names["table"] == ["Update-to-weight ratios of each tensor, worst first"]
         assert len(names["rowheader"]) == 161
@@ -385,7 +390,7 @@ def test_what_it_leaves_out_it_says() -> None:
     """It draws 2,000 rows, lists 1,000, prints 40 tensors and has 500 lines of what was skipped or unreadable."""
     ratios: dict[str, list[float]] = {f"rests{number}": [0.0] for number in range(2000)}
     report = made_report({**ratios, **{f"large{number}": [20.0] for number in range(50)}})
-    report.notes = [SkippedGroup("<b>", None, "saved only as a reduction (l2)", None, None, 1)]
+    report = report.with_facts(notes=[SkippedGroup("<b>", None, "saved only as a reduction (l2)", None, None, 1)])
     report.rows.add_unreadable(0, [Unreadable(f"file{n}", "t", "w", n, "is <gone>") for n in range(600)])
     page = report.to_html()
     text = text_of(page)
@@ -432,8 +437,7 @@ def test_it_is_saved_by_the_name_of_its_trial(trial: str, name: str) -> None:
     """A browser offers the title as the file's name, and bokeh its own for the picture."""
     import bokeh.models
 
-    report = made_report({"a": [1e-3]})
-    report.trial = trial
+    report = made_report({"a": [1e-3]}).with_facts(trial=trial)
     assert f"<title>{name}weight-update-ratio</title>" in report.to_html()
     (tool,) = report.plot().select({"type": bokeh.models.SaveTool})
     assert f"{name}weight-update-ratio" == tool.filename

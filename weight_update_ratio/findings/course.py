@@ -57,6 +57,10 @@ class Course(NamedTuple):
         lost = np.flatnonzero(self.verdicts == VERDICTS.index(NOT_FINITE))
         return int(lost[0]) if len(lost) else len(self.steps)
 
+    def until(self, end: int) -> Course:
+        """Return its first ``end`` comparisons."""
+        return Course(self.tensor, self.worker, *(column[:end] for column in self[2:]))
+
     @property
     def moves(self) -> Array:
         """Positions, before the first comparison that is not finite, at which it moved."""

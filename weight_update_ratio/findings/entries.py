@@ -32,7 +32,7 @@ from .kinds import (
     VANISHING,
     ZERO_START,
 )
-from .onset import AWAY, departure
+from .onset import departure
 
 RESTS = 2  # times the longest rest in between; zeros at an end that are not longer are a rest
 NOISE = 4.0  # standard deviations of a course; a rise before NaN is its cause where it is more
@@ -76,17 +76,15 @@ def entries_of(course: Course) -> list[Entry]:
     """Return what happened to a tensor, each kind once, and each violation that fires in one entry."""
     if not course.verdicts.any():
         return list(_notes(course))
-    found = [*_growing(course), *_shrinking(course)]
-    drifted = _verdicts(course, DRIFTED)
-    if len(drifted):
-        found.append(_departed(DRIFTED_KIND, course, drifted))
-    entries = (entry._replace(rows=entry.rows[course.fires[entry.rows]]) for entry in found)
+    lost = [_lost(course)] if course.end < len(course.steps) else []
+    before = course.until(lost[0].onset if lost else course.end)
+    found = [*lost, *_growing(before), *_shrinking(before), *_drifting(before)]
+    entries = (entry._replace(course=course, rows=entry.rows[course.fires[entry.rows]]) for entry in found)
     return [entry for entry in entries if len(entry.rows)]
 
 
 def _verdicts(course: Course, verdict: str) -> Array:
-    """Return the positions of a verdict before the first comparison that is not finite."""
-    return np.flatnonzero(course.verdicts[: course.end] == VERDICTS.index(verdict))
+    return np.flatnonzero(course.verdicts == VERDICTS.index(verdict))
 
 
 def _departed(kind: str, course: Course, rows: Array) -> Entry:
@@ -107,7 +105,7 @@ def _departure(course: Course, first: int) -> tuple[int, float]:
 
 def _known_moves(course: Course, end: int) -> Array:
     """Return the positions of moves before ``end`` whose reference weights are not all zero."""
-    return np.flatnonzero((course.ratios[: min(end, course.end)] > 0) & (course.norms[: min(end, course.end)] > 0))
+    return np.flatnonzero((course.ratios[:end] > 0) & (course.norms[:end] > 0))
 
 
 def _levels(course: Course, moves: Array) -> Array:
@@ -119,19 +117,20 @@ def _levels(course: Course, moves: Array) -> Array:
 
 def _factor(levels: Array, start: int) -> float:
     """Return by how much the levels from a place on are furthest from the median before; below 1 where they fall."""
-    away = levels[start:] - np.median(levels[:start]) if start else levels[start:]
+    away = levels[start:] - np.median(levels[: start or FEW])
     return float(10 ** away[abs(away).argmax()])
 
 
+def _lost(course: Course) -> Entry:
+    """Return what is not finite, with the violations from where it began to rise before."""
+    onset, factor = _rise(course)
+    rows = onset + np.flatnonzero(course.verdicts[onset:] != VERDICTS.index(OK))
+    return Entry(NOT_FINITE_KIND if onset == course.end else EXPLODED, FAULT, course, rows, onset, factor)
+
+
 def _growing(course: Course) -> Iterator[Entry]:
-    """Yield what is too large or not finite."""
-    large, end = _verdicts(course, LARGE), course.end
-    if end < len(course.steps):
-        onset, factor = _rise(course, large)
-        kind = NOT_FINITE_KIND if onset == end else EXPLODED
-        lost = np.concatenate([large[large >= onset], np.arange(end, len(course.steps))])
-        yield Entry(kind, FAULT, course, lost[course.verdicts[lost] != VERDICTS.index(OK)], onset, factor)
-        large = large[large < onset]
+    """Yield what is too large."""
+    large = _verdicts(course, LARGE)
     from_zero = course.norms[large] == 0
     started = from_zero | _at_first_moves(course, large[~from_zero], large)
     if started.any():
@@ -145,22 +144,22 @@ def _growing(course: Course) -> Iterator[Entry]:
         yield _departed(TOO_LARGE, course, large[~brief])
 
 
-def _rise(course: Course, large: Array) -> tuple[int, float]:
+def _rise(course: Course) -> tuple[int, float]:
     """Return (position, factor) of where a tensor began to rise until it was not finite; else that position and 1.0."""
     end = course.end
     moves = _known_moves(course, end)
     levels = _levels(course, moves)
     start = departure(levels)
-    if start is not None and start > 1 and end - moves[-1] <= FEW:
-        noise = 1.4826 * np.median(abs(np.diff(levels[:start]))) / np.sqrt(2)
+    if start is not None and end - moves[-1] <= FEW:
+        noise = 1.4826 * np.median(abs(np.diff(levels[: max(start, FEW)]))) / np.sqrt(2)
         factor = _factor(levels, start)
         if factor > 1 and np.log10(factor) > NOISE * noise:
             return int(moves[start]), factor
     began = end
-    for row in large[::-1].tolist():  # too short for a course: it was too large up to there
-        if began - row > FEW:
+    for row in _verdicts(course, LARGE)[::-1].tolist():  # too short for a course: it was too large up to there
+        if row < end and began - row > FEW:
             break
-        began = row
+        began = min(began, row)
     return began, 1.0
 
 
@@ -168,7 +167,7 @@ def _at_first_moves(course: Course, large: Array, all_large: Array) -> Array:
     """Return which are of the first moves of a tensor that is within bounds a few times afterwards."""
     if not len(large) or large[-1] >= course.moves[0] + FEW:
         return np.zeros(len(all_large), bool)
-    after = course.verdicts[int(large[-1]) + 1 : course.end]
+    after = course.verdicts[int(large[-1]) + 1 :]
     return np.isin(all_large, large) & (np.count_nonzero(after == VERDICTS.index(OK)) >= FEW)
 
 
@@ -185,7 +184,7 @@ def _is_brief(course: Course, large: Array) -> Array:
 
 def _shrinking(course: Course) -> Iterator[Entry]:
     """Yield what is too small or at rest."""
-    small, moves, end = _verdicts(course, SMALL), course.moves, course.end
+    small, moves, end = _verdicts(course, SMALL), course.moves, len(course.steps)
     if not len(small):
         return
     if not len(moves):
@@ -213,22 +212,25 @@ def _shrinking(course: Course) -> Iterator[Entry]:
         yield _departed(TOO_SMALL, course, rows)
 
 
+def _drifting(course: Course) -> Iterator[Entry]:
+    drifted = _verdicts(course, DRIFTED)
+    if len(drifted):
+        yield _departed(DRIFTED_KIND, course, drifted)
+
+
 def _fade(course: Course, small: Array) -> tuple[int, float] | None:
     """Return (position, factor) of where a tensor began to shrink that ends too small or at rest; else None."""
-    end = course.end
-    if small[-1] < end - FEW:
+    if small[-1] < len(course.steps) - FEW:
         return None
     apart = np.flatnonzero(np.diff(small) > FEW + 1)
     first = int(small[apart[-1] + 1 if len(apart) else 0])
-    moves = _known_moves(course, first + 1)
-    levels = _levels(course, moves)
-    start = departure(levels)
-    if start is None or first - moves[start] <= FEW:
+    levels = _levels(course, _known_moves(course, first + 1))
+    if len(levels) <= FEW:
         return None
-    falling = levels[start:]
-    still_falls = np.median(falling[-FEW:]) < np.median(falling[: max(len(falling) // 2, 1)]) - AWAY
-    factor = _factor(levels, start)
-    return (int(moves[start]), factor) if factor < 1 and still_falls else None
+    top, depth = np.quantile(levels, 0.9), np.quantile(levels, 0.9) - np.median(levels[-FEW:])
+    high = int(np.flatnonzero(levels >= top - depth / 4)[-1])
+    low = high + int(np.argmax(levels[high:] <= top - 3 * depth / 4))
+    return _departure(course, first) if depth >= DECADE and low - high > FEW else None
 
 
 def _notes(course: Course) -> Iterator[Entry]:

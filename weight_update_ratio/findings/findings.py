@@ -33,7 +33,7 @@ from .kinds import (
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
 ALIKE = 0.02  # of the run: what begins no further apart begins together
-UNSURE = 0.15  # of the steps from an onset to the first violation; measured on courses with noise
+UNSURE = 0.25  # of the steps from an onset to the first violation; measured on courses with noise
 LEAST_LENGTH = 10  # comparisons of a run that ends by its schedule
 HALF = 0.5
 
@@ -191,7 +191,12 @@ def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
     first = min(entries, key=lambda entry: entry.onset_step)
     trend = int(first.course.steps[first.rows[0]]) - first.onset_step
     last = first.onset_step + max(FEW * first.course.gap, ALIKE * length, UNSURE * trend)
-    return [entry for entry in entries if entry.onset_step <= last or first.kind == RESTING]
+
+    def is_near(entry: Entry) -> bool:
+        late = trend if entry.kind == first.kind not in LOST and entry.factor == 1 else 0  # it shows no trend
+        return entry.onset_step <= last + late or entry.kind == RESTING
+
+    return [entry for entry in entries if is_near(entry)]
 
 
 def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[list[Entry]]:
@@ -225,34 +230,40 @@ def _kind(group: Sequence[Entry]) -> str:
 
 
 def _finding(run: JudgedRun, known: _Run, kind: str, entries: list[Entry], is_rest: bool = False) -> Finding:
-    tensors, workers = list(run.tensors), list(run.workers)
-    own_tensors = sorted({entry.course.tensor for entry in entries})
-    own_workers = sorted({entry.course.worker for entry in entries})
-    steps = [entry.course.steps[entry.rows] for entry in entries]
     first = _began_together(entries, known.length)
     onsets = sorted(entry.onset_step for entry in first)
-    worst = worst_of(entries)
     pairs = {(entry.course.tensor, entry.course.worker) for entry in entries}
+    moving = sum(known.movers[worker] for worker in {worker for _, worker in pairs})
     return Finding(
-        kind,
-        entries[0].severity,
-        tuple(tensors[tensor] for tensor in own_tensors),
-        tuple(workers[worker] for worker in own_workers),
-        onsets[0 if kind == RESTING else (len(onsets) - 1) // 2],
-        min(int(own.min()) for own in steps),
-        max(int(own.max()) for own in steps),
-        sum(len(own) for own in steps),
-        float(worst.course.ratios[worst.worst]),
-        int(worst.course.steps[worst.worst]),
-        tensors[worst.course.tensor],
-        "",
-        "",
-        workers[worst.course.worker],
-        tuple(entries),
-        tuple(first),
-        len(pairs) / max(sum(known.movers[worker] for worker in own_workers), len(pairs)),
-        is_rest,
+        kind=kind,
+        severity=entries[0].severity,
+        onset_step=onsets[0 if kind == RESTING else (len(onsets) - 1) // 2],
+        text="",
+        advice="",
+        first=tuple(first),
+        share=len(pairs) / max(moving, len(pairs)),
+        is_rest=is_rest,
+        **numbers_of(run, entries),
     )
+
+
+def numbers_of(run: JudgedRun, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return the attributes of a finding that follow from its entries."""
+    tensors, workers = list(run.tensors), list(run.workers)
+    steps = [entry.course.steps[entry.rows] for entry in entries]
+    worst = worst_of(entries)
+    return {
+        "tensors": tuple(tensors[tensor] for tensor in sorted({entry.course.tensor for entry in entries})),
+        "workers": tuple(workers[worker] for worker in sorted({entry.course.worker for entry in entries})),
+        "first_step": min(int(own.min()) for own in steps),
+        "last_step": max(int(own.max()) for own in steps),
+        "count": sum(map(len, steps)),
+        "worst_ratio": float(worst.course.ratios[worst.worst]),
+        "worst_step": int(worst.course.steps[worst.worst]),
+        "worst_tensor": tensors[worst.course.tensor],
+        "worst_worker": workers[worst.course.worker],
+        "entries": tuple(entries),
+    }
 
 
 def _in_order(findings: list[Finding], reach: float) -> list[Finding]:

@@ -9,6 +9,7 @@ from ..compare.rows import Array
 FEWEST = 10  # moves that are a course
 AWAY = float(np.log10(3))  # decades from the median of the moves so far
 MOST_PLACES = 100  # at which the median is taken, and the beginning is looked for
+SURE = 9.0  # times the variance, that a bend explains at least
 BEFORE = 2  # times as many moves as the departure takes are looked at before it
 
 
@@ -16,7 +17,8 @@ def departure(levels: Array) -> int | None:
     """Return the move from which on a course leaves its level and does not come back, else None.
 
     A move is away where it is a factor of 3 from the median of the moves before it. Where the trend that leads there
-    begins is found by least squares: a line that bends or jumps at that move fits the moves around it best.
+    begins is found by least squares: a line that bends or jumps at that move fits the moves around it best. A course
+    that is away from its first ten moves on has no level.
 
     Args:
         levels: log10 of the ratios of its moves, shape (n,), up to the first violation.
@@ -32,7 +34,7 @@ def departure(levels: Array) -> int | None:
     distances *= np.sign(distances[-1])
     near = np.flatnonzero(distances <= AWAY)
     left = FEWEST + (int(near[-1]) + 1 if len(near) else 0)
-    if left == len(levels):
+    if left == len(levels) or (left == FEWEST and abs(smooth[FEWEST - 1] - np.median(levels[:FEWEST])) > AWAY):
         return None
     level = np.flatnonzero(distances[: left - FEWEST] <= 0)
     length = left - FEWEST - (int(level[-1]) + 1 if len(level) else 0)
@@ -48,7 +50,7 @@ def _medians(levels: Array) -> Array:
 
 
 def _bend(values: Array, latest: int) -> int:
-    """Return the place, of ``latest`` at most, at which a line fits the values best that bends or jumps there."""
+    """Return the place, up to ``latest``, at which a line bends or jumps that fits best; 0 where none does well."""
     times = np.arange(len(values))
     places = np.unique(np.linspace(min(2, latest), latest, MOST_PLACES).astype(int))[:, None]
     line = np.stack([np.ones(len(times)), times - times.mean()])
@@ -60,4 +62,5 @@ def _bend(values: Array, latest: int) -> int:
         sizes = (shape**2).sum(axis=1)
         gains = np.where(sizes > 1e-9, (shape @ rest) ** 2 / np.maximum(sizes, 1e-9), 0)
         best.append((float(gains.max()), int(places[gains.argmax(), 0])))
-    return max(best)[1]
+    gain, place = max(best)
+    return place if gain > SURE * float(rest @ rest) / len(values) else 0

@@ -3,7 +3,8 @@
     ::error title=TITLE::MESSAGE
 
 Every line is one command, so that no name of a trial can begin a second one. GitHub shows ten annotations of a level:
-the first finding of each kind comes before a second one of any, and the notice says how many more there are.
+of each kind one comes before a second of any, and the last notice says how many more there are. Notes are
+notices; errors are of faults, or where it is strict of all that fires.
 
 Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``ActionCommand.cs``, for the escapes.
 """
@@ -16,59 +17,51 @@ from pathlib import Path
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from .markdown import render_markdown
-from .words.advice import TITLES, kinds_first
 from .words.escapes import command_message, command_property, printable
-from .words.names import elided
-from .words.wording import (
-    baseline_line,
-    count_line,
-    skipped_lines,
-    summary_line,
-    unreadable_lines,
-    verdict_sentence,
-    verdict_word,
-)
+from .words.names import elided, first_lines
+from .words.titles import finding_title, is_failure, left_text, with_room
+from .words.wording import run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 TITLE = "WeightUpdateRatio"
 MOST_ANNOTATIONS = 10  # of a level; GitHub shows no more of a step
+ALL = "--format json"
 MOST_SENTENCE = 2000  # characters; the runner cuts a message after 4,096, and the advice is at its end
 
 
 def render_github(report: Judgement) -> str:
-    """Return the report as workflow commands, a line each: errors first, then warnings and the verdict."""
-    findings = kinds_first(report.findings)
+    """Return the report as workflow commands, a line each: errors first, then warnings, notes and the verdict."""
     unreadable = [f"unreadable: {line}" for line in unreadable_lines(report.unreadable)]
     warnings = [f"skipped: {line}" for line in skipped_lines(report)]
     errors = [] if report.problem is None else [command("error", f"{report.problem.message}. {report.problem.remedy}")]
     if report.fired:
         warnings = unreadable + warnings
     else:
-        errors += [command("error", text) for text in _most(unreadable, MOST_ANNOTATIONS - len(errors))]
-    shown = findings[: MOST_ANNOTATIONS - len(errors)]
-    for finding in shown:
-        text = elided(printable(finding.text), MOST_SENTENCE)
-        errors.append(command("error", f"{text} {finding.advice}", f"{TITLE}: {TITLES[finding.kind]}"))
-    commands = [*errors, *(command("warning", text) for text in _most(warnings, MOST_ANNOTATIONS))]
-    return (
-        "\n".join([*commands, command("notice", _verdict(report, summary_line(report), findings[len(shown) :]))]) + "\n"
-    )
+        errors += [command("error", text) for text in first_lines(unreadable, MOST_ANNOTATIONS - len(errors), ALL)]
+    numbered = dict(enumerate(report.findings, 1))
+    failures = {number: finding for number, finding in numbered.items() if is_failure(report, finding)}
+    notes = {number: finding for number, finding in numbered.items() if number not in failures}
+    shown, notices = with_room(failures, MOST_ANNOTATIONS - len(errors)), with_room(notes, MOST_ANNOTATIONS - 1)
+    commands = [
+        *errors,
+        *(_annotation("error", *each) for each in shown.items()),
+        *(command("warning", text) for text in first_lines(warnings, MOST_ANNOTATIONS, ALL)),
+        *(_annotation("notice", *each) for each in notices.items()),
+        command("notice", _verdict(report, left_text(report.findings, {**shown, **notices}, ALL))),
+    ]
+    return "\n".join(commands) + "\n"
 
 
-def _verdict(report: Judgement, summary: str, left_out: list[Finding]) -> str:
+def _annotation(level: str, number: int, finding: Finding) -> str:
+    text = elided(printable(finding.text), MOST_SENTENCE)
+    return command(level, f"{text} {finding.advice}", f"{TITLE}: {number}. {finding_title(finding)}")
+
+
+def _verdict(report: Judgement, left: str) -> str:
     """Return the verdict, without a problem that an error has told, and the findings that have no annotation."""
     told = report.problem is not None and (report.is_unheld or not report.fired)
     sentence = "" if told else f": {verdict_sentence(report)}"
-    sentences = [
-        f"{verdict_word(report)} {report.trial}{sentence} ({count_line(report)})",
-        summary,
-        baseline_line(report),
-    ]
-    if left_out:
-        kinds = ", ".join(dict.fromkeys(TITLES[finding.kind] for finding in left_out))
-        plural = "s" * (len(left_out) > 1)
-        sentences.append(f"{len(left_out):,} more finding{plural} ({kinds}): --format json lists them all")
-    return ". ".join(filter(None, sentences))
+    return ". ".join(filter(None, [f"{verdict_word(report)} {report.trial}{sentence}", *run_lines(report), left]))
 
 
 def command(level: str, message: str, title: str = TITLE) -> str:
@@ -90,9 +83,3 @@ def append_summary(report: Judgement) -> None:
     if name:
         with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(render_markdown(report) + "\n")
-
-
-def _most(lines: list[str], most: int) -> list[str]:
-    if len(lines) <= most:
-        return lines
-    return [*lines[: most - 1], f"and {len(lines) - most + 1} more; --format json lists them all"]

@@ -7,20 +7,22 @@ colour alone.
 from __future__ import annotations
 
 from ..findings.judgement import Judgement
-from .words.advice import TITLES
+from ..findings.kinds import NOTE
 from .words.escapes import html_text
-from .words.wording import baseline_line, count_line, summary_line, verdict_sentence, verdict_word
+from .words.titles import finding_title
+from .words.wording import run_lines, verdict_sentence, verdict_word
 
 COLORS = {"FIRED": "#b3123a", "OK": "#1a7f37", "NOT JUDGED": "#8a5a00"}  # of white letters' background
 BADGE = "color: #fff; padding: .1em .5em; border-radius: .3em; background: "
-CARD = "border-left: 4px solid #b3123a; padding: 0 0 0 .8em; margin: .8em 0"
+CARD = "padding: 0 0 0 .8em; margin: .8em 0; border-left: "
+FAULT_LINE, NOTE_LINE = "4px solid #b3123a", "4px solid #8c959f; opacity: .8"
 
 
 def report_html(report: Judgement) -> str:
     """Return the verdict, the counts and the findings, for a notebook's cell."""
     if not len(report) and report.problem is None:
         return f"<p>{html_text(report.trial)}: nothing is compared yet</p>"
-    parts = [verdict_html(report), counts_html(report), summary_html(report), findings_html(report)]
+    parts = [verdict_html(report), figures_html(report), findings_html(report)]
     return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
 
 
@@ -32,23 +34,17 @@ def verdict_html(report: Judgement, tag: str = "p") -> str:
     return f'<{tag} class="verdict"><strong style="{BADGE}{COLORS[word]}">{word}</strong> {sentence}</{tag}>{remedy}'
 
 
-def counts_html(report: Judgement) -> str:
-    """Return what the run was held against, where it was, and how much was judged."""
-    lines = filter(None, [baseline_line(report), count_line(report)])
-    return "".join(f'<p class="counts">{html_text(line)}</p>' for line in lines)
-
-
-def summary_html(report: Judgement) -> str:
-    """Return how large the ratios are, also of a healthy run, and which tensors moved away from the others."""
-    line = summary_line(report)
-    return f'<p class="counts">{html_text(line)}</p>' if line else ""
+def figures_html(report: Judgement) -> str:
+    """Return how large the ratios are, what the run was held against, and how much was judged."""
+    return "".join(f'<p class="counts">{html_text(line)}</p>' for line in run_lines(report))
 
 
 def findings_html(report: Judgement) -> str:
-    """Return what is wrong and what to do about it, a block a finding."""
+    """Return what happened and what to do about it, a block a finding, notes in a lighter tone."""
     return "".join(
-        f'<div style="{CARD}"><p style="margin: 0"><b>{TITLES[finding.kind]}</b></p>'
+        f'<div style="{CARD}{NOTE_LINE if finding.severity == NOTE else FAULT_LINE}">'
+        f'<p style="margin: 0"><b>{number}. {finding_title(finding)}</b></p>'
         f'<p style="margin: 0">{html_text(finding.text)}</p>'
         f'<p class="advice" style="margin: 0"><i>{html_text(finding.advice)}</i></p></div>'
-        for finding in report.findings
+        for number, finding in enumerate(report.findings, 1)
     )

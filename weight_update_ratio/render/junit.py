@@ -1,6 +1,7 @@
 """A Report as JUnit XML, which CI systems show as tests: a suite a worker, a test case a tensor.
 
-A failure is a violation that fires, told by the findings that it is in. An error is what could not be read or judged.
+A failure is a fault, or where it is strict a violation that fires, told by the findings that it is in. What is a note,
+or does not fire, is output of its case. An error is what could not be read or judged.
 Failures exist exactly where the exit code is 1, and errors wherever it is 2: a CI system that reads only this file
 never shows a failed check as passed. What was compared and not judged is skipped.
 
@@ -17,26 +18,14 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
-
-from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
-from ..findings.findings import Finding
 from ..findings.judgement import Judgement
-from ..findings.kinds import DRIFTED_KIND, NOT_FINITE_KIND, SPIKE, TOO_LARGE, ZERO_START
-from .words.advice import TITLES
 from .words.escapes import printable, xml_text
+from .words.titles import finding_title, is_failure
 from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
 WHOLE_TRIAL = "the whole trial"
 NO_WORKER = "all workers"
 NO_REFERENCE = "no earlier saved step to compare with"
-VERDICT_OF_KIND = {  # else small
-    NOT_FINITE_KIND: NOT_FINITE,
-    TOO_LARGE: LARGE,
-    SPIKE: LARGE,
-    ZERO_START: LARGE,
-    DRIFTED_KIND: DRIFTED,
-}
 
 
 def render_junit(report: Judgement) -> str:
@@ -62,8 +51,7 @@ def _name(text: str) -> str:
 
 
 def _properties(report: Judgement) -> dict[str, str]:
-    summary = report.ratios
-    figures = {"median": summary.median, "p05": summary.p05, "p95": summary.p95}
+    figures = report.ratios._asdict()
     properties = {name: format_ratio(figure) for name, figure in figures.items() if figure is not None}
     if report.bounds.baseline is not None:
         properties["baseline"] = _name(baseline_line(report))
@@ -84,22 +72,24 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
             cases[key] = ElementTree.Element("testcase", classname=_class_name(report, key[0]), name=_name(key[1]))
         return cases[key]
 
-    compared = _compared(report)
+    tensors, workers = list(report.tensors), list(report.workers)
+    compared = {(workers[course.worker], tensors[course.tensor]): None for course in report.courses}
     for worker, tensor in compared:
         case(worker, tensor)
-    for (worker, tensor), findings in _findings(report).items():
-        lines = [f"{TITLES[finding.kind]}: {finding.text} {finding.advice}" for finding in findings]
-        _add(case(worker, tensor), "failure", "\n".join(map(printable, lines)), findings[0].kind)
+    for number, finding in enumerate(report.findings, 1):
+        kind, type_ = ("failure", finding.kind) if is_failure(report, finding) else ("system-out", "")
+        told = f"{number}. {finding_title(finding)}: {finding.text} {finding.advice}"
+        for entry in finding.entries:
+            _add(case(workers[entry.course.worker], tensors[entry.course.tensor]), kind, printable(told), type_)
     for group in report.violations:
         if not group.fires:
             _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")
     for skipped in report.skipped:
         kind = "system-out" if (skipped.worker, skipped.tensor) in compared else "skipped"
         _add(case(skipped.worker, skipped.tensor), kind, skipped_line(skipped))
-    for entry in report.unreadable:
-        whole_file = entry.tensor is None
-        owner = case(None, entry.file) if whole_file else case(entry.worker, entry.tensor)
-        _add(owner, "error", "\n".join(unreadable_lines([entry])), "unreadable")
+    for lost in report.unreadable:
+        owner = case(None, lost.file) if lost.tensor is None else case(lost.worker, lost.tensor)
+        _add(owner, "error", "\n".join(unreadable_lines([lost])), "unreadable")
     seen = {tensor for _, tensor in cases}
     for tensor in report.tensors:
         if tensor not in seen:
@@ -114,45 +104,15 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
     return cases
 
 
-def _findings(report: Judgement) -> dict[tuple[str, str], list[Finding]]:
-    """Return the findings that each (worker, tensor) is in, the most urgent first.
-
-    A finding that holds the rest of its kind has tensors that are not sick on each of its workers.
-    """
-    verdicts: dict[tuple[str, str], set[str]] = {}
-    for group in report.violations:
-        if group.fires:
-            verdicts.setdefault((group.worker, group.tensor), set()).add(group.verdict)
-    told: dict[tuple[str, str], list[Finding]] = {}
-    for finding in report.findings:
-        verdict = VERDICT_OF_KIND.get(finding.kind, SMALL)
-        for worker in finding.workers:
-            for tensor in finding.tensors:
-                if verdict in verdicts.get((worker, tensor), ()):
-                    told.setdefault((worker, tensor), []).append(finding)
-    return told
-
-
-def _compared(report: Judgement) -> dict[tuple[str, str], None]:
-    tensors, workers = list(report.tensors), list(report.workers)
-    keys = np.asarray(report.columns["worker"]).astype(np.int64) * max(len(tensors), 1)
-    keys = np.unique(keys + np.asarray(report.columns["tensor"]))
-    return {(workers[key // len(tensors)], tensors[key % len(tensors)]): None for key in keys.tolist()}
-
-
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:
     """Add a result of a kind to a test case; a second one of its kind is added to the first's text."""
     text = "\n".join(map(printable, text.split("\n"))) if kind != "skipped" else printable(text)
-    message = xml_text(text.replace("\n", " "))
     element = case.find(kind)
     if element is None:
-        element = ElementTree.SubElement(case, kind)
-        element.text = ""
-        if kind != "system-out":
-            element.set("message", message)
-        if type_:
-            element.set("type", type_)
-    element.text = (element.text + "\n" + xml_text(text)).strip()
+        element = ElementTree.SubElement(case, kind, {"type": type_} if type_ else {})
+    element.text = f"{element.text or ''}\n{xml_text(text)}".strip()
+    if kind != "system-out":
+        element.set("message", element.text.replace("\n", " "))
 
 
 def _count(owner: Any) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
+from ..findings.kinds import NOTE
 from ..verdict.violations import ViolationGroup
-from .words.advice import TITLES, kinds_first
 from .words.escapes import markdown_code, markdown_text, printable
 from .words.names import elided
+from .words.titles import finding_title, left_text, with_room
 from .words.wording import (
-    baseline_line,
-    count_line,
-    short_ratio,
+    format_ratio,
+    run_lines,
     skipped_lines,
-    summary_line,
+    steps_text,
     unreadable_lines,
     verdict_sentence,
     verdict_word,
@@ -32,6 +32,7 @@ OPEN_LINES = 3  # that are not folded
 MOST_ROWS = 25
 MOST_TENSOR = 40  # characters of a name in the table, so that its columns fit the width of a comment
 MOST_WORKER = 20
+MOST_TRIAL = 200
 SIGNS = {"FIRED": "\u274c", "OK": "\u2705", "NOT JUDGED": "\u26a0\ufe0f"}
 URGENCY = (NOT_FINITE, LARGE, SMALL, DRIFTED)
 
@@ -43,16 +44,14 @@ def render_markdown(report: Judgement) -> str:
     passing = [group for group in report.violations if not group.fires]
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
-        f"{markdown_code(report.trial)}: {_sentence(verdict_sentence(report))}",
+        f"{markdown_code(elided(printable(report.trial), MOST_TRIAL))}: {_sentence(verdict_sentence(report))}",
         _findings(report.findings),
         _problem(report),
-        _sentence(summary_line(report)),
         _table(report, "Violations by tensor", firing),
         _table(report, "Violations by tensor that do not fire", passing),
         _lines("Skipped", skipped_lines(report)),
         _lines("Unreadable", list(unreadable_lines(report.unreadable))),
-        _sentence(baseline_line(report)),
-        count_line(report),
+        *map(_sentence, run_lines(report)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -70,18 +69,18 @@ def _problem(report: Judgement) -> str:
 
 
 def _findings(findings: list[Finding]) -> str:
-    """Return a numbered list; where room ends, each kind has an entry before another has its second one."""
-    entries: dict[int, str] = {}
-    room = MOST_FINDINGS
-    for finding in kinds_first(findings):
-        entry = f"**{TITLES[finding.kind]}**: {_sentence(finding.text)}\n    {_sentence(finding.advice)}"
-        room -= len(entry)
-        if room > 0:
-            entries[id(finding)] = entry
-    kept = [entries[id(finding)] for finding in findings if id(finding) in entries]
-    listed = [f"{number}. {entry}" for number, entry in enumerate(kept, 1)]
-    left_out = len(findings) - len(kept)
-    return "\n".join(listed) + (f"\n\nand {left_out:,} more; `--format json` lists them all" if left_out else "")
+    """Return a numbered list of those that have room, and how many more there are."""
+    entries = {
+        number: f"{number}. {_title(finding)}: {_sentence(finding.text)}\n    {_sentence(finding.advice)}"
+        for number, finding in enumerate(findings, 1)
+    }
+    kept = with_room(dict(enumerate(findings, 1)), MOST_FINDINGS, lambda number: len(entries[number]))
+    left = left_text(findings, kept, "`--format json`")
+    return "\n".join(entries[number] for number in kept) + f"\n\n{left}" * bool(left)
+
+
+def _title(finding: Finding) -> str:
+    return f"*{finding_title(finding)}*" if finding.severity == NOTE else f"**{finding_title(finding)}**"
 
 
 def _table(report: Judgement, title: str, groups: list[ViolationGroup]) -> str:
@@ -89,15 +88,13 @@ def _table(report: Judgement, title: str, groups: list[ViolationGroup]) -> str:
     if not groups:
         return ""
     workers = len(report.workers) > 1
-    head = ["tensor", *(["worker"] if workers else []), f"{report.mode} steps", "count", "worst ratio"]
+    head = ["tensor", *(["worker"] if workers else []), f"{report.mode}", "count", "worst ratio"]
     rows = [head, [":--" if name in ("tensor", "worker") else "--:" for name in head]]
     groups = sorted(groups, key=lambda group: (URGENCY.index(group.verdict), -group.count, group.first_step))
     for group in groups[:MOST_ROWS]:
         row = [_name(group.tensor, MOST_TENSOR), *([_name(group.worker, MOST_WORKER)] if workers else [])]
-        first, last = group.first_step, group.last_step
-        steps = str(first) if first == last else f"{first}-{last}"
-        worst = "weight norm" if group.verdict == DRIFTED else short_ratio(group.worst_ratio)
-        rows.append([*row, steps, f"{group.count:,}", worst])
+        worst = "weight norm" if group.verdict == DRIFTED else format_ratio(group.worst_ratio)
+        rows.append([*row, steps_text(group.first_step, group.last_step), f"{group.count:,}", worst])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return _folded(title, MOST_ROWS, len(groups), table)
 

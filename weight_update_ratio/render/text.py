@@ -18,35 +18,32 @@ from rich.text import Text
 
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
+from ..findings.kinds import NOTE
 from ..findings.summary import tensor_summaries
-from .words.advice import TITLES, kinds_first
 from .words.escapes import printable
 from .words.labels import distinct_labels
-from .words.names import elided
+from .words.names import elided, first_lines
 from .words.sparkline import sparkline
+from .words.titles import finding_title, left_text, with_room
 from .words.wording import (
-    baseline_line,
-    count_line,
-    short_ratio,
+    format_ratio,
+    run_lines,
     skipped_lines,
-    summary_line,
     unreadable_lines,
     verdict_sentence,
     verdict_word,
 )
 
 PLAIN_WIDTH = 100  # columns where the text does not go to a terminal
-WHOLE_LINE = 100_000
 LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself
 MOST_LINES = 40
-MOST_ENTRIES = 3  # of what was skipped, and of what was unreadable
+MOST_ENTRIES = 3  # lines of what was skipped, and of what was unreadable, the last of which counts the others
 MOST_ENTRY_LINES = 2  # that one of them takes
 GAP = 2  # columns between those of the table
-RATIO_WIDTH = 7  # columns of a ratio to two digits
 MOST_COURSE = 40  # columns
 MOST_WORKER = 12  # columns of a worker's name
 WIDE = 80  # columns from which on the table shows the extremes
-MORE = "--verbose lists them all"
+MORE = "--verbose"
 
 
 class _Page:
@@ -75,21 +72,12 @@ class _Page:
 
     def text(self, text: str, style: str = "", indent: int = 0) -> Any:
         """Return text of a trial whose words fit into a line."""
-        fitted = " ".join(fitted_word(word, self.width - indent) for word in printable(text).split(" "))
-        return Padding(Text(fitted, style), (0, 0, 0, indent))
+        return Padding(Text(fitted(text, self.width - indent), style), (0, 0, 0, indent))
 
 
-def fitted_word(word: str, width: int) -> str:
-    r"""Return a word of at most ``width`` columns; the middle of a wider one is left out.
-
-    >>> ascii(fitted_word("encoder/layer/11/weight", 11))
-    "'encod\\u2026eight'"
-    """
-    most = width
-    while cell_len(word) > width:
-        word = elided(word, most)
-        most -= 1
-    return word
+def fitted(text: str, width: int) -> str:
+    """Return text of a trial in which no word is wider than ``width`` columns."""
+    return " ".join(elided(word, width, cell_len) for word in printable(text).split(" "))
 
 
 def render_text(
@@ -99,23 +87,21 @@ def render_text(
 
     Args:
         report: What is shown.
-        width: Columns; None: that of a file, whose findings have lines of 100 and all else is a line each.
+        width: Columns; None: those of a file, 100.
         color: Whether to add a terminal's codes for colours.
         problem: Whether it says why nothing was judged, which a reader may get as an error.
         verbose: Whether it has all findings and entries, and a row a tensor and worker.
     """
     page = _Page(width or PLAIN_WIDTH, color)
-    whole = _Page(width or WHOLE_LINE, color)  # a file's lines are searched: what is one line there stays one
-    verdict = whole.lines(_verdict(whole, report, problem))
+    verdict = page.lines(_verdict(page, report, problem))
     entries = [
-        *_entries(whole, "Skipped", skipped_lines(report), verbose),
-        *_entries(whole, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
+        *_entries(page, "Skipped", skipped_lines(report), verbose),
+        *_entries(page, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
     ]
-    ends = [whole.text(line) for line in (summary_line(report), baseline_line(report), count_line(report)) if line]
-    end = whole.lines(*ends)
+    end = page.lines(*(page.text(line) for line in run_lines(report)))
     table = ["", *page.lines(_tensor_table(page, report))] if verbose and len(report) else []
     room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
-    findings = _findings(page, report.findings, None if verbose else room)
+    findings = _findings(page, report.findings, len(report.findings) * MOST_LINES if verbose else room)
     return "\n".join([*verdict, *findings, *table, *entries, "", *end]) + "\n"
 
 
@@ -123,95 +109,69 @@ def _verdict(page: _Page, report: Judgement, problem: bool) -> Text:
     word = verdict_word(report)
     style = {"FIRED": "bold red", "OK": "bold green"}.get(word, "bold yellow")
     told = problem or report.problem is None or report.fired
-    trial = fitted_word(printable(report.trial), page.width - 1) + ":" * told
-    line = Text.assemble((word, style), "  ", (trial, "bold"))
-    if told:
-        words = printable(verdict_sentence(report)).split(" ")
-        line.append(" " + " ".join(fitted_word(part, page.width) for part in words))
-    return line
+    line = Text.assemble((word, style), "  ", (fitted(report.trial, page.width - 1) + ":" * told, "bold"))
+    return line.append(" " + fitted(verdict_sentence(report), page.width)) if told else line
 
 
-def _findings(page: _Page, found: list[Finding], room: int | None) -> list[str]:
-    """Return the findings, of each kind one before a second of any where not all have room."""
-    blocks = [_finding(page, number, finding, set()) for number, finding in enumerate(found, 1)]
-    if room is None or sum(map(len, blocks)) + 1 <= room:
-        return ["", *(line for block in blocks for line in block)] if blocks else []
-    lines: list[str] = [""]
-    told: set[str] = set()
-    waiting = kinds_first(found)
-    while waiting:
-        block = _finding(page, len(found) - len(waiting) + 1, waiting[0], told)
-        if told and len(lines) + len(block) + 1 > room:
+def _findings(page: _Page, found: list[Finding], room: int) -> list[str]:
+    """Return the lines of the findings that have room, notes after faults, and of how many more there are."""
+    all_found = dict(enumerate(found, 1))
+    blocks = {number: _finding(page, number, finding) for number, finding in all_found.items()}
+    lines: list[str] = []
+    for budget in range(room, -1, -1):
+        kept = with_room(all_found, budget, lambda number: len(blocks[number]))
+        lines = [line for number in kept for line in blocks[number]]
+        left = left_text(found, kept, MORE)
+        lines += page.lines(page.text(left)) if left else []
+        if len(lines) <= room:
             break
-        lines += block
-        told.add(waiting.pop(0).advice)
-    left = len(waiting)
-    return [*lines, *page.lines(page.text(f"and {left:,} more finding{'s' * (left != 1)}; {MORE}"))] if left else lines
+    return ["", *lines] if lines else []
 
 
-def _finding(page: _Page, number: int, finding: Finding, told: set[str]) -> list[str]:
-    """Return the lines of a finding; advice that was given before is not given again."""
-    title = f"{number}. {TITLES[finding.kind]}: "
-    indent = len(f"{number}. ")
-    text = " ".join(fitted_word(word, page.width - indent) for word in printable(finding.text).split(" "))
+def _finding(page: _Page, number: int, finding: Finding) -> list[str]:
+    """Return the lines of a finding; those of a note are dim."""
+    is_note, indent = finding.severity == NOTE, len(f"{number}. ")
+    style = "dim" if is_note else ""
+    title = (f"{finding_title(finding)}: ", style or "bold")
     table = Table.grid()
     table.add_column(no_wrap=True)
     table.add_column()
-    table.add_row(f"{number}. ", Text.assemble((title[indent:], "bold"), text))
-    advice = [] if finding.advice in told else [page.text(finding.advice, "", indent)]
-    return page.lines(table, *advice)
+    table.add_row(Text(f"{number}. ", style), Text.assemble(title, (fitted(finding.text, page.width - indent), style)))
+    return page.lines(table, page.text(finding.advice, style, indent))
 
 
 def _entries(page: _Page, title: str, entries: list[str], verbose: bool) -> list[str]:
-    if not entries:
-        return []
-    most = len(entries) if verbose else MOST_ENTRIES
-    lines = ["", *page.lines(Text(title, "bold"))]
-    for entry in entries[:most]:
-        own = page.lines(page.text(entry, "", 2))
-        short = verbose or len(own) <= MOST_ENTRY_LINES
-        lines += own if short else page.lines(page.text(_shortened(entry, page.width - 2), "", 2))
-    if len(entries) > most:
-        lines += page.lines(page.text(f"and {len(entries) - most:,} more; {MORE}", "", 2))
+    lines = ["", *page.lines(Text(title, "bold"))] if entries else []
+    for entry in entries if verbose else first_lines(entries, MOST_ENTRIES, MORE):
+        own, room = page.lines(page.text(entry, "", 2)), MOST_ENTRY_LINES * page.width
+        while len(own) > MOST_ENTRY_LINES and not verbose:
+            room -= 4
+            own = page.lines(page.text(elided(printable(entry), room, cell_len), "", 2))
+        lines += own
     return lines
-
-
-def _shortened(entry: str, width: int) -> str:
-    """Return as many words of an entry's beginning and end as fit into its lines."""
-    words = [fitted_word(word, width // 2) for word in printable(entry).split(" ")]
-    head: list[str] = []
-    tail: list[str] = []
-    room = MOST_ENTRY_LINES * width - width // 2 - 4  # what is left free where a line ends before a long word
-    while words:
-        taken = head if len(head) <= len(tail) else tail
-        word = words.pop(0) if taken is head else words.pop()
-        if sum(map(cell_len, head + tail)) + len(head + tail) + cell_len(word) > room:
-            return " ".join([*head, "\u2026", *tail[::-1]])
-        taken.append(word)
-    return " ".join([*head, *tail[::-1]])
 
 
 def _tensor_table(page: _Page, report: Judgement) -> Table:
     several = len(report.workers) > 1
     names = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
-    worker = max(len("worker"), *(cell_len(printable(name)) for name in report.workers)) if several else 0
-    taken = len(names) * (RATIO_WIDTH + GAP) + len("violations") + 2 * GAP + several * (min(worker, MOST_WORKER) + GAP)
-    longest = max(cell_len(printable(name)) for name in report.tensors)
+    rows = tensor_summaries(report, report.courses)
+    ratios = [[format_ratio(getattr(row, name)) for name in names] for row in rows]
+    shown = {name: printable(name) for name in report.tensors}
+    worker = min(max(len("worker"), *(cell_len(printable(name)) for name in report.workers)), MOST_WORKER)
+    taken = sum(max(map(len, column)) + GAP for column in zip(names, *ratios))
+    taken += len("violations") + 2 * GAP + several * (worker + GAP)
+    longest = max(map(cell_len, shown.values()))
     course = min(max((page.width - taken) // 3, page.width - taken - longest, 8), MOST_COURSE)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("tensor", no_wrap=True)
-    if several:
-        table.add_column("worker", no_wrap=True)
-    for name in (*names, "violations"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("course", no_wrap=True)
     room = max(page.width - taken - course, 8)
-    names_shown = [printable(name) for name in report.tensors]
-    labels = dict(zip(report.tensors, names_shown if longest <= room else distinct_labels(names_shown, room)))
-    for row, own in zip(tensor_summaries(report, report.courses), report.courses):
-        cells = [Text(fitted_word(labels[row.tensor], room))]
-        cells += [Text(fitted_word(printable(row.worker), MOST_WORKER))] if several else []
-        cells += [Text(short_ratio(getattr(row, name))) for name in names]
+    labels = list(shown.values()) if longest <= room else distinct_labels(list(shown.values()), room)
+    label = dict(zip(shown, labels))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("tensor", *(["worker"] if several else []), *names, "violations", "course"):
+        table.add_column(name, justify="right" if name in (*names, "violations") else "left", no_wrap=True)
+    for row, numbers, own in zip(rows, ratios, report.courses):
+        cells = [Text(elided(label[row.tensor], room, cell_len))]
+        cells += [Text(elided(printable(row.worker), MOST_WORKER, cell_len))] if several else []
+        cells += [Text(number) for number in numbers]
         cells += [Text(f"{row.violations:,}", "red" if row.violations else ""), Text(sparkline(own.ratios, course))]
         table.add_row(*cells)
     return table

@@ -7,16 +7,18 @@ from typing import Any
 from ...findings.findings import Finding
 from ..words.advice import TITLES
 from ..words.escapes import html_text
+from ..words.wording import steps_text
 from .reduction import Picture
 
 
-def cards_html(findings: list[Finding]) -> str:
-    """Return a card for each finding, in its words."""
+def cards_html(findings: list[Finding], mode: str | None) -> str:
+    """Return a card for each finding, in its words; a note's is lighter."""
     if not findings:
         return '<article class="card none"><h2>No finding</h2></article>'
     return "".join(
-        f'<article class="card"><h2><button type="button" data-finding="{place}">'
-        f"{TITLES[finding.kind]}</button></h2><p>{html_text(finding.text)}</p>"
+        f'<article class="card {finding.severity}"><h2><button type="button" data-finding="{place}">'
+        f'{place + 1}. {TITLES[finding.kind]}</button></h2><p class="onset">{finding.severity}, from {mode} '
+        f"{steps_text(finding.onset_step, finding.onset_step)} on</p><p>{html_text(finding.text)}</p>"
         f'<p class="advice">{html_text(finding.advice)}</p></article>'
         for place, finding in enumerate(findings)
     )

@@ -16,8 +16,9 @@ from typing import Any, Iterable
 
 from ...findings.findings import Finding
 from ...findings.judgement import Judgement
-from ..html import counts_html, summary_html, verdict_html
+from ..html import figures_html, verdict_html
 from ..words.escapes import html_text
+from ..words.names import first_lines
 from ..words.wording import skipped_lines, unreadable_lines
 from .cards import cards_html, selected_rows
 from .chart import file_name, linked_charts, require_bokeh
@@ -28,7 +29,7 @@ from .table import table_html
 FOLDER = Path(__file__).parent
 SCRIPTS = ("page", "map_window", "address", "sorting", "dark")
 FIGURES = ("heat", "ratio", "norm")
-MOST_LINES = 500  # of what was skipped, and of what was unreadable; JSON has them all
+MOST_LINES = 501  # of what was skipped, and of what was unreadable; JSON has them all
 
 
 def render_html(report: Judgement) -> str:
@@ -40,7 +41,7 @@ def render_html(report: Judgement) -> str:
     require_bokeh()
     findings = report.findings
     scripts: list[str] = []
-    cards = f'<section id="cards" aria-label="Findings">{cards_html(findings)}</section>'
+    cards = f'<section id="cards" aria-label="Findings">{cards_html(findings, report.mode)}</section>'
     workbench, table = "<p>There is no comparison to draw.</p>", ""
     if len(report):
         worst = [(finding.worst_tensor, finding.worst_worker, finding.worst_step) for finding in findings]
@@ -59,8 +60,7 @@ def render_html(report: Judgement) -> str:
             "<main>",
             '<div class="screen"><header>',
             verdict_html(report, "h1"),
-            counts_html(report),
-            summary_html(report),
+            figures_html(report),
             f"</header>{workbench}</div>",
             table,
             _details_html(report),
@@ -191,10 +191,8 @@ def _facts(rows: Iterable[tuple[str, Any]]) -> str:
 def _list(title: str, lines: list[str]) -> str:
     if not lines:
         return ""
-    left_out = len(lines) - MOST_LINES
-    items = "".join(f"<li>{html_text(line)}</li>" for line in lines[:MOST_LINES])
-    more = f"<li>and {left_out:,} more; --format json lists them all</li>" if left_out > 0 else ""
-    return f'<h2>{title}</h2><ul class="scroll">{items}{more}</ul>'
+    items = "".join(f"<li>{html_text(line)}</li>" for line in first_lines(lines, MOST_LINES, "--format json"))
+    return f'<h2>{title}</h2><ul class="scroll">{items}</ul>'
 
 
 def _versions() -> list[tuple[str, str]]:

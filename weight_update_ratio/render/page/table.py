@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
 from ...findings.judgement import Judgement
-from ...findings.summary import tensor_summaries
+from ...findings.summary import TensorSummary, tensor_summaries
 from ..words.escapes import html_text, printable
 from ..words.wording import format_ratio
 from .reduction import Picture, Row
@@ -20,65 +19,43 @@ SPARK_HEIGHT = 14
 COLUMNS = ("median", "lowest", "highest", "last", "violations")
 
 
-class TableRow(NamedTuple):
-    """A row of the table; ``step`` is that of its worst comparison, ``spark`` its course as SVG."""
-
-    tensor: str
-    worker: str
-    numbers: tuple[float, float, float, float]
-    violations: int
-    step: int
-    spark: str
-    printed: bool
-
-
-def table_rows(report: Judgement, picture: Picture) -> list[TableRow]:
-    """Return the rows of the table, worst first; those of the worst tensors are also printed."""
+def table_html(report: Judgement, picture: Picture) -> str:
+    """Return the table of tensors, worst first, with a line of what it leaves out; the worst are also printed."""
     summaries = {(row.tensor, row.worker): row for row in tensor_summaries(report, report.courses)}
-    rows = []
+    several = len(report.workers) > 1
+    rows: list[str] = []
     printed: set[str] = set()
     for place in picture.worst_first[:MOST_TABLE_ROWS]:
         row = picture.rows[place]
-        summary = summaries[row.tensor, row.worker]
         is_printed = row.tensor not in printed and len(printed) < MOST_PRINTED
         printed |= {row.tensor} if is_printed else set()
-        numbers = (summary.median, summary.lowest, summary.highest, summary.last)
-        step = int(picture.points["step"][row.worst])
-        spark = sparkline(picture, row)
-        rows.append(TableRow(row.tensor, row.worker, numbers, summary.violations, step, spark, is_printed))
-    return rows
-
-
-def table_html(report: Judgement, picture: Picture) -> str:
-    """Return the table of tensors, with a line of what it leaves out."""
-    rows = table_rows(report, picture)
-    several = len(report.workers) > 1
+        rows.append(_row_html(picture, row, summaries[row.tensor, row.worker], several, is_printed))
     heads = "".join(
         f'<th scope="col"><button type="button">{name}</button></th>'
         for name in ("tensor", *(["worker"] if several else []), *COLUMNS)
     )
     left_out = len(picture.rows) + picture.left_out - len(rows)
-    tensors = len({row.tensor for row in rows if row.printed})
-    notes = [f'<p class="note on-paper">The {tensors:,} worst of {len(report.tensors):,} tensors.</p>']
+    notes = [f'<p class="note on-paper">The {len(printed):,} worst of {len(report.tensors):,} tensors.</p>']
     if left_out:
         notes.insert(0, f'<p class="note">The {len(rows):,} worst rows; {left_out:,} are left out.</p>')
     return (
         f'{"".join(notes)}<div class="scroll" tabindex="0" role="region" aria-label="Tensors"><table id="tensors">'
         '<caption class="unseen">Update-to-weight ratios of each tensor, worst first</caption>'
         f'<thead><tr>{heads}<th scope="col">course</th></tr></thead><tbody>'
-        + "\n".join(_row_html(row, several) for row in rows)
+        + "\n".join(rows)
         + "</tbody></table></div>"
     )
 
 
-def _row_html(row: TableRow, several: bool) -> str:
-    names = {"tensor": row.tensor, **({"worker": row.worker} if several else {}), "step": row.step}
-    link = "&amp;".join(f"{name}={quote(printable(str(value)), safe='')}" for name, value in names.items())
+def _row_html(picture: Picture, row: Row, summary: TensorSummary, several: bool, is_printed: bool) -> str:
+    step = str(picture.points["step"][row.worst])
+    names = {"tensor": row.tensor, **({"worker": row.worker} if several else {}), "step": step}
+    link = "&amp;".join(f"{name}={quote(printable(value), safe='')}" for name, value in names.items())
     worker = f"<td>{html_text(row.worker)}" if several else ""
-    numbers = "".join(f"<td>{format_ratio(value)}" for value in row.numbers)
+    numbers = "".join(f"<td>{format_ratio(getattr(summary, name))}" for name in COLUMNS[:-1])
     return (
-        f'<tr{" class=printed" if row.printed else ""}><th scope="row"><a href="#{link}">{html_text(row.tensor)}</a>'
-        f"{worker}{numbers}<td>{row.violations:,}<td>{row.spark}"
+        f'<tr{" class=printed" if is_printed else ""}><th scope="row"><a href="#{link}">{html_text(row.tensor)}</a>'
+        f"{worker}{numbers}<td>{summary.violations:,}<td>{sparkline(picture, row)}"
     )
 
 

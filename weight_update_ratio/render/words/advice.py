@@ -7,7 +7,7 @@ from typing import Callable
 import numpy as np
 
 from ...findings.entries import Entry, is_pure_decay
-from ...findings.findings import Finding, find_findings
+from ...findings.findings import Finding, find_findings, numbers_of
 from ...findings.judgement import Judgement
 from ...findings.kinds import (
     AT_REST,
@@ -51,7 +51,7 @@ TITLES = {
     DECAYED: "Only decay",
     CHANGED: "Changed",
 }
-MOST = 0.9  # of the tensors that move, that a finding is of all
+MOST = 0.8  # of the tensors that move, that a finding is of all
 RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5m2": 8}  # 2 ** (bits of a mantissa + 1)
 EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save steps in mode TRAIN."
 
@@ -69,17 +69,22 @@ def told_findings(report: Judgement) -> list[Finding]:
     return findings
 
 
-def kinds_first(findings: list[Finding]) -> list[Finding]:
-    """Return the first finding of each kind, and then the others: where not all have room, no kind is lost."""
-    firsts = list({finding.kind: finding for finding in reversed(findings)}.values())[::-1]
-    return firsts + [finding for finding in findings if all(finding is not first for first in firsts)]
-
-
 def finding_text(report: Judgement, finding: Finding) -> str:
-    """Return what happened, in one sentence with numbers."""
+    """Return what happened, in one sentence with numbers; what others did at about that time is at its end."""
+    own = [entry for entry in finding.entries if entry.kind == finding.kind]
+    others: dict[str, list[str]] = {}
+    for entry in finding.entries:
+        if entry.kind != finding.kind:
+            others.setdefault(entry.kind, []).append(list(report.tensors)[entry.course.tensor])
+    named = [f"{TITLES[kind].lower()} {tensors_text(names, report.tensors)}" for kind, names in others.items()]
+    text = _text(report, finding._replace(**numbers_of(report, own)) if others else finding)
+    return f"{text}; at about that time also: {', '.join(named)}." if others else f"{text}."
+
+
+def _text(report: Judgement, finding: Finding) -> str:
     subject = finding_subject(report, finding)
     if finding.kind in LOST:
-        return f"{_lost_text(report, finding, subject)}."
+        return _lost_text(report, finding, subject)
     worst = f"the worst ratio is {format_ratio(finding.worst_ratio)} at step {finding.worst_step}"
     if len(finding.tensors) > 1:
         worst += f" in {finding.worst_tensor}"
@@ -88,15 +93,15 @@ def finding_text(report: Judgement, finding: Finding) -> str:
     rests = "ratio 0" if finding.worst_ratio == 0 else worst
     texts: dict[str, Callable[[], str]] = {
         SPIKE: lambda: f"moved too much for a moment, {when}: {worst}{_back(finding)}",
-        ZERO_START: lambda: f"moved from {_first_weights(finding)} {when}: {worst}",
+        ZERO_START: lambda: f"{_first_moves(finding)} {when}: {worst}",
         TOO_LARGE: lambda: f"{_course(report, finding, 'rose', 'moved too much')} {when}: {worst}{_back(finding)}",
         NOTHING_MOVED: lambda: f"did not move: ratio 0 {when}",
         FROZEN: lambda: f"never moved, while others did: ratio 0 {when}{_zero_weights(finding)}",
-        STOPPED: lambda: f"moved, and then no more: ratio 0 {when}",
+        STOPPED: lambda: f"moved, and no more from step {finding.onset_step} on: ratio 0 {when}",
         VANISHING: lambda: f"{_course(report, finding, 'fell', 'faded')} {when}: {rests}",
         TOO_SMALL: lambda: f"{_course(report, finding, 'fell', 'moved too little')} {when}: {worst}{_back(finding)}",
         DRIFTED_KIND: lambda: (
-            f"left the size of the good run's weights {when}: their norm is "
+            f"left the size of the good run's weights {when}: {_its(finding)} norm is "
             f"{format_ratio(_worst_norm(finding))} at step {finding.worst_step}{_bounds(report, finding)}"
         ),
         NOT_YET: lambda: f"did not move at first: ratio 0 {when}, and moved later",
@@ -108,7 +113,7 @@ def finding_text(report: Judgement, finding: Finding) -> str:
         ),
     }
     text = f"{subject} {texts[finding.kind]()}{_saved_as(report, finding)}"
-    return f"{text}{_bounds(report, finding) if finding.kind in AT_REST else ''}."
+    return text + (_bounds(report, finding) if finding.kind in AT_REST else "")
 
 
 def _worst_norm(finding: Finding) -> float:
@@ -216,9 +221,9 @@ def _highest(entries: list[Entry]) -> float:
     return max(float(entry.course.ratios[entry.onset : entry.course.end].max()) for entry in entries)
 
 
-def _first_weights(finding: Finding) -> str:
-    entries = finding.entries
-    return "weights of zero" if all(entry.course.norms[entry.rows[0]] == 0 for entry in entries) else "small weights"
+def _first_moves(finding: Finding) -> str:
+    is_from_zero = all(entry.course.norms[entry.rows[0]] == 0 for entry in finding.entries)
+    return "moved from weights of zero" if is_from_zero else "moved much at first,"
 
 
 def _zero_weights(finding: Finding) -> str:
@@ -347,7 +352,7 @@ def _spike(report: Judgement, finding: Finding) -> str:
 
 def _zero_start(report: Judgement, finding: Finding) -> str:
     start = start_after(finding.entries)
-    return "It is healthy: tensors that begin at zero do this. " + _kept_from_firing(start, "start_step")
+    return "It is healthy: tensors that begin at zero, or small, do this. " + _kept_from_firing(start, "start_step")
 
 
 def _kept_from_firing(value: int | None, parameter: str) -> str:
@@ -424,7 +429,8 @@ def _vanishing(report: Judgement, finding: Finding) -> str:
         return "It is healthy: all rest at the last step, as where the schedule of the learning rate ends at 0."
     step = finding.onset_step
     if _is_of_all(finding):
-        return f"All fade from step {step} on: look at the schedule of the learning rate, and at the gradient."
+        all_fade = "All fade" if len(finding.entries) > 1 else "It fades"
+        return f"{all_fade} from step {step} on: look at the schedule of the learning rate, and at the gradient."
     if kind := _low_precision(report, finding):
         return f"The gradient of {_that(finding)} may vanish (saturated or dead units); also, {_resolution(kind)}."
     return f"The gradient of {_that(finding)} fades from step {step} on: look for saturated or dead units."

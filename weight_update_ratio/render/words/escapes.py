@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 
-MOST_NAME = 200  # characters of a name
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~$&<>@]")
 _COMMAND = re.compile(r"(?:(?<!\S):(?=:))|(?:#(?=#(?:vso)?\[))")  # GitHub's at a line's beginning, Azure's anywhere
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
@@ -45,7 +44,7 @@ def markdown_code(name: str) -> str:
     >>> print(markdown_code("a`b"))
     `` a`b ``
     """
-    name = shortened(printable(name))
+    name = printable(name)
     if not name.strip():
         return f"<code>{name.replace(' ', '&nbsp;')}</code>"
     ticks = "`" * (max(map(len, re.findall("`+", name)), default=0) + 1)
@@ -62,12 +61,6 @@ def markdown_text(text: str) -> str:
     text = _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), "\\" + found.group()), printable(text))
     text = re.sub(r"^(\d*)([-.)])", r"\1\\\2", text)
     return text.replace("://", ":&#47;/").replace("www.", "www&#46;")
-
-
-def shortened(name: str) -> str:
-    """Return the beginning and the end of a name that is longer than ``MOST_NAME`` characters."""
-    half = MOST_NAME // 2
-    return name if len(name) <= MOST_NAME else f"{name[:half]}\u2026{name[-half:]}"
 
 
 def xml_text(text: str) -> str:

@@ -1,9 +1,9 @@
-"""Many names in few words: tensors by the modules that they share, and workers."""
+"""Many names in few words: tensors by the modules that they share, and workers; and how many more there are."""
 
 from __future__ import annotations
 
 import re
-from typing import Iterable, Sequence
+from typing import Callable, Iterable, Sequence
 
 MOST_NAMES = 3  # in a sentence
 MOST = 0.8  # of a module's tensors, that the module is named for them
@@ -12,13 +12,8 @@ LONGEST = 100  # characters of a name
 SEPARATOR = re.compile(r"[./]")
 
 
-def tensors_text(tensors: Sequence[str], known: Iterable[str], most: int = MOST_NAMES) -> str:
-    """Return the names of tensors, folded by the modules that hold all or most of them.
-
-    Args:
-        tensors: What is named, in the trial's order.
-        known: The names of all tensors of the trial.
-        most: How many names or modules there are at most; the rest is counted.
+def tensors_text(tensors: Sequence[str], known: Iterable[str]) -> str:
+    """Return the names of tensors, folded by the modules that hold all or most of them; ``known`` are all of the trial.
 
     >>> layers = [f"layer{i}.{name}" for i in (1, 2) for name in ("weight", "bias", "scale")]
     >>> tensors_text(layers[:3] + ["head"], [*layers, "head"])
@@ -35,10 +30,10 @@ def tensors_text(tensors: Sequence[str], known: Iterable[str], most: int = MOST_
     if len(chosen) > 1 and len(endings) == 1 and set(alike) == chosen:
         return f"*{_last_separator(tensors[0])}{endings.pop()} ({len(chosen):,} tensors)"
     folded = _by_module([_parts(name) for name in known], chosen, known, 0)
-    if len(folded) <= most + 1:
+    if len(folded) <= MOST_NAMES + 1:
         return ", ".join(elided(text, LONGEST) for text, _ in folded)
-    rest = sum(count for _, count in folded[most:])
-    return ", ".join(elided(text, LONGEST) for text, _ in folded[:most]) + f" and {rest:,} more"
+    rest = sum(count for _, count in folded[MOST_NAMES:])
+    return ", ".join(elided(text, LONGEST) for text, _ in folded[:MOST_NAMES]) + f" {more_text(rest)}"
 
 
 def _parts(name: str) -> list[str]:
@@ -77,31 +72,52 @@ def _prefix(name: str, depth: int) -> str:
     return name[: ends[depth - 1]]
 
 
-def workers_text(workers: Sequence[str], known: Iterable[str], most: int = MOST_NAMES) -> str:
+def workers_text(workers: Sequence[str], known: Iterable[str]) -> str:
     """Return where something is, to be put after a tensor's name; an empty string where there is one worker.
 
     >>> workers_text(["w0", "w1"], ["w0", "w1"]), workers_text(["w1"], ["w0", "w1"]), workers_text(["w0"], ["w0"])
-    (' on all 2 workers', ' on w1 only', '')
+    (' on all 2 workers', ' on w1', '')
     """
     known = list(known)
     if len(known) < 2:
         return ""
     if len(workers) == len(known):
         return f" on all {len(known):,} workers"
-    if len(workers) == 1:
-        return f" on {workers[0]} only"
-    if len(workers) <= most:
+    if len(workers) <= MOST_NAMES:
         return f" on {', '.join(workers)}"
-    return f" on {len(workers):,} of {len(known):,} workers ({', '.join(workers[:most])}, ...)"
+    return f" on {len(workers):,} of {len(known):,} workers ({', '.join(workers[:MOST_NAMES])}, ...)"
 
 
-def elided(name: str, most: int) -> str:
-    r"""Return a name of at most ``most`` characters, its middle left out where it is longer.
+def elided(name: str, most: int, width: Callable[[str], int] = len) -> str:
+    r"""Return a name of at most ``most`` characters, or columns by ``width``, its middle left out where it is longer.
 
     >>> ascii(elided("encoder.layers.11.weight", 15))
     "'encoder\\u2026.weight'"
     """
-    if len(name) <= most:
-        return name
-    head = (most - 1) // 2
-    return f"{name[:head]}\u2026{name[len(name) - (most - 1 - head) :]}"
+    short, kept = name, most
+    while width(short) > most:
+        head = (kept - 1) // 2
+        short = f"{name[:head]}\u2026{name[len(name) - (kept - 1 - head) :]}"
+        kept -= 1
+    return short
+
+
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something.
+
+    >>> counted(1, "step"), counted(1200, "step")
+    ('1 step', '1,200 steps')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def more_text(left: int) -> str:
+    """Return how many more there are than are shown."""
+    return f"and {left:,} more"
+
+
+def first_lines(lines: Sequence[str], most: int, where: str) -> list[str]:
+    """Return at most ``most`` lines: all of them, or the first ones and how many more there are."""
+    if len(lines) <= most:
+        return list(lines)
+    return [*lines[: most - 1], f"{more_text(len(lines) - most + 1)}; {where} lists them all"]

@@ -9,47 +9,69 @@ from ...compare.ratio import DRIFTED, NOT_FINITE
 from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
 from ...findings.judgement import Judgement
+from ...findings.kinds import NOTE
 from ...verdict.violations import ViolationGroup
-from .names import tensors_text, workers_text
+from .names import counted, more_text, tensors_text, workers_text
 
 
 def format_ratio(ratio: float) -> str:
-    """Return a ratio, or a norm, to four digits.
+    """Return a ratio, or a norm, to three digits.
 
-    >>> [format_ratio(ratio) for ratio in (0.0012345, 26504.720005, float("nan"))]
-    ['0.001234', '2.65e+04', 'nan']
+    >>> [format_ratio(ratio) for ratio in (0.0012345, 26504.720005, 4e-08, float("nan"))]
+    ['0.00123', '2.65e+04', '4e-08', 'nan']
     """
-    return f"{ratio:.4g}" if 1e-4 <= abs(ratio) < 1e4 else f"{ratio:.3g}"
+    return f"{ratio:.3g}"
+
+
+def expected_range(lower: float, upper: float) -> str:
+    """Return the bounds of a comparison as a person reads them.
+
+    >>> expected_range(0.0004, 0.00234)
+    '0.0004 to 0.00234'
+    """
+    return f"{format_ratio(lower)} to {format_ratio(upper)}"
+
+
+def steps_text(first: int, last: int) -> str:
+    """Return a span of steps.
+
+    >>> steps_text(3, 3), steps_text(3, 5)
+    ('step 3', 'steps 3-5')
+    """
+    return f"step {first}" if first == last else f"steps {first}-{last}"
+
+
+def verdict_word(report: Judgement) -> str:
+    """Return FIRED, OK or NOT JUDGED."""
+    return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
 def verdict_sentence(report: Judgement) -> str:
     """Return the report's verdict in one sentence."""
-    counts = report.counts
-    compared = f"{counts['comparisons']:,} update-to-weight ratios"
-    passing = counts["violations"] - int(report.leads.sum())
-    in_a_row = f"never {report.parameters.violations_to_fire} in a row"
-    if report.fired:
-        verb = "is a violation" if counts["violations"] == 1 else "are violations"
-        sentence = f"{counts['violations']:,} of {compared} {verb}"
-        if report.is_unheld and report.problem is not None:
-            sentence += f", and only those that are not finite fire: {report.problem.message}"
-        elif passing:
-            sentence += f", {passing:,} of them {in_a_row}"
-    elif report.problem is not None:
+    if report.problem is not None and not report.fired:
         return report.problem.message
-    elif passing:
-        sentence = f"{passing:,} of {compared} {'is' if passing == 1 else 'are'} out of bounds, {in_a_row}"
-    else:
-        one = counts["comparisons"] == 1
+    compared, lost = f"{len(report):,} update-to-weight ratios", report.counts["unreadable"]
+    violations, lasting = report.counts["violations"], int(report.leads.sum())
+    notes = sum(finding.severity == NOTE for finding in report.findings)
+    is_one = violations == 1
+    if not violations:
         bounds = f"{report.parameters.small_threshold:g} to {report.parameters.large_threshold:g}"
-        within = "their bounds" if report.bounds.baseline is not None else bounds
-        sentence = (
-            f"the only update-to-weight ratio is within {within}" if one else f"all {compared} are within {within}"
-        )
-    lost = counts["unreadable"]
+        sentence = "the only update-to-weight ratio is" if len(report) == 1 else f"all {compared} are"
+        sentence += f" within {bounds if report.bounds.baseline is None else 'their bounds'}"
+    elif report.fired:
+        sentence = f"{violations:,} of {compared} {'is a violation' if is_one else 'are violations'}"
+    else:
+        sentence = f"{violations:,} of {compared} {'is' if is_one else 'are'} out of bounds"
+    if report.is_unheld and report.problem is not None:
+        sentence += f", and only those that are not finite fire: {report.problem.message}"
+    elif violations > lasting:
+        of_them = f"{violations - lasting:,} of them " * (lasting > 0)
+        sentence += f", {of_them}never {report.parameters.violations_to_fire} in a row"
+    if notes and not report.fired:
+        sentence += f"; {'no fault, ' * (lasting > 0)}see the note{'s' * (notes > 1)}"
     if not lost:
         return sentence
-    unread = f"{lost:,} record{'s' * (lost != 1)} could not be read"
+    unread = f"{counted(lost, 'record')} could not be read"
     return f"{sentence}; {unread}" if report.fired else f"{unread}; of the rest, {sentence}"
 
 
@@ -57,10 +79,8 @@ def baseline_name(report: Judgement) -> str:
     """Return of how many runs the baseline is made, and how it is applied."""
     baseline, parameters = report.bounds.baseline, report.parameters
     runs = 0 if baseline is None else baseline.runs
-    return (
-        f"baseline of {runs:,} run{'s' * (runs != 1)} (factor {parameters.baseline_factor:g}, "
-        f"patience {parameters.violations_to_fire})"
-    )
+    applied = f"factor {parameters.baseline_factor:g}, patience {parameters.violations_to_fire}"
+    return f"baseline of {counted(runs, 'run')} ({applied})"
 
 
 def baseline_line(report: Judgement) -> str:
@@ -84,30 +104,33 @@ def incomplete(report: Judgement) -> TrialError:
     )
 
 
-def verdict_word(report: Judgement) -> str:
-    """Return FIRED, OK or NOT JUDGED."""
-    return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
+def run_lines(report: Judgement) -> list[str]:
+    """Return how large the ratios are, whether the rule fires where the verdict is OK, the baseline and the counts."""
+    steps, literally = len(report.fired_steps), ""
+    if steps and verdict_word(report) == "OK":
+        it = "it" if steps == 1 else "them"
+        literally = f"The rule, literally, fires at {counted(steps, 'step')}: --strict counts {it}"
+    return [line for line in (_summary(report), literally, baseline_line(report), _counts(report)) if line]
 
 
-def summary_line(report: Judgement) -> str:
-    """Return how large all ratios are, and which tensors moved away from the others; empty where none is finite."""
-    summary = report.ratios
-    if summary.median is None or summary.p05 is None or summary.p95 is None:
+def _summary(report: Judgement) -> str:
+    """Return how large all ratios are, and how far the weights can have moved; empty where no ratio is finite."""
+    median, p05, p95, path = report.ratios
+    if median is None or p05 is None or p95 is None or path is None:
         return ""
+    way = f"{100 * path:.2g}% of" if path < 0.99 else f"{format_ratio(path)} times"
     return (
-        f"Median ratio {short_ratio(summary.median)}, 90% are within {short_ratio(summary.p05)} to "
-        f"{short_ratio(summary.p95)}"
+        f"Median ratio {format_ratio(median)}, 90% are within {expected_range(p05, p95)}; "
+        f"the weights moved by at most {way} their size in all"
     )
 
 
 def skipped_lines(report: Judgement) -> list[str]:
     """Return a line for each reason and range of steps, with all tensors and workers that were skipped for it."""
     groups: dict[tuple[str, int | None, int | None], list[SkippedGroup]] = {}
-    lines = []
+    lines = [skipped_line(group) for group in report.skipped if group.tensor is None]
     for group in report.skipped:
-        if group.tensor is None:
-            lines.append(skipped_line(group))
-        else:
+        if group.tensor is not None:
             groups.setdefault((group.reason, group.first_step, group.last_step), []).append(group)
     folded = []
     for (reason, first, last), alike in groups.items():
@@ -122,7 +145,7 @@ def skipped_lines(report: Judgement) -> list[str]:
 
 
 def _at_steps(first: int | None, last: int | None) -> str:
-    return "" if first is None else f" at step {first}" if first == last else f" at steps {first}-{last}"
+    return "" if first is None or last is None else f" at {steps_text(first, last)}"
 
 
 def skipped_line(group: SkippedGroup) -> str:
@@ -142,62 +165,33 @@ def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
     for (file, reason), group in groups.items():
         first = group[0]
         what = f"tensor {first.tensor} in " if first.tensor else ""
-        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        more = f" {more_text(len(group) - 1)}" if len(group) > 1 else ""
         step = f" (global step {first.global_step})" if first.global_step >= 0 else ""
         yield f"{what}{file}{step}: {reason}{more}"
 
 
-def count_line(report: Judgement) -> str:
+def _counts(report: Judgement) -> str:
     """Return how much was judged and found, in one line, and whether more may come."""
     counts = report.counts
+    pairs = " in pairs (num_steps=1)" * (report.parameters.num_steps == 1)
     parts = [
-        f"{counts['steps']:,} {report.mode or 'saved'} step{'s' * (counts['steps'] != 1)}",
-        *(
-            f"{counts[name]:,} {name[:-1] if counts[name] == 1 else name}"
-            for name in ("tensors", "workers", "comparisons", "violations")
-        ),
-        *(f"{counts[name]:,} {name}" for name in ("skipped", "unreadable")),
+        counted(counts["steps"], f"{report.mode or 'saved'} step"),
+        counted(counts["tensors"], "tensor"),
+        counted(counts["workers"], "worker"),
+        counted(counts["comparisons"], "comparison") + pairs,
+        counted(counts["violations"], "violation"),
+        f"{counts['skipped']:,} skipped, {counts['unreadable']:,} unreadable",
     ]
-    if report.parameters.num_steps == 1:
-        parts[3] += " in pairs (num_steps=1)"
     return ", ".join(parts) + ("; the job has not ended" if len(report) and not report.job_ended else "")
-
-
-def expected_range(lower: float, upper: float) -> str:
-    """Return the bounds of a comparison as a person reads them.
-
-    >>> expected_range(0.0004, 0.00234), expected_range(0.0, 1e-8)
-    ('4e-04 to 2.3e-03', '0 to 1e-08')
-    """
-    return f"{short_ratio(lower)} to {short_ratio(upper)}"
-
-
-def group_expected(group: ViolationGroup) -> str:
-    """Return the bounds that the worst violation of a group left; of one that is not finite an empty string."""
-    return "" if group.verdict in (NOT_FINITE, DRIFTED) else expected_range(group.lower, group.upper)
 
 
 def violation_text(report: Judgement, group: ViolationGroup) -> str:
     """Return a group of violations as one sentence, without its tensor."""
-    first, last = group.first_step, group.last_step
-    steps = f"step {first}" if first == last else f"steps {first}-{last}"
+    where = f"{report.mode} {steps_text(group.first_step, group.last_step)}"
     if group.verdict == DRIFTED:
-        where = f"{group.count} of {report.mode} {steps}"
-        return f"{group.verdict}: the weight norm at {where}, most at step {group.worst_step}"
-    expected = group_expected(group) if report.bounds.baseline is not None else ""
+        return f"{group.verdict}: the weight norm at {group.count} of {where}, most at step {group.worst_step}"
+    has_bounds = report.bounds.baseline is not None and group.verdict != NOT_FINITE
     return (
-        f"{group.verdict}: {group.count} at {report.mode} {steps}; the worst ratio is "
-        f"{format_ratio(group.worst_ratio)} at step {group.worst_step}" + (f", expected {expected}" if expected else "")
+        f"{group.verdict}: {group.count} at {where}; the worst ratio is {format_ratio(group.worst_ratio)} at step "
+        f"{group.worst_step}" + (f", expected {expected_range(group.lower, group.upper)}" if has_bounds else "")
     )
-
-
-def short_ratio(ratio: float) -> str:
-    """Return a ratio to two digits, or to three where it needs no exponent.
-
-    >>> [short_ratio(ratio) for ratio in (0.00234, 4e-4, 12.5, 0.0)]
-    ['2.3e-03', '4e-04', '12.5', '0']
-    """
-    if ratio == 0 or not math.isfinite(ratio) or 0.1 <= ratio < 1000:
-        return f"{ratio:.3g}"
-    mantissa, _, exponent = f"{ratio:.1e}".partition("e")
-    return f"{mantissa[:-2] if mantissa.endswith('.0') else mantissa}e{exponent}"
