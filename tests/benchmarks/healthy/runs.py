@@ -115,13 +115,11 @@ class Variant(NamedTuple):
 
 VARIANTS = {
     "plain": Variant(),
-    "warm-up from 0": Variant(warm_up),
     "cosine to 0": Variant(cosine),
     "warm-up, cosine to 0": Variant(both),
     "HF cosine": Variant(lambda update, updates: both(update, updates + 1)),  # it would be 0 after the last update
     "linear, 3 at 0": Variant(lambda update, updates: max(0.0, 1 - update / (updates - 3))),
     "cosine to 0, 402 steps": Variant(cosine, steps=402),
-    "zero head": Variant(zero_head=True),
     "zero head, warm-up, cosine": Variant(both, zero_head=True),
     "recorded first": Variant(record="first"),
     "recorded first, warm-up": Variant(warm_up, record="first"),
@@ -135,7 +133,9 @@ VARIANTS = {
     "accumulate 4, warm-up, cosine": Variant(both, accumulate=4),
     "accumulate 8, warm-up, cosine": Variant(both, accumulate=8),
     "resumed": Variant(resume=300),
-    "resumed anew, warm-up": Variant(lambda update, _: warm_up(update % 300, 0), resume=300, is_new=True),
+    "resumed anew, warm-up": Variant(
+        lambda update, _: warm_up(update - 300 * (update > 299), 0), resume=300, is_new=True
+    ),
 }
 
 
