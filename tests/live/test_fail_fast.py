@@ -87,9 +87,6 @@ HEALTHY = {
         for every in (4, 8)
         for phase in (0, 1, every - 1)
     },
-    "accumulation of 8, adapters": Case(
-        {"h1.A": [*[0.0] * 8, *accumulated(STEPS, 8)[8:]], "h1.B": accumulated(STEPS, 8), "base.h1": STILL}
-    ),
     "a scaler that skips the first three": Case(alike(at_steps(STEPS, 0.0, 1, 2, 3))),
     "a scaler that skips the first three and single ones": Case(alike(at_steps(STEPS, 0.0, 1, 2, 3, 9, 30, 41, STEPS))),
     "a cosine that ends at 0": Case(alike(cosine(STEPS).tolist())),

@@ -133,9 +133,7 @@ VARIANTS = {
     "accumulate 4, warm-up, cosine": Variant(both, accumulate=4),
     "accumulate 8, warm-up, cosine": Variant(both, accumulate=8),
     "resumed": Variant(resume=300),
-    "resumed anew, warm-up": Variant(
-        lambda update, _: warm_up(update - 300 * (update > 299), 0), resume=300, is_new=True
-    ),
+    "resumed anew, warm-up": Variant(lambda at, _: warm_up(at - 300 * (at > 299), 0), resume=300, is_new=True),
 }
 
 
