@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 import weight_update_ratio
-from tests.conftest import EXIT_CODES, RECORDED, REPOSITORY, event_file
+from tests.conftest import EXIT_CODES, RECORDED, REPOSITORY, event_file, random_walk
 from tests.reports import invoke_command
 from weight_update_ratio import WeightUpdateRatio, check_trial
 from weight_update_ratio.cli import main
@@ -147,6 +147,23 @@ def test_json_where_there_is_no_trial() -> None:
     assert ({0}, 3) == (set(document["counts"].values()), document["parameters"]["num_steps"])
     assert "the trial folder 'nosuch' does not exist" == document["problem"]["text"]
     assert (2, f"Error: {document['problem']['text']}\n\n{document['problem']['remedy']}\n") == (code, said)
+
+
+def test_strict_counts_what_is_only_a_note(write_trial: Any) -> None:
+    """A tensor that begins at zero is no fault; the rule, literally, fires."""
+    weights = {"walks": random_walk(seed=1), "begins": lambda step: random_walk()(step) * (step > 0)}
+    trial = write_trial(weights, steps=12).path
+    code, text, _ = check(trial)
+    assert (0, True) == (code, text.startswith(f"OK  {trial}: 1 of 22 "))
+    assert "\n1. Note: began at zero: begins moved from weights of zero" in text
+    assert "\nThe rule, literally, fires at 1 step: --strict counts it\n" in text
+    code, text, _ = check(trial, "--strict")
+    assert (1, True) == (code, text.startswith("FIRED  "))
+    assert "literally" not in text
+    for strict, expected in ((False, 0), (True, 1)):
+        code, document, _ = check(trial, "--format", "json", *["--strict"] * strict)
+        found = json.loads(document)
+        assert (expected, "note", 1) == (code, found["findings"][0]["severity"], found["fired_steps"]["count"])
 
 
 def test_every_option_reaches_the_check(write_trial: Any) -> None:

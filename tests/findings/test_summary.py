@@ -1,4 +1,4 @@
-"""How large the ratios of a run are, and which tensors moved away from the others."""
+"""How large the ratios of a run are, and how far its weights can have moved."""
 
 from __future__ import annotations
 
@@ -11,28 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.findings.made_runs import judged_report
-from weight_update_ratio.findings.summary import Summary, run_summary
-
-SCHEDULE = np.geomspace(1, 1e-3, 60)
-NONE: tuple[str, ...] = ()
-
+from weight_update_ratio.findings.summary import Summary
 
 def summary(ratios: Any, **options: Any) -> Summary:
-    return run_summary(judged_report(ratios, **options))
-
-
-def well(steps: int = 60, schedule: Any = 1.0) -> dict[Any, Any]:
-    """Return ratios of five tensors at levels of their own, 1e-3 to 5e-3."""
-    return {f"h{at}": ((at + 1) * 1e-3 * np.ones(steps) * schedule).tolist() for at in range(5)}
-
-
-def drifted(decades: float, steps: int = 60, schedule: Any = 1.0) -> list[float]:
-    return (2e-3 * np.logspace(0, decades, steps) * schedule).tolist()
-
-
-def at_rest_between(ratios: list[float]) -> list[float]:
-    """Return ratios of a run that accumulates gradients over four steps."""
-    return [ratio * (step % 4 == 0) for step, ratio in enumerate(ratios)]
+    return judged_report(ratios, **options).ratios
 
 
 @given(st.lists(st.floats(0, 1e300), min_size=1, max_size=40))
@@ -44,46 +26,12 @@ def test_median_and_quantiles_are_numpys(ratios: list[float]) -> None:
 
 @pytest.mark.parametrize("ratios", [[None], [math.nan] * 3])
 def test_nothing_is_finite(ratios: Any) -> None:
-    assert {"median": None, "p05": None, "p95": None, "outliers": []} == summary({"a": ratios}).as_dict()
+    assert Summary(None, None, None, None) == summary({"a": ratios})
 
 
-BOTH = {(name, worker): own for name, own in well().items() for worker in ("w0", "w1")}
-OUTLIERS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "drifts up by more than a decade": ({**well(), "a": drifted(1.6)}, ("a",)),
-    "drifts down by more than a decade": ({**well(), "a": drifted(-1.6)}, ("a",)),
-    "drifts against a schedule": ({**well(schedule=SCHEDULE), "a": drifted(1.6, schedule=SCHEDULE)}, ("a",)),
-    "drifts by less": ({**well(), "a": drifted(-0.8)}, NONE),
-    "a schedule does not count": (well(schedule=SCHEDULE), NONE),
-    "a schedule that ends at 0 does not count": (well(schedule=np.linspace(1, 0, 60)), NONE),
-    "does not follow the schedule": ({**well(schedule=SCHEDULE), "a": [1e-3] * 60}, ("a",)),
-    "steps away": ({**well(), "a": [1e-3] * 30 + [5e-5] * 30}, ("a",)),
-    "was far from the start": ({**well(), "a": [1.0] * 60}, NONE),
-    "comes nearer": ({**well(), "a": drifted(-2, schedule=100.0)}, NONE),
-    "one spike is no move": ({**well(), "a": [1e-3] * 30 + [1.0] + [1e-3] * 29}, NONE),
-    "zeros and NaN have no level": (
-        {**well(), "a": [0] * 60, "b": [1e-3] * 30 + [0] * 30, "c": [1e-3] * 30 + [math.nan] * 30},
-        NONE,
-    ),
-    "steps at which all rest do not count": (
-        {name: at_rest_between(own) for name, own in {**well(80), "a": drifted(-2, 80)}.items()},
-        ("a",),
-    ),
-    "on one worker of two, named once": ({**BOTH, ("a", "w0"): [1e-3] * 60, ("a", "w1"): drifted(-2)}, ("a",)),
-    "in the order of the trial": ({"z": drifted(2), **well(), "a": drifted(-2)}, ("z", "a")),
-    "too few comparisons for a level": ({**well(9), "a": drifted(3, 9)}, NONE),
-    "one tensor has no others": ({"a": drifted(-5)}, NONE),
-}
-
-
-@pytest.mark.parametrize("name", OUTLIERS)
-def test_tensors_that_moved_away_from_the_others(name: str) -> None:
-    ratios, expected = OUTLIERS[name]
-    assert expected == summary(ratios).outliers
-
-
-def test_a_zero_start_is_no_move() -> None:
-    ratios = {**well(), "a": [1e6] * 2 + [1e-3] * 58}
-    assert NONE == summary(ratios, zero_weights=[("a", 1), ("a", 2)]).outliers
+def test_the_path_is_the_median_over_tensors_of_the_sum_of_their_finite_ratios() -> None:
+    ratios = {("a", "w0"): [0.1] * 3, ("b", "w0"): [1e-3] * 5 + [math.nan], ("b", "w1"): [0.02, 0.03]}
+    assert pytest.approx(0.05) == summary(ratios).path
 
 
 def test_the_frame_has_a_row_a_tensor_and_worker_in_the_trials_order() -> None:

@@ -79,8 +79,14 @@ def entries_of(course: Course) -> list[Entry]:
     lost = [_lost(course)] if course.end < len(course.steps) else []
     before = course.until(lost[0].onset if lost else course.end)
     found = [*lost, *_growing(before), *_shrinking(before), *_drifting(before)]
-    entries = (entry._replace(course=course, rows=entry.rows[course.fires[entry.rows]]) for entry in found)
-    return [entry for entry in entries if len(entry.rows)]
+    return [entry for entry in (_that_fires(entry, course) for entry in found) if len(entry.rows)]
+
+
+def _that_fires(entry: Entry, course: Course) -> Entry:
+    """Return an entry of a whole course with the violations that fire."""
+    rows = entry.rows[course.fires[entry.rows]]
+    begins = len(rows) and entry.onset == entry.rows[0]
+    return entry._replace(course=course, rows=rows, onset=int(rows[0]) if begins else entry.onset)
 
 
 def _verdicts(course: Course, verdict: str) -> Array:

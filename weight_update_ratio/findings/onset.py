@@ -50,7 +50,7 @@ def _medians(levels: Array) -> Array:
 
 
 def _bend(values: Array, latest: int) -> int:
-    """Return the place, up to ``latest``, at which a line bends or jumps that fits best; 0 where none does well."""
+    """Return the place, up to ``latest``, at which a line bends or jumps that fits best; 0 where it is straight."""
     times = np.arange(len(values))
     places = np.unique(np.linspace(min(2, latest), latest, MOST_PLACES).astype(int))[:, None]
     line = np.stack([np.ones(len(times)), times - times.mean()])
@@ -63,4 +63,6 @@ def _bend(values: Array, latest: int) -> int:
         gains = np.where(sizes > 1e-9, (shape @ rest) ** 2 / np.maximum(sizes, 1e-9), 0)
         best.append((float(gains.max()), int(places[gains.argmax(), 0])))
     gain, place = max(best)
-    return place if gain > SURE * float(rest @ rest) / len(values) else 0
+    if gain > SURE * float(rest @ rest) / len(values):
+        return place
+    return 0 if np.var(values) > 2 * np.var(rest) else latest
