@@ -179,7 +179,8 @@ class _LiveRun:
 
     def report(self) -> Report:
         """Return the report so far."""
-        return Report(self._location, self.loop.rows, self._bounds, self.mode, strict=self._strict)
+        facts = {"strict": self._strict, "not_trained": self._folder.collections.not_trained}
+        return Report(self._location, self.loop.rows, self._bounds, self.mode, **facts)
 
     def __iter__(self) -> Iterator[int]:
         """Yield each global step that was compared."""

@@ -5,37 +5,16 @@ Kinds and numbers, without words; DESIGN.md, section 5.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, NamedTuple, Sequence
 
-import numpy as np
-
-from ..compare.ratio import SMALL, VERDICTS
-from ..compare.rows import Array
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 from .entries import Entry, entries_of
-from .kinds import (
-    CHANGED,
-    EXPLODED,
-    FEW,
-    FROZEN,
-    KINDS,
-    LOST,
-    NOT_YET,
-    NOTE,
-    NOTHING_MOVED,
-    RESTING,
-    STOPPED,
-    VANISHING,
-    family,
-)
+from .kinds import EXPLODED, FEW, KINDS, LOST, NOTE, RESTING, SHRINKING, family
+from .severity import ALIKE, HALF, RunCourses, in_the_run
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
-ALIKE = 0.02  # of the run: what begins no further apart begins together
 UNSURE = 0.25  # of the steps from an onset to the first violation; measured on courses with noise
-LEAST_LENGTH = 10  # comparisons of a run that ends by its schedule
-HALF = 0.5
 
 
 class Finding(NamedTuple):
@@ -107,43 +86,12 @@ def worst_of(entries: Sequence[Entry]) -> Entry:
     return min(entries, key=key)
 
 
-class _Run:
-    """What the courses of a run have in common.
-
-    Attributes:
-        length: Steps from the first to the last one.
-        first_moves: {worker: the step at which its first tensor moves}.
-        moving_steps: {worker: the steps at which any tensor moves}.
-        movers: {worker: how many tensors move}.
-        ends_at_rest: Whether all that moves is at rest, or too small, at its last few comparisons and no more.
-    """
-
-    def __init__(self, courses: Sequence[Course]) -> None:
-        self.length = int(max(course.steps.max() for course in courses) - min(course.steps.min() for course in courses))
-        self.moving_steps: dict[int, Array] = {}
-        self.first_moves: dict[int, int] = {}
-        moving = [course for course in courses if len(course.moves)]
-        self.movers = Counter(course.worker for course in moving)
-        for worker in self.movers:
-            steps = [course.steps[course.moves] for course in moving if course.worker == worker]
-            self.moving_steps[worker] = np.unique(np.concatenate(steps))
-            self.first_moves[worker] = int(self.moving_steps[worker][0])
-        self.ends_at_rest = all(_ends_at_rest(course) for course in moving)
-
-
-def _ends_at_rest(course: Course) -> bool:
-    quiet = (course.verdicts == VERDICTS.index(SMALL)) | (course.ratios == 0)
-    last = np.flatnonzero(~quiet)[-1:]
-    return len(quiet) >= LEAST_LENGTH and bool(len(last)) and 1 <= len(quiet) - 1 - int(last[0]) <= FEW
-
-
 def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
     """Return what happened: faults before notes, and of these what began first."""
     if not courses:
         return []
-    known = _Run(courses)
-    entries = [_judged(entry, run, known) for course in courses for entry in entries_of(course)]
-    entries = _rare_changes(entries, known)
+    known = RunCourses(courses)
+    entries = in_the_run([entry for course in courses for entry in entries_of(course)], run, known)
     groups: dict[tuple[str, str], list[list[Entry]]] = {}
     for group in _events(entries, run.bounds.baseline is not None, known.length):
         groups.setdefault((_kind(group), group[0].severity), []).append(group)
@@ -157,35 +105,6 @@ def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
     return _in_order(found, max(FEW * min(course.gap for course in courses), ALIKE * known.length))
 
 
-def _judged(entry: Entry, run: JudgedRun, known: _Run) -> Entry:
-    """Return an entry with what the rest of the run says of it: a note where that explains it."""
-    course, worker = entry.course, entry.course.worker
-    if entry.kind == FROZEN and not known.movers:
-        return entry._replace(kind=NOTHING_MOVED)
-    is_note = False
-    if entry.kind == FROZEN:
-        names = list(run.tensors)
-        is_note = run.bounds.baseline is None and names[course.tensor] in run.not_trained
-    elif entry.kind in (STOPPED, VANISHING):
-        is_note = known.ends_at_rest
-    elif entry.kind == NOT_YET:
-        waited = course.steps[: course.moves[0]]
-        is_note = np.count_nonzero(waited >= known.first_moves[worker]) <= FEW
-    elif entry.kind == RESTING:
-        is_note = not np.isin(course.steps[entry.rows], known.moving_steps[worker]).any()
-    return entry._replace(severity=NOTE) if is_note else entry
-
-
-def _rare_changes(entries: list[Entry], known: _Run) -> list[Entry]:
-    """Return the entries without the changes of tensors most of which changed alike, as by a schedule."""
-    changes = Counter((entry.course.worker, entry.factor > 1) for entry in entries if entry.kind == CHANGED)
-
-    def is_rare(entry: Entry) -> bool:
-        return changes[entry.course.worker, entry.factor > 1] < HALF * known.movers[entry.course.worker]
-
-    return [entry for entry in entries if entry.kind != CHANGED or is_rare(entry)]
-
-
 def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
     """Return the entries that began when the earliest did; where a slow trend begins is less sure."""
     first = min(entries, key=lambda entry: entry.onset_step)
@@ -194,7 +113,8 @@ def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
 
     def is_near(entry: Entry) -> bool:
         late = trend if entry.kind == first.kind not in LOST and entry.factor == 1 else 0  # it shows no trend
-        return entry.onset_step <= last + late or entry.kind == RESTING
+        is_end = entry.severity == NOTE and entry.kind in SHRINKING
+        return entry.onset_step <= last + late or entry.kind == RESTING or is_end
 
     return [entry for entry in entries if is_near(entry)]
 
@@ -202,7 +122,7 @@ def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
 def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[list[Entry]]:
     """Return the entries in groups of one family and severity that begin together; an explosion takes in its NaN.
 
-    Rests are one group: they come again and again, and begin by chance.
+    Rests are one group: they come again and again, and begin by chance. So is what fades by a schedule.
     """
     families: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
@@ -229,7 +149,7 @@ def _kind(group: Sequence[Entry]) -> str:
     return next((kind for kind in KINDS if len(tensors[kind]) >= most), max(KINDS, key=lambda kind: len(tensors[kind])))
 
 
-def _finding(run: JudgedRun, known: _Run, kind: str, entries: list[Entry], is_rest: bool = False) -> Finding:
+def _finding(run: JudgedRun, known: RunCourses, kind: str, entries: list[Entry], is_rest: bool = False) -> Finding:
     first = _began_together(entries, known.length)
     onsets = sorted(entry.onset_step for entry in first)
     pairs = {(entry.course.tensor, entry.course.worker) for entry in entries}

@@ -23,6 +23,7 @@ from ...findings.kinds import (
     NOTE,
     NOTHING_MOVED,
     RESTING,
+    SHRINKING,
     SPIKE,
     STOPPED,
     TOO_LARGE,
@@ -76,9 +77,9 @@ def finding_text(report: Judgement, finding: Finding) -> str:
     for entry in finding.entries:
         if entry.kind != finding.kind:
             others.setdefault(entry.kind, []).append(list(report.tensors)[entry.course.tensor])
-    named = [f"{TITLES[kind].lower()} {tensors_text(names, report.tensors)}" for kind, names in others.items()]
+    named = [f"{tensors_text(names, report.tensors)} ({TITLES[kind].lower()})" for kind, names in others.items()]
     text = _text(report, finding._replace(**numbers_of(report, own)) if others else finding)
-    return f"{text}; at about that time also: {', '.join(named)}." if others else f"{text}."
+    return f"{text}; with it {', '.join(named)}." if others else f"{text}."
 
 
 def _text(report: Judgement, finding: Finding) -> str:
@@ -91,9 +92,14 @@ def _text(report: Judgement, finding: Finding) -> str:
     worst += _bounds(report, finding)
     when = _when(report, finding)
     rests = "ratio 0" if finding.worst_ratio == 0 else worst
+    is_from_zero = all(entry.course.norms[entry.rows[0]] == 0 for entry in finding.entries)
+    if finding.severity == NOTE and finding.kind in SHRINKING:
+        return f"{subject} came to rest at the end, {when}: {rests}"
     texts: dict[str, Callable[[], str]] = {
         SPIKE: lambda: f"moved too much for a moment, {when}: {worst}{_back(finding)}",
-        ZERO_START: lambda: f"{_first_moves(finding)} {when}: {worst}",
+        ZERO_START: lambda: (
+            f"moved from weights of zero {when}" if is_from_zero else f"moved much at first, {when}: {worst}"
+        ),
         TOO_LARGE: lambda: f"{_course(report, finding, 'rose', 'moved too much')} {when}: {worst}{_back(finding)}",
         NOTHING_MOVED: lambda: f"did not move: ratio 0 {when}",
         FROZEN: lambda: f"never moved, while others did: ratio 0 {when}{_zero_weights(finding)}",
@@ -104,7 +110,7 @@ def _text(report: Judgement, finding: Finding) -> str:
             f"left the size of the good run's weights {when}: {_its(finding)} norm is "
             f"{format_ratio(_worst_norm(finding))} at step {finding.worst_step}{_bounds(report, finding)}"
         ),
-        NOT_YET: lambda: f"did not move at first: ratio 0 {when}, and moved later",
+        NOT_YET: lambda: f"rested at first: ratio 0 {when}, and moved later",
         RESTING: lambda: f"rested between moves: ratio 0 {when}",
         DECAYED: lambda: f"moved by weight decay alone {when}: the norm falls by just the norm of the update",
         CHANGED: lambda: (
@@ -219,11 +225,6 @@ def _roots(finding: Finding) -> list[Entry]:
 
 def _highest(entries: list[Entry]) -> float:
     return max(float(entry.course.ratios[entry.onset : entry.course.end].max()) for entry in entries)
-
-
-def _first_moves(finding: Finding) -> str:
-    is_from_zero = all(entry.course.norms[entry.rows[0]] == 0 for entry in finding.entries)
-    return "moved from weights of zero" if is_from_zero else "moved much at first,"
 
 
 def _zero_weights(finding: Finding) -> str:
@@ -343,21 +344,19 @@ def _not_finite(report: Judgement, finding: Finding) -> str:
 
 def _spike(report: Judgement, finding: Finding) -> str:
     patience = patience_over(finding.entries)
-    passing = f"; patience={patience} lets it pass" if patience else ""
     return (
         f"Look at what happened at step {finding.onset_step} (a batch, the learning rate, weights that were loaded); "
-        f"clipping gradients limits it{passing}."
+        f"clipping gradients limits it{_leaving_out(patience, 'patience')}."
     )
 
 
 def _zero_start(report: Judgement, finding: Finding) -> str:
     start = start_after(finding.entries)
-    return "It is healthy: tensors that begin at zero, or small, do this. " + _kept_from_firing(start, "start_step")
+    return f"It is healthy: what begins at zero moves by more than its size{_leaving_out(start, 'start_step')}."
 
 
-def _kept_from_firing(value: int | None, parameter: str) -> str:
-    """Return what keeps the rule from firing at a note."""
-    return f"To keep the rule from firing, give {'exclude_regex' if value is None else f'{parameter}={value}'}."
+def _leaving_out(value: int | None, parameter: str) -> str:
+    return "" if value is None else f"; {parameter}={value} leaves it out"
 
 
 def _too_large(report: Judgement, finding: Finding) -> str:
@@ -380,6 +379,11 @@ def _nothing_moved(report: Judgement, finding: Finding) -> str:
         return (
             f"The updates may be too small to be saved, because {_resolution(kind)}; where they are not, look at the "
             "learning rate and the optimizer."
+        )
+    if all(_is_in_pairs(entry) for entry in finding.entries):
+        return (
+            "Check that the learning rate is not 0 and that the optimizer steps; where gradients are accumulated, pairs of "
+            "saved steps may fall between updates: record once an update."
         )
     return (
         "Check that the learning rate is not 0, that the optimizer steps and was given these parameters, and that a "
@@ -409,7 +413,7 @@ def _frozen(report: Judgement, finding: Finding) -> str:
 
 def _stopped(report: Judgement, finding: Finding) -> str:
     if finding.severity == NOTE:
-        return "It is healthy: all rest at the last step, as where the schedule of the learning rate ends at 0."
+        return "It is healthy: all come to rest together, as where the schedule of the learning rate ends at 0."
     step = finding.onset_step
     if _is_of_all(finding):
         return (
@@ -426,7 +430,7 @@ def _stopped(report: Judgement, finding: Finding) -> str:
 
 def _vanishing(report: Judgement, finding: Finding) -> str:
     if finding.severity == NOTE:
-        return "It is healthy: all rest at the last step, as where the schedule of the learning rate ends at 0."
+        return "It is healthy: all come to rest together, as where the schedule of the learning rate ends at 0."
     step = finding.onset_step
     if _is_of_all(finding):
         all_fade = "All fade" if len(finding.entries) > 1 else "It fades"
@@ -472,8 +476,8 @@ def _not_yet(report: Judgement, finding: Finding) -> str:
     start = start_after(finding.entries)
     if finding.severity == NOTE:
         return (
-            "It is healthy: a warm-up from 0, skipped first steps or a layer above that begins at zero do this. "
-            + _kept_from_firing(start, "start_step")
+            "It is healthy: a warm-up from 0, skipped first steps or a layer above that begins at zero do this"
+            f"{_leaving_out(start, 'start_step')}."
         )
     by = f"start_step={start}" if start is not None else _baseline(report)
     move = min(int(entry.course.steps[entry.course.moves[0]]) for entry in finding.entries)
@@ -485,27 +489,32 @@ def _not_yet(report: Judgement, finding: Finding) -> str:
 
 def _resting(report: Judgement, finding: Finding) -> str:
     periods = {period_of(entry.course) for entry in finding.entries}
-    remedy = longer_reference(finding.entries)
-    if len(periods) == 1 and None not in periods and remedy is not None:
+    is_note, patience = finding.severity == NOTE, patience_over(finding.entries)
+    if any(_is_in_pairs(entry) for entry in finding.entries) and None not in periods:
+        return "Some pairs of saved steps hold no update, as where gradients are accumulated: record once an update."
+    if len(periods) == 1 and None not in periods:
+        why = "gradients are accumulated" if is_note else "optimizers take turns or an average is kept"
+        remedy = longer_reference(finding.entries)
         alike = "" if report.bounds.baseline is None else ", and save the baseline anew with the same num_steps"
-        why = "gradients are accumulated" if finding.severity == NOTE else "optimizers take turns or an average is kept"
+        how = f"give num_steps={remedy[0]} with start_step={remedy[1]}{alike}" if remedy else "record once an update"
+        return f"Moves come every {periods.pop()} steps, as where {why}: to judge whole updates, {how}."
+    if is_note:
         return (
-            f"Moves come every {periods.pop()} steps, as where {why}: to judge whole updates, give "
-            f"num_steps={remedy[0]} with start_step={remedy[1]}{alike}."
-        )
-    patience = patience_over(finding.entries)
-    if finding.severity == NOTE:
-        return (
-            "It is healthy: all rest at the same steps, as where a loss scaler skips steps whose gradients overflow. "
-            + _kept_from_firing(patience, "patience")
+            "It is healthy: all rest at the same steps, as where a loss scaler skips steps whose gradients overflow"
+            f"{_leaving_out(patience, 'patience')}."
         )
     if kind := _low_precision(report, finding):
         return f"The updates may be too small to be saved, because {_resolution(kind)}."
-    passing = f"; patience={patience} lets it pass" if patience else ""
     return (
         f"No gradient reached {_them(finding)} there, while others moved: look whether each batch uses "
-        f"{_them(finding)}, or layers take turns{passing}."
+        f"{_them(finding)}, or layers take turns{_leaving_out(patience, 'patience')}."
     )
+
+
+def _is_in_pairs(entry: Entry) -> bool:
+    """Return whether the comparisons of a tensor are of single steps that are saved in pairs."""
+    course = entry.course
+    return bool(np.median(course.steps - course.references) < course.gap)
 
 
 def _decayed(report: Judgement, finding: Finding) -> str:
