@@ -19,7 +19,7 @@ Parts = tuple[str, ...]
 LARGE, BROKEN = ("exploded", "too_large", "spike"), ("exploded", "not_finite")
 SMALL = ("stopped", "vanishing", "too_small")
 LESS = r"(lower|reduc\w+|decreas\w+) (the |its )?learning rate|rate (is )?too (high|large)|clip|explod"
-MORE = r"(raise|increas\w+|higher) (the |its )?learning rate|rate (is )?too (low|small)|vanish|requires_grad|warm-up"
+MORE = r"(raise|increas\w+|higher) (the )?learning rate|rate too (low|small)|gradients? vanish|requires_grad|warm-up"
 LARGEST = 1e38  # about what float32 holds
 HIDE = r"start_step=|patience=|num_steps=|small_threshold|large_threshold|is healthy"  # asks to let it pass
 
