@@ -110,7 +110,11 @@ def test_one_tensor_beside_two_that_train_well(name: str) -> None:
 
 ZERO_STARTS = {
     "then a spike": ([1e6, *at_steps(19, LARGE, 9)], [1], {"(zero_start a 1-1: 1)", "spike a 10-10: 1"}),
-    "after weights that stay zero": ([0, 0, 1e6] + [OK] * 17, [1, 2, 3], {"(not_yet a 1-2: 2)", "(zero_start a 3-3: 1)"}),
+    "after weights that stay zero": (
+        [0, 0, 1e6] + [OK] * 17,
+        [1, 2, 3],
+        {"(not_yet a 1-2: 2)", "(zero_start a 3-3: 1)"},
+    ),
     "weights that stay zero": ([0] * 20, range(1, 21), {"frozen a 1-20: 20"}),
     "not finite": ([NAN] + [OK] * 19, [1], {"not_finite a 1-1: 1"}),
 }
@@ -361,9 +365,9 @@ SICK = {
 }
 KINDS = {
     "frozen": "enc.2.weight on worker_0,worker_1 1-60: 120",
+    "vanishing": "head.bias on worker_0,worker_1 from 1 34-60: 54",
     "spike": "enc.3.weight on worker_0,worker_1 9-11: 6",
     "resting": "enc.1.weight on worker_0,worker_1 8-13: 8",
-    "vanishing": "head.bias on worker_0,worker_1 34-60: 54",
     "exploded": "head.weight on worker_0,worker_1 43-60: 36",
 }
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.findings.made_runs import judged_report
 from weight_update_ratio.findings.summary import Summary
 
+
 def summary(ratios: Any, **options: Any) -> Summary:
     return judged_report(ratios, **options).ratios
 

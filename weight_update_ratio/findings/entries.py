@@ -37,6 +37,9 @@ from .onset import departure
 RESTS = 2  # times the longest rest in between; zeros at an end that are not longer are a rest
 NOISE = 4.0  # standard deviations of a course; a rise before NaN is its cause where it is more
 LEAST_DECAYS = 5  # comparisons
+WINDOW, PART_BEFORE = 10, 100  # moves after and before a spike that its size is told from
+FLOOR = -8.0  # log10 of what is as good as 0: from nearer to its level than to this a tensor stops at once
+ROUNDED = 1e-5  # ratios below are of updates that float32 rounds
 PURE = 1e-4  # of the update, by which the fall of the norm may differ from it
 PARTS = 10  # of a course, in which it is looked for a change
 DECADE = 1.0  # that a change has at least
@@ -79,7 +82,8 @@ def entries_of(course: Course) -> list[Entry]:
     lost = [_lost(course)] if course.end < len(course.steps) else []
     before = course.until(lost[0].onset if lost else course.end)
     found = [*lost, *_growing(before), *_shrinking(before), *_drifting(before)]
-    return [entry for entry in (_that_fires(entry, course) for entry in found) if len(entry.rows)]
+    decayed = [] if course.verdicts[:-FEW].any() else list(_decay(course))
+    return decayed + [entry for entry in (_that_fires(entry, course) for entry in found) if len(entry.rows)]
 
 
 def _that_fires(entry: Entry, course: Course) -> Entry:
@@ -137,7 +141,7 @@ def _lost(course: Course) -> Entry:
 def _growing(course: Course) -> Iterator[Entry]:
     """Yield what is too large."""
     large = _verdicts(course, LARGE)
-    from_zero = course.norms[large] == 0
+    from_zero = (course.norms[large] == 0) & (large <= (course.moves[0] if len(course.moves) else 0))
     started = from_zero | _at_first_moves(course, large[~from_zero], large)
     if started.any():
         rows = large[started]
@@ -188,6 +192,15 @@ def _is_brief(course: Course, large: Array) -> Array:
     return brief
 
 
+def size_afterwards(course: Course, large: Array) -> float:
+    """Return how many times its size before the ratio has after what was too large; 1.0 where that is not known."""
+    moves = _known_moves(course, course.end)
+    before, after = moves[moves < large[0]][-PART_BEFORE:], moves[moves > large[-1]][:WINDOW]
+    if len(before) < FEW or len(after) < FEW:
+        return 1.0
+    return float(np.median(course.ratios[after]) / np.median(course.ratios[before]))
+
+
 def _shrinking(course: Course) -> Iterator[Entry]:
     """Yield what is too small or at rest."""
     small, moves, end = _verdicts(course, SMALL), course.moves, len(course.steps)
@@ -221,7 +234,7 @@ def _shrinking(course: Course) -> Iterator[Entry]:
 def _drifting(course: Course) -> Iterator[Entry]:
     drifted = _verdicts(course, DRIFTED)
     if len(drifted):
-        yield _departed(DRIFTED_KIND, course, drifted)
+        yield Entry(DRIFTED_KIND, FAULT, course, drifted, int(drifted[0]))
 
 
 def _fade(course: Course, small: Array) -> tuple[int, float] | None:
@@ -230,38 +243,56 @@ def _fade(course: Course, small: Array) -> tuple[int, float] | None:
         return None
     apart = np.flatnonzero(np.diff(small) > FEW + 1)
     first = int(small[apart[-1] + 1 if len(apart) else 0])
-    levels = _levels(course, _known_moves(course, first + 1))
+    moves = _known_moves(course, first + 1)
+    levels = _levels(course, moves)
     if len(levels) <= FEW:
         return None
     top, depth = np.quantile(levels, 0.9), np.quantile(levels, 0.9) - np.median(levels[-FEW:])
     high = int(np.flatnonzero(levels >= top - depth / 4)[-1])
     low = high + int(np.argmax(levels[high:] <= top - 3 * depth / 4))
-    return _departure(course, first) if depth >= DECADE and low - high > FEW else None
+    if depth < DECADE or low - high <= FEW:
+        return None
+    if course.ratios[first] == 0 and depth < np.log10(course.ratios[moves[-1]]) - FLOOR:
+        return None
+    onset, factor = _departure(course, first)
+    return None if factor != 1 and first - onset <= FEW else (onset, factor)
 
 
 def _notes(course: Course) -> Iterator[Entry]:
     """Yield what is worth a look of a tensor that is within its bounds."""
-    if is_pure_decay(course):
-        yield Entry(DECAYED, NOTE, course, np.arange(len(course.steps)), 0)
-        return
+    yield from _decay(course)
+    change = None if is_pure_decay(course) else change_of(course)
+    if change is not None:
+        onset, factor = change
+        yield Entry(CHANGED, NOTE, course, np.arange(onset, len(course.steps)), onset, factor)
+
+
+def change_of(course: Course) -> tuple[int, float] | None:
+    """Return (position, factor) from which on the ratio is a decade or more from its course before; else None."""
     moves = _known_moves(course, len(course.steps))
     levels = _levels(course, moves)
     size = len(levels) // PARTS
     if not size:
-        return
+        return None
     medians = np.median(levels[len(levels) - PARTS * size :].reshape(PARTS, size), axis=1)
     for part in range(1, PARTS) if np.ptp(medians) > DECADE else ():
         end = len(levels) - (PARTS - part) * size
         away = medians[part:] - np.median(levels[:end])
         if (away > DECADE).all() or (away < -DECADE).all():
             start = departure(levels[: end + 1])
-            onset = int(moves[end if start is None else start])
-            yield Entry(CHANGED, NOTE, course, np.arange(onset, len(course.steps)), onset, float(10 ** np.median(away)))
-            return
+            return int(moves[end if start is None else start]), float(10 ** np.median(away))
+    return None
+
+
+def _decay(course: Course) -> Iterator[Entry]:
+    if is_pure_decay(course):
+        yield Entry(DECAYED, NOTE, course, np.arange(len(course.steps)), 0)
 
 
 def is_pure_decay(course: Course) -> bool:
     """Return whether the norm falls by just the norm of the update, wherever the next comparison shows it."""
     follows = course.references[1:] == course.steps[:-1]
     falls, updates = (course.norms[:-1] - course.norms[1:])[follows], course.updates[:-1][follows]
-    return len(falls) >= LEAST_DECAYS and bool((updates > 0).all() and (abs(falls - updates) <= PURE * updates).all())
+    known = updates > ROUNDED * course.norms[:-1][follows]
+    falls, updates = falls[known], updates[known]
+    return len(falls) >= LEAST_DECAYS and bool((abs(falls - updates) <= PURE * updates).all())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Sequence
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 from .entries import Entry, entries_of
-from .kinds import EXPLODED, FEW, KINDS, LOST, NOTE, RESTING, SHRINKING, family
+from .kinds import EXPLODED, FEW, KINDS, LOST, NOT_FINITE_KIND, NOTE, RESTING, SHRINKING, family
 from .severity import ALIKE, HALF, RunCourses, in_the_run
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
@@ -157,7 +157,7 @@ def _finding(run: JudgedRun, known: RunCourses, kind: str, entries: list[Entry],
     return Finding(
         kind=kind,
         severity=entries[0].severity,
-        onset_step=onsets[0 if kind == RESTING else (len(onsets) - 1) // 2],
+        onset_step=onsets[0 if kind in (RESTING, NOT_FINITE_KIND) else (len(onsets) - 1) // 2],
         text="",
         advice="",
         first=tuple(first),

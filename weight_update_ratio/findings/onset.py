@@ -10,6 +10,9 @@ FEWEST = 10  # moves that are a course
 AWAY = float(np.log10(3))  # decades from the median of the moves so far
 MOST_PLACES = 100  # at which the median is taken, and the beginning is looked for
 SURE = 9.0  # times the variance, that a bend explains at least
+PART = 0.4  # of the way to the first violation: what goes less far is no departure yet
+JUMP = 0.5  # of that way in one move
+NEAR = 0.1  # of that way, which is the level still
 BEFORE = 2  # times as many moves as the departure takes are looked at before it
 
 
@@ -30,23 +33,31 @@ def departure(levels: Array) -> int | None:
         return None
     smooth = levels.copy()
     smooth[1:-1] = np.median(np.stack([levels[:-2], levels[1:-1], levels[2:]]), axis=0)
-    distances = smooth[FEWEST:] - _medians(levels)
+    places, medians = _medians(levels)
+    lowest = np.minimum.accumulate(smooth[::-1])[::-1][places]
+    highest = np.maximum.accumulate(smooth[::-1])[::-1][places]
+    gone = np.flatnonzero((lowest - medians > AWAY) | (medians - highest > AWAY))
+    if not len(gone):
+        return None
+    distances = smooth - medians[gone[0]]
     distances *= np.sign(distances[-1])
-    near = np.flatnonzero(distances <= AWAY)
-    left = FEWEST + (int(near[-1]) + 1 if len(near) else 0)
+    near = np.flatnonzero(distances <= max(AWAY, PART * distances[-1]))
+    left = max(FEWEST, int(near[-1]) + 1 if len(near) else 0)
+    if left < len(levels) and abs(levels[left] - levels[left - 1]) >= JUMP * distances[-1]:
+        return left
     if left == len(levels) or (left == FEWEST and abs(smooth[FEWEST - 1] - np.median(levels[:FEWEST])) > AWAY):
         return None
-    level = np.flatnonzero(distances[: left - FEWEST] <= 0)
-    length = left - FEWEST - (int(level[-1]) + 1 if len(level) else 0)
+    level = np.flatnonzero(distances[:left] <= NEAR * distances[-1])
+    length = left - (int(level[-1]) + 1 if len(level) else 0)
     begin = max(0, left - length - BEFORE * max(length, FEWEST) - FEWEST)
     return begin + _bend(levels[begin : left + max(length, FEWEST // 2)], left - begin)
 
 
-def _medians(levels: Array) -> Array:
-    """Return the median of the moves before each one, from the tenth on; of many moves at some places only."""
+def _medians(levels: Array) -> tuple[Array, Array]:
+    """Return places from the tenth move on, and the median of the moves before each."""
     places = np.unique(np.linspace(FEWEST, len(levels) - 1, MOST_PLACES).astype(int))
     medians = np.array([np.partition(levels[:place], place // 2)[place // 2] for place in places])
-    return medians[np.searchsorted(places, np.arange(FEWEST, len(levels)), side="right") - 1]
+    return places, medians
 
 
 def _bend(values: Array, latest: int) -> int:

@@ -14,39 +14,34 @@ MOST_ALIKE = 0.8  # of the distances between moves, that they have a period
 LEAST_PERIODS = 2
 
 
-def period_of(course: Course) -> int | None:
-    """Return how many steps its moves are apart where that is regular and it rests at least half of the time."""
-    moves = course.steps[course.moves]
-    begins = moves[np.append(True, np.diff(moves) > course.gap)]  # of moves in a row, the first
+def period_of(entry: Entry) -> int | None:
+    """Return how many steps moves are apart from the first rest on, where that is regular, and half are rests."""
+    course = entry.course
+    moves = course.steps[course.moves[course.moves >= entry.rows[0] - 1]]
+    begins = (
+        moves[np.append(True, np.diff(moves) > course.gap)] if len(moves) else moves
+    )  # of moves in a row, the first
     distances = np.diff(begins)
     if len(distances) < LEAST_PERIODS:
         return None
     period, count = Counter(distances.tolist()).most_common(1)[0]
-    is_regular = count >= MOST_ALIKE * len(distances) and 2 * len(moves) * course.gap <= period * len(begins)
+    is_regular = count >= MOST_ALIKE * len(distances) and 2 * len(moves) * course.gap <= period * (len(begins) + 1)
     return int(period) if is_regular else None
 
 
-def longer_reference(entries: Sequence[Entry]) -> tuple[int, int] | None:
-    """Return (num_steps, start_step) with which every comparison from there on spans a move; None where none does."""
-    periods = [period_of(entry.course) for entry in entries]
-    known = [period for period in periods if period is not None]
-    if len(known) < len(periods):
-        return None
-    num_steps = max(known)
+def longer_reference(entries: Sequence[Entry], num_steps: int) -> int | None:
+    """Return the start_step from which on every comparison over ``num_steps`` has a move; None where none does."""
     starts = [_spans_moves_from(entry.course, num_steps) for entry in entries]
-    return None if None in starts else (num_steps, max(start for start in starts if start is not None))
+    return None if None in starts else max(start for start in starts if start is not None)
 
 
 def _spans_moves_from(course: Course, num_steps: int) -> int | None:
     """Return the first global step from which on each range of so many steps has a move in it; None where none is."""
     moves = course.steps[course.moves]
-    before = np.searchsorted(moves, course.steps, side="right")
-    spans = (before > np.searchsorted(moves, course.steps - num_steps, side="right")) & (
-        course.steps - num_steps >= course.references[0]
-    )
-    last = np.flatnonzero(~spans)
-    start = int(last[-1]) + 1 if len(last) else 0
-    return int(course.global_steps[start]) if start < len(spans) - 1 else None
+    until, since = (np.searchsorted(moves, course.steps - back, side="right") for back in (0, num_steps))
+    lacking = np.flatnonzero((until == since) | (course.steps - num_steps < course.references[0]))
+    start = int(lacking[-1]) + 1 if len(lacking) else 0
+    return int(course.global_steps[start]) if start < len(course.steps) - 1 else None
 
 
 def start_after(entries: Sequence[Entry]) -> int | None:

@@ -12,7 +12,7 @@ from ..compare.rows import Array
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 from .entries import Entry
-from .kinds import CHANGED, FEW, FROZEN, NOT_YET, NOTE, NOTHING_MOVED, RESTING, SHRINKING, STOPPED, VANISHING
+from .kinds import CHANGED, FEW, FROZEN, NOT_YET, NOTE, NOTHING_MOVED, RESTING, SHRINKING, STOPPED, TOO_SMALL, VANISHING
 
 ALIKE = 0.02  # of the run: what begins, or rests, no longer apart is together
 HALF = 0.5  # of the tensors that move
@@ -69,6 +69,9 @@ def in_the_run(entries: Sequence[Entry], run: JudgedRun, known: RunCourses) -> l
             is_note = run.bounds.baseline is None and names[course.tensor] in run.not_trained
         elif entry.kind in (STOPPED, VANISHING):
             is_note = known.ends_by_schedule
+        elif entry.kind == TOO_SMALL:
+            is_end = (course.verdicts[entry.rows[0] :] == VERDICTS.index(SMALL)).all()
+            is_note = known.ends_by_schedule and bool(is_end)
         elif entry.kind in (NOT_YET, RESTING):
             first = course.steps[course.moves[0]]
             alone = np.intersect1d(course.steps[entry.rows], moves[worker])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Sequence
 
 import numpy as np
 
-from ...findings.entries import Entry, is_pure_decay
+from ...findings.entries import Entry, change_of, is_pure_decay, size_afterwards
 from ...findings.findings import Finding, find_findings, numbers_of
 from ...findings.judgement import Judgement
 from ...findings.kinds import (
@@ -15,6 +15,7 @@ from ...findings.kinds import (
     DECAYED,
     DRIFTED_KIND,
     EXPLODED,
+    FAULT,
     FEW,
     FROZEN,
     LOST,
@@ -32,8 +33,8 @@ from ...findings.kinds import (
     ZERO_START,
 )
 from ...findings.remedies import longer_reference, patience_over, period_of, start_after
-from .names import tensors_text, workers_text
-from .wording import expected_range, format_ratio
+from .names import counted, tensors_text, workers_text
+from .wording import expected_range, format_ratio, steps_text
 
 TITLES = {
     EXPLODED: "Exploded",
@@ -60,14 +61,32 @@ EVAL_ADVICE = "Only EVAL steps were saved, at which weights rest: save steps in 
 def told_findings(report: Judgement) -> list[Finding]:
     """Return the findings with their words; names in them are as the trial has them."""
     told: dict[str, int] = {}
-    findings = []
-    for number, finding in enumerate(find_findings(report, report.courses), 1):
+    found, findings = find_findings(report, report.courses), []
+    rises = [each for each in found if each.kind == CHANGED and each.entries[0].factor > 1]
+    for number, finding in enumerate(found, 1):
         advice = finding_advice(report, finding)
+        if finding.severity == FAULT:
+            advice += _rise_before(report, finding, rises)
         first = told.setdefault(advice, number)
         if first != number:
             advice = f"As for finding {first}."
         findings.append(finding._replace(text=finding_text(report, finding), advice=advice))
     return findings
+
+
+def _rise_before(report: Judgement, finding: Finding, rises: Sequence[Finding]) -> str:
+    """Return what rose within its bounds before a fault began, which may be its cause; empty where nothing did."""
+    for rise in rises:
+        if rise.onset_step < finding.onset_step:
+            named, fold = finding_subject(report, rise), _fold(rise)
+            return f" Before that, {named} {fold} from step {rise.onset_step} on: look there first."
+    if finding.kind in SHRINKING:
+        for entry in finding.first:
+            onset, factor = change_of(entry.course.until(entry.onset)) or (0, 1.0)
+            if factor > 1:
+                named, fold = _named(report, [entry]), _fold(finding._replace(entries=(entry._replace(factor=factor),)))
+                return f" Before that, {named} {fold} from step {entry.course.steps[onset]} on: look there first."
+    return ""
 
 
 def finding_text(report: Judgement, finding: Finding) -> str:
@@ -96,7 +115,7 @@ def _text(report: Judgement, finding: Finding) -> str:
     if finding.severity == NOTE and finding.kind in SHRINKING:
         return f"{subject} came to rest at the end, {when}: {rests}"
     texts: dict[str, Callable[[], str]] = {
-        SPIKE: lambda: f"moved too much for a moment, {when}: {worst}{_back(finding)}",
+        SPIKE: lambda: f"moved too much for a moment, {when}: {worst}{_back(finding)}{_afterwards(finding)}",
         ZERO_START: lambda: (
             f"moved from weights of zero {when}" if is_from_zero else f"moved much at first, {when}: {worst}"
         ),
@@ -134,11 +153,9 @@ def finding_subject(report: Judgement, finding: Finding) -> str:
 
 def _when(report: Judgement, finding: Finding) -> str:
     first, last, mode = finding.first_step, finding.last_step, report.mode
-    compared = f"{finding.count:,} comparison{'s' * (finding.count != 1)}"
-    if first == last:
-        return f"at {mode} step {first} ({compared})"
-    if all(entry.rows[-1] - entry.rows[0] + 1 == len(entry.rows) for entry in finding.entries):
-        return f"at {mode} steps {first}-{last} ({compared})"
+    compared = counted(finding.count, "comparison")
+    if first == last or all(entry.rows[-1] - entry.rows[0] + 1 == len(entry.rows) for entry in finding.entries):
+        return f"at {mode} {steps_text(first, last)} ({compared})"
     return f"at {compared} between {mode} steps {first} and {last}"
 
 
@@ -177,50 +194,60 @@ def _back(finding: Finding) -> str:
     return f"; from step {max(back)} on within the bounds again"
 
 
+def _afterwards(finding: Finding) -> str:
+    """Return how the ratios differ after a spike, where that is by a decade or more."""
+    sizes = [size_afterwards(entry.course, entry.rows) for entry in finding.entries]
+    size = max(sizes, key=lambda size: abs(np.log10(size)))
+    return f", at {size:.2g} times {_its(finding)} former ratio" if abs(np.log10(size)) >= 1 else ""
+
+
 def _lost_text(report: Judgement, finding: Finding, subject: str) -> str:
-    """Return what became NaN or infinite, and what rose before that."""
-    entries = finding.entries
-    steps = [entry.course.steps[entry.course.end] for entry in entries if entry.course.end < len(entry.course.steps)]
-    lost = int(min(steps))
-    when = f"from {report.mode} step {lost} on ({finding.count:,} comparison{'s' * (finding.count != 1)})"
-    if _is_lost_from_start(finding):
-        start = max(int(entry.course.references[0]) for entry in entries)
-        verb = "was" if len(finding.tensors) == 1 else "were"
-        return f"{subject} {verb} NaN or infinite at the first saved step already, step {start}: not finite {when}"
+    """Return what became NaN or infinite, and what of that was so first, or rose before."""
+    entries, onset = finding.entries, finding.onset_step
+    lost = min(int(entry.course.steps[entry.course.end]) for entry in entries)
+    when = f"NaN or infinite from {report.mode} step {lost} on ({counted(finding.count, 'comparison')})"
     roots = _roots(finding)
-    if not roots:
-        return f"{subject} became NaN or infinite {when}, after updates of usual size"
-    names = list(dict.fromkeys(list(report.tensors)[entry.course.tensor] for entry in roots))
-    places = list(dict.fromkeys(list(report.workers)[entry.course.worker] for entry in roots))
-    cause = tensors_text(names, report.tensors) + workers_text(places, report.workers)
-    rose = [entry for entry in roots if entry.factor > 1]
-    onset = finding.onset_step
-    how = (
-        f"{_fold(finding._replace(entries=tuple(rose)))} from step {onset} on"
-        if rose
-        else (f"moved too much from step {onset} on (ratio {format_ratio(_highest(roots))})")
-    )
+    cause = _named(report, roots)
+    its, was = ("its", "was") if len(roots) == 1 else ("their", "were")
+    rose = tuple(entry for entry in roots if entry.factor > 1)
     large = [int(entry.course.steps[entry.rows[0]]) for entry in roots if entry.rows[0] < entry.course.end]
-    if rose and large and min(large) > onset:
-        how += f", left {'its' if len(names) == 1 else 'their'} bounds at step {min(large)}"
+    if not np.isfinite(roots[0].course.norms[0]):
+        start = int(roots[0].course.references[0])
+        how = f"{was} NaN or infinite at {its} first saved step already, step {start}"
+    elif rose:
+        how = f"{_fold(finding._replace(entries=rose))} from step {onset} on"
+        how += f", left {its} bounds at step {min(large)}" if large and min(large) > onset else ""
+    elif large:
+        how = f"moved too much from step {onset} on (ratio {format_ratio(_highest(roots))})"
+    elif len(roots) < len(entries):
+        how = f"became NaN or infinite first, at step {onset}"
+    else:
+        usual = ", after updates of usual size" if onset > roots[0].course.steps[0] else ""
+        return f"{subject} became {when}{usual}"
     if len(entries) > len(roots) > len(entries) / 2:
-        return f"{subject}, most of which {how}, became NaN or infinite {when}"
+        return f"{subject}, most of which {how}, became {when}"
     if len(roots) == len(entries):
-        return f"{cause} {how}, and became NaN or infinite {when}"
-    return f"{cause} {how}; then {_within_sentence(finding, subject)} became NaN or infinite {when}"
+        return f"{subject} {how}, and became {when}" if rose or large else f"{subject} {how}: {when}"
+    return f"{cause} {how}; then {_within_sentence(finding, subject)} became {when}"
+
+
+def _named(report: Judgement, entries: Sequence[Entry]) -> str:
+    """Return the names of the tensors of entries, and where they are."""
+    tensors, workers = list(report.tensors), list(report.workers)
+    names = dict.fromkeys(tensors[entry.course.tensor] for entry in entries)
+    places = dict.fromkeys(workers[entry.course.worker] for entry in entries)
+    return tensors_text(list(names), report.tensors) + workers_text(list(places), report.workers)
 
 
 def _within_sentence(finding: Finding, subject: str) -> str:
     return subject[0].lower() + subject[1:] if len(finding.tensors) > 1 and subject.startswith("All ") else subject
 
 
-def _is_lost_from_start(finding: Finding) -> bool:
-    return all(not np.isfinite(entry.course.norms[0]) for entry in finding.entries)
-
-
 def _roots(finding: Finding) -> list[Entry]:
-    """Return what rose first, before anything was not finite."""
-    return [entry for entry in finding.first if entry.onset < entry.course.end]
+    """Return what was not finite from its first saved step on, else what rose first, else what was so first."""
+    from_start = [entry for entry in finding.entries if not np.isfinite(entry.course.norms[0])]
+    rose = [entry for entry in finding.first if entry.onset < entry.course.end]
+    return from_start or rose or [entry for entry in finding.first if entry.onset_step == finding.onset_step]
 
 
 def _highest(entries: list[Entry]) -> float:
@@ -267,6 +294,7 @@ def _low_precision(report: Judgement, finding: Finding) -> str:
 
 
 def _resolution(kind: str) -> str:
+    """Return what a type cannot hold; a name of a type begins a sentence as it is."""
     return f"{kind} cannot hold a change below 1/{RESOLUTIONS[kind]} of a weight: keep and save float32 master weights"
 
 
@@ -324,10 +352,9 @@ def _exploded(report: Judgement, finding: Finding) -> str:
     if any(entry.onset == 0 for entry in roots):
         return "Lower the learning rate or warm it up, and clip gradients."
     if len(roots) < len(finding.entries) / 2:
-        names = list(dict.fromkeys(list(report.tensors)[entry.course.tensor] for entry in roots))
         return (
-            f"Look at {tensors_text(names, report.tensors)} first, and at what changed at step {finding.onset_step}; "
-            "clipping gradients limits it."
+            f"Look at {_named(report, roots)} first, and at what changed at step {finding.onset_step}; clipping "
+            "gradients limits it."
         )
     return (
         f"Look at what changed at step {finding.onset_step} (learning rate, loss scale, data); a lower learning rate "
@@ -336,14 +363,16 @@ def _exploded(report: Judgement, finding: Finding) -> str:
 
 
 def _not_finite(report: Judgement, finding: Finding) -> str:
-    if _is_lost_from_start(finding):
-        return f"No update made {_them(finding)} so: look at the initialisation, or at the checkpoint that was loaded."
+    roots = _roots(finding)
+    if not np.isfinite(roots[0].course.norms[0]):
+        them = "it" if len(roots) == 1 else "them"
+        return f"No update made {them} so: look at the initialisation, or at the checkpoint that was loaded."
     overflow = "an overflow of float16" if _low_precision(report, finding) == "float16" else "an overflow"
     return f"Look at step {finding.onset_step} for NaN in the data or the gradient, {overflow} or a division by zero."
 
 
 def _spike(report: Judgement, finding: Finding) -> str:
-    patience = patience_over(finding.entries)
+    patience = None if _afterwards(finding) else patience_over(finding.entries)
     return (
         f"Look at what happened at step {finding.onset_step} (a batch, the learning rate, weights that were loaded); "
         f"clipping gradients limits it{_leaving_out(patience, 'patience')}."
@@ -382,8 +411,8 @@ def _nothing_moved(report: Judgement, finding: Finding) -> str:
         )
     if all(_is_in_pairs(entry) for entry in finding.entries):
         return (
-            "Check that the learning rate is not 0 and that the optimizer steps; where gradients are accumulated, pairs of "
-            "saved steps may fall between updates: record once an update."
+            "Check that the learning rate is not 0, and that the optimizer steps; where gradients are accumulated, "
+            "pairs of saved steps may fall between updates: record once an update."
         )
     return (
         "Check that the learning rate is not 0, that the optimizer steps and was given these parameters, and that a "
@@ -404,7 +433,7 @@ def _frozen(report: Judgement, finding: Finding) -> str:
         f"Give {them} to the optimizer, with requires_grad (trainable) on, and look whether a gradient reaches {them}"
     )
     if kind := _low_precision(report, finding):
-        return f"{trained}; also, {_resolution(kind)}."
+        return f"{_resolution(kind)}; else {trained[0].lower()}{trained[1:]}."
     return (
         f"{trained} (dead units, detach, not used); where {_that(finding)} is frozen on purpose, leave {them} out by "
         f"exclude_regex or judge against {_baseline(report)}."
@@ -421,7 +450,7 @@ def _stopped(report: Judgement, finding: Finding) -> str:
             "steps, or no gradient comes, as after large updates that left dead units."
         )
     if kind := _low_precision(report, finding):
-        return f"Look for dead units or a lost gradient at step {step}; also, {_resolution(kind)}."
+        return f"{_resolution(kind)}; else look for dead units or a lost gradient at step {step}."
     return (
         f"Look for dead units or a lost gradient at step {step}; where {_that(finding)} is frozen from there on, or "
         f"trained in turns, on purpose, judge against {_baseline(report)}."
@@ -436,8 +465,12 @@ def _vanishing(report: Judgement, finding: Finding) -> str:
         all_fade = "All fade" if len(finding.entries) > 1 else "It fades"
         return f"{all_fade} from step {step} on: look at the schedule of the learning rate, and at the gradient."
     if kind := _low_precision(report, finding):
-        return f"The gradient of {_that(finding)} may vanish (saturated or dead units); also, {_resolution(kind)}."
-    return f"The gradient of {_that(finding)} fades from step {step} on: look for saturated or dead units."
+        return f"{_resolution(kind)}; else look at the gradient of {_that(finding)} from step {step} on."
+    its = _its(finding).capitalize()
+    return (
+        f"{its} updates fade from step {step} on: look at the gradient (saturated or dead units) and the learning rate "
+        f"of {_that(finding)}."
+    )
 
 
 def _too_small(report: Judgement, finding: Finding) -> str:
@@ -488,16 +521,17 @@ def _not_yet(report: Judgement, finding: Finding) -> str:
 
 
 def _resting(report: Judgement, finding: Finding) -> str:
-    periods = {period_of(entry.course) for entry in finding.entries}
+    periods = {period_of(entry) for entry in finding.entries}
     is_note, patience = finding.severity == NOTE, patience_over(finding.entries)
     if any(_is_in_pairs(entry) for entry in finding.entries) and None not in periods:
         return "Some pairs of saved steps hold no update, as where gradients are accumulated: record once an update."
     if len(periods) == 1 and None not in periods:
         why = "gradients are accumulated" if is_note else "optimizers take turns or an average is kept"
-        remedy = longer_reference(finding.entries)
+        num_steps = int(max(period or 0 for period in periods))
+        start = longer_reference(finding.entries, num_steps)
         alike = "" if report.bounds.baseline is None else ", and save the baseline anew with the same num_steps"
-        how = f"give num_steps={remedy[0]} with start_step={remedy[1]}{alike}" if remedy else "record once an update"
-        return f"Moves come every {periods.pop()} steps, as where {why}: to judge whole updates, {how}."
+        how = "record once an update" if start is None else f"give num_steps={num_steps} with start_step={start}{alike}"
+        return f"Moves come every {num_steps} steps, as where {why}: to judge whole updates, {how}."
     if is_note:
         return (
             "It is healthy: all rest at the same steps, as where a loss scaler skips steps whose gradients overflow"
