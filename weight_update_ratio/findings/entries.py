@@ -12,26 +12,9 @@ import numpy as np
 
 from ..compare.ratio import DRIFTED, LARGE, OK, SMALL, VERDICTS
 from ..compare.rows import Array
+from . import kinds
 from .course import Course
-from .kinds import (
-    CHANGED,
-    DECAYED,
-    DRIFTED_KIND,
-    EXPLODED,
-    FAULT,
-    FEW,
-    FROZEN,
-    NOT_FINITE_KIND,
-    NOT_YET,
-    NOTE,
-    RESTING,
-    SPIKE,
-    STOPPED,
-    TOO_LARGE,
-    TOO_SMALL,
-    VANISHING,
-    ZERO_START,
-)
+from .kinds import FAULT, FEW, NOTE
 from .onset import departure
 
 RESTS = 2  # times the longest rest in between; zeros at an end that are not longer are a rest
@@ -135,7 +118,7 @@ def _lost(course: Course) -> Entry:
     """Return what is not finite, with the violations from where it began to rise before."""
     onset, factor = _rise(course)
     rows = onset + np.flatnonzero(course.verdicts[onset:] != VERDICTS.index(OK))
-    return Entry(NOT_FINITE_KIND if onset == course.end else EXPLODED, FAULT, course, rows, onset, factor)
+    return Entry(kinds.NOT_FINITE_KIND if onset == course.end else kinds.EXPLODED, FAULT, course, rows, onset, factor)
 
 
 def _growing(course: Course) -> Iterator[Entry]:
@@ -145,13 +128,13 @@ def _growing(course: Course) -> Iterator[Entry]:
     started = from_zero | _at_first_moves(course, large[~from_zero], large)
     if started.any():
         rows = large[started]
-        yield Entry(ZERO_START, NOTE, course, rows, int(rows[0]))
+        yield Entry(kinds.ZERO_START, NOTE, course, rows, int(rows[0]))
         large = large[~started]
     brief = _is_brief(course, large)
     if brief.any():
-        yield Entry(SPIKE, FAULT, course, large[brief], int(large[brief][0]))
+        yield Entry(kinds.SPIKE, FAULT, course, large[brief], int(large[brief][0]))
     if not brief.all():
-        yield _departed(TOO_LARGE, course, large[~brief])
+        yield _departed(kinds.TOO_LARGE, course, large[~brief])
 
 
 def _rise(course: Course) -> tuple[int, float]:
@@ -207,11 +190,11 @@ def _shrinking(course: Course) -> Iterator[Entry]:
     if not len(small):
         return
     if not len(moves):
-        yield Entry(FROZEN, FAULT, course, small, 0)
+        yield Entry(kinds.FROZEN, FAULT, course, small, 0)
         return
     fade = _fade(course, small)
     if fade is not None:
-        yield Entry(VANISHING, FAULT, course, small[small >= fade[0]], *fade)
+        yield Entry(kinds.VANISHING, FAULT, course, small[small >= fade[0]], *fade)
         small = small[small < fade[0]]
     rests, zeros = np.diff(moves) - 1, small[course.ratios[small] == 0]
     longest = int(rests.max(initial=0))
@@ -219,22 +202,22 @@ def _shrinking(course: Course) -> Iterator[Entry]:
     stop = int(moves[-1]) + 1 if end - 1 - moves[-1] > RESTS * longest else end
     between = zeros[(zeros >= begin) & (zeros < stop)]
     parts = (
-        (NOT_YET, zeros[zeros < begin], 0),
-        (RESTING, between, *between[:1]),
-        (STOPPED, zeros[zeros >= stop], stop),
+        (kinds.NOT_YET, zeros[zeros < begin], 0),
+        (kinds.RESTING, between, *between[:1]),
+        (kinds.STOPPED, zeros[zeros >= stop], stop),
     )
     for kind, rows, *onset in parts:
         if len(rows):
             yield Entry(kind, FAULT, course, rows, int(onset[0]))
     rows = small[course.ratios[small] > 0]
     if len(rows):
-        yield _departed(TOO_SMALL, course, rows)
+        yield _departed(kinds.TOO_SMALL, course, rows)
 
 
 def _drifting(course: Course) -> Iterator[Entry]:
     drifted = _verdicts(course, DRIFTED)
     if len(drifted):
-        yield Entry(DRIFTED_KIND, FAULT, course, drifted, int(drifted[0]))
+        yield Entry(kinds.DRIFTED_KIND, FAULT, course, drifted, int(drifted[0]))
 
 
 def _fade(course: Course, small: Array) -> tuple[int, float] | None:
@@ -264,7 +247,7 @@ def _notes(course: Course) -> Iterator[Entry]:
     change = None if is_pure_decay(course) else change_of(course)
     if change is not None:
         onset, factor = change
-        yield Entry(CHANGED, NOTE, course, np.arange(onset, len(course.steps)), onset, factor)
+        yield Entry(kinds.CHANGED, NOTE, course, np.arange(onset, len(course.steps)), onset, factor)
 
 
 def change_of(course: Course) -> tuple[int, float] | None:
@@ -286,7 +269,7 @@ def change_of(course: Course) -> tuple[int, float] | None:
 
 def _decay(course: Course) -> Iterator[Entry]:
     if is_pure_decay(course):
-        yield Entry(DECAYED, NOTE, course, np.arange(len(course.steps)), 0)
+        yield Entry(kinds.DECAYED, NOTE, course, np.arange(len(course.steps)), 0)
 
 
 def is_pure_decay(course: Course) -> bool:
