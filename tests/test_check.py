@@ -52,7 +52,7 @@ class TestTruth:
     def test_recordings_of_real_hooks(self, name: str) -> None:
         """Likewise; it is 1 where a true ratio is out of its bounds."""
         truth = recorded_truth(f"../hooks/{name}/truth")
-        report = check_trial(RECORDINGS[name])
+        report = check_trial(RECORDINGS[name], strict=True)
         assert_same_comparisons(truth, found_comparisons(report))
         code = 1 if name in ("tf_tape_eval", "two_same_models") else 0
         assert code == any(not 1e-8 <= ratio <= 10 for _, _, ratio in truth.values())
@@ -165,7 +165,7 @@ def test_what_is_lost_is_no_pass(write_trial: Any, last: float, fired: bool) -> 
     """A violation elsewhere fires all the same."""
     trial = write_trial({"w": [1.0, 1.5, 2.0, 2.5], "v": [1.0, last, 3.0, 3.5]}).path
     event_file(trial, 3).unlink()
-    report = check_trial(trial)
+    report = check_trial(trial, strict=True)
     found = [(entry.tensor, entry.global_step, entry.reason) for entry in report.unreadable]
     assert [("w", 3, "does not exist"), ("v", 3, "does not exist")] == found
     assert (fired, False, 1 if fired else 2) == (report.fired, report.complete, report.exit_code)

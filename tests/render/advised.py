@@ -29,7 +29,7 @@ from tests.findings.made_runs import (
     noisy,
 )
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.words.advice import TITLES
+from weight_update_ratio.render.words.titles import title_of
 
 FADED = [*faded(1.5e-3, 1e-10, 16), *[0] * 4]
 AGAINST = Parameters(baseline=("good",))
@@ -190,6 +190,6 @@ def told_words(group: str) -> str:
     for name, (ratios, options) in ADVISED[group].items():
         report = judged_report(ratios, **{key: value for key, value in options.items() if key != "only_evaluated"})
         report = report.with_facts(only_evaluated="only_evaluated" in options)
-        told = (f"  {each.severity}: {TITLES[each.kind]}: {each.text}\n    {each.advice}" for each in report.findings)
+        told = (f"  {each.severity}: {title_of(each.kind)}: {each.text}\n    {each.advice}" for each in report.findings)
         lines += [name, *told]
     return "\n".join(lines) + "\n"

@@ -56,7 +56,7 @@ class TestNotes:
 
     def test_they_come_last_and_are_marked(self) -> None:
         report = made_report(LATE_AND_LARGE)
-        title, note = "Too large", "Note: not moving yet"
+        title, note = "Too large", "Note: not yet"
         assert re.search(rf"\n1\. {title}: grows .*\n2\. {note}: late ", report.to_text(), re.DOTALL)
         assert re.search(rf"\n1\. \*\*{title}\*\*: .*\n2\. \*{note}\*: ", report.to_markdown(), re.DOTALL)
         assert re.search(f"<b>1. {title}</b>.*<b>2. {note}</b>", report._repr_html_())
@@ -72,7 +72,7 @@ class TestNotes:
         levels = [line.partition(" ")[0] for line in report.to_github().splitlines()]
         assert ["::error", "::notice", "::notice"] == levels
         assert {"made/trial.worker_0 grows"} == failed_cases(report)
-        assert "<system-out>2. Note: not moving yet: late " in report.to_junit()
+        assert "<system-out>2. Note: not yet: late " in report.to_junit()
         report = made_report(LATE)
         assert (0, set()) == (report.exit_code, failed_cases(report))
         assert "::error" not in report.to_github()

@@ -25,7 +25,7 @@ from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.findings.findings import Finding
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.words.advice import TITLES
+from weight_update_ratio.render.words.titles import title_of
 from weight_update_ratio.report import Report
 
 pytest.importorskip("bokeh")
@@ -216,7 +216,7 @@ class TestInTheBrowser:
 
 
 def card_titles(findings: list[Finding]) -> list[str]:
-    return [f"{number}. {TITLES[finding.kind]}" for number, finding in enumerate(findings, 1)]
+    return [f"{number}. {title_of(finding.kind)}" for number, finding in enumerate(findings, 1)]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from weight_update_ratio import check_trial
 from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.render.text import render_text
-from weight_update_ratio.render.words.advice import TITLES
+from weight_update_ratio.render.words.titles import title_of
 from weight_update_ratio.report import Report
 
 
@@ -60,12 +60,10 @@ def test_of_each_kind_one_comes_before_a_second_of_any() -> None:
     text = report.to_text(60)
     kinds = re.findall(r"^\d+\. ([A-Z][a-z ]+):", text, re.MULTILINE)
     assert len(kinds) == len(set(kinds)) > 3
-    assert TITLES[report.findings[0].kind] == kinds[0]
+    assert title_of(report.findings[0].kind) == kinds[0]
     assert {"Exploded", "Spike"} <= set(kinds)
     left = f"and {len(report.findings) - len(kinds)} more findings ("
-    assert re.search(
-        rf" {re.escape(left)}[^)]*Note: began at zero\); --verbose lists them all ", " ".join(text.split())
-    )
+    assert re.search(rf" {re.escape(left)}[^)]*Note: zero start\); --verbose lists them all ", " ".join(text.split()))
     every = report.to_text(60, verbose=True)
     assert len(report.findings) == len(re.findall(r"^ *\d+\. [A-Z]", every, re.MULTILINE))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Sequence
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 from .entries import Entry, entries_of
-from .kinds import EXPLODED, FEW, KINDS, LOST, NOT_FINITE_KIND, NOTE, RESTING, SHRINKING, family
+from .kinds import EXPLODED, FEW, KINDS, LOST, NOT_FINITE_KIND, NOTE, RESTING, SHRINKING, TOO_LARGE, family
 from .severity import ALIKE, HALF, RunCourses, in_the_run
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
@@ -136,9 +136,8 @@ def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[l
             taken |= {id(entry) for entry in waiting if entry.kind in LOST and entry.course.worker in workers}
             event = [entry for entry in waiting if id(entry) in taken]
             waiting = [entry for entry in waiting if id(entry) not in taken]
-            events.append(
-                [entry._replace(kind=EXPLODED) if workers and entry.kind in LOST else entry for entry in event]
-            )
+            rose = any(entry.kind in (EXPLODED, TOO_LARGE) for entry in event)
+            events.append([entry._replace(kind=EXPLODED) if rose and entry.kind in LOST else entry for entry in event])
     return events
 
 

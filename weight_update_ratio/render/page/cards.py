@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...findings.findings import Finding
-from ..words.advice import TITLES
 from ..words.escapes import html_text
+from ..words.titles import title_of
 from ..words.wording import steps_text
 from .reduction import Picture
 
@@ -17,7 +17,7 @@ def cards_html(findings: list[Finding], mode: str | None) -> str:
         return '<article class="card none"><h2>No finding</h2></article>'
     return "".join(
         f'<article class="card {finding.severity}"><h2><button type="button" data-finding="{place}">'
-        f'{place + 1}. {TITLES[finding.kind]}</button></h2><p class="onset">{finding.severity}, from {mode} '
+        f'{place + 1}. {title_of(finding.kind)}</button></h2><p class="onset">{finding.severity}, from {mode} '
         f"{steps_text(finding.onset_step, finding.onset_step)} on</p><p>{html_text(finding.text)}</p>"
         f'<p class="advice">{html_text(finding.advice)}</p></article>'
         for place, finding in enumerate(findings)

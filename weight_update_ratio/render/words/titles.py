@@ -7,13 +7,21 @@ from typing import Callable
 from ...findings.findings import Finding
 from ...findings.judgement import Judgement
 from ...findings.kinds import CHANGED, DECAYED, FAULT, KINDS, NOTE
-from .advice import TITLES
 from .names import counted
+
+
+def title_of(kind: str) -> str:
+    """Return what a kind is called.
+
+    >>> title_of("not_finite")
+    'Not finite'
+    """
+    return kind.replace("_", " ").capitalize()
 
 
 def finding_title(finding: Finding) -> str:
     """Return what a finding is called: a note says that it is one."""
-    title = TITLES[finding.kind]
+    title = title_of(finding.kind)
     return f"Note: {title[0].lower()}{title[1:]}" if finding.severity == NOTE else title
 
 
