@@ -4,6 +4,7 @@
 
 Every figure is the writing of some steps into a new folder. The four take turns, so that a disk whose speed drifts is
 unfair to none of them, and the median of the rounds is shown. Each begins with a disk that has nothing left to write.
+A last table tells what nets of known sizes cost, every 50 steps in pairs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tests.benchmarks.__main__ import Shape, machine
 
 Tensors = Dict[str, np.ndarray[Any, Any]]
 LARGE, SMALL = Shape(160, 160_000, 10), Shape(300, 1_024, 100)
+TRANSFORMERS = ((6, 384, 65, 256), (12, 768, 50_257, 1_024))  # layers, width, vocabulary, context; the second is GPT-2
+INTERVAL, PAIRS, TRAINING = 50, 2, 10_000  # steps; pairs that are timed; steps of a training
 
 
 def numpy_save(folder: Path, tensors: Tensors, steps: int) -> None:
@@ -82,14 +85,64 @@ def seconds(write: Callable[[Path, Tensors, int], None], root: Path, tensors: Te
     return duration
 
 
+def transformer(layers: int, width: int, vocabulary: int, context: int) -> Tensors:
+    """Return float32 weights of the shapes of GPT-2."""
+    shapes: dict[str, tuple[int, ...]] = {"wte": (vocabulary, width), "wpe": (context, width)}
+    for layer in range(layers):
+        for name, rows, columns in (("attn", 1, 3), ("proj", 1, 1), ("fc", 1, 4), ("out", 4, 1)):
+            shapes[f"{layer}.{name}.weight"] = (rows * width, columns * width)
+            shapes[f"{layer}.{name}.bias"] = (columns * width,)
+        shapes.update(
+            {f"{layer}.{name}": (width,) for name in ("ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias")}
+        )
+    shapes.update({"ln_f.weight": (width,), "ln_f.bias": (width,)})
+    random = np.random.default_rng(0)
+    return {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def cost(folder: Path, tensors: Tensors) -> tuple[float, float, int]:
+    """Return the seconds of a saved step into the page cache, and until it is on the disk, and its bytes."""
+    from weight_update_ratio import TrialRecorder
+
+    os.sync()
+    started = time.perf_counter()
+    with TrialRecorder(folder, save_interval=INTERVAL, pairs=True) as recorder:
+        saved = sum(recorder.step(tensors) for _ in range(PAIRS * INTERVAL))
+    cached = time.perf_counter() - started
+    os.sync()
+    synced = time.perf_counter() - started
+    written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    shutil.rmtree(folder)
+    return cached / saved, synced / saved, written // saved
+
+
+def print_costs(rounds: int, scratch: Path) -> None:
+    """Print what a recorder costs where it saves pairs of steps of two transformers."""
+    click.echo(f"\n**Every {INTERVAL} steps in pairs, float32**\n")
+    click.echo(
+        "| parameters | tensors | MB a saved step | seconds a saved step | the same until it is on the disk |", nl=False
+    )
+    click.echo(f" GB of {TRAINING:,} steps |\n|---:|---:|---:|---:|---:|---:|")
+    for shape in TRANSFORMERS:
+        tensors = transformer(*shape)
+        measured = [cost(scratch / "written", tensors) for _ in range(rounds + 1)][1:]
+        cached, synced, size = (statistics.median(column) for column in zip(*measured))
+        parameters, total = sum(tensor.size for tensor in tensors.values()), size * 2 * TRAINING / INTERVAL
+        click.echo(
+            f"| {parameters / 1e6:.1f} M | {len(tensors)} | {size / 1e6:.1f} | {cached:.3f} | {synced:.3f} | "
+            f"{total / 1e9:.1f} |"
+        )
+
+
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Turns that are counted, after one that is not.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write, on the disk to test.")
-def main(rounds: int, folder: Path | None) -> None:
-    """Print the table of recording that README.md, beside this file, shows."""
+@click.option("--costs", is_flag=True, help="Print the last table alone.")
+def main(rounds: int, folder: Path | None, costs: bool) -> None:
+    """Print the tables of recording that README.md, beside this file, shows."""
     random = np.random.default_rng(0)
     click.echo(machine())
-    for shape in (LARGE, SMALL):
+    for shape in () if costs else (LARGE, SMALL):
         tensors = {
             f"layer_{n:03d}.weight": random.standard_normal(shape.elements, np.float32) for n in range(shape.tensors)
         }
@@ -104,6 +157,8 @@ def main(rounds: int, folder: Path | None) -> None:
         for name, duration in medians.items():
             speed = shape.tensors * shape.elements * 4 * shape.steps / duration / 1e6
             click.echo(f"| {name} | {duration / shape.steps * 1e3:.1f} | {speed:.0f} | {reference / duration:.0%} |")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        print_costs(rounds, Path(scratch))
 
 
 if __name__ == "__main__":
