@@ -153,7 +153,7 @@ def test_pytorch_example(recorded: Callable[..., Path]) -> None:
     # Of the frozen layer the document shows the finding and the counts; losses and ratios may differ with the version.
     shown = textwrap.dedent("\n".join(re.findall(r"^ {4}.*|^$", text_of("examples/README.md"), re.MULTILINE)))
     printed = check_trial(folder / "frozen").to_text()
-    assert printed[printed.index("1. Frozen: conv.weight ") : printed.index("Median ratio")] in shown
+    assert printed[printed.index("1. Note: frozen: conv.weight ") : printed.index("Median ratio")] in shown
     assert printed[printed.index("20 TRAIN steps") :] in shown
 
 

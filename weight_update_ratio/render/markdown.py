@@ -47,7 +47,7 @@ def render_markdown(report: Judgement) -> str:
         f"{markdown_code(elided(printable(report.trial), MOST_TRIAL))}: {_sentence(verdict_sentence(report))}",
         _findings(report.findings),
         _problem(report),
-        _table(report, "Violations by tensor", firing),
+        _table(report, "Violations by tensor" if report.fired else "Out of bounds by tensor", firing),
         _table(report, "Violations by tensor that do not fire", passing),
         _lines("Skipped", skipped_lines(report)),
         _lines("Unreadable", list(unreadable_lines(report.unreadable))),

@@ -191,8 +191,8 @@ class Case:
         return any(np.median(each.course.steps - each.course.references) < each.course.gap for each in self.entries)
 
 
-def _leaving_out(parameter: str, value: int | None) -> str:
-    return "" if value is None else f"; {parameter}={value} leaves it out"
+def _leaving_out(case: Case, parameter: str, value: int | None) -> str:
+    return "" if value is None else f"; {'with --strict, ' * case.is_note}{parameter}={value} leaves it out"
 
 
 FIELDS: dict[str, Callable[[Case], Any]] = {
@@ -205,8 +205,10 @@ FIELDS: dict[str, Callable[[Case], Any]] = {
     "overflow": lambda case: "an overflow of float16" if case.type() == "float16" else "an overflow",
     "also_resolution": lambda case: f"; also, {case.resolution()}" if case.type() else "",
     "or_initialisation": lambda case: "" if case["is_of_all"] else f", or look at the initialisation of {case.that}",
-    "start_out": lambda case: _leaving_out("start_step", start_after(case.entries)),
-    "patience_out": lambda case: "" if case.afterwards() else _leaving_out("patience", patience_over(case.entries)),
+    "start_out": lambda case: _leaving_out(case, "start_step", start_after(case.entries)),
+    "patience_out": lambda case: (
+        "" if case.afterwards() else _leaving_out(case, "patience", patience_over(case.entries))
+    ),
     "start_or_baseline": lambda case: (
         case.baseline if start_after(case.entries) is None else f"start_step={start_after(case.entries)}"
     ),
