@@ -179,7 +179,7 @@ class TestWhatItChanges:
     ) -> None:
         """By one layer, of a run whose others are like those of the good one."""
         trial = write_trial(layers(**{layer: values})).path
-        report = check_trial(trial, baseline=good, tensor_regex=layer, **options)
+        report = check_trial(trial, baseline=good, tensor_regex=layer, strict=True, **options)
         assert (list(fired), 1 if fired else 0) == (report.fired_steps, report.exit_code)
         assert len(report) == json.loads(report.to_json())["baseline"]["held"]
 

@@ -82,9 +82,9 @@ class Case(NamedTuple):
     known: dict[str, Known] = {}  # noqa: RUF012
 
     def check(self, **options: Any) -> Report:
-        """Return the report of a check, by these parameters and steps where no others are given."""
+        """Return the report of a strict check, by these parameters and steps where no others are given."""
         steps = {"start_step": self.start_step, "end_step": self.end_step}
-        return check_trial(self.path, **{**self.parameters, **steps, **options})
+        return check_trial(self.path, **{**self.parameters, **steps, "strict": True, **options})
 
     @property
     def is_sound(self) -> bool:
@@ -425,7 +425,8 @@ class TestEveryWay:
         files = [(name, text) for name, text in files_of(case.path).items() if name.startswith(order)]
         files.sort(key=lambda file: (not file[0].startswith("collections"), Path(file[0]).name, file[0]))
         monkeypatch.setattr(follow_module.time, "sleep", Job(live.path, files, random.Random(0)).sleep)
-        report = follow_trial(live.path, **case.parameters, start_step=case.start_step, end_step=case.end_step)
+        steps = {"start_step": case.start_step, "end_step": case.end_step}
+        report = follow_trial(live.path, **case.parameters, **steps, strict=True)
         assert live.check().to_json() == report.to_json()
         assert said(live.check()) == said(report)
         if case.end_step is None:  # else the job is left before it ends, and may save a number again

@@ -305,7 +305,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._log_errors(map(_record_line, run.unreadable))
         is_gone_through = folder.ended and (self._has_all(loop) or (is_over and bool(loop.done)))
         if not is_gone_through:
-            run.problem = None  # these steps are not all
+            run = self._run = run.with_facts(problem=None)  # these steps are not all
         elif run.problem is not None and not run.is_judged and not run.fired:
             self._raise_insufficient(run.problem)
         if run.problem is not None and len(run):

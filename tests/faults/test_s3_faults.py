@@ -156,6 +156,6 @@ def test_a_verdict_does_not_wait_for_what_was_fetched_ahead(proxy: FaultyProxy, 
         ("silent", 60) if "/events/" in path and int(path.partition("/events/")[2][:12]) > 2 else None
     )
     started = time.monotonic()
-    done = run_command("check", uri, "--follow", "--fail-fast", "--format", "json")
+    done = run_command("check", uri, "--follow", "--fail-fast", "--strict", "--format", "json")
     assert (1, True) == (done.returncode, json.loads(done.stdout)["fired"])
     assert time.monotonic() - started < 20

@@ -61,7 +61,7 @@ def test_modules_import_names_of_each_other_and_nothing_that_the_service_lacks()
                 assert all(alias.asname is None and alias.name != "*" for alias in node.names), module
             else:
                 lazily += names
-    assert lazily == ["render.html"]  # for _repr_html_, which does without
+    assert lazily == ["report"]  # for _repr_html_, which does without
 
 
 def test_the_text(source_file: Path) -> None:

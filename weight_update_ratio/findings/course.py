@@ -68,8 +68,8 @@ class Course(NamedTuple):
 
     @property
     def gap(self) -> int:
-        """How far apart its comparisons are, in steps: the median."""
-        return max(int(np.median(np.diff(self.steps))), 1) if len(self.steps) > 1 else 1
+        """How far apart its comparisons are, in steps: the median; of one, how far back its reference is."""
+        return max(int(np.median(np.diff(self.steps) if len(self.steps) > 1 else self.steps - self.references)), 1)
 
 
 def courses_of(run: JudgedRun) -> list[Course]:

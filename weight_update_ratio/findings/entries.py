@@ -25,7 +25,7 @@ FLOOR = -8.0  # log10 of what is as good as 0: from nearer to its level than to 
 ROUNDED = 1e-5  # ratios below are of updates that float32 rounds
 PURE = 1e-4  # of the update, by which the fall of the norm may differ from it
 PARTS = 10  # of a course, in which it is looked for a change
-DECADE = 1.0  # that a change has at least
+DECADE, MOST_DECADES = 1.0, 300.0  # that a change has at least; that a factor tells
 
 
 class Entry(NamedTuple):
@@ -111,7 +111,8 @@ def _levels(course: Course, moves: Array) -> Array:
 def _factor(levels: Array, start: int) -> float:
     """Return by how much the levels from a place on are furthest from the median before; below 1 where they fall."""
     away = levels[start:] - np.median(levels[: start or FEW])
-    return float(10 ** away[abs(away).argmax()])
+    side = np.sign(away[-1]) or 1.0
+    return float(10 ** np.clip(side * (side * away).max(), -MOST_DECADES, MOST_DECADES))
 
 
 def _lost(course: Course) -> Entry:
@@ -124,17 +125,19 @@ def _lost(course: Course) -> Entry:
 def _growing(course: Course) -> Iterator[Entry]:
     """Yield what is too large."""
     large = _verdicts(course, LARGE)
-    from_zero = (course.norms[large] == 0) & (large <= (course.moves[0] if len(course.moves) else 0))
-    started = from_zero | _at_first_moves(course, large[~from_zero], large)
+    from_zero = np.cumsum(course.norms != 0)[large] == 0
+    brief = _is_brief(course, large) & ~from_zero
+    started = from_zero | (~brief & _at_start(course, large[~from_zero], large))
     if started.any():
         rows = large[started]
         yield Entry(kinds.ZERO_START, NOTE, course, rows, int(rows[0]))
-        large = large[~started]
-    brief = _is_brief(course, large)
+    large, brief = large[~started], brief[~started]
+    if not brief.all():
+        departed = _departed(kinds.TOO_LARGE, course, large[~brief])
+        brief &= (large < departed.onset) | (large > departed.rows[-1])  # a rise with noise crosses its bound often
+        yield departed._replace(rows=large[~brief])
     if brief.any():
         yield Entry(kinds.SPIKE, FAULT, course, large[brief], int(large[brief][0]))
-    if not brief.all():
-        yield _departed(kinds.TOO_LARGE, course, large[~brief])
 
 
 def _rise(course: Course) -> tuple[int, float]:
@@ -156,12 +159,14 @@ def _rise(course: Course) -> tuple[int, float]:
     return began, 1.0
 
 
-def _at_first_moves(course: Course, large: Array, all_large: Array) -> Array:
-    """Return which are of the first moves of a tensor that is within bounds a few times afterwards."""
-    if not len(large) or large[-1] >= course.moves[0] + FEW:
+def _at_start(course: Course, large: Array, all_large: Array) -> Array:
+    """Return which are within the first comparisons of a tensor that is within bounds, or at rest, from then on."""
+    if not len(large) or large[-1] >= FEW:
         return np.zeros(len(all_large), bool)
-    after = course.verdicts[int(large[-1]) + 1 :]
-    return np.isin(all_large, large) & (np.count_nonzero(after == VERDICTS.index(OK)) >= FEW)
+    after = slice(int(large[-1]) + 1, None)
+    is_ok = course.verdicts[after] == VERDICTS.index(OK)
+    comes_in = bool((is_ok | (course.ratios[after] == 0)).all()) and np.count_nonzero(is_ok) >= FEW
+    return np.isin(all_large, large) & comes_in
 
 
 def _is_brief(course: Course, large: Array) -> Array:
@@ -263,7 +268,9 @@ def change_of(course: Course) -> tuple[int, float] | None:
         away = medians[part:] - np.median(levels[:end])
         if (away > DECADE).all() or (away < -DECADE).all():
             start = departure(levels[: end + 1])
-            return int(moves[end if start is None else start]), float(10 ** np.median(away))
+            return int(moves[end if start is None else start]), float(
+                10 ** np.clip(np.median(away), -MOST_DECADES, MOST_DECADES)
+            )
     return None
 
 

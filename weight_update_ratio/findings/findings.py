@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Sequence
 
+import numpy as np
+
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 from .entries import Entry, entries_of
@@ -36,7 +38,7 @@ class Finding(NamedTuple):
         advice: One sentence of what to do.
         worst_worker: Whose it is.
         entries: What happened to each of its tensors.
-        first: Those of them that began it.
+        first: Those of them that began it, as a cause where it is not finite.
         share: Of the tensors that move on its workers, how many it has.
         is_rest: Whether it holds all further findings of its kind.
     """
@@ -95,6 +97,8 @@ def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
     groups: dict[tuple[str, str], list[list[Entry]]] = {}
     for group in _events(entries, run.bounds.baseline is not None, known.length):
         groups.setdefault((_kind(group), group[0].severity), []).append(group)
+    for (kind, _), own in groups.items():
+        _each_tensor_once(kind, own)
     found = []
     for (kind, _), own in groups.items():
         own.sort(key=lambda group: -len(group))
@@ -105,16 +109,28 @@ def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
     return _in_order(found, max(FEW * min(course.gap for course in courses), ALIKE * known.length))
 
 
+def _each_tensor_once(kind: str, groups: list[list[Entry]]) -> None:
+    """Move what is of another kind than its finding to the finding of that kind that its tensor is in."""
+    places = {id(entry.course): group for group in groups for entry in group if entry.kind == kind}
+    for group in groups:
+        for entry in [entry for entry in group if entry.kind != kind]:
+            other = places.setdefault(id(entry.course), group)
+            if other is not group:
+                group.remove(entry)
+                other.append(entry)
+
+
 def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
     """Return the entries that began when the earliest did; where a slow trend begins is less sure."""
     first = min(entries, key=lambda entry: entry.onset_step)
     trend = int(first.course.steps[first.rows[0]]) - first.onset_step
-    last = first.onset_step + max(FEW * first.course.gap, ALIKE * length, UNSURE * trend)
+    last = first.onset_step + max(FEW * first.course.gap, ALIKE * length)
 
     def is_near(entry: Entry) -> bool:
-        late = trend if entry.kind == first.kind not in LOST and entry.factor == 1 else 0  # it shows no trend
-        is_end = entry.severity == NOTE and entry.kind in SHRINKING
-        return entry.onset_step <= last + late or entry.kind == RESTING or is_end
+        if entry.kind == RESTING or (entry.severity == NOTE and entry.kind in SHRINKING):
+            return True
+        late = UNSURE * trend if entry.factor != 1 else trend if entry.kind == first.kind not in LOST else 0
+        return entry.onset_step <= last + late
 
     return [entry for entry in entries if is_near(entry)]
 
@@ -136,9 +152,25 @@ def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[l
             taken |= {id(entry) for entry in waiting if entry.kind in LOST and entry.course.worker in workers}
             event = [entry for entry in waiting if id(entry) in taken]
             waiting = [entry for entry in waiting if id(entry) not in taken]
-            rose = any(entry.kind in (EXPLODED, TOO_LARGE) for entry in event)
-            events.append([entry._replace(kind=EXPLODED) if rose and entry.kind in LOST else entry for entry in event])
+            kind = EXPLODED if _rises(event) else NOT_FINITE_KIND
+            events.append([entry._replace(kind=kind) if entry.kind in LOST else entry for entry in event])
     return events
+
+
+def _rises(event: Sequence[Entry]) -> list[Entry]:
+    """Return what rose before anything of an event was not finite."""
+    lost = [entry.course.steps[entry.course.end] for entry in event if entry.kind in LOST]
+    grown = [entry for entry in event if entry.kind in (*LOST, TOO_LARGE) and entry.onset < entry.course.end]
+    return [entry for entry in grown if lost and entry.onset_step < min(lost)]
+
+
+def _roots(entries: Sequence[Entry], first: Sequence[Entry]) -> list[Entry]:
+    """Return what was not finite from its first saved step on, else what rose first, else what was so first."""
+    from_start = [entry for entry in entries if not np.isfinite(entry.course.norms[0])]
+    rises = [entry for entry in _rises(entries) if any(entry is other for other in first)]
+    lost = [entry for entry in entries if entry.kind in LOST]
+    earliest = min(entry.course.steps[entry.course.end] for entry in lost)
+    return from_start or rises or [entry for entry in lost if entry.course.steps[entry.course.end] == earliest]
 
 
 def _kind(group: Sequence[Entry]) -> str:
@@ -150,19 +182,21 @@ def _kind(group: Sequence[Entry]) -> str:
 
 def _finding(run: JudgedRun, known: RunCourses, kind: str, entries: list[Entry], is_rest: bool = False) -> Finding:
     first = _began_together(entries, known.length)
-    onsets = sorted(entry.onset_step for entry in first)
+    first = _roots(entries, first) if kind in LOST else first
+    onsets, numbers = sorted(entry.onset_step for entry in first), numbers_of(run, entries)
+    middle = onsets[0 if kind == RESTING else (len(onsets) - 1) // 2]
     pairs = {(entry.course.tensor, entry.course.worker) for entry in entries}
     moving = sum(known.movers[worker] for worker in {worker for _, worker in pairs})
     return Finding(
         kind=kind,
         severity=entries[0].severity,
-        onset_step=onsets[0 if kind in (RESTING, NOT_FINITE_KIND) else (len(onsets) - 1) // 2],
+        onset_step=min(middle, numbers["first_step"]),
         text="",
         advice="",
         first=tuple(first),
         share=len(pairs) / max(moving, len(pairs)),
         is_rest=is_rest,
-        **numbers_of(run, entries),
+        **numbers,
     )
 
 
@@ -193,6 +227,6 @@ def _in_order(findings: list[Finding], reach: float) -> list[Finding]:
         first = waiting[0]
         last = first.onset_step + reach
         together = [each for each in waiting if each.severity == first.severity and each.onset_step <= last]
-        ordered += sorted(together, key=lambda each: (-len(each.entries), KINDS.index(each.kind), each.onset_step))
+        ordered += sorted(together, key=lambda each: (-len(each.tensors), KINDS.index(each.kind), each.onset_step))
         waiting = waiting[len(together) :]
     return ordered

@@ -11,7 +11,8 @@ from ..compare.rows import Comparison
 from ..verdict.judged_run import firing_at
 from .entries import RESTS, Entry
 from .judgement import Judgement
-from .kinds import DRIFTED_KIND, FAULT, FEW, LOST, SPIKE, TOO_LARGE, TOO_SMALL
+from .kinds import DRIFTED_KIND, FAULT, FEW, LOST, SHRINKING, SPIKE, TOO_LARGE, TOO_SMALL
+from .severity import RunCourses, ends_by_schedule
 
 LASTING = 10  # comparisons at rest in a row that no schedule or loss scaler makes
 GROWTH = 1.1  # of the rows, after which findings are looked for again
@@ -25,7 +26,7 @@ class LiveFaults:
     """
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str, str]] = set()  # tensor, worker, verdict
+        self._told: set[tuple[str, str, str]] = set()  # tensor, worker, kind
         self._in_a_row: dict[tuple[str, str, str], int] = {}
         self._most: dict[tuple[str, str, str], int] = {}
         self._rows_seen = 0
@@ -40,20 +41,24 @@ class LiveFaults:
             return []
         self._rows_seen = len(run)
         faults = (finding for finding in run.findings if finding.severity == FAULT)
-        rows = [_last_violation(run, entry) for finding in faults for entry in finding.entries if is_settled(entry)]
-        new = [row for row in rows if (row.tensor, row.worker, row.verdict) not in self._told]
-        self._told.update((row.tensor, row.worker, row.verdict) for row in new)
+        known, names = RunCourses(run.courses), (list(run.tensors), list(run.workers))
+        new = []
+        for entry in (entry for finding in faults for entry in finding.entries):
+            key = names[0][entry.course.tensor], names[1][entry.course.worker], entry.kind
+            if key not in self._told and is_settled(entry, known):
+                self._told.add(key)
+                new.append(_last_violation(run, entry))
         return new
 
     def _is_worth_a_look(self, run: Judgement, global_step: int, firing: Iterable[Comparison]) -> bool:
         """Return whether violations in a row became as many as never before, and as many as matter, or ended."""
-        now = {(row.tensor, row.worker, row.verdict) for row in firing} - self._told
+        now = {(row.tensor, row.worker, row.verdict) for row in firing}
         compared, is_worth = _compared_at(run, global_step), False
         for key in [key for key in self._in_a_row if key not in now and key[:2] in compared]:
             is_worth |= key[2] == LARGE
             self._most[key] = max(self._most.get(key, 0), self._in_a_row.pop(key))
         for key in now:
-            count = self._in_a_row[key] = self._in_a_row.get(key, 0) + 1
+            count = self._in_a_row[key] = self._in_a_row.get(key, run.parameters.violations_to_fire - 1) + 1
             most = self._most.get(key, 0)
             matters = key[2] == NOT_FINITE or count <= FEW + 1 or count == max(LASTING, RESTS * most + 1)
             is_worth |= matters and count > most
@@ -68,20 +73,23 @@ def _compared_at(run: Judgement, global_step: int) -> set[tuple[str, str]]:
     return {(tensors[tensor], workers[worker]) for tensor, worker in codes}
 
 
-def is_settled(entry: Entry) -> bool:
+def is_settled(entry: Entry, known: RunCourses) -> bool:
     """Return whether nothing that follows can make an entry a note."""
-    if entry.kind in LOST:
-        return True
     course, rows = entry.course, entry.rows
-    runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-    if entry.kind in (DRIFTED_KIND, TOO_SMALL, SPIKE, TOO_LARGE) and max(map(len, runs)) > FEW:
+    if entry.kind in (*LOST, SPIKE):
         return True
-    if entry.kind in (SPIKE, TOO_LARGE):
-        return bool(rows[0] >= course.moves[0] + FEW and rows[-1] < len(course.steps) - 1)  # else: a zero start?
-    if entry.kind in (DRIFTED_KIND, TOO_SMALL):
+    last = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)[-1]  # in a row
+    if entry.kind == TOO_LARGE:
+        return len(last) > FEW or bool(rows[0] >= FEW and rows[-1] < len(course.steps) - 1)  # else: a zero start?
+    if entry.kind in SHRINKING and ends_by_schedule(course):
         return False
-    moves = np.concatenate([[-1], course.moves[course.moves < runs[-1][0]]])
-    return len(runs[-1]) >= max(LASTING, RESTS * int((np.diff(moves) - 1).max(initial=0)) + 1)
+    if entry.kind in (DRIFTED_KIND, TOO_SMALL):
+        return len(last) > FEW
+    moves = np.concatenate([[-1], course.moves[course.moves < last[0]]])
+    others = known.moving_steps.get(course.worker, last[:0])
+    apart = np.count_nonzero((others >= course.steps[last[0]]) & (others <= course.steps[last[-1]]))
+    is_alike = 0 < apart <= FEW and len(moves) == 1  # it may begin with what is above it
+    return not is_alike and len(last) >= max(LASTING, RESTS * int((np.diff(moves) - 1).max(initial=0)) + 1)
 
 
 def _last_violation(run: Judgement, entry: Entry) -> Comparison:

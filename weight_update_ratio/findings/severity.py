@@ -38,10 +38,11 @@ class RunCourses:
         for worker in self.movers:
             steps = [course.steps[course.moves] for course in moving if course.worker == worker]
             self.moving_steps[worker] = np.unique(np.concatenate(steps))
-        self.ends_by_schedule = all(_ends_by_schedule(course) for course in moving)
+        self.ends_by_schedule = all(ends_by_schedule(course) for course in moving)
 
 
-def _ends_by_schedule(course: Course) -> bool:
+def ends_by_schedule(course: Course) -> bool:
+    """Return whether a tensor comes to rest at its last few comparisons, or nearly, as where a schedule ends at 0."""
     quiet = (course.verdicts == VERDICTS.index(SMALL)) | (course.ratios == 0)
     loud = np.flatnonzero(~quiet)
     if not len(loud) or course.end < len(quiet):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...findings.findings import Finding, find_findings, numbers_of
 from ...findings.judgement import Judgement
-from ...findings.kinds import CHANGED, FAULT
+from ...findings.kinds import CHANGED, FAULT, LOST
 from .case import Case
 from .names import tensors_text
 
@@ -36,12 +36,12 @@ def words(name: str, case: Case) -> str:
 def told_findings(report: Judgement) -> list[Finding]:
     """Return the findings with their words; names in them are as the trial has them."""
     told: dict[str, int] = {}
-    found, findings = find_findings(report, report.courses), []
+    found, findings, is_told = find_findings(report, report.courses), [], False
     rises = [each for each in found if each.kind == CHANGED and each.entries[0].factor > 1]
     for number, finding in enumerate(found, 1):
         advice = _advice(report, finding)
-        if finding.severity == FAULT:
-            advice += Case(report, finding).rise_before(rises)
+        before = Case(report, finding).rise_before(rises) if finding.severity == FAULT and not is_told else ""
+        is_told, advice = is_told or bool(before), advice + before
         first = told.setdefault(advice, number)
         if first != number:
             advice = f"As for finding {first}."
@@ -53,11 +53,15 @@ def _text(report: Judgement, finding: Finding) -> str:
     """Return what happened, in one sentence with numbers; what others did with it is at its end."""
     own = [entry for entry in finding.entries if entry.kind == finding.kind]
     others: dict[str, list[str]] = {}
+    told = {entry.course.tensor for entry in own}
     for entry in finding.entries:
-        if entry.kind != finding.kind:
+        if entry.course.tensor not in told:
             others.setdefault(entry.kind, []).append(list(report.tensors)[entry.course.tensor])
     named = [f"{tensors_text(names, report.tensors)} ({kind.replace('_', ' ')})" for kind, names in others.items()]
-    text = words("texts", Case(report, finding._replace(**numbers_of(report, own)) if others else finding))
+    text = words(
+        "texts",
+        Case(report, finding._replace(**numbers_of(report, own)) if len(own) < len(finding.entries) else finding),
+    )
     return f"{text}; with it {', '.join(named)}." if others else f"{text}."
 
 
@@ -67,4 +71,5 @@ def _advice(report: Judgement, finding: Finding) -> str:
     if baseline is None or finding.last_step <= baseline.last_step:
         return advice
     shorter = f"The baseline ends at step {baseline.last_step}: judge against a good run that is as long as this one."
-    return shorter if finding.first_step > baseline.last_step else f"{shorter} {advice}"
+    is_past = finding.first_step > baseline.last_step and finding.kind not in LOST
+    return shorter if is_past else f"{shorter} {advice}"

@@ -9,7 +9,7 @@ import numpy as np
 from ...findings.entries import Entry, change_of, is_pure_decay, size_afterwards
 from ...findings.findings import Finding
 from ...findings.judgement import Judgement
-from ...findings.kinds import CHANGED, DRIFTED_KIND, FEW, LOST, NOTE, TOO_LARGE
+from ...findings.kinds import CHANGED, DRIFTED_KIND, FEW, NOTE, SPIKE
 from ...findings.remedies import longer_reference, patience_over, period_of, start_after
 from .names import counted, tensors_text, workers_text
 from .wording import expected_range, format_ratio, steps_text
@@ -26,17 +26,14 @@ class Case:
         self.step, self.mode, self.worst_step = finding.onset_step, report.mode, finding.worst_step
         self.has_baseline, self.is_note = report.bounds.baseline is not None, finding.severity == NOTE
         is_one = len(finding.tensors) == 1
+        self.most = "All" if finding.share == 1 else "Most"
         self.it, self.its, self.that = ("it", "its", "this tensor") if is_one else ("them", "their", "this group")
         self.baseline = "a good run that does so too" if self.has_baseline else "a baseline"
         self.compared = counted(finding.count, "comparison")
         subject = tensors_text(finding.tensors, report.tensors) + workers_text(finding.workers, report.workers)
         self.subject = f"Others ({subject})" if finding.is_rest else subject
-        # What was not finite from its first saved step on, else what rose first, else what was so first.
-        from_start = [entry for entry in self.entries if not np.isfinite(entry.course.norms[0])]
-        lasting = [entry for entry in finding.first if entry.kind in (*LOST, TOO_LARGE)]
-        rose = [entry for entry in lasting if entry.onset < entry.course.end]
-        self.roots = from_start or rose or [entry for entry in finding.first if entry.onset_step == self.step]
-        self.is_lost_from_start = bool(from_start)
+        self.roots = list(finding.first)
+        self.is_lost_from_start = not np.isfinite(self.roots[0].course.norms[0])
 
     def __getitem__(self, name: str) -> Any:
         if name in FIELDS:
@@ -58,7 +55,9 @@ class Case:
     def when(self) -> str:
         """Return at which steps it has violations, and how many."""
         first, last = self.finding.first_step, self.finding.last_step
-        if first == last or all(entry.rows[-1] - entry.rows[0] + 1 == len(entry.rows) for entry in self.entries):
+        steps = np.unique(np.concatenate([entry.course.steps[entry.rows] for entry in self.entries]))
+        known = np.unique(np.concatenate([entry.course.steps for entry in self.entries]))
+        if len(steps) == np.count_nonzero((known >= first) & (known <= last)):
             return f"at {self.mode} {steps_text(first, last)} ({self.compared})"
         return f"at {self.compared} between {self.mode} steps {first} and {last}"
 
@@ -129,8 +128,10 @@ class Case:
     def lost(self) -> str:
         """Return what became NaN or infinite, and what of that was so first, or rose before."""
         entries, roots = self.entries, self.roots
+        own = sum(any(root is entry for entry in entries) for root in roots)
         step = min(int(entry.course.steps[entry.course.end]) for entry in entries)
-        when = f"NaN or infinite from {self.mode} step {step} on ({self.compared})"
+        lasts = all(entry.course.verdicts[entry.course.end :].all() for entry in entries)
+        when = f"NaN or infinite {f'from {self.mode} step {step} on ({self.compared})' if lasts else self.when()}"
         its, was = ("its", "was") if len(roots) == 1 else ("their", "were")
         rose = [entry for entry in roots if entry.factor > 1]
         large = [int(entry.course.steps[entry.rows[0]]) for entry in roots if entry.rows[0] < entry.course.end]
@@ -141,20 +142,25 @@ class Case:
             how = f"{self.fold(rose)} from step {self.step} on"
             how += f", left {its} bounds at step {min(large)}" if large and min(large) > self.step else ""
         elif large:
-            highest = max(float(entry.course.ratios[entry.onset : entry.course.end].max()) for entry in roots)
+            highest = max(float(each.course.ratios[each.onset : each.course.end].max()) for each in roots)
             how = f"moved too much from step {self.step} on (ratio {format_ratio(highest)})"
-        elif len(roots) < len(entries):
-            how = f"became NaN or infinite first, at step {self.step}"
-        else:
+        elif own == len(entries):
             usual = ", after updates of usual size" if self.step > roots[0].course.steps[0] else ""
             return f"{self.subject} became {when}{usual}"
-        if len(entries) > len(roots) > len(entries) / 2:
-            return f"{self.subject}, most of which {how}, became {when}"
-        if len(roots) == len(entries):
+        else:
+            how = f"became NaN or infinite first, at step {self.step}"
+        if own == len(entries) == len(roots):
             return f"{self.subject} {how}, and became {when}" if rose or large else f"{self.subject} {how}: {when}"
-        is_all = len(self.finding.tensors) == len(self.report.tensors) > 1
-        subject = self.subject[0].lower() + self.subject[1:] if is_all else self.subject
-        return f"{self.named(roots)} {how}; then {subject} became {when}"
+        if own == len(roots) > len(entries) / 2 and (rose or large):
+            return f"{self.subject}, most of which {how}, became {when}"
+        others = [entry for entry in entries if not any(root is entry for root in roots)]
+        return f"{self.named(roots)} {how}; then {self.lowered(others)} became {when}"
+
+    def lowered(self, entries: Sequence[Entry]) -> str:
+        """Return the names of entries as they are within a sentence."""
+        count = len({entry.course.tensor for entry in entries})
+        text = self.named(entries)
+        return text[0].lower() + text[1:] if count == len(self.report.tensors) > 1 else text
 
     def rise_before(self, rises: Sequence[Finding]) -> str:
         """Return what rose within its bounds before a fault began, which may be its cause; empty where nothing did.
@@ -201,13 +207,15 @@ FIELDS: dict[str, Callable[[Case], Any]] = {
     "smallest": lambda case: "ratio 0" if case.finding.worst_ratio == 0 else case.worst(),
     "norm": lambda case: format_ratio(float(case.finding.worst.course.norms[case.finding.worst.worst])),
     "bounds_there": lambda case: f"{case.bounds()} at step {case.worst_step}" if case.has_baseline else "",
-    "first_move": lambda case: min(int(entry.course.steps[entry.course.moves[0]]) for entry in case.entries),
+    "first_move": lambda case: max(int(entry.course.steps[entry.course.moves[0]]) for entry in case.entries),
     "overflow": lambda case: "an overflow of float16" if case.type() == "float16" else "an overflow",
     "also_resolution": lambda case: f"; also, {case.resolution()}" if case.type() else "",
     "or_initialisation": lambda case: "" if case["is_of_all"] else f", or look at the initialisation of {case.that}",
     "start_out": lambda case: _leaving_out(case, "start_step", start_after(case.entries)),
     "patience_out": lambda case: (
-        "" if case.afterwards() else _leaving_out(case, "patience", patience_over(case.entries))
+        ""
+        if case.afterwards() or (case.finding.kind == SPIKE and any(len(entry.rows) > FEW for entry in case.entries))
+        else _leaving_out(case, "patience", patience_over(case.entries))
     ),
     "start_or_baseline": lambda case: (
         case.baseline if start_after(case.entries) is None else f"start_step={start_after(case.entries)}"
