@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...findings.findings import Finding, find_findings, numbers_of
 from ...findings.judgement import Judgement
-from ...findings.kinds import CHANGED, FAULT, LOST
+from ...findings.kinds import CHANGED, FAULT, LOST, NOTE
 from .case import Case
 from .names import tensors_text
 
@@ -51,7 +51,7 @@ def told_findings(report: Judgement) -> list[Finding]:
 
 def _text(report: Judgement, finding: Finding) -> str:
     """Return what happened, in one sentence with numbers; what others did with it is at its end."""
-    own = [entry for entry in finding.entries if entry.kind == finding.kind]
+    own = [entry for entry in finding.entries if finding.severity == NOTE or entry.kind == finding.kind]
     others: dict[str, list[str]] = {}
     told = {entry.course.tensor for entry in own}
     for entry in finding.entries:
