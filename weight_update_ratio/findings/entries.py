@@ -186,7 +186,8 @@ def size_afterwards(course: Course, large: Array) -> float:
     before, after = moves[moves < large[0]][-PART_BEFORE:], moves[moves > large[-1]][:WINDOW]
     if len(before) < FEW or len(after) < FEW:
         return 1.0
-    return float(np.median(course.ratios[after]) / np.median(course.ratios[before]))
+    decades = np.median(np.log10(course.ratios[after])) - np.median(np.log10(course.ratios[before]))
+    return float(10 ** np.clip(decades, -MOST_DECADES, MOST_DECADES))
 
 
 def _shrinking(course: Course) -> Iterator[Entry]:
