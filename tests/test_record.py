@@ -303,7 +303,7 @@ class TestNotes:
             )
             said[name] = check_trial(tmp_path / name).to_text(1000)
         assert "(11 comparisons), recorded as not trained." in said["base"]
-        assert "Where that is meant, leave it out by trained_only=True" in said["base"]
+        assert "Nothing to do where that is meant: trained_only=True" in said["base"]
         assert "(11 comparisons), of type bfloat16." in said["half"]
         assert "bfloat16 cannot hold a change below 1/256 of a weight" in said["half"]
 

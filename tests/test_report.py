@@ -55,6 +55,13 @@ def test_groups_stand_in_the_order_in_which_they_began() -> None:
     assert ["small", "large", "not_finite"] == [group.verdict for group in report.violations]
 
 
+def test_it_is_frozen() -> None:
+    report = made_report({"a": [1e-3]})
+    with pytest.raises(AttributeError, match="'mode' cannot be set: a report is fixed once it is made"):
+        report.mode = "GLOBAL"
+    assert ("TRAIN", "GLOBAL") == (report.mode, report.with_facts(mode="GLOBAL").mode)
+
+
 def test_counts(write_trial: Any) -> None:
     """How many there are of each; what is unreadable is counted once, though two steps need it."""
     tensors = {"w": [1.0, 1.5, 50.0], "empty": [np.zeros(0)] * 3, "lost": [None, 1.0, None]}

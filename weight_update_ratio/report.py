@@ -27,7 +27,7 @@ class Report(Judgement):
         """What happened, in words: faults before notes, and of these what began first."""
         from .render.words.advice import told_findings
 
-        return told_findings(self)
+        return told_findings(self, super().findings)
 
     def summary(self) -> pandas.DataFrame:
         """Return a row a tensor and worker, in the trial's order: median, lowest, highest, last ratio and violations.

@@ -74,6 +74,8 @@ ONE_TENSOR = {
     "too large at the second": (at_steps(20, LARGE, 2), {"spike a 2-2: 1"}),
     "too large from the second on": ([OK] + [LARGE] * 19, {"too_large a 2-20: 19"}),
     "too large at the last step": (at_steps(20, LARGE, 20), {"too_large a 20-20: 1"}),
+    "dips within its bounds": ([OK] * 20 + [OK / 50] * 20 + [OK] * 20, set()),
+    "falls within its bounds": ([OK] * 20 + [OK / 50] * 20, {"(changed a 21-40: 20)"}),
     "spike of three": (at_steps(20, LARGE, 8, 9, 10), {"spike a 8-10: 3"}),
     "four are no spike": (at_steps(20, LARGE, 8, 9, 10, 11), {"too_large a 8-11: 4"}),
     "spike, then too large": (at_steps(20, LARGE, 4, 10, 11, 12, 13), {"spike a 4-4: 1", "too_large a 10-13: 4"}),

@@ -88,6 +88,7 @@ ADVISED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "nothing moves, float16": (alike([0] * 20), HALF),
         "rest, EVAL steps alone": (alike(accumulated(40, 5)), {"only_evaluated": True}),
         "all fade": (each(np.geomspace(1e-3, 1e-11, 60)), {}),
+        "all step down within their bounds": (each([1e-3] * 30 + [5e-5] * 30), {}),
         "a schedule ends at 0": (each(cosine(100)), {}),
         "a schedule ends before the run": (each(linear(100, 5)), {}),
         "a schedule ends beside a frozen layer": ({**each(cosine(100)), "f": [0] * 100}, {}),
@@ -145,6 +146,20 @@ ADVISED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             {"b": [OK] * 15 + [NAN] * 5, "zebra": [OK] * 10 + [LARGE] * 5 + [OK] * 5, "h": [OK] * 20},
             {},
         ),
+        "not finite at its first saved step, and then all": (
+            {"a": [NAN] * 20, "b": [OK] + [NAN] * 19, "c": [OK] * 3 + [NAN] * 17},
+            {"norms": {"a": [NAN] * 20}},
+        ),
+        "not finite in one first": ({"a": [OK] * 9 + [NAN] * 11, **dict.fromkeys("bcd", [OK] * 10 + [NAN] * 10)}, {}),
+        "rises within its bounds, and then another stops": (
+            {"a": [OK] * 30 + [0.05] * 30, "b": [OK] * 45 + [0] * 15, **dict.fromkeys("cde", [OK] * 60)},
+            {},
+        ),
+        "rises within its bounds, and then fades": (
+            {"a": [1e-4] * 30 + [0.05] * 30 + faded(0.05, 1e-10, 30), "b": [OK] * 90, "c": [OK] * 90},
+            {},
+        ),
+        "moves less after a spike": (beside_well(a=[0.5] * 10 + [LARGE] + [0.01] * 9), {}),
         "large before and after not finite": (
             beside_well(a=[OK] * 5 + [LARGE] * 4 + [NAN] * 2 + [LARGE] * 5 + [OK] * 4),
             {},

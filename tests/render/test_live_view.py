@@ -26,9 +26,10 @@ def test_a_line_where_a_verdict_of_a_tensor_begins(write_trial: Any) -> None:
         "c": [0.1, 0.1] + [50.0] * 4,
     }
     workers = {"workers": ("worker_0", "worker_1")}
-    assert ["TRAIN step 6: too large: c on all 2 workers, ratio 50 in c"] == followed(
-        write_trial, ratios, **workers
-    ).stderr.splitlines()
+    assert [
+        "TRAIN step 3: too large: a.\\x1b[2J on all 2 workers, ratio 30 in a.\\x1b[2J",
+        "TRAIN step 6: too large: c on all 2 workers, ratio 50 in c",
+    ] == followed(write_trial, ratios, **workers).stderr.splitlines()
     result = followed(write_trial, ratios, "--strict", name="strict", **workers)
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [

@@ -63,7 +63,7 @@ def test_of_each_kind_one_comes_before_a_second_of_any() -> None:
     assert title_of(report.findings[0].kind) == kinds[0]
     assert {"Exploded", "Spike"} <= set(kinds)
     left = f"and {len(report.findings) - len(kinds)} more findings ("
-    assert re.search(rf" {re.escape(left)}[^)]*Note: zero start\); --verbose lists them all ", " ".join(text.split()))
+    assert re.search(rf" {re.escape(left)}[^)]*\); --verbose lists them all ", " ".join(text.split()))
     every = report.to_text(60, verbose=True)
     assert len(report.findings) == len(re.findall(r"^ *\d+\. [A-Z]", every, re.MULTILINE))
 

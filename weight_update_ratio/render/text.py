@@ -117,14 +117,12 @@ def _findings(page: _Page, found: list[Finding], room: int) -> list[str]:
     """Return the lines of the findings that have room, notes after faults, and of how many more there are."""
     all_found = dict(enumerate(found, 1))
     blocks = {number: _finding(page, number, finding) for number, finding in all_found.items()}
-    lines: list[str] = []
-    for budget in range(room, -1, -1):
-        kept = with_room(all_found, budget, lambda number: len(blocks[number]))
-        lines = [line for number in kept for line in blocks[number]]
-        left = left_text(found, kept, MORE)
-        lines += page.lines(page.text(left)) if left else []
-        if len(lines) <= room:
-            break
+    kept = with_room(all_found, room, lambda number: len(blocks[number]))
+    if len(kept) < len(found):
+        most = len(page.lines(page.text(left_text(found, {}, MORE))))
+        kept = with_room(all_found, room - most, lambda number: len(blocks[number]))
+    left = left_text(found, kept, MORE)
+    lines = [line for number in kept for line in blocks[number]] + (page.lines(page.text(left)) if left else [])
     return ["", *lines] if lines else []
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from ...findings.findings import Finding, find_findings, numbers_of
+from ...findings.findings import Finding, numbers_of
 from ...findings.judgement import Judgement
 from ...findings.kinds import CHANGED, FAULT, LOST, NOTE
 from .case import Case
@@ -33,10 +33,10 @@ def words(name: str, case: Case) -> str:
     return next(fitting).format_map(case)
 
 
-def told_findings(report: Judgement) -> list[Finding]:
-    """Return the findings with their words; names in them are as the trial has them."""
+def told_findings(report: Judgement, found: list[Finding]) -> list[Finding]:
+    """Return findings with their words; names in them are as the trial has them."""
     told: dict[str, int] = {}
-    found, findings, is_told = find_findings(report, report.courses), [], False
+    findings, is_told = [], False
     rises = [each for each in found if each.kind == CHANGED and each.entries[0].factor > 1]
     for number, finding in enumerate(found, 1):
         advice = _advice(report, finding)

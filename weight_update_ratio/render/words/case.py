@@ -128,13 +128,14 @@ class Case:
     def lost(self) -> str:
         """Return what became NaN or infinite, and what of that was so first, or rose before."""
         entries, roots = self.entries, self.roots
-        own = sum(any(root is entry for entry in entries) for root in roots)
-        step = min(int(entry.course.steps[entry.course.end]) for entry in entries)
+        others = [entry for entry in entries if not any(root is entry for root in roots)]
+        rose = [entry for entry in roots if entry.factor > 1]
+        large = [int(entry.course.steps[entry.rows[0]]) for entry in roots if entry.rows[0] < entry.course.end]
+        later = others if others and not (rose or large) else entries
+        step = min(int(entry.course.steps[entry.course.end]) for entry in later)
         lasts = all(entry.course.verdicts[entry.course.end :].all() for entry in entries)
         when = f"NaN or infinite {f'from {self.mode} step {step} on ({self.compared})' if lasts else self.when()}"
         its, was = ("its", "was") if len(roots) == 1 else ("their", "were")
-        rose = [entry for entry in roots if entry.factor > 1]
-        large = [int(entry.course.steps[entry.rows[0]]) for entry in roots if entry.rows[0] < entry.course.end]
         if self.is_lost_from_start:
             start = int(roots[0].course.references[0])
             how = f"{was} NaN or infinite at {its} first saved step already, step {start}"
@@ -144,17 +145,16 @@ class Case:
         elif large:
             highest = max(float(each.course.ratios[each.onset : each.course.end].max()) for each in roots)
             how = f"moved too much from step {self.step} on (ratio {format_ratio(highest)})"
-        elif own == len(entries):
+        elif not others:
             usual = ", after updates of usual size" if self.step > roots[0].course.steps[0] else ""
             return f"{self.subject} became {when}{usual}"
         else:
             how = f"became NaN or infinite first, at step {self.step}"
-        if own == len(entries) == len(roots):
+        if not others and len(roots) == len(entries):
             return f"{self.subject} {how}, and became {when}" if rose or large else f"{self.subject} {how}: {when}"
-        if own == len(roots) > len(entries) / 2 and (rose or large):
+        if len(entries) == len(roots) + len(others) < 2 * len(roots) and (rose or large):
             return f"{self.subject}, most of which {how}, became {when}"
-        others = [entry for entry in entries if not any(root is entry for root in roots)]
-        return f"{self.named(roots)} {how}; then {self.lowered(others)} became {when}"
+        return f"{self.named(roots)} {how}; then {self.lowered(later)} became {when}"
 
     def lowered(self, entries: Sequence[Entry]) -> str:
         """Return the names of entries as they are within a sentence."""
