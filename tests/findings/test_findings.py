@@ -204,6 +204,18 @@ SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
         {"spike a 9-9: 1"},
         {},
     ),
+    "moved by decay alone, and by more": (
+        {name: [1e-3] * 6 for name in "abcd"},
+        {"(decayed a 1-6: 6)"},
+        {
+            "norms": {
+                "a": (2 * (1 - 1e-3) ** np.arange(6)).tolist(),
+                "b": (2 * (1 - 1e-3) ** np.arange(5)).tolist() + [1.99],  # the last update is no decay
+                "c": [2.0] * 6,
+                "d": (2 * (1 - 0.9985e-3) ** np.arange(6)).tolist(),  # by less than the update
+            }
+        },
+    ),
     "one comparison of 0": ({"a": [0]}, {"nothing_moved a 1-1: 1"}, {}),
     "nothing compared": ({"a": [None]}, set(), {}),
     "violations that last and that do not": (

@@ -36,6 +36,7 @@ AGAINST = Parameters(baseline=("good",))
 HELD = {"parameters": AGAINST, "baseline": good_baseline(norm=2.0, rest=2, **dict.fromkeys(TENSORS, OK))}
 HELD_AT_REST = {**HELD, "baseline": good_baseline(a=0.0, b=0.0)}
 GROWN = [2.0] * 9 + np.geomspace(2.5, 8, 11).tolist()
+DECAYING = (2 * (1 - 1e-4) ** np.arange(20)).tolist()
 HALF = {"dtypes": "float16"}
 
 
@@ -74,6 +75,7 @@ ADVISED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             beside_well(head=[1e6] + [OK] * 19, body=[0] + [OK] * 19),
             {"zero_weights": [("head", 1)]},
         ),
+        "moves by decay alone": (beside_well(a=[1e-4] * 20), {"norms": {"a": DECAYING}}),
         "too small": (beside_well(a=[SMALL] * 20), {}),
         "too small, float16": (beside_well(a=[SMALL] * 20), HALF),
         "rests, float16": (beside_well(a=at_steps(20, 0, 8, 12)), HALF),
@@ -153,6 +155,17 @@ ADVISED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "not finite in one first": ({"a": [OK] * 9 + [NAN] * 11, **dict.fromkeys("bcd", [OK] * 10 + [NAN] * 10)}, {}),
         "rises within its bounds, and then another stops": (
             {"a": [OK] * 30 + [0.05] * 30, "b": [OK] * 45 + [0] * 15, **dict.fromkeys("cde", [OK] * 60)},
+            {},
+        ),
+        "rises within its bounds after another stopped": (
+            {"a": [OK] * 30 + [0.05] * 30, "b": [OK] * 15 + [0] * 45, **dict.fromkeys("cde", [OK] * 60)},
+            {},
+        ),
+        "most rise until all are not finite": (
+            {
+                **dict.fromkeys("abc", [OK] * 20 + faded(2e-3, 90, 8) + [NAN] * 4),
+                **dict.fromkeys("de", [OK] * 28 + [NAN] * 4),
+            },
             {},
         ),
         "rises within its bounds, and then fades": (
