@@ -61,8 +61,8 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
         timeout: Seconds without a new step, or without a trial, after which the job is taken for dead; > 0.
         poll: Seconds between looks; > 0.
         progress: Called with (saved steps done, saved steps known) after each.
-        watch: Called after each step with the report so far and a violation of each tensor whose fault is told there:
-            once, and when nothing that follows can make it a note. Where it returns True, the following ends:
+        watch: Called after each step with the report so far and a violation of each tensor that has a new fault: each
+            fault once, as soon as nothing that follows can make it a note. If it returns True, the following ends:
             ``watch=lambda report, faults: bool(faults)`` ends it at the first fault.
 
     Returns:

@@ -130,7 +130,8 @@ class Report(Judgement):
 
 def rule_report(run: JudgedRun) -> Report:
     """Return the report of a run as the rule judges it: everything that fires counts."""
-    facts = {name: getattr(run, name) for name in ("problem", "job_ended", "notes", "folder_unreadable")}
+    names = ("problem", "job_ended", "only_evaluated", "notes", "folder_unreadable", "not_trained")
+    facts = {name: getattr(run, name) for name in names}
     return Report(run.trial, run.rows, run.bounds, run.mode, strict=True, **facts)
 
 

@@ -20,7 +20,7 @@ from .onset import departure
 RESTS = 2  # times the longest rest in between; zeros at an end that are not longer are a rest
 NOISE = 4.0  # standard deviations of a course; a rise before NaN is its cause where it is more
 LEAST_DECAYS = 5  # comparisons
-WINDOW, PART_BEFORE = 10, 100  # moves after and before a spike that its size is told from
+MOST_BEFORE, MOST_AFTER = 100, 10  # moves around a spike whose ratios are compared
 FLOOR = -8.0  # log10 of what is as good as 0: from nearer to its level than to this a tensor stops at once
 ROUNDED = 1e-5  # ratios below are of updates that float32 rounds
 PURE = 1e-4  # of the update, by which the fall of the norm may differ from it
@@ -183,7 +183,7 @@ def _is_brief(course: Course, large: Array) -> Array:
 def size_afterwards(course: Course, large: Array) -> float:
     """Return how many times its size before the ratio has after what was too large; 1.0 where that is not known."""
     moves = _known_moves(course, course.end)
-    before, after = moves[moves < large[0]][-PART_BEFORE:], moves[moves > large[-1]][:WINDOW]
+    before, after = moves[moves < large[0]][-MOST_BEFORE:], moves[moves > large[-1]][:MOST_AFTER]
     if len(before) < FEW or len(after) < FEW:
         return 1.0
     decades = np.median(np.log10(course.ratios[after])) - np.median(np.log10(course.ratios[before]))

@@ -32,7 +32,7 @@ class LiveFaults:
         self._rows_seen = 0
 
     def new_faults(self, run: Judgement, global_step: int) -> list[Comparison]:
-        """Return the last violation of each tensor whose fault is told at this step, the last one of the run so far."""
+        """Return the last violation of each tensor that has a new fault at ``global_step``, the run's last step."""
         firing = firing_at(run.rows, run.bounds, run.mode, global_step)
         if run.strict:
             return firing

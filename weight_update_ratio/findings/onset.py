@@ -10,9 +10,9 @@ FEWEST = 10  # moves that are a course
 AWAY = float(np.log10(3))  # decades from the median of the moves so far
 MOST_PLACES = 100  # at which the median is taken, and the beginning is looked for
 SURE = 9.0  # times the variance, that a bend explains at least
-PART = 0.4  # of the way to the first violation: what goes less far is no departure yet
-JUMP = 0.5  # of that way in one move
-NEAR = 0.1  # of that way, which is the level still
+PART = 0.4  # of the way to the first violation, in decades, that a departure goes at least
+JUMP = 0.5  # of that way in one move: the move is the onset
+NEAR = 0.1  # of that way: a move within it is at the level
 BEFORE = 2  # times as many moves as the departure takes are looked at before it
 
 

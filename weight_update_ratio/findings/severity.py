@@ -17,7 +17,7 @@ from .kinds import CHANGED, FEW, FROZEN, NOT_YET, NOTE, NOTHING_MOVED, RESTING, 
 ALIKE = 0.02  # of the run: what begins, or rests, no longer apart is together
 HALF = 0.5  # of the tensors that move
 LEAST_LENGTH, LEAST_FADING = 10, 4  # comparisons of a run that ends by its schedule; of one that is seen to fade
-FADED, GONE = 10.0, 100.0  # how many times the last ratio is less than the median, where a schedule ends at 0
+FADED, GONE = 10.0, 100.0  # how many times the last ratio is less than the median, where a schedule ends; guessed
 
 
 class RunCourses:

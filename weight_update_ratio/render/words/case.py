@@ -9,7 +9,7 @@ import numpy as np
 from ...findings.entries import Entry, change_of, is_pure_decay, size_afterwards
 from ...findings.findings import Finding
 from ...findings.judgement import Judgement
-from ...findings.kinds import CHANGED, DRIFTED_KIND, FEW, NOTE, SPIKE
+from ...findings.kinds import CHANGED, DRIFTED_KIND, FEW, NOTE, RESTING, SPIKE
 from ...findings.remedies import longer_reference, patience_over, period_of, start_after
 from .names import counted, tensors_text, workers_text
 from .wording import expected_range, format_ratio, steps_text
@@ -57,7 +57,8 @@ class Case:
         first, last = self.finding.first_step, self.finding.last_step
         steps = np.unique(np.concatenate([entry.course.steps[entry.rows] for entry in self.entries]))
         known = np.unique(np.concatenate([entry.course.steps for entry in self.entries]))
-        if len(steps) == np.count_nonzero((known >= first) & (known <= last)):
+        is_whole = self.finding.kind != RESTING or all(np.ptp(each.rows) < len(each.rows) for each in self.entries)
+        if is_whole and len(steps) == np.count_nonzero((known >= first) & (known <= last)):
             return f"at {self.mode} {steps_text(first, last)} ({self.compared})"
         return f"at {self.compared} between {self.mode} steps {first} and {last}"
 
