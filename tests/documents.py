@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.conftest import REPOSITORY
+from weight_update_ratio.cli import check
 
 DOCUMENTS = (
     "README.md",
@@ -32,6 +33,7 @@ DOCUMENTS = (
     "tests/benchmarks/README.md",
 )
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OPTIONS = re.compile(r"^(\| option \| default \| meaning \|\n\|[-|]+\n)(?:\|.*\n)*", re.MULTILINE)
 SECONDS = 120  # that a command may take
 
 
@@ -125,12 +127,23 @@ def refreshed(text: str) -> str:
     return FENCED.sub(anew, text)
 
 
+def with_options(text: str) -> str:
+    """Return a document's text with the options of ``check``, as the command has them, in its table of options."""
+    rows = ""
+    for option in check.params[1:]:
+        value = option.metavar or r"\|".join(getattr(option.type, "choices", ()))
+        default = None if option.is_flag else option.to_info_dict()["default"]
+        cells = (f"`{' '.join([option.opts[0], value]).strip()}`", "" if default is None else default, option.help)
+        rows += "|".join(["", *(f" {cell} ".replace("  ", " ") for cell in cells), "\n"])
+    return OPTIONS.sub(lambda head: head[1] + rows, text)
+
+
 def main() -> None:
     """Rewrite the documents whose outputs have changed, and name them."""
     for document in DOCUMENTS:
         text = text_of(document)
         try:
-            new = refreshed(text)
+            new = with_options(refreshed(text))
         except ValueError as error:
             sys.exit(f"{document}: {error}")
         if new != text:

@@ -20,6 +20,7 @@ from tests.documents import (
     make_workplace,
     run,
     text_of,
+    with_options,
 )
 from weight_update_ratio.cli import main
 
@@ -115,3 +116,7 @@ def test_paths_are_there() -> None:
     paths = set(PATH.findall(without_outputs))
     assert paths
     assert [] == [path for path in sorted(paths) if not (REPOSITORY / path).exists()]
+
+
+def test_the_table_of_options_says_what_the_command_says() -> None:
+    assert with_options(TEXTS["README.md"]) == TEXTS["README.md"]

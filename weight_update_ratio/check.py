@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
-from typing import Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 from .compare.comparer import Comparer
 from .compare.diagnosis import missing_trial
@@ -15,13 +15,18 @@ from .compare.mode import TRAIN, judged_mode
 from .compare.references import StepPairs
 from .compare.rows import Rows
 from .errors import TrialError, Unreadable
-from .parameters import given_parameters
+from .parameters import parse_parameters, with_parameters
 from .report import Report
 from .storage.location import open_storage, trial_location
 from .trial.folder import TrialFolder
 from .trial.index_file import LARGEST_STEP
 from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .parameters import GivenParameters
 
 Progress = Callable[[int, int], None]
 
@@ -30,40 +35,21 @@ MOST_RANGES = 64  # that an executor gets: enough to keep many workers busy to t
 LEAST_STEPS = 8  # of a range, because each reads the step before it once more
 
 
+@with_parameters
 def check_trial(
     trial: Any,
-    num_steps: Any = None,
-    large_threshold: Any = 10.0,
-    small_threshold: Any = 1e-8,
-    epsilon: Any = 1e-9,
-    collection_names: Any = "weights",
-    tensor_regex: Any = None,
-    exclude_regex: Any = None,
-    patience: Any = None,
-    baseline: Any = None,
-    baseline_factor: Any = 3.0,
     start_step: int = 0,
     end_step: int | None = None,
     strict: bool = False,
     executor: Executor | None = None,
     progress: Progress | bool | None = None,
+    **parameters: Unpack[GivenParameters],
 ) -> Report:
     """Return the report of a trial folder, as it is now: it never waits, and needs no end-of-job file.
 
     Args:
         trial: Path of the trial folder, or an smdebug Trial.
-        num_steps: Compare with the oldest saved step at most so many steps back; None: with the previous saved step,
-            and 1 for a trial that was saved in pairs.
-        large_threshold: A ratio above it is a violation.
-        small_threshold: A ratio below it is a violation.
-        epsilon: Added to the norm of the weights, in their unit; > 0.
-        collection_names: Collections whose tensors are compared, separated by commas.
-        tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
-        exclude_regex: Patterns separated by commas; tensors that match one are left out.
-        patience: How many violations in a row of a tensor fire; None: 1, with a baseline 3.
-        baseline: What trains well: a trial folder, an S3 URI or a baseline file, or a list of them. Its ratios give the
-            bounds in place of the thresholds, where it has the tensor and the step.
-        baseline_factor: By how much the bounds are wider than the ratios of the baseline; >= 1.
+        **parameters: Those of the rule, each of which may be a string as well; see ``parameters.TABLE``.
         start_step: First global step that is judged; its reference may be an earlier one.
         end_step: Global step before which judging ends; None: after the last.
         strict: Whether everything that fires counts, as for the rule; else only faults do.
@@ -75,10 +61,10 @@ def check_trial(
         ValueError: A parameter is not valid.
         TrialError: There is no trial at this place, the baseline cannot be used, or the executor broke.
     """
-    parameters = given_parameters(locals())
+    checked = parse_parameters(**parameters)
     first, end = step_range(start_step, end_step)
     location = trial_location(trial)
-    folder = TrialFolder(open_storage(location), parameters, range_steps(trial))
+    folder = TrialFolder(open_storage(location), checked, range_steps(trial))
     missing = missing_trial(folder)
     if missing is not None:
         raise missing

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
+from .parameters import TABLE, Parameters
 from .render.terminal import (
     CommandError,
     print_error,
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
     from .report import Report
 
 FORMATS = ("text", "json", "junit", "github", "markdown")
-RULE_OPTIONS = (  # one for each parameter of the rule; values stay strings, for the rule's own code checks them
-    ("--num-steps", "N", "Compare with the oldest saved step at most N steps back [the previous saved step]."),
-    ("--large-threshold", "X", "A ratio above it is a violation [10.0]."),
-    ("--small-threshold", "X", "A ratio below it is a violation [1e-08]."),
-    ("--epsilon", "X", "Added to the norm of the weights [1e-09]."),
-    ("--collection-names", "NAMES", "Collections to compare, separated by commas [weights]."),
-    ("--tensor-regex", "PATTERNS", "Only tensors that match one of these patterns, separated by commas."),
-    ("--exclude-regex", "PATTERNS", "Leave out tensors that match one of these patterns, separated by commas."),
-    ("--patience", "N", "Fire where a tensor has N violations in a row [1; with a baseline 3]."),
-    ("--baseline-factor", "X", "Bounds: lowest ratio of the baseline divided by X, highest times X [3.0]."),
-)
 
 
 class _Command(click.Group):
@@ -58,56 +48,54 @@ class _Command(click.Group):
         sys.exit(code)
 
 
-@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
+
+
+@click.group(cls=_Command, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="weight-update-ratio")
 def main() -> None:
     """Tell whether a training job's weights were updated too much, too little, or not finitely."""
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for each parameter of the rule."""
-    for name, metavar, text in reversed(RULE_OPTIONS):
-        command = click.option(name, metavar=metavar, help=text)(command)
+    """Add an option for each parameter of the rule; values stay strings, because the rule's parsers check them."""
+    for name, default in reversed(Parameters().as_dict().items()):
+        option = f"--{name.replace('_', '-')}"
+        settings = {"default": str(default)} if default is not None else {"multiple": name == "baseline"}
+        command = click.option(option, metavar=TABLE[name].metavar, help=TABLE[name].sentence, **settings)(command)
     return command
 
 
 file_option = functools.partial(click.option, type=click.Path(dir_okay=False), metavar="FILE")
-output_option = file_option("--output", help="Write it to FILE, not to stdout.")
+output_option = file_option("--output", help="Write it to FILE and not to stdout.")
 
 
 @main.command()
 @click.argument("trial")
 @rule_options
+@file_option("--save-baseline", help="Write the ratios, with those of --baseline, as a baseline for other runs.")
 @click.option(
-    "--baseline",
-    metavar="GOOD",
-    multiple=True,
-    help="Judge against a run that trains well: a trial folder, an S3 URI or a baseline file; may be repeated.",
-)
-@file_option("--save-baseline", help="Write the ratios, with those of --baseline, to FILE: a baseline for other runs.")
-@click.option(
-    "--start-step", type=click.IntRange(min=0), default=0, metavar="STEP", help="First global step that is judged [0]."
-)
-@click.option(
-    "--end-step",
-    type=click.IntRange(min=1),
+    "--start-step",
+    type=click.IntRange(min=0),
+    default=0,
     metavar="STEP",
-    help="Global step before which judging ends [after the last].",
+    help="First global step that is judged; it counts the steps of all modes.",
 )
-@click.option("--format", "style", type=click.Choice(FORMATS), default="text", help="What to print [text].")
+@click.option("--end-step", type=click.IntRange(min=1), metavar="STEP", help="Global step before which judging ends.")
+@click.option("--format", "style", type=click.Choice(FORMATS), default="text", help="What to print.")
 @output_option
 @file_option("--history", help="Write every comparison to FILE: .jsonl, .csv or .parquet.")
-@click.option("--dask", metavar="ADDRESS", help="Judge ranges of steps on the workers of this Dask scheduler.")
+@click.option("--dask", metavar="ADDRESS", help="Judge ranges of steps on this Dask scheduler's workers.")
 @file_option("--html", help="Write a page with charts to FILE.")
 @click.option(
     "--tensorboard", type=click.Path(file_okay=False), metavar="DIR", help="Write TensorBoard's event files to DIR."
 )
-@click.option("--follow", is_flag=True, help="Judge a job that is still writing, step by step until it ends.")
+@click.option("--follow", is_flag=True, help="Judge a job that is still writing, until it ends.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="S",
-    help="Seconds without a new step after which --follow ends [600].",
+    help="Seconds without a new step after which --follow ends: by default 600.",
 )
 @click.option("--fail-fast", is_flag=True, help="End --follow at the first fault.")
 @click.option("--strict", is_flag=True, help="Count all that fires, as the rule does, and not only faults.")
@@ -242,14 +230,13 @@ def print_rule_source(output: str | None) -> None:
 @click.option("--output-path", required=True, metavar="URI", help="Where on S3 the training job saves its tensors.")
 @click.option("--region", metavar="REGION", help="Region of the training job, which tells the evaluator's image.")
 @click.option("--image-uri", metavar="IMAGE", help="The evaluator's image, for a region that is not known here.")
-@click.option("--instance-type", default="ml.t3.medium", metavar="TYPE", help="Where the rule runs [ml.t3.medium].")
-@click.option("--volume-size", type=int, default=30, metavar="GB", help="Size of that instance's disk [30].")
-@click.option("--name", default="WeightUpdateRatio", metavar="NAME", help="Name of the rule [WeightUpdateRatio].")
-@click.option("--save-interval", type=int, default=1, metavar="N", help="Save the weights at every N-th step [1].")
+@click.option("--instance-type", default="ml.t3.medium", metavar="TYPE", help="Where the rule runs.")
+@click.option("--volume-size", type=int, default=30, metavar="GB", help="Size of that instance's disk.")
+@click.option("--name", default="WeightUpdateRatio", metavar="NAME", help="Name of the rule.")
+@click.option("--save-interval", type=int, default=1, metavar="N", help="Save the weights at every N-th step.")
 @rule_options
-@click.option("--baseline", metavar="URIS", help="Trial folders or baseline files on S3 that train well, by commas.")
-@click.option("--start-step", type=int, metavar="STEP", help="First global step that the rule is asked about [0].")
-@click.option("--end-step", type=int, metavar="STEP", help="Global step before which it ends [with the job].")
+@click.option("--start-step", type=int, metavar="STEP", help="First global step that the rule is asked about.")
+@click.option("--end-step", type=int, metavar="STEP", help="Global step before which it ends.")
 @click.option(
     "--report-dir",
     metavar="DIR",
@@ -261,7 +248,7 @@ def print_rule_source(output: str | None) -> None:
 @click.option("--email", metavar="ADDRESS", help="Send a message there when the rule fires.")
 @click.option("--sms", metavar="NUMBER", help="Send a message to this telephone (+, country's code, digits).")
 @output_option
-def print_rule_configuration(output: str | None, **options: Any) -> None:
+def print_rule_configuration(output: str | None, baseline: tuple[str, ...], **options: Any) -> None:
     """Print the JSON that makes SageMaker Debugger run the rule beside a training job.
 
     It holds DebugRuleConfigurations and DebugHookConfig as create_training_job takes them.
@@ -274,7 +261,7 @@ def print_rule_configuration(output: str | None, **options: Any) -> None:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            configuration = rule_configuration(**options)
+            configuration = rule_configuration(baseline=",".join(baseline), **options)
     except ValueError as error:
         remedy = "'weight-update-ratio rule-config --help' lists what each option takes."
         raise CommandError(str(error), remedy) from None

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 from .check import range_steps, step_range
 from .compare.diagnosis import missing_trial
@@ -21,7 +21,7 @@ from .compare.mode import TRAIN, judged_mode
 from .compare.rows import Comparison
 from .errors import TrialError
 from .findings.live import LiveFaults
-from .parameters import Parameters, given_parameters
+from .parameters import Parameters, parse_parameters, with_parameters
 from .report import Report
 from .storage.location import open_storage, trial_location
 from .trial.folder import POLL_SECONDS, TrialFolder
@@ -29,19 +29,15 @@ from .verdict.bounds import Bounds
 from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-def follow_trial(  # noqa: D417  (what check_trial says of an argument is not said again)
+    from .parameters import GivenParameters
+
+
+@with_parameters
+def follow_trial(
     trial: Any,
-    num_steps: Any = None,
-    large_threshold: Any = 10.0,
-    small_threshold: Any = 1e-8,
-    epsilon: Any = 1e-9,
-    collection_names: Any = "weights",
-    tensor_regex: Any = None,
-    exclude_regex: Any = None,
-    patience: Any = None,
-    baseline: Any = None,
-    baseline_factor: Any = 3.0,
     start_step: int = 0,
     end_step: int | None = None,
     strict: bool = False,
@@ -49,6 +45,7 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
     poll: float = POLL_SECONDS,
     progress: Callable[[int, int], None] | None = None,
     watch: Callable[[Report, Sequence[Comparison]], bool] | None = None,
+    **parameters: Unpack[GivenParameters],
 ) -> Report:
     """Return the report of a job that is followed to its end, to ``end_step``, or until it seems dead.
 
@@ -57,7 +54,10 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
 
     Args:
         trial: Path of the trial folder, which need not be there yet, or an smdebug Trial.
-        num_steps: As for ``check_trial``, and so are all up to ``strict``.
+        **parameters: As for ``check_trial``.
+        start_step: As for ``check_trial``.
+        end_step: As for ``check_trial``.
+        strict: As for ``check_trial``.
         timeout: Seconds without a new step, or without a trial, after which the job is taken for dead; > 0.
         poll: Seconds between looks; > 0.
         progress: Called with (saved steps done, saved steps known) after each.
@@ -73,16 +73,16 @@ def follow_trial(  # noqa: D417  (what check_trial says of an argument is not sa
         ValueError: A parameter is not valid.
         TrialError: There is no trial at this place, and none came within ``timeout``; or the baseline cannot be used.
     """
-    parameters = given_parameters(locals())
+    checked = parse_parameters(**parameters)
     first, end = step_range(start_step, end_step)
     for name, seconds in (("timeout", timeout), ("poll", poll)):
         if isinstance(seconds, (str, bytes)) or not seconds > 0:
             raise ValueError(f"'{name}' must be a number of seconds > 0 (got {seconds!r})")
-    location, bounds = trial_location(trial), open_bounds(parameters)
+    location, bounds = trial_location(trial), open_bounds(checked)
     with _noted_interrupt() as interrupted:
         wait = _Wait(timeout, poll, interrupted)
-        folder = _await_trial(location, parameters, range_steps(trial), wait)
-        if folder.parameters != parameters:  # it was saved in pairs
+        folder = _await_trial(location, checked, range_steps(trial), wait)
+        if folder.parameters != checked:  # it was saved in pairs
             bounds = open_bounds(folder.parameters)
         faults = LiveFaults()
         live = _LiveRun(folder, bounds, location, first, end, wait, strict)

@@ -1,23 +1,44 @@
-"""The rule's parameters, from what a person or the service passes to checked values.
+"""The rule's parameters: one table of them, and the way from what a person or the service passes to checked values.
 
-SageMaker Debugger hands every parameter to a rule as a string, and an unset one as an empty string
-or ``"None"``. A notebook passes plain values. Both end here, in one immutable ``Parameters``.
+SageMaker Debugger passes every parameter to a rule as a string, and an unset one as an empty string or ``"None"``. A
+notebook passes plain values. Both become one immutable ``Parameters``.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import operator
 import os
 import re
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence, TypeVar, cast
 
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class GivenParameters(TypedDict, total=False):
+        """What type checkers let a call pass; None and strings are for the service's sake."""
+
+        num_steps: int | str | None
+        large_threshold: float | str | None
+        small_threshold: float | str | None
+        epsilon: float | str | None
+        collection_names: str | Sequence[str] | None
+        tensor_regex: str | Sequence[str] | None
+        exclude_regex: str | Sequence[str] | None
+        patience: int | str | None
+        baseline: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
+        baseline_factor: float | str | None
+
+
+_Described = TypeVar("_Described", bound=Callable[..., Any])
 _NAME = re.compile(r"[^,]+")
-_PATTERN = re.compile(r"(?:\\.|\{[0-9]*,[0-9]*\}|[^,])+", re.DOTALL)  # a comma that it holds does not end it
+_PATTERN = re.compile(r"(?:\\.|\{[0-9]*,[0-9]*\}|[^,])+", re.DOTALL)  # an escaped comma, and that of {1,2}, stay in it
 
 
 class Parameters(NamedTuple):
-    """Checked parameters of one judgement; every value is within its valid range."""
+    """Checked parameters of one judgement, each within its valid range, with its default."""
 
     num_steps: int | None = None
     large_threshold: float = 10.0
@@ -32,7 +53,7 @@ class Parameters(NamedTuple):
 
     @property
     def violations_to_fire(self) -> int:
-        """How many violations in a row fire: ``patience``; where it is not given 1, with a baseline 3."""
+        """How many violations in a row fire: ``patience``; if it is not given 1, with a baseline 3."""
         return self.patience or (3 if self.baseline else 1)
 
     def as_dict(self) -> dict[str, Any]:
@@ -44,37 +65,52 @@ class Parameters(NamedTuple):
 def parse_parameters(**given: Any) -> Parameters:
     """Return checked parameters; one that is not given or is unset (None, "" or "None") has its default.
 
-    Args:
-        **given: By name. ``num_steps`` and ``patience`` are whole numbers >= 1. The others that are numbers are finite:
-            ``large_threshold`` above ``small_threshold``, which is >= 0, ``baseline_factor`` >= 1, all dimensionless,
-            and ``epsilon`` > 0, in the unit of the weights. ``collection_names`` are separated by commas, or a
-            sequence. So are the patterns ``tensor_regex`` and ``exclude_regex``: a comma inside of ``{1,2}`` and an
-            escaped one belong to the pattern, and a sequence's patterns may hold commas. ``baseline`` is a path or an
-            S3 URI of a trial folder or of a baseline file, or a sequence of them; see ``baseline_list``.
-
     Raises:
         ValueError: A value is not valid; the message names the parameter, what is valid and what came.
+        TypeError: There is no parameter of this name.
 
     >>> parse_parameters(num_steps="3", large_threshold="2.5", tensor_regex="conv,fc").tensor_regex
     ('conv', 'fc')
     """
-    parsed = {name: _PARSERS[name](name, value) for name, value in given.items() if not _is_unset(value)}
-    found = Parameters(**{name: value for name, value in parsed.items() if value != ()})
-    small, large = found.small_threshold, found.large_threshold
+    for name in given.keys() - TABLE.keys():
+        raise TypeError(f"unexpected keyword argument {name!r}; the rule's parameters are {', '.join(TABLE)}")
+    parsed = {name: TABLE[name].parse(name, value) for name, value in given.items() if not _is_unset(value)}
+    checked = Parameters(**{name: value for name, value in parsed.items() if value != ()})
+    small, large = checked.small_threshold, checked.large_threshold
     if small < 0:
         raise ValueError(f"'small_threshold' must be >= 0 (got {given['small_threshold']!r})")
     if not large > small:
         raise ValueError(f"'large_threshold' must be greater than 'small_threshold' {small!r} (got {large!r})")
-    if not found.epsilon > 0:
+    if not checked.epsilon > 0:
         raise ValueError(f"'epsilon' must be > 0 (got {given['epsilon']!r})")
-    if found.baseline_factor < 1:
+    if checked.baseline_factor < 1:
         raise ValueError(f"'baseline_factor' must be >= 1 (got {given['baseline_factor']!r})")
-    return found
+    return checked
 
 
-def given_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Return checked parameters; ``given`` are the ``locals()`` of a function that has arguments of their names."""
-    return parse_parameters(**{name: given[name] for name in Parameters._fields})
+def with_parameters(function: _Described) -> _Described:
+    """Show the table's parameters in the signature and docstring of a function that takes them as ``**parameters``.
+
+    They follow its first argument, by position or by name.
+    """
+    first, *others, _ = inspect.signature(function).parameters.values()
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named = [inspect.Parameter(name, kind, default=default) for name, default in Parameters().as_dict().items()]
+    signature = inspect.Signature([first, *named, *others])
+
+    @functools.wraps(function)
+    def call(*args: Any, **keywords: Any) -> Any:
+        return function(**signature.bind(*args, **keywords).arguments)
+
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    return cast("_Described", documented(call))
+
+
+def documented(described: _Described) -> _Described:
+    """Put a line for each of the table's parameters in place of that of ``**parameters`` in a docstring."""
+    lines = "".join(f"\n        {name}: {parameter.sentence}" for name, parameter in TABLE.items())
+    described.__doc__ = re.sub(r"\n +\*\*parameters: .*", lambda _: lines, described.__doc__ or "")
+    return described
 
 
 def baseline_list(baseline: Any) -> Any:
@@ -170,16 +206,6 @@ def _patterns(name: str, value: Any) -> tuple[str, ...]:
     return patterns
 
 
-_PARSERS: dict[str, Callable[[str, Any], Any]] = {
-    "num_steps": _count,
-    **dict.fromkeys(("large_threshold", "small_threshold", "epsilon", "baseline_factor"), _number),
-    "collection_names": _separated,
-    **dict.fromkeys(("tensor_regex", "exclude_regex"), _patterns),
-    "patience": _count,
-    "baseline": _locations,
-}
-
-
 def glob_hint(pattern: str) -> str:
     """Return what to write in place of a pattern that looks like a shell's, or an empty string.
 
@@ -197,3 +223,44 @@ def glob_hint(pattern: str) -> str:
     except re.error:
         return ""
     return f"; patterns are regular expressions, in which {pattern!r} is written {written!r}"
+
+
+class Parameter(NamedTuple):
+    """What the command's options, the documents and the docstrings say of a parameter; ``Parameters`` has its default.
+
+    Attributes:
+        parse: Returns the checked value of what is given; takes the name as well, for the error.
+        metavar: What stands for its value in the sentence.
+    """
+
+    parse: Callable[[str, Any], Any]
+    metavar: str
+    sentence: str
+
+
+TABLE = {
+    "num_steps": Parameter(
+        _count, "N", "Compare with the oldest saved step at most N steps back; by default with the previous one."
+    ),
+    "large_threshold": Parameter(_number, "X", "A ratio above it is a violation."),
+    "small_threshold": Parameter(_number, "X", "A ratio below it is a violation."),
+    "epsilon": Parameter(_number, "X", "Added to the norm of the weights, in their unit; > 0."),
+    "collection_names": Parameter(_separated, "NAMES", "Collections to compare, separated by commas."),
+    "tensor_regex": Parameter(
+        _patterns, "PATTERNS", "Only tensors that match one of these patterns, separated by commas."
+    ),
+    "exclude_regex": Parameter(
+        _patterns, "PATTERNS", "Leave out tensors that match one of these patterns, separated by commas."
+    ),
+    "patience": Parameter(
+        _count, "N", "Fire where a tensor has N violations in a row; by default 1, with a baseline 3."
+    ),
+    "baseline": Parameter(
+        _locations,
+        "GOOD",
+        "What gives the bounds: a good run's trial folder, S3 URI or baseline file, or several.",
+    ),
+    "baseline_factor": Parameter(
+        _number, "X", "Bounds: the lowest ratio of the baseline divided by X, its highest times X; >= 1."
+    ),
+}

@@ -23,7 +23,7 @@ from .compare.ratio import LARGE, NOT_FINITE, SMALL
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows
 from .errors import TrialError, Unreadable
-from .parameters import Parameters, baseline_list, given_parameters, parse_report_dir
+from .parameters import TABLE, Parameters, baseline_list, documented, parse_parameters, parse_report_dir
 from .sagemaker.actions import ActionText, idle_actions, parse_actions
 from .sagemaker.report_file import ReportFile
 from .storage.location import open_storage, trial_location
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 EVENT_FILE_LOOKS = 60  # for an event file that a live job is yet to write; smdebug looks for as long, every 2 seconds
 
 
+@documented
 class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     """Fires at a step where a tensor's update is too large or too small for its weights, or not finite.
 
@@ -48,21 +49,11 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
 
     Args:
         base_trial: An smdebug Trial, or the path or URI of a trial folder.
-        num_steps: Compare with the oldest saved step at most so many steps back; None: with the previous saved step.
-        large_threshold: A ratio above it fires.
-        small_threshold: A ratio below it fires.
-        epsilon: Added to the norm of the weights, in their unit; > 0.
-        collection_names: Collections whose tensors are compared, separated by commas.
-        tensor_regex: Patterns separated by commas; where given, only tensors that match one are compared.
+        **parameters: Those of check_trial.
         action_str: What to do when the rule fires, as the service's action JSON.
         action_json: The same, under the name that the service uses.
         report_dir: Folder on this machine that gets ``WeightUpdateRatio.json``, the check command's JSON without
             findings, after every step that fires and at the end; the service uploads /opt/ml/processing/output/rule.
-        exclude_regex: Patterns separated by commas; tensors that match one are left out.
-        patience: How many violations in a row of a tensor fire; None: 1, with a baseline 3.
-        baseline: What trains well: trial folders or baseline files, as paths or S3 URIs separated by commas. Its ratios
-            give the bounds in place of the thresholds, where it has the tensor and the step.
-        baseline_factor: By how much the bounds are wider than the ratios of the baseline; >= 1.
 
     Raises:
         ValueError: A parameter is not valid.
@@ -87,7 +78,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         baseline: Any = None,
         baseline_factor: Any = 3.0,
     ) -> None:
-        self._parameters = given_parameters({**locals(), "baseline": baseline_list(baseline)})
+        given = {**locals(), "baseline": baseline_list(baseline)}
+        self._parameters = parse_parameters(**{name: given[name] for name in TABLE})
         actions = parse_actions(action_str, action_json)
         folder = parse_report_dir(report_dir)
         bounds = open_bounds(self._parameters)

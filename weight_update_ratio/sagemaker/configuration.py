@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..parameters import Parameters, baseline_list, given_parameters, parse_parameters, parse_report_dir
+from ..parameters import Parameters, baseline_list, parse_parameters, parse_report_dir
 from .evaluator import chosen_image
 from .single_file import ROOT_NAME, rule_source
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..parameters import GivenParameters
 
 __all__ = ["rule_configuration", "rule_source", "service_actions"]
 
@@ -32,7 +37,7 @@ HOOK_COLLECTIONS = frozenset(
 )
 
 
-def rule_configuration(  # noqa: D417  (what the rule says of a parameter is not said again)
+def rule_configuration(
     source: str,
     output_path: str,
     region: str | None = None,
@@ -41,22 +46,13 @@ def rule_configuration(  # noqa: D417  (what the rule says of a parameter is not
     volume_size: int = 30,
     name: str = ROOT_NAME,
     save_interval: int = 1,
-    num_steps: Any = None,
-    large_threshold: Any = None,
-    small_threshold: Any = None,
-    epsilon: Any = None,
-    collection_names: Any = None,
-    tensor_regex: Any = None,
-    exclude_regex: Any = None,
-    patience: Any = None,
-    baseline: Any = None,
-    baseline_factor: Any = None,
     start_step: Any = None,
     end_step: Any = None,
     report_dir: Any = None,
     stop_training: str | None = None,
     email: str | None = None,
     sms: str | None = None,
+    **parameters: Unpack[GivenParameters],
 ) -> dict[str, Any]:
     """Return DebugRuleConfigurations and DebugHookConfig for ``create_training_job``.
 
@@ -69,16 +65,14 @@ def rule_configuration(  # noqa: D417  (what the rule says of a parameter is not
         volume_size: The size of that instance's disk; GB.
         name: Name of the rule configuration.
         save_interval: Steps from one saved step to the next; the ratio of a training step's update needs 1.
-        num_steps: As the rule's parameter, and so are all up to ``baseline_factor``.
-        collection_names: Collections that are saved and compared.
-        tensor_regex: Patterns of the tensors that are compared; best without backslashes.
-        baseline: S3 URIs of trial folders or baseline files of runs that train well; a string is split at commas.
         start_step: First global step that the evaluator asks the rule about; None: 0.
         end_step: Global step before which the evaluator ends; None: with the job.
         report_dir: Folder in the evaluator's container, such as "/opt/ml/processing/output/rule", which is uploaded.
         stop_training: When the rule fires, stop the training job whose name begins so; the job's role must allow it.
         email: Address that gets a message when the rule fires.
         sms: Telephone number that gets one: "+", the country's code, and digits.
+        **parameters: Those of the rule, by name. The collections are saved, too; patterns are best without backslashes;
+            ``baseline`` are S3 URIs, and a string is split at commas.
 
     Raises:
         ValueError: A value is not valid, or not one that the service takes.
@@ -86,19 +80,18 @@ def rule_configuration(  # noqa: D417  (what the rule says of a parameter is not
     Warns:
         UserWarning: A value breaks the evaluator's template, or a collection is unknown to the hook.
     """
-    given = {**locals(), "baseline": baseline_list(baseline)}
     if not re.match(r"s3://[^/]+/.", source):
         raise ValueError(f"'source' must be an S3 URI, s3://bucket/key of the rule's source file (got {source!r})")
-    parameters = given_parameters(given)
+    checked = parse_parameters(**{**parameters, "baseline": baseline_list(parameters.get("baseline"))})
     rule_parameters = {"source_s3_uri": source, "rule_to_invoke": ROOT_NAME}
-    rule_parameters.update(_changed_parameters(parameters, report_dir))
+    rule_parameters.update(_changed_parameters(checked, report_dir))
     start, end = int(start_step or 0), None if end_step is None else int(end_step)
     if start < 0 or (end is not None and end <= start):
         raise ValueError(f"steps must be 0 <= 'start_step' < 'end_step' (got {start_step!r} and {end_step!r})")
     rule_parameters.update({"start_step": str(start)} if start else {})
     rule_parameters.update({} if end is None else {"end_step": str(end)})
     _check_values(rule_parameters)
-    for location in parameters.baseline:
+    for location in checked.baseline:
         _check_form(
             "baseline", location, r"s3://[^/]+/.+", "S3 URIs, s3://bucket/key: the evaluator has no other files"
         )
@@ -120,7 +113,7 @@ def rule_configuration(  # noqa: D417  (what the rule says of a parameter is not
             "S3OutputPath": output_path,
             "CollectionConfigurations": [
                 {"CollectionName": collection, "CollectionParameters": settings}
-                for collection, settings in _saved_collections(parameters, save_interval)
+                for collection, settings in _saved_collections(checked, save_interval)
             ],
         },
     }
