@@ -220,7 +220,7 @@ def _print_report(report: Report, style: str, output: str | None, quiet: bool, v
 @output_option
 def print_rule_source(output: str | None) -> None:
     """Print the rule as one Python source file, as SageMaker Debugger takes a custom rule."""
-    from .sagemaker.configuration import rule_source
+    from .sagemaker.single_file import rule_source
 
     _print_or_save(rule_source(), output)
 

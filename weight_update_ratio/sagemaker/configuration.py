@@ -1,7 +1,7 @@
 r"""The configuration that makes SageMaker Debugger run the rule beside a training job.
 
-It is what boto3's ``create_training_job`` takes. The service passes parameters as strings of at most 256 characters.
-Its evaluator pastes them between double quotes into Python source that it runs. Quotes and newlines in a value break
+It is what boto3's ``create_training_job`` takes. The service passes parameters as strings, and
+its evaluator pastes them between double quotes into Python source that it runs. Quotes and newlines in a value break
 that source, and a backslash begins an escape. So the action JSON has its quotes escaped (``\\"``), as the SDK does it.
 
 Source: the SageMaker API's CreateTrainingJob (DebugRuleConfiguration, DebugHookConfig); the SageMaker Python SDK 2.257,
@@ -12,20 +12,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 from ..parameters import Parameters, baseline_list, parse_parameters, parse_report_dir
 from .evaluator import chosen_image
-from .single_file import ROOT_NAME, rule_source
+from .single_file import ROOT_NAME
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..parameters import GivenParameters
-
-__all__ = ["rule_configuration", "rule_source", "service_actions"]
-
-LONGEST_VALUE = 256  # characters of a rule parameter, CreateTrainingJob's limit
 
 # The collections that smdebug's hooks know without a pattern, of all frameworks.
 HOOK_COLLECTIONS = frozenset(
@@ -90,15 +86,22 @@ def rule_configuration(
         raise ValueError(f"steps must be 0 <= 'start_step' < 'end_step' (got {start_step!r} and {end_step!r})")
     rule_parameters.update({"start_step": str(start)} if start else {})
     rule_parameters.update({} if end is None else {"end_step": str(end)})
-    _check_values(rule_parameters)
     for location in checked.baseline:
         _check_form(
             "baseline", location, r"s3://[^/]+/.+", "S3 URIs, s3://bucket/key: the evaluator has no other files"
         )
+    interval = int(save_interval)
+    if interval < 1:
+        raise ValueError(f"'save_interval' must be a whole number >= 1 (got {save_interval!r})")
+    if checked.num_steps is not None and checked.num_steps < interval:
+        raise ValueError(
+            f"'num_steps' must be at least 'save_interval' {interval}, or no step has a reference "
+            f"(got {checked.num_steps})"
+        )
     actions = service_actions(stop_training, email, sms)
+    _warn_of_what_breaks(rule_parameters, checked.collection_names)
     if actions:
         rule_parameters["action_json"] = "[" + ", ".join(map(_serialized, actions)) + "]"
-        _check_length("action_json", rule_parameters["action_json"])
     return {
         "DebugRuleConfigurations": [
             {
@@ -112,8 +115,8 @@ def rule_configuration(
         "DebugHookConfig": {
             "S3OutputPath": output_path,
             "CollectionConfigurations": [
-                {"CollectionName": collection, "CollectionParameters": settings}
-                for collection, settings in _saved_collections(checked, save_interval)
+                {"CollectionName": collection, "CollectionParameters": {"save_interval": str(interval)}}
+                for collection in checked.collection_names
             ],
         },
     }
@@ -139,40 +142,21 @@ def _changed_parameters(parameters: Parameters, report_dir: Any) -> dict[str, st
     return changed
 
 
-def _check_values(rule_parameters: dict[str, str]) -> None:
+def _warn_of_what_breaks(rule_parameters: dict[str, str], collections: Sequence[str]) -> None:
     for name, value in rule_parameters.items():
-        _check_length(name, value)
         if re.search(r"[\"'\\\r\n]", value):
             warnings.warn(
                 f"'{name}' holds a quote, a backslash or a newline ({value!r}), which breaks the Python source that "
                 "the service's evaluator pastes it into: leave it out; in a pattern, write '.' or a class like '[0-9]'",
                 stacklevel=3,
             )
-
-
-def _check_length(name: str, value: str) -> None:
-    if len(value) > LONGEST_VALUE:
-        raise ValueError(f"'{name}' must have at most {LONGEST_VALUE} characters for the service (has {len(value)})")
-
-
-def _saved_collections(parameters: Parameters, save_interval: Any) -> list[tuple[str, dict[str, str]]]:
-    """Return each collection's name and settings for the hook."""
-    interval = int(save_interval)
-    if interval < 1:
-        raise ValueError(f"'save_interval' must be a whole number >= 1 (got {save_interval!r})")
-    if parameters.num_steps is not None and parameters.num_steps < interval:
-        raise ValueError(
-            f"'num_steps' must be at least 'save_interval' {interval}, or no step has a reference "
-            f"(got {parameters.num_steps})"
-        )
-    for collection in parameters.collection_names:
+    for collection in collections:
         if collection not in HOOK_COLLECTIONS:
             warnings.warn(
                 f"the collection {collection!r} is not one of smdebug's own: add an 'include_regex' to its "
                 "CollectionParameters, or the hook refuses it",
                 stacklevel=3,
             )
-    return [(collection, {"save_interval": str(interval)}) for collection in parameters.collection_names]
 
 
 def service_actions(
