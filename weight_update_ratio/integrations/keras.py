@@ -1,0 +1,40 @@
+"""A callback of Keras 3 that records or watches a training: one step for each update of the optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from ..monitor import RatioMonitor
+from ..record import TrialRecorder
+
+
+class UpdateRatioCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Calls ``step`` of a TrialRecorder or a RatioMonitor after each update, and ends a recording with the fit.
+
+        model.fit(..., callbacks=[UpdateRatioCallback(RatioMonitor(history="run.jsonl"))])
+
+    Batches whose gradients are only accumulated are no updates. A second fit goes on where the first ended.
+    """
+
+    def __init__(self, recorder_or_monitor: TrialRecorder | RatioMonitor) -> None:
+        super().__init__()
+        self._target = recorder_or_monitor
+        self._updates = 0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Continue a recording that an earlier fit ended."""
+        self._target.reopen()
+        self._updates = int(self.model.optimizer.iterations)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Count the updates that the batch made; with ``steps_per_execution`` the last of several is what is seen."""
+        model = self.model  # asked for each time, because Keras on JAX brings the weights up to date then
+        if int(model.optimizer.iterations) > self._updates:
+            self._updates = int(model.optimizer.iterations)
+            self._target.step(model)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """End a recording."""
+        self._target.close()

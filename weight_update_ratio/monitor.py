@@ -1,0 +1,267 @@
+"""Judges a training from inside, without saving weights: the update of every n-th step, as ``check`` would judge it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+
+from .compare.history import HistoryRow, read_history
+from .compare.mode import TRAIN
+from .compare.ratio import update_norms, update_ratios, weight_norms
+from .compare.references import StepPairs
+from .compare.rows import Comparison, Rows, StepRows
+from .errors import TrialError
+from .findings.live import LiveFaults
+from .parameters import documented, parse_parameters
+from .record import Tensors, worker_name, whole_number
+from .report import Report
+from .trial.saved_array import saved_tensors
+from .trial.timeline import WorkerStep
+from .verdict.facts import measured
+from .verdict.good_runs import open_bounds
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .parameters import GivenParameters
+
+ON_FAULT = ("warn", "raise")
+
+
+class TrainingFault(Exception):
+    """A fault of the training that a ``RatioMonitor`` watches.
+
+    Attributes:
+        report: What was measured until then.
+    """
+
+    def __init__(self, text: str, report: Report) -> None:
+        super().__init__(text)
+        self.report = report
+
+
+class _Before(NamedTuple):
+    """The weights of the step before, which the next call is compared with: {name: (elements, shape, norm)}."""
+
+    step: int
+    weights: dict[str, tuple[np.ndarray[Any, Any], tuple[int, ...], float]]
+
+
+@documented
+class RatioMonitor:
+    """Measures the update of every n-th training step, and judges the run by it as ``check`` judges a recorded one.
+
+        monitor = RatioMonitor(every=50, history="run.jsonl")
+        for batch in batches:
+            ...  # one training step
+            monitor.step(model)
+        print(monitor.report().to_text())
+
+    What is measured are the updates between the calls 0 and 1, ``every`` and ``every + 1``, and so on, of what trains:
+    tensors whose ``requires_grad`` is False are left out. Between the two calls it keeps one copy of the weights.
+
+    Args:
+        every: Measure the update that follows each so-manyth call; 1: each update.
+        history: File that gets a line of JSON for each row, at once: what ``check`` judges like a trial folder.
+        resume: Continue the history that the file holds, if it exists: the count goes on after its last whole row.
+        log: Called with ({name: ratio}, step) at each measured step, such as ``wandb.log``; or a SummaryWriter.
+        on_fault: What to do at a fault, once for each: "warn"; "raise" a TrainingFault; or a function that is called
+            with the report and with a violation of each tensor.
+        worker: As for ``TrialRecorder``.
+        num_workers: As for ``TrialRecorder``.
+        strict: Whether everything that fires counts as a fault, as for the rule.
+        **parameters: Those of check_trial.
+
+    Raises:
+        FileExistsError: The history exists, and ``resume`` is False.
+        ValueError: An argument is not valid.
+        TrialError: The baseline or the history cannot be used.
+    """
+
+    def __init__(
+        self,
+        every: int = 50,
+        history: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        log: Any = None,
+        on_fault: str | Callable[[Report, Sequence[Comparison]], Any] = "warn",
+        worker: str | None = None,
+        num_workers: int = 1,
+        strict: bool = False,
+        **parameters: Unpack[GivenParameters],
+    ) -> None:
+        self._every = whole_number("every", every, 1)
+        if on_fault not in ON_FAULT and not callable(on_fault):
+            raise ValueError(f"'on_fault' must be 'warn', 'raise' or a function (got {on_fault!r})")
+        self._on_fault = on_fault
+        self._log = log
+        self._worker = worker_name(worker)
+        self._num_workers = whole_number("num_workers", num_workers, 1)
+        if parameters.get("num_steps") is not None:
+            raise ValueError("'num_steps' has no meaning here: a RatioMonitor measures single updates; leave it out")
+        checked = parse_parameters(**parameters)
+        self._parameters = checked._replace(num_steps=None if self._every == 1 else 1)
+        self._bounds = open_bounds(self._parameters)
+        self._bounds.require_alike(TRAIN)
+        self._strict = bool(strict)
+        self._rows = Rows()
+        self._faults = LiveFaults()
+        self._collections: dict[str, str] = {}  # of each name, as it was first seen
+        self._before: _Before | None = None
+        self._count = 0
+        self._history = None if history is None else os.path.abspath(os.path.expanduser(os.fspath(history)))
+        if self._history is not None:
+            self._open_history(self._history, resume)
+
+    def _open_history(self, path: str, resume: bool) -> None:
+        if not resume or not os.path.exists(path):
+            try:
+                open(path, "x").close()
+            except FileExistsError:
+                raise FileExistsError(
+                    f"the history {path!r} exists already\n\nName another file, or pass resume=True to continue it."
+                ) from None
+            return
+        with open(path, "rb+") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)  # the last line of a process that was killed
+        if content.count(b"\n"):
+            self._rows = read_history([path]).rows
+            self._count = int(self._rows.compared["step"].max(initial=-1)) + 1
+
+    def step(self, tensors: Tensors | Callable[[], Tensors], step: int | None = None) -> bool:
+        """Count one update of the training, and measure it if it is one of those. Call it once after each update.
+
+        Args:
+            tensors: As ``TrialRecorder.step`` takes them. They are only looked into where they are measured.
+            step: The number of this update, >= 0, from which the monitor counts on; None: one more than the last. For
+                a job that goes on from a checkpoint.
+
+        Returns:
+            Whether an update was measured.
+
+        Raises:
+            TypeError: ``tensors`` are not what is described there.
+            ValueError: An argument is not valid, there is no tensor, or one has no name or that of another one.
+            TrainingFault: ``on_fault`` is "raise", and there is a fault that was not there before.
+            OSError: The history cannot be written.
+        """
+        number = whole_number("step", self._count if step is None else step, 0)
+        self._count = number + 1
+        before, self._before = self._before, None
+        if before is not None and before.step != number - 1:
+            before = None
+        keeps = number % self._every == 0
+        if before is None and not keeps:
+            return False
+        part, kept = self._measured(tensors, number, before, keeps)
+        self._before = _Before(number, kept) if keeps else None
+        self._rows.append(part)
+        if before is not None:
+            self._tell(part, number)
+        return before is not None
+
+    def _measured(
+        self, tensors: Any, number: int, before: _Before | None, keeps: bool
+    ) -> tuple[StepRows, dict[str, tuple[np.ndarray[Any, Any], tuple[int, ...], float]]]:
+        """Return the rows of a step, and its weights if they are the next one's reference."""
+        names: list[str] = []
+        results: dict[str, tuple[float, float, str]] = {}
+        skipped: dict[str, str] = {}
+        kept = {}
+        old = {} if before is None else before.weights
+        for name, array, collection, type_name, _ in saved_tensors(tensors, self._num_workers, trained_only=True):
+            if not self._is_chosen(name, collection):
+                continue
+            names.append(name)
+            weights, norm = array.reshape(-1), None
+            if name in old:
+                reference, shape, reference_norm = old[name]
+                if shape != array.shape:
+                    skipped[name] = f"shape changed from {shape} to {array.shape}"
+                elif not array.size:
+                    skipped[name] = "no elements"
+                else:
+                    update, after = update_norms([reference], [weights])
+                    norm = float(after[0])
+                    results[name] = float(update[0]), reference_norm, type_name
+            if keeps:
+                copied = old[name][0] if name in results and old[name][0].dtype == weights.dtype else None
+                if copied is None:
+                    copied = weights.copy()
+                else:
+                    np.copyto(copied, weights)
+                kept[name] = copied, array.shape, float(weight_norms([weights])[0]) if norm is None else norm
+        saved = WorkerStep(self._worker, TRAIN, number, number, "", "", {})
+        reference = saved._replace(step=number - 1, global_step=number - 1)
+        part = StepRows(StepPairs(saved, tuple(names), [reference] * len(names), frozenset()))
+        for place, name in enumerate(names):
+            if name in results:
+                part.update[place], part.weight[place], part.types[place] = results[name]
+            elif name in skipped:
+                part.skipped.append((place, skipped[name]))
+        return part, kept
+
+    def _is_chosen(self, name: str, collection: str) -> bool:
+        if self._collections.setdefault(name, collection) not in self._parameters.collection_names:
+            return False
+        wanted, excluded = self._parameters.tensor_regex, self._parameters.exclude_regex
+        return (not wanted or any(re.search(pattern, name) for pattern in wanted)) and not any(
+            re.search(pattern, name) for pattern in excluded
+        )
+
+    def _tell(self, part: StepRows, number: int) -> None:
+        """Write and log the rows of a measured step, and say what is a fault since then."""
+        places = sorted(part.types)
+        names = [part.pairs.tensors[place] for place in places]
+        updates, weights = part.update[places], part.weight[places]
+        if self._history is not None:
+            rows = (
+                HistoryRow(name, self._worker, TRAIN, number, number - 1, number, update, weight, part.types[place])
+                for place, name, update, weight in zip(places, names, updates.tolist(), weights.tolist())
+            )
+            with open(self._history, "a", encoding="utf-8") as file:
+                file.write("".join(map(history_line, rows)))
+        if self._log is not None:
+            ratios = update_ratios(updates, weights, self._parameters.epsilon).tolist()
+            _log(self._log, dict(zip(names, ratios)), number)
+        report = self._report()
+        violations = self._faults.new_faults(report, number)
+        if not violations:
+            return
+        if callable(self._on_fault):
+            self._on_fault(report, violations)
+            return
+        text = _fault_text(report, violations)
+        if self._on_fault == "raise":
+            raise TrainingFault(text, self.report())
+        warnings.warn(text, stacklevel=3)
+
+    def _report(self, **facts: Any) -> Report:
+        return Report(self._history or "RatioMonitor", self._rows, self._bounds, TRAIN, strict=self._strict, **facts)
+
+    def report(self) -> Report:
+        """Return the report of what was measured so far: that of ``check`` on a recording of the same steps."""
+        return measured(self._report())
+
+
+def _log(log: Any, ratios: Mapping[str, float], step: int) -> None:
+    if callable(log):
+        log(ratios, step)
+    else:  # a SummaryWriter
+        for name, ratio in ratios.items():
+            log.add_scalar(f"update_ratio/{name}", ratio, step)
+
+
+def _fault_text(report: Report, violations: Sequence[Comparison]) -> str:
+    """Return the findings that violations belong to, in words; of one that is only a note the violation."""
+    tensors = {violation.tensor for violation in violations}
+    said = [f"{finding.text} {finding.advice}" for finding in report.findings if tensors & set(finding.tensors)]
+    worst = violations[0]
+    plain = f"{worst.tensor!r} is {worst.verdict} at {worst.mode} step {worst.step}: ratio {worst.ratio:.3g}"
+    return " ".join(said) or plain
