@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import warnings
@@ -10,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from .compare.history import HistoryRow, read_history
+from .compare.history import HistoryRow, history_line, read_history
 from .compare.mode import TRAIN
 from .compare.ratio import update_norms, update_ratios, weight_norms
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows, StepRows
-from .errors import TrialError
 from .findings.live import LiveFaults
 from .parameters import documented, parse_parameters
-from .record import Tensors, worker_name, whole_number
+from .record import Tensors, whole_number, worker_name
 from .report import Report
 from .trial.saved_array import saved_tensors
 from .trial.timeline import WorkerStep
@@ -244,6 +242,11 @@ class RatioMonitor:
 
     def _report(self, **facts: Any) -> Report:
         return Report(self._history or "RatioMonitor", self._rows, self._bounds, TRAIN, strict=self._strict, **facts)
+
+    def close(self) -> None:
+        """Do nothing: every row is written when it is measured. For callbacks, which close a TrialRecorder."""
+
+    reopen = close
 
     def report(self) -> Report:
         """Return the report of what was measured so far: that of ``check`` on a recording of the same steps."""

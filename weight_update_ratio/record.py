@@ -62,20 +62,15 @@ class TrialRecorder:
         resume: bool = False,
     ) -> None:
         folder = os.path.expanduser(local_folder("path", path))
-        self._save_interval = _whole_number("save_interval", save_interval, 1)
+        self._save_interval = whole_number("save_interval", save_interval, 1)
         self._pairs = bool(pairs)
-        if worker is None:
-            rank = os.environ.get("RANK", "")
-            worker = f"worker_{int(rank) if rank.isdecimal() else 0}"
-        if not isinstance(worker, str) or not _WORKER.fullmatch(worker):
-            raise ValueError(f"'worker' must be a name like 'worker_0' (got {worker!r})")
         if collection is not None:
             if not isinstance(collection, str) or not collection.strip() or "," in collection:
                 raise ValueError(f"'collection' must be a name without commas, or None (got {collection!r})")
             collection = collection.strip()
-        self._num_workers = _whole_number("num_workers", num_workers, 1)
+        self._num_workers = whole_number("num_workers", num_workers, 1)
         self._trained_only = bool(trained_only)
-        self._writer = FolderWriter(folder, worker, self._num_workers, collection, self._pairs)
+        self._writer = FolderWriter(folder, worker_name(worker), self._num_workers, collection, self._pairs)
         if not resume and self._writer.holds_trial():
             raise FileExistsError(
                 f"the folder {folder!r} holds a trial already\n\n"
@@ -118,7 +113,7 @@ class TrialRecorder:
             raise ValueError(f"'mode' must be one of {', '.join(map(repr, MODES))} (got {mode!r})")
         if step is not None and mode == GLOBAL:
             raise ValueError("'step' cannot be set in mode 'GLOBAL', which counts the steps of all modes")
-        number = _whole_number("step", self._counts.get(mode, 0) if step is None else step, 0)
+        number = whole_number("step", self._counts.get(mode, 0) if step is None else step, 0)
         global_step = self._counts.get(GLOBAL, 0)
         self._counts[mode] = number + 1
         self._counts[GLOBAL] = global_step + 1
@@ -134,6 +129,12 @@ class TrialRecorder:
             self._is_closed = True
             self._writer.write_end()
 
+    def reopen(self) -> None:
+        """Continue after ``close``: the end-of-job file is removed, and the counts go on."""
+        if self._is_closed:
+            self._writer.resume()
+            self._is_closed = False
+
     def __enter__(self) -> TrialRecorder:
         return self
 
@@ -141,7 +142,7 @@ class TrialRecorder:
         self.close()
 
 
-def _whole_number(name: str, value: Any, least: int) -> int:
+def whole_number(name: str, value: Any, least: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
@@ -149,3 +150,17 @@ def _whole_number(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not least <= number < LARGEST_STEP:
         raise ValueError(f"{name!r} must be a whole number >= {least} and < 2**62 (got {value!r})")
     return number
+
+
+def worker_name(worker: str | None) -> str:
+    """Return the name of this process: the given one, or by the RANK that torchrun sets.
+
+    Raises:
+        ValueError: It is not a name that smdebug takes.
+    """
+    if worker is None:
+        rank = os.environ.get("RANK", "")
+        return f"worker_{int(rank) if rank.isdecimal() else 0}"
+    if not isinstance(worker, str) or not _WORKER.fullmatch(worker):
+        raise ValueError(f"'worker' must be a name like 'worker_0' (got {worker!r})")
+    return worker

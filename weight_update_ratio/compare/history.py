@@ -20,7 +20,11 @@ from .mode import TRAIN
 from .rows import Rows, SkippedGroup
 
 HISTORY_ENDING = ".jsonl"
-NAMES, STEPS, NORMS = ("tensor", "worker", "mode"), ("step", "reference_step", "global_step"), ("update_norm", "weight_norm")
+NAMES, STEPS, NORMS = (
+    ("tensor", "worker", "mode"),
+    ("step", "reference_step", "global_step"),
+    ("update_norm", "weight_norm"),
+)
 NOT_FINITE_NUMBERS = ("nan", "inf", "-inf")  # as strict JSON has them
 
 
@@ -168,5 +172,8 @@ def _in_columns(given: Iterable[HistoryRow]) -> Rows:
 
 def history_line(row: HistoryRow) -> str:
     """Return a row as a line of strict JSON."""
-    values = {name: str(value) if value != value or value in (math.inf, -math.inf) else value for name, value in row._asdict().items()}
+    values = {
+        name: str(value) if value != value or value in (math.inf, -math.inf) else value
+        for name, value in row._asdict().items()
+    }
     return json.dumps(values, allow_nan=False) + "\n"

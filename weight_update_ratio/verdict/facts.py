@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ..compare.diagnosis import listed, nothing_compared, unmatched_choice
 from ..compare.mode import TRAIN
 from ..compare.rows import SkippedGroup
 from ..compare.workers import whole_notes
-from ..errors import TrialError
+from ..errors import TrialError, Unreadable
 from ..trial.folder import GLOBAL, TrialFolder
 from ..trial.selection import only_reduced, without_wrappers
 from .baseline import gap_text
@@ -35,6 +35,24 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
     )
 
 
+def measured(run: Run, unreadable: Sequence[Unreadable] = (), notes: Sequence[SkippedGroup] = ()) -> Run:
+    """Return a run whose rows were not read from a trial folder, with what concerns it as a whole."""
+    problem = None
+    if not len(run):
+        problem = TrialError(
+            "nothing was measured: no tensor has an update",
+            "Call step() after each update, more often than ``every``; only what trains, and is of two or more "
+            "dimensions or in collection_names, is measured.",
+        )
+    elif run.is_unheld:
+        problem = _nothing_held(run)
+    else:
+        problem = _out_of_reach(run)
+    return run.with_facts(
+        problem=problem, job_ended=True, notes=[*notes, *_unheld_tensors(run)], folder_unreadable=unreadable
+    )
+
+
 def _problem(run: JudgedRun, folder: TrialFolder) -> TrialError | None:
     if not len(run):
         return nothing_compared(run.rows, run.mode, folder)
@@ -43,6 +61,10 @@ def _problem(run: JudgedRun, folder: TrialFolder) -> TrialError | None:
     unmatched = unmatched_choice(folder) or _missing_tensors(run, folder)
     if unmatched is not None:
         return unmatched
+    return _out_of_reach(run)
+
+
+def _out_of_reach(run: JudgedRun) -> TrialError | None:
     if not run.is_judged:
         patience, longest = run.parameters.violations_to_fire, longest_course(run.columns)
         given = "patience" if run.parameters.patience else "patience, with a baseline 3 where it is not given,"
