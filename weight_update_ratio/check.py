@@ -63,6 +63,12 @@ def check_trial(
     """
     checked = parse_parameters(**parameters)
     first, end = step_range(start_step, end_step)
+    files = history_files(trial)
+    if files:
+        for name, value in (*parameters.items(), ("executor", executor)):
+            if name in ("num_steps", "collection_names", "executor") and not is_unset(value):
+                raise ValueError(f"{name!r} has no meaning for a history, whose updates are measured (got {value!r})")
+        return judged_history(files, checked, first, end, strict)
     location = trial_location(trial)
     folder = TrialFolder(open_storage(location), checked, range_steps(trial))
     missing = missing_trial(folder)
@@ -80,6 +86,15 @@ def check_trial(
         else:
             _compare_ranges(executor, folder, steps, loop, step_done)
     return concluded(Report(location, loop.rows, bounds, loop.mode, strict=strict), folder)
+
+
+def judged_history(files: Sequence[str], parameters: Parameters, first: int, end: int, strict: bool) -> Report:
+    """Return the report of the histories of one run, whose rows are judged anew."""
+    bounds, is_wanted = open_bounds(parameters), name_filter(parameters)
+    history = read_history(files, is_wanted, first, end)
+    bounds.require_alike(history.mode)
+    report = Report(", ".join(files), history.rows, bounds, history.mode, strict=strict)
+    return measured(report, is_wanted, history.unreadable, history.notes)
 
 
 def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextManager[Progress]:

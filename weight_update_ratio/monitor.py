@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
 
@@ -19,6 +18,7 @@ from .parameters import documented, parse_parameters
 from .record import Tensors, whole_number, worker_name
 from .report import Report
 from .trial.saved_array import saved_tensors
+from .trial.selection import name_filter
 from .trial.timeline import WorkerStep
 from .verdict.facts import measured
 from .verdict.good_runs import open_bounds
@@ -104,6 +104,7 @@ class RatioMonitor:
             raise ValueError("'num_steps' has no meaning here: a RatioMonitor measures single updates; leave it out")
         checked = parse_parameters(**parameters)
         self._parameters = checked._replace(num_steps=None if self._every == 1 else 1)
+        self._is_wanted = name_filter(checked)
         self._bounds = open_bounds(self._parameters)
         self._bounds.require_alike(TRAIN)
         self._strict = bool(strict)
@@ -208,10 +209,7 @@ class RatioMonitor:
     def _is_chosen(self, name: str, collection: str) -> bool:
         if self._collections.setdefault(name, collection) not in self._parameters.collection_names:
             return False
-        wanted, excluded = self._parameters.tensor_regex, self._parameters.exclude_regex
-        return (not wanted or any(re.search(pattern, name) for pattern in wanted)) and not any(
-            re.search(pattern, name) for pattern in excluded
-        )
+        return self._is_wanted(name)
 
     def _tell(self, part: StepRows, number: int) -> None:
         """Write and log the rows of a measured step, and say what is a fault since then."""

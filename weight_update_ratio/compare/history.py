@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Iterable, NamedTuple, Sequence
+import os
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
@@ -51,7 +52,27 @@ class History(NamedTuple):
     notes: list[SkippedGroup]
 
 
-def read_history(paths: Sequence[str], first: int = 0, end: int = LARGEST_STEP) -> History:
+def history_files(trial: Any) -> list[str]:
+    """Return the files where a trial is given as histories: one that ends in .jsonl, or several; else none.
+
+    Raises:
+        TrialError: A history is on S3, or is given together with something else.
+    """
+    given = [os.fspath(t) if isinstance(t, os.PathLike) else t for t in (trial if isinstance(trial, (list, tuple)) else [trial])]
+    files = [os.path.expanduser(path.strip()) for path in given if isinstance(path, str) and path.strip().endswith(HISTORY_ENDING)]
+    if any(path.startswith("s3://") for path in files):
+        raise TrialError(f"the history {files[0]!r} is on S3", "Copy it to this machine: aws s3 cp.")
+    if len(given) != len(files) and (files or isinstance(trial, (list, tuple))):
+        raise TrialError(
+            f"several trials cannot be judged as one ({', '.join(map(str, given))})",
+            f"Pass one trial folder, or the histories ({HISTORY_ENDING}) of one run.",
+        )
+    return [path for path in files if not os.path.isdir(path)]
+
+
+def read_history(
+    paths: Sequence[str], is_wanted: Callable[[str], bool] = lambda name: True, first: int = 0, end: int = LARGEST_STEP
+) -> History:
     """Return the comparisons of history files, each of which has the rows of other workers of one run.
 
     Rows of TRAIN mode count if there are any, else those of GLOBAL mode. Of two rows of one tensor, worker and step the
@@ -59,6 +80,7 @@ def read_history(paths: Sequence[str], first: int = 0, end: int = LARGEST_STEP) 
 
     Args:
         paths: Files on this machine.
+        is_wanted: Whether the rows of a tensor are taken.
         first: First global step whose rows are taken.
         end: Global step before which the rows are taken.
 
@@ -87,7 +109,11 @@ def read_history(paths: Sequence[str], first: int = 0, end: int = LARGEST_STEP) 
             )
     modes = {row.mode for row in by_key.values()}
     mode = TRAIN if TRAIN in modes or not modes else "GLOBAL"
-    chosen = [row for row in by_key.values() if row.mode == mode and first <= row.global_step < end]
+    chosen = [
+        row
+        for row in by_key.values()
+        if row.mode == mode and first <= row.global_step < end and is_wanted(row.tensor)
+    ]
     for other in sorted(modes - {mode, "GLOBAL"}):
         notes.append(SkippedGroup(None, None, f"rows of mode {other} are not judged", None, None, 1))
     return History(_in_columns(sorted(chosen, key=lambda row: row.global_step)), mode, unreadable, notes)
@@ -135,7 +161,7 @@ def _parsed(line: bytes) -> HistoryRow:
         raise ValueError("'reference_step' is not below 'step'")
     norms = [_norm(name, given[name]) for name in NORMS]
     kind = given.get("type", "")
-    return HistoryRow(*(given[name] for name in NAMES), *steps, *norms, kind if isinstance(kind, str) else "")
+    return HistoryRow._make((*(given[name] for name in NAMES), *steps, *norms, kind if isinstance(kind, str) else ""))
 
 
 def _step(name: str, value: Any) -> int:

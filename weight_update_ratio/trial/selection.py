@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Iterable, Iterator
+from typing import Callable, Iterable, Iterator
 
 from ..errors import Unreadable
 from ..parameters import Parameters
@@ -43,8 +43,7 @@ class Selection:
                 self._refuse(f"has {len(given)} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
         self._bare_members = {without_output_number(name): name for name in sorted(self.members, reverse=True)}
         self._patterns = list(self._compile(patterns))
-        self._wanted = [re.compile(pattern) for pattern in parameters.tensor_regex]
-        self._excluded = [re.compile(pattern) for pattern in parameters.exclude_regex]
+        self.is_wanted = name_filter(parameters)
 
     def __contains__(self, tensor: str) -> bool:
         known = self._known.get(tensor)
@@ -70,12 +69,6 @@ class Selection:
             self.reduced[name] = reduction
         return not reduction
 
-    def is_wanted(self, name: str) -> bool:
-        """Return whether the user's patterns choose a name; without patterns they choose all."""
-        if self._wanted and not any(pattern.search(name) for pattern in self._wanted):
-            return False
-        return not any(pattern.search(name) for pattern in self._excluded)
-
     def _compile(self, patterns: list[str]) -> Iterator[re.Pattern[str]]:
         """Yield those patterns of the collections that compile."""
         for pattern in patterns:
@@ -88,6 +81,18 @@ class Selection:
 
     def _refuse(self, reason: str) -> None:
         self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
+
+
+def name_filter(parameters: Parameters) -> Callable[[str], bool]:
+    """Return a function that says whether the user's patterns choose a name; without patterns they choose all."""
+    wanted, excluded = (list(map(re.compile, p)) for p in (parameters.tensor_regex, parameters.exclude_regex))
+
+    def is_wanted(name: str) -> bool:
+        if wanted and not any(pattern.search(name) for pattern in wanted):
+            return False
+        return not any(pattern.search(name) for pattern in excluded)
+
+    return is_wanted
 
 
 def reduction_and_name(tensor: str) -> tuple[str, str]:
