@@ -64,7 +64,7 @@ def check_trial(
     checked = parse_parameters(**parameters)
     first, end = step_range(start_step, end_step)
     location = trial_location(trial)
-    folder = TrialFolder(open_storage(location), checked, range_steps(trial))
+    folder = TrialFolder(open_storage(location), checked, getattr(trial, "range_steps", None))
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
@@ -88,12 +88,6 @@ def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextMan
 
         return progress_bar()
     return contextlib.nullcontext(progress or (lambda done, total: None))
-
-
-def range_steps(trial: Any) -> tuple[int | None, int | None] | None:
-    """Return the global steps, end exclusive, that smdebug's Trial was told to keep to; None: all."""
-    steps: tuple[int | None, int | None] | None = getattr(trial, "range_steps", None)
-    return steps
 
 
 def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
