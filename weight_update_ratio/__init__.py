@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .report import Report as Report
     from .rule import WeightUpdateRatio as WeightUpdateRatio
 
-__all__ = ["Report", "TrialError", "TrialRecorder", "WeightUpdateRatio", "__version__", "check_trial", "follow_trial"]
-
 _HOMES = {
     "Report": "report",
     "TrialError": "errors",
@@ -30,6 +28,7 @@ _HOMES = {
     "check_trial": "check",
     "follow_trial": "follow",
 }
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -70,7 +70,7 @@ def check_trial(
                 raise ValueError(f"{name!r} has no meaning for a history, whose updates are measured (got {value!r})")
         return judged_history(files, checked, first, end, strict)
     location = trial_location(trial)
-    folder = TrialFolder(open_storage(location), checked, range_steps(trial))
+    folder = TrialFolder(open_storage(location), checked, getattr(trial, "range_steps", None))
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
@@ -103,12 +103,6 @@ def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextMan
 
         return progress_bar()
     return contextlib.nullcontext(progress or (lambda done, total: None))
-
-
-def range_steps(trial: Any) -> tuple[int | None, int | None] | None:
-    """Return the global steps, end exclusive, that smdebug's Trial was told to keep to; None: all."""
-    steps: tuple[int | None, int | None] | None = getattr(trial, "range_steps", None)
-    return steps
 
 
 def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
-from .check import range_steps, step_range
+from .check import step_range
 from .compare.diagnosis import missing_trial
 from .compare.loop import Loop
 from .compare.mode import TRAIN, judged_mode
@@ -81,7 +81,7 @@ def follow_trial(
     location, bounds = trial_location(trial), open_bounds(checked)
     with _noted_interrupt() as interrupted:
         wait = _Wait(timeout, poll, interrupted)
-        folder = _await_trial(location, checked, range_steps(trial), wait)
+        folder = _await_trial(location, checked, getattr(trial, "range_steps", None), wait)
         if folder.parameters != checked:  # it was saved in pairs
             bounds = open_bounds(folder.parameters)
         faults = LiveFaults()
