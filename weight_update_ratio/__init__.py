@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from .check import check_trial as check_trial
     from .errors import TrialError as TrialError
     from .follow import follow_trial as follow_trial
+    from .monitor import RatioMonitor as RatioMonitor
+    from .monitor import TrainingFault as TrainingFault
     from .record import TrialRecorder as TrialRecorder
     from .report import Report as Report
     from .rule import WeightUpdateRatio as WeightUpdateRatio
 
 _HOMES = {
+    "RatioMonitor": "monitor",
+    "TrainingFault": "monitor",
     "Report": "report",
     "TrialError": "errors",
     "TrialRecorder": "record",

@@ -6,21 +6,23 @@ import contextlib
 import functools
 import os
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 from .compare.comparer import Comparer
 from .compare.diagnosis import missing_trial
+from .compare.history import history_files, read_history
 from .compare.loop import Loop, add_rows
 from .compare.mode import TRAIN, judged_mode
 from .compare.references import StepPairs
 from .compare.rows import Rows
 from .errors import TrialError, Unreadable
-from .parameters import parse_parameters, with_parameters
+from .parameters import Parameters, is_unset, parse_parameters, with_parameters
 from .report import Report
 from .storage.location import open_storage, trial_location
 from .trial.folder import TrialFolder
 from .trial.index_file import LARGEST_STEP
-from .verdict.facts import concluded
+from .trial.selection import name_filter
+from .verdict.facts import concluded, measured
 from .verdict.good_runs import open_bounds
 
 if TYPE_CHECKING:

@@ -248,7 +248,7 @@ class RatioMonitor:
 
     def report(self) -> Report:
         """Return the report of what was measured so far: that of ``check`` on a recording of the same steps."""
-        return measured(self._report())
+        return measured(self._report(), self._is_wanted)
 
 
 def _log(log: Any, ratios: Mapping[str, float], step: int) -> None:

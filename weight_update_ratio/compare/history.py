@@ -58,8 +58,15 @@ def history_files(trial: Any) -> list[str]:
     Raises:
         TrialError: A history is on S3, or is given together with something else.
     """
-    given = [os.fspath(t) if isinstance(t, os.PathLike) else t for t in (trial if isinstance(trial, (list, tuple)) else [trial])]
-    files = [os.path.expanduser(path.strip()) for path in given if isinstance(path, str) and path.strip().endswith(HISTORY_ENDING)]
+    given = [
+        os.fspath(t) if isinstance(t, os.PathLike) else t
+        for t in (trial if isinstance(trial, (list, tuple)) else [trial])
+    ]
+    files = [
+        os.path.expanduser(path.strip())
+        for path in given
+        if isinstance(path, str) and path.strip().endswith(HISTORY_ENDING)
+    ]
     if any(path.startswith("s3://") for path in files):
         raise TrialError(f"the history {files[0]!r} is on S3", "Copy it to this machine: aws s3 cp.")
     if len(given) != len(files) and (files or isinstance(trial, (list, tuple))):
@@ -110,9 +117,7 @@ def read_history(
     modes = {row.mode for row in by_key.values()}
     mode = TRAIN if TRAIN in modes or not modes else "GLOBAL"
     chosen = [
-        row
-        for row in by_key.values()
-        if row.mode == mode and first <= row.global_step < end and is_wanted(row.tensor)
+        row for row in by_key.values() if row.mode == mode and first <= row.global_step < end and is_wanted(row.tensor)
     ]
     for other in sorted(modes - {mode, "GLOBAL"}):
         notes.append(SkippedGroup(None, None, f"rows of mode {other} are not judged", None, None, 1))

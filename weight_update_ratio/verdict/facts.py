@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from typing import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -35,7 +35,12 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
     )
 
 
-def measured(run: Run, unreadable: Sequence[Unreadable] = (), notes: Sequence[SkippedGroup] = ()) -> Run:
+def measured(
+    run: Run,
+    is_wanted: Callable[[str], bool],
+    unreadable: Sequence[Unreadable] = (),
+    notes: Sequence[SkippedGroup] = (),
+) -> Run:
     """Return a run whose rows were not read from a trial folder, with what concerns it as a whole."""
     problem = None
     if not len(run):
@@ -47,7 +52,7 @@ def measured(run: Run, unreadable: Sequence[Unreadable] = (), notes: Sequence[Sk
     elif run.is_unheld:
         problem = _nothing_held(run)
     else:
-        problem = _out_of_reach(run)
+        problem = _missing_tensors(run, is_wanted, {}) or _out_of_reach(run)
     return run.with_facts(
         problem=problem, job_ended=True, notes=[*notes, *_unheld_tensors(run)], folder_unreadable=unreadable
     )
@@ -58,7 +63,9 @@ def _problem(run: JudgedRun, folder: TrialFolder) -> TrialError | None:
         return nothing_compared(run.rows, run.mode, folder)
     if run.is_unheld:
         return _nothing_held(run)
-    unmatched = unmatched_choice(folder) or _missing_tensors(run, folder)
+    unmatched = unmatched_choice(folder) or _missing_tensors(
+        run, folder.selection.is_wanted, folder.collections.tensor_names
+    )
     if unmatched is not None:
         return unmatched
     return _out_of_reach(run)
@@ -119,15 +126,17 @@ def _gaps(run: JudgedRun) -> dict[str, set[int]]:
     return by_tensor
 
 
-def _missing_tensors(run: JudgedRun, folder: TrialFolder) -> TrialError | None:
+def _missing_tensors(
+    run: JudgedRun, is_wanted: Callable[[str], bool], collections: Mapping[str, Collection[str]]
+) -> TrialError | None:
     """Return what is wrong where the run lacks tensors of the baseline that the patterns choose, else None."""
     compared = _gaps(run)
     bands = {} if run.bounds.baseline is None else run.bounds.baseline.bands
-    lacking = [tensor for tensor in bands if tensor not in compared and folder.selection.is_wanted(tensor)]
+    lacking = [tensor for tensor in bands if tensor not in compared and is_wanted(tensor)]
     if not lacking:
         return None
     what = f"the run has no comparison of {listed(lacking)}, which the baseline {listed(run.parameters.baseline)} has"
-    for name, members in folder.collections.tensor_names.items():
+    for name, members in collections.items():
         elsewhere = next((tensor for tensor in lacking if tensor in members), None)
         if elsewhere is not None and name not in run.parameters.collection_names:
             return TrialError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..compare.diagnosis import missing_trial
+from ..compare.history import history_files, read_history
 from ..compare.loop import Loop
 from ..compare.mode import TRAIN, judged_mode
 from ..errors import TrialError, UnreadableError
@@ -14,7 +15,7 @@ from ..trial.folder import TrialFolder
 from .baseline import Baseline, merged_baselines
 from .baseline_file import parse_baseline
 from .bounds import Bounds
-from .facts import concluded
+from .facts import concluded, measured
 from .judged_run import JudgedRun
 from .learning import learn_baseline
 
@@ -42,6 +43,14 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
             what = "it is neither a file nor a folder" if os.path.exists(path) else "it does not exist"
             several = " Of several, each is one of its own: commas do not separate them." if "," in place else ""
             raise TrialError(what, f"Pass a trial folder, an S3 URI, or a file that --save-baseline wrote.{several}")
+        files = history_files(place)
+        if files:
+            own = parameters._replace(baseline=(), patience=None)
+            history = read_history(files)
+            run = measured(
+                JudgedRun(place, history.rows, Bounds(own), history.mode), lambda name: True, history.unreadable
+            )
+            return learn_baseline(run)
         content = file_content(place)
         return _learnt_baseline(place, parameters) if content is None else parse_baseline(content)
     except UnreadableError as error:

@@ -1,0 +1,233 @@
+"""RatioMonitor: its rows are those of check on a recording of the same run; faults, histories, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import pytest
+
+from weight_update_ratio import RatioMonitor, Report, TrainingFault, TrialRecorder, check_trial
+
+Weights = dict[str, np.ndarray[Any, Any]]
+LEARNING_RATE = 3e-3
+
+
+def training(steps: int, change: Callable[[int, Weights], Any] = lambda step, weights: None) -> Iterator[Weights]:
+    """Yield the weights of a made training after each step: tensors of several types, a bias, and one without elements."""
+    generator = np.random.default_rng(5)
+    shapes = {"in.weight": (30, 20), "mid.weight": (20, 20), "out.weight": (4, 20), "out.bias": (4,)}
+    weights: Weights = {name: generator.normal(0, 0.3, shape).astype("f4") for name, shape in shapes.items()}
+    weights["half.weight"] = generator.normal(0, 0.3, (5, 5)).astype("f2")
+    weights["wave.weight"] = (generator.normal(size=(3, 3)) + 1j).astype("c8")
+    weights["none.weight"] = np.zeros((0, 4))
+    for step in range(steps):
+        for name, array in weights.items():
+            array += (LEARNING_RATE * generator.normal(size=array.shape)).astype(array.real.dtype)
+        change(step, weights)
+        yield weights
+
+
+def both(folder: Path, steps: int, every: int, *change: Any, **options: Any) -> tuple[Report, Report]:
+    """Return the reports of one training that is recorded and checked, and that a monitor watches."""
+    folder.mkdir(exist_ok=True)
+    monitor = RatioMonitor(every, history=folder / "run.jsonl", on_fault=lambda *_: None, **options)
+    with TrialRecorder(folder / "trial", save_interval=every, pairs=every > 1) as recorder:
+        for weights in training(steps, *change):
+            recorder.step(weights)
+            monitor.step(weights)
+    return check_trial(folder / "trial", **options), monitor.report()
+
+
+def facts(report: Report) -> dict[str, Any]:
+    document = json.loads(report.to_json())
+    del document["trial"]
+    return document
+
+
+def explode(step: int, weights: Weights) -> None:
+    if 120 < step < 135:
+        weights["mid.weight"] *= 20
+
+
+def freeze(step: int, weights: Weights, kept: Weights = {}) -> None:  # noqa: B006  (what it froze)
+    if step == 0:
+        kept["in.weight"] = weights["in.weight"].copy()
+    weights["in.weight"][:] = kept["in.weight"]
+
+
+def reshape(step: int, weights: Weights) -> None:
+    if step == 51:
+        weights["out.weight"] = weights["out.weight"].reshape(20, 4).copy()
+    if step == 60:
+        weights["late.weight"] = np.ones((2, 2))
+
+
+class TestSameAsCheck:
+    @pytest.mark.parametrize("every", [1, 2, 7, 50])
+    @pytest.mark.parametrize(
+        "change", [lambda step, weights: None, explode, freeze], ids=["well", "explodes", "frozen"]
+    )
+    def test_rows_findings_and_exit_code(self, tmp_path: Path, every: int, change: Any) -> None:
+        """To the last bit."""
+        steps = 400 if every == 50 else 160
+        checked, watched = both(tmp_path, steps, every, change)
+        if every == 2:  # a recording of pairs of every second step has the updates between them as well
+            rows = checked.comparisons()
+            expected = rows[rows["step"] % 2 == 1].reset_index(drop=True)
+            assert expected.drop(columns="verdict").equals(watched.comparisons().drop(columns="verdict"))
+            return
+        assert len(checked)
+        assert checked.comparisons().equals(watched.comparisons())
+        assert facts(checked) == facts(watched)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"tensor_regex": "in,out", "exclude_regex": "bias"},
+            {"collection_names": "weights,biases,vectors"},
+            {"large_threshold": 0.01, "patience": 3},
+            {"epsilon": "1e-3", "small_threshold": 0.005, "strict": True},
+        ],
+        ids=str,
+    )
+    def test_parameters(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        checked, watched = both(tmp_path, 30, 1, **options)
+        assert facts(checked) == facts(watched)
+
+    def test_what_is_skipped(self, tmp_path: Path) -> None:
+        """A shape that changes is said, and a tensor may begin late."""
+        checked, watched = both(tmp_path, 120, 1, reshape)
+        assert checked.comparisons().equals(watched.comparisons())
+        said = {(group.tensor, group.reason, group.first_step) for group in watched.skipped}
+        assert ("out.weight", "shape changed from (4, 20) to (20, 4)", 51) in said
+        assert ("none.weight", "no elements", 1) in said
+
+    @pytest.mark.parametrize("good", ["trial", "run.jsonl"])
+    def test_a_baseline_from_either(self, tmp_path: Path, good: str) -> None:
+        both(tmp_path / "good", 160, 1)
+
+        checked, watched = both(tmp_path / "bad", 160, 1, explode, baseline=tmp_path / "good" / good)
+        assert checked.fired
+        assert facts(checked) == facts(watched)
+
+
+class TestOnFault:
+    def watch(self, steps: int = 200, change: Any = explode, **options: Any) -> RatioMonitor:
+        monitor = RatioMonitor(1, **options)
+        for weights in training(steps, change):
+            monitor.step(weights)
+        return monitor
+
+    def test_warns_once_of_a_fault(self) -> None:
+        with pytest.warns(UserWarning, match="mid.weight") as caught:
+            self.watch()
+        assert [w.filename for w in caught] == [__file__]
+        assert len(caught) == 1
+
+    def test_raises(self) -> None:
+        """With the report of what was measured until then."""
+        with pytest.raises(TrainingFault, match="mid.weight .* step") as caught:
+            self.watch(on_fault="raise")
+        assert caught.value.report.fired
+        assert 120 < max(caught.value.report.comparisons()["step"]) < 140
+
+    def test_calls_a_function(self) -> None:
+        calls: list[Any] = []
+        self.watch(on_fault=lambda report, violations: calls.append((report.fired, violations[0].tensor)))
+        assert calls == [(True, "mid.weight")]
+
+    @pytest.mark.parametrize("change", [lambda step, weights: None], ids=["well"])
+    def test_is_silent_of_what_is_well(self, change: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert self.watch(change=change).report().exit_code == 0
+
+
+class TestHistory:
+    def test_lines_are_checked_as_the_run(self, tmp_path: Path) -> None:
+        _, watched = both(tmp_path, 160, 1, explode)
+        again = check_trial(tmp_path / "run.jsonl")
+        assert watched.comparisons().equals(again.comparisons())
+        assert [f.text for f in watched.findings] == [f.text for f in again.findings]
+
+    def test_goes_on_after_a_kill(self, tmp_path: Path) -> None:
+        """The line that was cut off is measured anew; without ``resume`` nothing is touched."""
+        path = tmp_path / "run.jsonl"
+        first, whole = RatioMonitor(1, history=path), []
+        for step, weights in enumerate(training(20)):
+            if step < 10:
+                first.step(weights)
+            elif step == 10:
+                content = path.read_bytes()
+                path.write_bytes(content[:-7])
+                with pytest.raises(FileExistsError, match="resume=True"):
+                    RatioMonitor(1, history=path)
+                assert path.read_bytes() == content[:-7]
+                second = RatioMonitor(1, history=path, resume=True)
+            if step >= 10:
+                second.step(weights)
+            whole.append(weights)
+        rows = check_trial(path).comparisons()
+        assert sorted(set(rows["step"])) == [*range(1, 10), *range(11, 20)]
+        assert rows.equals(second.report().comparisons())
+
+
+def test_log_gets_the_ratios() -> None:
+    """A function of ratios and step, or an object that takes scalars one by one."""
+
+    class Writer:
+        def __init__(self) -> None:
+            self.scalars: dict[tuple[str, int], float] = {}
+
+        def add_scalar(self, tag: str, value: float, step: int) -> None:
+            self.scalars[tag, step] = value
+
+    logged: dict[int, dict[str, float]] = {}
+    writer = Writer()
+    first, second = RatioMonitor(3, log=lambda ratios, step: logged.update({step: ratios})), RatioMonitor(3, log=writer)
+    for weights in training(8):
+        first.step(weights)
+        second.step(weights)
+    expected = {(row.tensor, row.step): row.ratio for row in first.report()}
+    assert {(tensor, step): ratio for step, ratios in logged.items() for tensor, ratio in ratios.items()} == expected
+    assert writer.scalars == {(f"update_ratio/{tensor}", step): ratio for (tensor, step), ratio in expected.items()}
+    assert sorted(logged) == [1, 4, 7]
+
+
+def test_tensors_are_asked_for_only_where_they_are_measured() -> None:
+    asked = []
+
+    def tensors() -> Weights:
+        asked.append(len(done))
+        return {"w": np.full((2, 2), 1.0 + len(done))}
+
+    monitor, done = RatioMonitor(5), []
+    for _ in range(12):
+        done.append(monitor.step(tensors))
+    assert asked == [0, 1, 5, 6, 10, 11]
+    assert [step for step, measured in enumerate(done) if measured] == [1, 6, 11]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "'every' must be a whole number >= 1"),
+        ({"on_fault": "stop"}, "'on_fault' must be 'warn', 'raise' or a function (got 'stop')"),
+        ({"num_steps": 5}, "'num_steps' has no meaning here"),
+        ({"patience": "x"}, "'patience' must be a whole number >= 1 or None (got 'x')"),
+        ({"worker": "a b"}, "'worker' must be a name like 'worker_0' (got 'a b')"),
+    ],
+)
+def test_what_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        RatioMonitor(**options)
+    assert str(caught.value).startswith(message)
+
+
+def test_nothing_measured_is_not_ok() -> None:
+    report = RatioMonitor().report()
+    assert (report.exit_code, report.problem.message) == (2, "nothing was measured: no tensor has an update")
