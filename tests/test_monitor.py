@@ -116,7 +116,7 @@ class TestSameAsCheck:
 
 
 class TestOnFault:
-    def watch(self, steps: int = 200, change: Any = explode, **options: Any) -> RatioMonitor:
+    def watch(self, steps: int = 130, change: Any = explode, **options: Any) -> RatioMonitor:
         monitor = RatioMonitor(1, **options)
         for weights in training(steps, change):
             monitor.step(weights)
