@@ -16,7 +16,7 @@ from .compare.mode import TRAIN, judged_mode
 from .compare.references import StepPairs
 from .compare.rows import Rows
 from .errors import TrialError, Unreadable
-from .parameters import Parameters, is_unset, parse_parameters, with_parameters
+from .parameters import Parameters, parse_parameters, with_parameters
 from .report import Report
 from .storage.location import open_storage, trial_location
 from .trial.folder import TrialFolder
@@ -67,9 +67,14 @@ def check_trial(
     first, end = step_range(start_step, end_step)
     files = history_files(trial)
     if files:
-        for name, value in (*parameters.items(), ("executor", executor)):
-            if name in ("num_steps", "collection_names", "executor") and not is_unset(value):
-                raise ValueError(f"{name!r} has no meaning for a history, whose updates are measured (got {value!r})")
+        unset = Parameters()
+        for name, is_given in (
+            ("num_steps", checked.num_steps is not None),
+            ("collection_names", checked.collection_names != unset.collection_names),
+            ("executor", executor is not None),
+        ):
+            if is_given:
+                raise ValueError(f"{name!r} has no meaning for a history, whose updates are measured: leave it out")
         return judged_history(files, checked, first, end, strict)
     location = trial_location(trial)
     folder = TrialFolder(open_storage(location), checked, getattr(trial, "range_steps", None))

@@ -71,7 +71,7 @@ output_option = file_option("--output", help="Write it to FILE and not to stdout
 
 
 @main.command()
-@click.argument("trial")
+@click.argument("trial", nargs=-1, required=True)
 @rule_options
 @file_option("--save-baseline", help="Write the ratios, with those of --baseline, as a baseline for other runs.")
 @click.option(
@@ -102,7 +102,7 @@ output_option = file_option("--output", help="Write it to FILE and not to stdout
 @click.option("--verbose", is_flag=True, help="Print all findings, and a row a tensor with its course.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors; the exit code tells.")
 def check(
-    trial: str,
+    trial: tuple[str, ...],
     start_step: int,
     end_step: int | None,
     style: str,
@@ -122,10 +122,13 @@ def check(
 ) -> int:
     """Judge the recorded trial folder TRIAL: a path, or an S3 URI such as s3://bucket/job/trial.
 
+    Or a history (.jsonl) that RatioMonitor or --history wrote; several are the workers of one run.
+
     Exit code: 0 everything was compared and there is no fault, though there may be notes; 1 there is a fault, or with
     --strict anything that fires; 2 it could not be judged. With --follow, Ctrl-C prints what was found so far.
     """
     from .check import check_trial, dask_executor
+    from .compare.history import HISTORY_ENDING
     from .errors import TrialError
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
@@ -134,6 +137,10 @@ def check(
     from .render.words.wording import incomplete
     from .report import unjudged_report
 
+    run = trial[0] if len(trial) == 1 else trial
+    for option, given in (("--follow", follow), ("--dask", dask is not None)):
+        if given and trial[0].endswith(HISTORY_ENDING):
+            raise CommandError(f"{option!r} has no meaning for a history ({trial[0]!r})", f"Leave {option} out.")
     if follow and dask is not None:
         raise CommandError("'--follow' and '--dask' exclude each other", "Leave one of them out.")
     for option, given in (("--timeout", timeout is not None), ("--fail-fast", fail_fast)):
@@ -165,12 +172,12 @@ def check(
                 seconds: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
                 judge = functools.partial(follow_trial, **seconds, watch=LiveView(quiet, html, fail_fast))
             steps = {"start_step": start_step, "end_step": end_step}
-            report = judge(trial, **parameters, **steps, strict=strict, progress=progress)
+            report = judge(run, **parameters, **steps, strict=strict, progress=progress)
     except ValueError as error:
         raise CommandError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:
         if style != "text":  # programs read the others, whatever happened
-            _print_report(unjudged_report(trial, parameters, error), style, output, quiet, verbose)
+            _print_report(unjudged_report(", ".join(trial), parameters, error), style, output, quiet, verbose)
         raise CommandError(error.message, error.remedy) from None
     if history is not None:
         with writing(history):

@@ -74,7 +74,7 @@ def parse_parameters(**given: Any) -> Parameters:
     """
     for name in given.keys() - TABLE.keys():
         raise TypeError(f"unexpected keyword argument {name!r}; the rule's parameters are {', '.join(TABLE)}")
-    parsed = {name: TABLE[name].parse(name, value) for name, value in given.items() if not is_unset(value)}
+    parsed = {name: TABLE[name].parse(name, value) for name, value in given.items() if not _is_unset(value)}
     checked = Parameters(**{name: value for name, value in parsed.items() if value != ()})
     small, large = checked.small_threshold, checked.large_threshold
     if small < 0:
@@ -128,7 +128,7 @@ def parse_report_dir(report_dir: Any) -> str:
     Raises:
         ValueError: It is not a path on this machine.
     """
-    return "" if is_unset(report_dir) else local_folder("report_dir", report_dir)
+    return "" if _is_unset(report_dir) else local_folder("report_dir", report_dir)
 
 
 def local_folder(name: str, value: Any) -> str:
@@ -143,8 +143,7 @@ def local_folder(name: str, value: Any) -> str:
     return path.strip()
 
 
-def is_unset(value: Any) -> bool:
-    """Return whether a value means that a parameter is not given."""
+def _is_unset(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
@@ -175,7 +174,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _separated(name: str, value: Any, part: re.Pattern[str] = _NAME) -> tuple[str, ...]:
-    if is_unset(value):
+    if _is_unset(value):
         return ()
     if isinstance(value, str):
         return tuple(found.strip() for found in part.findall(value) if found.strip())
