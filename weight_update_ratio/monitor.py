@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
+from .compare.comparer import why_skipped
 from .compare.history import HistoryRow, history_line, read_history
 from .compare.mode import TRAIN
 from .compare.ratio import update_norms, update_ratios, weight_norms
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 ON_FAULT = ("warn", "raise")
 
 
-class TrainingFault(Exception):
+class TrainingFault(Exception):  # noqa: N818  (a fault of the training is not an error of the program)
     """A fault of the training that a ``RatioMonitor`` watches.
 
     Attributes:
@@ -43,11 +44,12 @@ class TrainingFault(Exception):
         self.report = report
 
 
-class _Before(NamedTuple):
-    """The weights of the step before, which the next call is compared with: {name: (elements, shape, norm)}."""
+class _Reference(NamedTuple):
+    """A tensor's weights before an update, and their norm."""
 
-    step: int
-    weights: dict[str, tuple[np.ndarray[Any, Any], tuple[int, ...], float]]
+    weights: np.ndarray[Any, Any]
+    shape: tuple[int, ...]
+    norm: float
 
 
 @documented
@@ -111,7 +113,7 @@ class RatioMonitor:
         self._rows = Rows()
         self._faults = LiveFaults()
         self._collections: dict[str, str] = {}  # of each name, as it was first seen
-        self._before: _Before | None = None
+        self._references: dict[str, _Reference] | None = None  # of the step before; None: it was not measured
         self._count = 0
         self._history = None if history is None else os.path.abspath(os.path.expanduser(os.fspath(history)))
         if self._history is not None:
@@ -151,59 +153,49 @@ class RatioMonitor:
             OSError: The history cannot be written.
         """
         number = whole_number("step", self._count if step is None else step, 0)
-        self._count = number + 1
-        before, self._before = self._before, None
-        if before is not None and before.step != number - 1:
-            before = None
-        keeps = number % self._every == 0
-        if before is None and not keeps:
+        references = self._references if number == self._count else None
+        self._count, self._references = number + 1, None
+        if references is None and number % self._every:
             return False
-        part, kept = self._measured(tensors, number, before, keeps)
-        self._before = _Before(number, kept) if keeps else None
+        part, weights = self._compared(tensors, number, references or {})
         self._rows.append(part)
-        if before is not None:
+        if number % self._every == 0:
+            self._references = weights
+        if references is not None:
             self._tell(part, number)
-        return before is not None
+        return references is not None
 
-    def _measured(
-        self, tensors: Any, number: int, before: _Before | None, keeps: bool
-    ) -> tuple[StepRows, dict[str, tuple[np.ndarray[Any, Any], tuple[int, ...], float]]]:
-        """Return the rows of a step, and its weights if they are the next one's reference."""
-        names: list[str] = []
-        results: dict[str, tuple[float, float, str]] = {}
+    def _compared(
+        self, tensors: Any, number: int, references: dict[str, _Reference]
+    ) -> tuple[StepRows, dict[str, _Reference]]:
+        """Return the rows of a step, and its weights, as far as it is the next one's reference."""
+        kept: dict[str, _Reference] = {}
+        norms: dict[str, tuple[float, float, str]] = {}
         skipped: dict[str, str] = {}
-        kept = {}
-        old = {} if before is None else before.weights
+        names = []
         for name, array, collection, type_name, _ in saved_tensors(tensors, self._num_workers, trained_only=True):
             if not self._is_chosen(name, collection):
                 continue
             names.append(name)
-            weights, norm = array.reshape(-1), None
-            if name in old:
-                reference, shape, reference_norm = old[name]
-                if shape != array.shape:
-                    skipped[name] = f"shape changed from {shape} to {array.shape}"
-                elif not array.size:
-                    skipped[name] = "no elements"
+            weights, reference, norm = array.reshape(-1), references.get(name), None
+            if reference is not None:
+                reason = why_skipped(reference.shape, reference.weights.dtype, array.shape, array.dtype)
+                if reason:
+                    skipped[name] = reason
                 else:
-                    update, after = update_norms([reference], [weights])
-                    norm = float(after[0])
-                    results[name] = float(update[0]), reference_norm, type_name
-            if keeps:
-                copied = old[name][0] if name in results and old[name][0].dtype == weights.dtype else None
-                if copied is None:
-                    copied = weights.copy()
-                else:
-                    np.copyto(copied, weights)
-                kept[name] = copied, array.shape, float(weight_norms([weights])[0]) if norm is None else norm
+                    (update,), (norm,) = update_norms([reference.weights], [weights])
+                    norms[name] = float(update), reference.norm, type_name
+            if number % self._every == 0:
+                norm = weight_norms([weights])[0] if norm is None else norm
+                kept[name] = _Reference(_copied(weights, reference), array.shape, float(norm))
         saved = WorkerStep(self._worker, TRAIN, number, number, "", "", {})
-        reference = saved._replace(step=number - 1, global_step=number - 1)
-        part = StepRows(StepPairs(saved, tuple(names), [reference] * len(names), frozenset()))
-        for place, name in enumerate(names):
-            if name in results:
-                part.update[place], part.weight[place], part.types[place] = results[name]
+        before = saved._replace(step=number - 1, global_step=number - 1)
+        part = StepRows(StepPairs(saved, tuple(names), [before] * len(names), frozenset()))
+        for position, name in enumerate(names):
+            if name in norms:
+                part.update[position], part.weight[position], part.types[position] = norms[name]
             elif name in skipped:
-                part.skipped.append((place, skipped[name]))
+                part.skipped.append((position, skipped[name]))
         return part, kept
 
     def _is_chosen(self, name: str, collection: str) -> bool:
@@ -249,6 +241,14 @@ class RatioMonitor:
     def report(self) -> Report:
         """Return the report of what was measured so far: that of ``check`` on a recording of the same steps."""
         return measured(self._report(), self._is_wanted)
+
+
+def _copied(weights: np.ndarray[Any, Any], reference: _Reference | None) -> np.ndarray[Any, Any]:
+    """Return a copy of weights, in the memory of those of the step before if it fits: the training changes its own."""
+    if reference is None or reference.weights.shape != weights.shape or reference.weights.dtype != weights.dtype:
+        return weights.copy()
+    np.copyto(reference.weights, weights)
+    return reference.weights
 
 
 def _log(log: Any, ratios: Mapping[str, float], step: int) -> None:

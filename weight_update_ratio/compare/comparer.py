@@ -29,6 +29,7 @@ TYPE_NAMES = {dtype: dtype.name for dtype in DTYPES.values()}  # asking NumPy fo
 UNCERTAIN = "has no certain reference: the index file of a step before it is lost or broken"
 
 
+Shape = Tuple[int, ...]
 _Plan = Tuple[List[RecordGroup], List[Tuple[str, str]]]  # what record_plan returns
 
 
@@ -108,7 +109,8 @@ class Comparer:
         compared: list[int] = []
         for tensor, position in zip(group.tensors, group.places):
             if tensor in after and tensor in before:
-                reason = _why_skipped(before[tensor].layout, after[tensor].layout)
+                old, new = before[tensor].layout, after[tensor].layout
+                reason = why_skipped(old.shape, old.dtype, new.shape, new.dtype)
                 if reason:
                     step.skipped.append((position, reason))
                 else:
@@ -189,11 +191,10 @@ def _with_norms(records: dict[str, _Record], norms: dict[str, float]) -> dict[st
     return {tensor: _Record(elements, layout, norms[tensor]) for tensor, (elements, layout, _) in records.items()}
 
 
-def _why_skipped(before: TensorLayout, after: TensorLayout) -> str:
-    if before is after:  # as their group was walked once
-        return "" if after.size else "no elements"
-    if before.shape != after.shape:
-        return f"shape changed from {before.shape} to {after.shape}"
-    if (before.dtype.kind == "c") != (after.dtype.kind == "c"):
-        return f"type changed from {before.dtype} to {after.dtype}"
-    return "" if after.size else "no elements"
+def why_skipped(shape: Shape, dtype: np.dtype[Any], shape_after: Shape, dtype_after: np.dtype[Any]) -> str:
+    """Return why a tensor of these shapes and types has no ratio; an empty string if it has one."""
+    if shape != shape_after:
+        return f"shape changed from {shape} to {shape_after}"
+    if (dtype.kind == "c") != (dtype_after.kind == "c"):
+        return f"type changed from {dtype} to {dtype_after}"
+    return "no elements" if 0 in shape else ""
