@@ -44,7 +44,7 @@ TRUTH = REPOSITORY / "tests" / "trials" / "truth"
 CAN_WRITE = hasattr(np.ndarray, "tostring")
 WHY_NOT_WRITTEN = "smdebug writes trials with ndarray.tostring, which NumPy 2.3 took away"
 
-collect_ignore = ["fuzz/fuzz.py"]  # a program, which needs atheris
+collect_ignore_glob = ["fuzz/fuzz.py", "benchmarks/[!t]*.py"]  # programs, which need atheris and torch
 
 needs_writing = pytest.mark.skipif(not CAN_WRITE, reason=WHY_NOT_WRITTEN)
 

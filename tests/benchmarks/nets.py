@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PIXEL_MEAN, PIXEL_SCALE = 5.0, 6.0  # digits: 64 pixels, each a whole number of 0..16
-SHADES = 5  # of a pixel, where pixels are words
+SHADES = 5  # of a pixel, if pixels are words
 
 
 class Mlp(nn.Module):
@@ -146,7 +146,7 @@ class Transformer(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Pixels as words, one for each place and shade: of the table's rows, a batch moves only those that it holds."""
+    """Pixels as words, one for each position and shade: a batch moves only its words' rows of the table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,8 +156,8 @@ class Embedding(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         shades = ((inputs * PIXEL_SCALE + PIXEL_MEAN) / 4).round().clamp(0, SHADES - 1).long()
-        places = torch.arange(64) * SHADES
-        return self.head(functional.relu(self.hidden(self.table(places + shades))))
+        positions = torch.arange(64) * SHADES
+        return self.head(functional.relu(self.hidden(self.table(positions + shades))))
 
 
 class Adapter(nn.Module):
@@ -208,9 +208,8 @@ class Experts(nn.Module):
 def reinforce(logits: Tensor, labels: Tensor) -> Tensor:
     """Return a policy's loss where only the class that it draws is rewarded, if it is right: a loss that wanders."""
     policy = logits.log_softmax(dim=1)
-    actions = (policy.detach() - (-torch.rand_like(policy).log()).log()).argmax(
-        dim=1
-    )  # Gumbel's; NaN may be drawn from
+    noise = -(-torch.rand_like(policy).log()).log()  # Gumbel's, because NaN may be drawn from
+    actions = (policy.detach() + noise).argmax(dim=1)
     rewards = (actions == labels).float()
     drawn = policy.gather(1, actions[:, None])[:, 0]
     return -((rewards - rewards.mean()) * drawn).mean() + 0.01 * (policy.exp() * policy).sum(dim=1).mean()
@@ -231,7 +230,7 @@ def tumours() -> tuple[Tensor, Tensor]:
 
 
 def constant(progress: float) -> float:
-    """Return the factor of the learning rate where it stays; ``progress`` is 0 at the first step and 1 at the end."""
+    """Return the learning rate's factor, here always 1; ``progress`` is 0 at the first step and 1 at the end."""
     return 1.0
 
 
@@ -250,38 +249,21 @@ def stairs(progress: float) -> float:
     return 1.0 if progress < 0.5 else 0.1 if progress < 0.8 else 0.01
 
 
-Optimizer = torch.optim.Optimizer
-
-
 @dataclass(frozen=True)
 class Setup:
-    """A net, its data and how it is trained well.
+    """A net, its data and how it is trained well."""
 
-    Attributes:
-        name: Architecture and optimiser, as the tables show it.
-        net: Makes the net; torch's generator initialises it.
-        optimizer: Makes the optimiser of some parameters.
-        learning_rate: Its highest learning rate.
-        data: Returns all inputs and labels.
-        schedule: The factor of the learning rate by progress, 0..1.
-        warm_up: The share of the steps in which the learning rate rises from 0.
-        clip: The highest norm of the gradients, or None.
-        batch: Rows of a batch.
-        loss: Returns what is differentiated, from logits and labels.
-        skips: The share of the steps that a loss scaler skips.
-    """
-
-    name: str
-    net: Callable[[], nn.Module]
-    optimizer: Callable[..., Optimizer]
-    learning_rate: float
-    data: Callable[[], tuple[Tensor, Tensor]] = digits
-    schedule: Callable[[float], float] = constant
-    warm_up: float = 0.0
-    clip: float | None = None
-    batch: int = 64
-    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
-    skips: float = 0.0
+    name: str  # architecture and optimiser, as the tables show it
+    net: Callable[[], nn.Module]  # torch's generator initialises it
+    optimizer: Callable[..., torch.optim.Optimizer]  # of some parameters
+    learning_rate: float  # the highest
+    data: Callable[[], tuple[Tensor, Tensor]] = digits  # all inputs and labels
+    schedule: Callable[[float], float] = constant  # the learning rate's factor by progress, 0..1
+    warm_up: float = 0.0  # the share of the steps in which the learning rate rises from 0
+    clip: float | None = None  # the highest norm of the gradients
+    batch: int = 64  # rows
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy  # of logits and labels
+    skips: float = 0.0  # the share of the steps that a loss scaler skips
 
 
 NORMED = partial(Mlp, 64, 48, 3, 10, True, nn.ReLU())
