@@ -21,6 +21,8 @@ import click
 import numpy as np
 
 from tests.benchmarks.__main__ import Shape, machine, print_table
+from tests.conftest import TrialWriter
+from weight_update_ratio import TrialRecorder
 
 Tensors = Dict[str, np.ndarray[Any, Any]]
 LARGE, SMALL = Shape(160, 160_000, 10), Shape(300, 1_024, 100)
@@ -29,7 +31,6 @@ INTERVAL, PAIRS, TRAINING = 50, 2, 10_000  # steps; pairs that are timed; steps 
 
 
 def numpy_save(folder: Path, tensors: Tensors, steps: int) -> None:
-    """Write a file a tensor and step, with numpy.save."""
     for step in range(steps):
         (folder / str(step)).mkdir(parents=True)
         for name, tensor in tensors.items():
@@ -37,7 +38,6 @@ def numpy_save(folder: Path, tensors: Tensors, steps: int) -> None:
 
 
 def safetensors(folder: Path, tensors: Tensors, steps: int) -> None:
-    """Write a file a step, with safetensors."""
     from safetensors.numpy import save_file
 
     folder.mkdir()
@@ -46,27 +46,19 @@ def safetensors(folder: Path, tensors: Tensors, steps: int) -> None:
 
 
 def file_writer(folder: Path, tensors: Tensors, steps: int) -> None:
-    """Write the event and index files of each step, with smdebug's FileWriter."""
-    from smdebug.core.modes import ModeKeys
-    from smdebug.core.writer import FileWriter
-
+    writer = TrialWriter(folder)
     for step in range(steps):
-        writer = FileWriter(trial_dir=str(folder), step=step, worker="worker_0")
-        for name, tensor in tensors.items():
-            writer.write_tensor(tdata=tensor, tname=name, mode=ModeKeys.TRAIN, mode_step=step)
-        writer.close()
+        writer.save(step, tensors)
 
 
 def trial_recorder(folder: Path, tensors: Tensors, steps: int) -> None:
-    """Write a trial folder, with this package's TrialRecorder."""
-    from weight_update_ratio import TrialRecorder
-
     with TrialRecorder(folder) as recorder:
         for _ in range(steps):
             recorder.step(tensors)
 
 
-WRITERS: dict[str, Callable[[Path, Tensors, int], None]] = {
+Writer = Callable[[Path, Tensors, int], None]
+WRITERS: dict[str, Writer] = {
     "numpy.save, a file a tensor": numpy_save,
     "safetensors, a file a step": safetensors,
     "smdebug's FileWriter": file_writer,
@@ -74,9 +66,8 @@ WRITERS: dict[str, Callable[[Path, Tensors, int], None]] = {
 }
 
 
-def seconds(write: Callable[[Path, Tensors, int], None], root: Path, tensors: Tensors, steps: int) -> float:
+def seconds(write: Writer, folder: Path, tensors: Tensors, steps: int) -> float:
     """Return how long a writer takes."""
-    folder = root / "written"
     os.sync()
     started = time.perf_counter()
     write(folder, tensors, steps)
@@ -100,8 +91,6 @@ def transformer(layers: int, width: int, vocabulary: int, context: int) -> Tenso
 
 def cost(folder: Path, tensors: Tensors) -> tuple[float, float, int]:
     """Return the seconds of a saved step into the page cache, and until it is on the disk, and its bytes."""
-    from weight_update_ratio import TrialRecorder
-
     os.sync()
     started = time.perf_counter()
     with TrialRecorder(folder, save_interval=INTERVAL, pairs=True) as recorder:
@@ -139,7 +128,7 @@ def print_throughput(shape: Shape, rounds: int, scratch: Path) -> None:
     taken: dict[str, list[float]] = {name: [] for name in WRITERS}
     for _ in range(rounds + 1):
         for name, write in WRITERS.items():
-            taken[name].append(seconds(write, scratch, tensors, shape.steps))
+            taken[name].append(seconds(write, scratch / "written", tensors, shape.steps))
     medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
     reference = next(iter(medians.values()))
     size = shape.tensors * shape.elements * 4 * shape.steps / 1e6
