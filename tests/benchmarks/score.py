@@ -18,7 +18,7 @@ from weight_update_ratio.compare.ratio import update_norms, update_ratios, weigh
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.verdict.baseline import Baseline, merged_baselines
-from weight_update_ratio.verdict.learning import learn_baseline
+from weight_update_ratio.verdict.good_runs import learn_baseline
 
 EPSILON = 1e-9  # the rule's default
 FIRST_FAULTY_SEED = 1000  # no good run has a seed of a faulty one
