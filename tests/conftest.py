@@ -333,7 +333,7 @@ def assert_same_comparisons(expected: Mapping[Any, tuple[str, int, float]], actu
 
 
 def run_command(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, and return what it printed and its exit code."""
+    """Run the command in a new process, and return what it printed and its exit code."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **options.pop("env", {})}
     return subprocess.run(
         [sys.executable, "-m", "weight_update_ratio", *map(str, arguments)],

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.detection
 
-Small nets are trained well with several seeds, and with faults. Each sick run is held against the default bounds,
-against one good run (each in turn), and against three.
+Small nets are trained well with several seeds, and with faults. Each sick run is judged by the default bounds, by one
+good run (each in turn), and by three.
 """
 
 from __future__ import annotations

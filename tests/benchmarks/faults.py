@@ -23,7 +23,7 @@ Change = Callable[[Job, Parameters, int], None]
 """Changes a job, or its parameters that have the fault; the number is the step at which the fault begins, 1..steps, or,
 within a hook, how many steps ago it began."""
 
-LARGEST = 1e38  # about what float32 holds
+LARGEST = 1e38  # about the largest float32
 
 
 def at_each_step(hooks: str, change: Change, steps: float = math.inf) -> Change:
@@ -288,7 +288,7 @@ FAULTS = {
         ),
         Fault("initial weights x10", weights(10.0), _matrices),
         Fault("initial weights /100", weights(0.01), _matrices),
-        Fault("initial weights all alike", weights(0.0, 0.01), _matrices),
+        Fault("initial weights all equal", weights(0.0, 0.01), _matrices),
         Fault("biases at -10: dead units", weights(0.0, -10.0), _hidden_biases),
         Fault("first layer not given to the optimiser", not_given, _first_layer),
         Fault("last layer not given to the optimiser", not_given, _head),

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from tests.benchmarks.nets import Setup
 
 TEST_SHARE = 0.25
-torch.set_num_threads(1)  # such small nets gain nothing from more, and are the same on every machine
+torch.set_num_threads(1)  # small nets gain nothing from more, and one gives the same run on every machine
 Hooks = list[Callable[[int], None]]  # each is called with the step
 
 

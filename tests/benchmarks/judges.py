@@ -1,4 +1,4 @@
-"""What is timed: each runs in a process of its own and prints one line of JSON.
+"""What is timed: each runs in a new process and prints one line of JSON.
 
 ``docs`` is a rule as smdebug's documentation teaches to write one: it declares the tensors of the current and the
 previous step as required, asks for their values, and takes NumPy's norm.

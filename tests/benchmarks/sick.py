@@ -46,7 +46,7 @@ class Sick:
     change: Change
     parts: Words  # of the names of the tensors that have it; an empty string is in all
     kinds: Words  # that are right for the first finding
-    misleading: str  # a pattern of words that would send a reader to the wrong place
+    misleading: str  # a pattern of words that would mislead a reader
     default: str = "fault"  # what the default bounds can tell: "fault", "note" or "nothing"
     from_start: bool = False  # whether it is there from the first step on
 
@@ -82,7 +82,7 @@ def _begins_late(job: Job, parameters: Parameters, at: int) -> None:
 
 
 def _group_rate(factor: Callable[[int], float]) -> Change:
-    """Multiply the learning rate of some parameters, which are a group of their own."""
+    """Multiply the learning rate of some parameters, which become a group."""
 
     def change(job: Job, parameters: Parameters, ago: int) -> None:
         job.optimizer.param_groups[-1]["lr"] *= min(factor(ago), LARGEST)

@@ -174,7 +174,9 @@ def _train(
     job: Job, variant: Variant, parts: dict[Path, dict[str, Any]], batches: range, updates: Iterator[int]
 ) -> None:
     with contextlib.ExitStack() as stack:
-        recorders = [stack.enter_context(TrialRecorder(part, resume=True, **own)) for part, own in parts.items()]
+        recorders = [
+            stack.enter_context(TrialRecorder(part, resume=True, **options)) for part, options in parts.items()
+        ]
 
         def save(step: int | None = None) -> None:
             for recorder in recorders:

@@ -98,7 +98,7 @@ def _said(sick: Sick, seed: int, way: str, report: Report) -> Said:
     elif not named or first.kind not in kinds:
         label = "kind"
     elif error > CLOSE:
-        label = "place"
+        label = "onset"
     if re.search(HIDE, words, re.IGNORECASE) and first.kind not in ("not_yet", "resting"):
         label += ", lets it pass"
     if expects != "nothing" and report.fired != (expects == "fault"):
@@ -125,7 +125,7 @@ def print_said(result: Said, way: str, table: bool) -> None:
 @click.option("--jobs", type=click.IntRange(1), default=2, help="Processes that train and judge.")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Runs of each fault; each begins at another step.")
 @click.option("--only", "chosen", metavar="CAUSE", multiple=True, help="A fault by a part of its cause; repeatable.")
-@click.option("--table", is_flag=True, help="A line a run in place of a block with all words.")
+@click.option("--table", is_flag=True, help="A line a run instead of a block with all words.")
 @click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
@@ -133,10 +133,10 @@ def print_said(result: Said, way: str, table: bool) -> None:
     "Empty it when nets, faults or training have changed.",
 )
 def main(jobs: int, seeds: int, chosen: tuple[str, ...], table: bool, cache: Path | None) -> None:
-    """Print of each sick run the truth, what is found first, and how far its onset is from the truth.
+    """Print of each sick run the truth, the first finding, and how far its onset is from the truth.
 
-    Labels are of the first finding: right; silent; misleading (words that send a reader to the wrong place); kind (not
-    one that fits, or none of the faulty tensors); place (onset off by more than 3% of the run). They need a reader.
+    Labels are of the first finding: right; silent; misleading (its words would mislead a reader); kind (not one that
+    fits, or none of the faulty tensors); onset (off by more than 3% of the run). They need a reader.
     """
     numbers = [number for number, sick in enumerate(SICK) if not chosen or any(part in sick.cause for part in chosen)]
     cases = [(number, seed) for seed in range(seeds) for number in numbers]
