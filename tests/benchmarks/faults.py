@@ -87,7 +87,7 @@ def weights(factor: float, shift: float = 0.0) -> Change:
     def change(job: Job, parameters: Parameters, at: int) -> None:
         with torch.no_grad():
             for parameter in parameters:
-                parameter.mul_(factor).add_(shift)
+                parameter.mul_(min(factor, LARGEST)).add_(shift)
 
     return change
 

@@ -8,7 +8,6 @@ Every exit code of the default check must be 0. Below the table are the findings
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import sys
@@ -68,10 +67,7 @@ def print_findings(lines: list[dict[str, Any]]) -> None:
 @click.command()
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="A folder that keeps the recordings.")
 @click.option("--only", multiple=True, help="A part of 'net / optimiser / variant'; repeatable: all of them.")
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file for each judgement, JSON lines."
-)
-def main(keep: Path | None, only: tuple[str, ...], output: Path | None) -> None:
+def main(keep: Path | None, only: tuple[str, ...]) -> None:
     """Train healthy nets in many ways, and print what the check says of their recordings."""
     os.environ["KERAS_BACKEND"] = "torch"  # before it is imported
     lines = []
@@ -85,8 +81,6 @@ def main(keep: Path | None, only: tuple[str, ...], output: Path | None) -> None:
                 kinds = [f"{finding['severity']} {finding['kind']}" for finding in line["findings"]]
                 click.echo(f"| {' | '.join([*plan, what])} | {line['check']} | {line['strict']} | {', '.join(kinds)} |")
                 lines.append(line)
-    if output:
-        output.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     print_findings(lines)
     codes = Counter((line["collections"], line["check"]) for line in lines)
     click.echo(f"\n(collections, exit code): {dict(codes)}")

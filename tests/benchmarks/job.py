@@ -12,9 +12,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from tests.benchmarks.nets import Setup
 
-TEST_SHARE = 0.25
-torch.set_num_threads(1)  # small nets gain nothing from more, and one gives the same run on every machine
+TEST_SHARE = 0.25  # of all rows
 Hooks = list[Callable[[int], None]]  # each is called with the step
+torch.set_num_threads(1)  # small nets gain nothing from more, and one gives the same run on every machine
 
 
 @dataclass

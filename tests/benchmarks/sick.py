@@ -47,7 +47,7 @@ class Sick:
     parts: Words  # of the names of the tensors that have it; an empty string is in all
     kinds: Words  # that are right for the first finding
     misleading: str  # a pattern of words that would mislead a reader
-    default: str = "fault"  # what the default bounds can tell: "fault", "note" or "nothing"
+    default: str = "fault"  # what the default bounds can show: "fault", "note" or "nothing"
     from_start: bool = False  # whether it is there from the first step on
 
     @property
@@ -97,10 +97,7 @@ def _group_rate(factor: Callable[[int], float]) -> Change:
 
 def _grow(factor: Callable[[int], float]) -> Change:
     """Multiply weights after each step, as a negative weight decay does."""
-    return at_each_step(
-        "after_update",
-        lambda job, parameters, ago: weights(min(factor(ago), LARGEST))(job, parameters, ago),
-    )
+    return at_each_step("after_update", lambda job, parameters, ago: weights(factor(ago))(job, parameters, ago))
 
 
 def _overflowing(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
