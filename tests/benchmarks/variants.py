@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from tests.benchmarks.job import Job, shuffled_batches
-from tests.benchmarks.nets import DECAYED, MOMENTUM, Cnn, Mlp, Transformer, cosine, digits
+from tests.benchmarks.nets import DECAYED, MOMENTUM, Transformer, cnn, cosine, digits, mlp
 from weight_update_ratio import TrialRecorder
 
 LORA = "LoRA of peft"
@@ -73,8 +73,8 @@ def _adapted() -> nn.Module:
 
 
 NETS: dict[str, Callable[[], Any]] = {
-    "MLP": lambda: Mlp(64, 32, 2, 10, False, nn.ReLU()),
-    "CNN BatchNorm": Cnn,
+    "MLP": lambda: mlp(64, 32, 2, 10, False, nn.ReLU()),
+    "CNN BatchNorm": cnn,
     "Transformer LayerNorm": lambda: Transformer(False),
     LORA: _adapted,
     "Keras MLP": _keras,

@@ -88,7 +88,7 @@ def _said(sick: Sick, seed: int, way: str, report: Report) -> Said:
         return Said(report.exit_code, label, None, heads[0] if heads else "no finding", "", "", heads[1:])
     kinds = (*sick.kinds, *(("too_small", "drifted") if way == BASELINE else ()))
     notes = [f for f in findings if expects == "note" and f.kind in kinds and faulty & set(f.tensors)]
-    first = (notes or findings)[0]  # a note is looked for among all of them
+    first = (notes or findings)[0]  # a note may come after others
     words = f"{first.text}\n{first.advice}"
     error = abs(first.onset_step - sick.onset(seed)) / sick.steps
     named = faulty & set(first.tensors)
@@ -104,7 +104,8 @@ def _said(sick: Sick, seed: int, way: str, report: Report) -> Said:
     if expects != "nothing" and report.fired != (expects == "fault"):
         label += ", exit code"
     counts = f"{len(named)} of {len(faulty)} and {len(first.tensors) - len(named)} others"
-    return Said(report.exit_code, label, error, heads[findings.index(first)], words, counts, heads[1:])
+    head = heads.pop(findings.index(first))
+    return Said(report.exit_code, label, error, head, words, counts, heads)
 
 
 def print_said(result: Said, way: str, table: bool) -> None:
