@@ -20,13 +20,6 @@ def test_a_function_is_called_for_every_step() -> None:
     assert calls == [(done, len(calls)) for done in range(1, len(calls) + 1)]
 
 
-@pytest.mark.parametrize("least_seconds", [0, 1000])
-def test_a_notebooks_line_is_written_anew(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], least_seconds: int
-) -> None:
-    """Not more often than each so many seconds, and at the end."""
-    monkeypatch.setattr("weight_update_ratio.render.progress.LEAST_SECONDS", least_seconds)
+def test_outside_of_a_terminal_a_line_is_written_anew(capsys: pytest.CaptureFixture[str]) -> None:
     check_trial(RECORDED["pytorch_healthy"], progress=True)
-    first, *shown = capsys.readouterr().err.split("\r")
-    assert ("", 1 if least_seconds else 26) == (first, len(shown))
-    assert "checking 26 of 26 steps" == shown[-1].rstrip()
+    assert "".join(f"\rchecking {done} of 26 steps" for done in range(1, 27)) + "\n" == capsys.readouterr().err
