@@ -21,7 +21,6 @@ from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
 from ..findings.summary import tensor_summaries
 from .words.escapes import printable
-from .words.labels import distinct_labels
 from .words.names import elided, first_lines
 from .words.sparkline import sparkline
 from .words.titles import finding_title, left_text, with_room
@@ -40,7 +39,8 @@ MOST_LINES = 40
 MOST_ENTRIES = 3  # lines of what was skipped, and of what was unreadable, the last of which counts the others
 MOST_ENTRY_LINES = 2  # that one of them takes
 GAP = 2  # columns between those of the table
-MOST_COURSE = 40  # columns
+LEAST_COURSE, MOST_COURSE = 8, 40  # columns
+LEAST_NAME = 8  # columns
 MOST_WORKER = 12  # columns of a worker's name
 WIDE = 80  # columns from which on the table shows the extremes
 MORE = "--verbose"
@@ -99,7 +99,7 @@ def render_text(
         *_entries(page, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
     ]
     end = page.lines(*(page.text(line) for line in run_lines(report)))
-    table = ["", *page.lines(_tensor_table(page, report))] if verbose and len(report) else []
+    table = ["", *_tensor_table(page, report)] if verbose and len(report) else []
     room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
     findings = _findings(page, report.findings, len(report.findings) * MOST_LINES if verbose else room)
     return "\n".join([*verdict, *findings, *table, *entries, "", *end]) + "\n"
@@ -149,27 +149,31 @@ def _entries(page: _Page, title: str, entries: list[str], verbose: bool) -> list
     return lines
 
 
-def _tensor_table(page: _Page, report: Judgement) -> Table:
+def _tensor_table(page: _Page, report: Judgement) -> list[str]:
+    """Return the lines of a table of all tensors; a name that its column has no room for is above its numbers."""
     several = len(report.workers) > 1
-    names = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
-    rows = tensor_summaries(report, report.courses)
-    ratios = [[format_ratio(getattr(row, name)) for name in names] for row in rows]
-    shown = {name: printable(name) for name in report.tensors}
-    worker = min(max(len("worker"), *(cell_len(printable(name)) for name in report.workers)), MOST_WORKER)
-    taken = sum(max(map(len, column)) + GAP for column in zip(names, *ratios))
-    taken += len("violations") + 2 * GAP + several * (worker + GAP)
-    longest = max(map(cell_len, shown.values()))
-    course = min(max((page.width - taken) // 3, page.width - taken - longest, 8), MOST_COURSE)
-    room = max(page.width - taken - course, 8)
-    labels = list(shown.values()) if longest <= room else distinct_labels(list(shown.values()), room)
-    label = dict(zip(shown, labels))
+    figures = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
+    summaries = tensor_summaries(report, report.courses)
+    ratios = [[format_ratio(getattr(summary, figure)) for figure in figures] for summary in summaries]
+    names = [printable(summary.tensor) for summary in summaries]
+    workers = [elided(printable(summary.worker), MOST_WORKER, cell_len) for summary in summaries]
+    rest = (
+        page.width - len("violations") - 2 * GAP - sum(max(map(len, column)) + GAP for column in zip(figures, *ratios))
+    )
+    rest -= several * (max(map(cell_len, ["worker", *workers])) + GAP)
+    room = max(rest - max(rest // 3, LEAST_COURSE), LEAST_NAME)
+    widest = max((cell_len(name) for name in names if cell_len(name) <= room), default=LEAST_NAME)
+    course = min(max(rest - widest, LEAST_COURSE), MOST_COURSE)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("tensor", *(["worker"] if several else []), *names, "violations", "course"):
-        table.add_column(name, justify="right" if name in (*names, "violations") else "left", no_wrap=True)
-    for row, numbers, own in zip(rows, ratios, report.courses):
-        cells = [Text(elided(label[row.tensor], room, cell_len))]
-        cells += [Text(elided(printable(row.worker), MOST_WORKER, cell_len))] if several else []
-        cells += [Text(number) for number in numbers]
-        cells += [Text(f"{row.violations:,}", "red" if row.violations else ""), Text(sparkline(own.ratios, course))]
-        table.add_row(*cells)
-    return table
+    for head in ("tensor", *(["worker"] if several else []), *figures, "violations", "course"):
+        table.add_column(head, justify="right" if head in (*figures, "violations") else "left", no_wrap=True)
+    for name, worker, numbers, summary, judged in zip(names, workers, ratios, summaries, report.courses):
+        cells = [name if cell_len(name) <= room else "", *([worker] if several else []), *numbers]
+        violations = Text(f"{summary.violations:,}", "red" if summary.violations else "")
+        table.add_row(*map(Text, cells), violations, Text(sparkline(judged.ratios, course)))
+    head, rule, *rows = page.lines(table)
+    lines, above = [head, rule], ""
+    for name, row in zip(names, rows):
+        lines += [elided(name, page.width, cell_len)] * (cell_len(name) > room and name != above) + [row]
+        above = name
+    return lines
