@@ -6,12 +6,13 @@ import csv
 import json
 from typing import IO
 
+from ..compare.rows import Comparison
 from ..files import whole_file
 from ..findings.judgement import Judgement
 from ..verdict.document import finite_numbers
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
-FORMULA = tuple("=+-@\t\r\n")  # what a cell begins with that a spreadsheet runs
+FORMULA = tuple("=+-@\t\r\n")  # the first characters of cells that a spreadsheet runs
 
 
 def write_history(report: Judgement, path: str) -> None:
@@ -21,13 +22,13 @@ def write_history(report: Judgement, path: str) -> None:
         OSError: The file cannot be written.
         ImportError: The file is Parquet, and pyarrow is not installed.
     """
-    if path.endswith(".parquet"):
-        with whole_file(path, "wb") as file:
+    with whole_file(path, "wb" if path.endswith(".parquet") else "w") as file:
+        if path.endswith(".parquet"):
             report.comparisons().to_parquet(file, index=False)
-        return
-    write = write_csv if path.endswith(".csv") else write_json_lines
-    with whole_file(path) as file:
-        write(report, file)
+        elif path.endswith(".csv"):
+            write_csv(report, file)
+        else:
+            write_json_lines(report, file)
 
 
 def write_json_lines(report: Judgement, file: IO[str]) -> None:
@@ -43,8 +44,6 @@ def write_csv(report: Judgement, file: IO[str]) -> None:
 
     Source: OWASP's "CSV Injection", for the characters and the apostrophe.
     """
-    from ..compare.rows import Comparison
-
     writer = csv.writer(file)
     writer.writerow(Comparison._fields)
     for row in report:
