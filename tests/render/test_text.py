@@ -82,6 +82,13 @@ def test_the_table_names_workers_and_has_the_extremes_where_there_is_room() -> N
     assert max(map(cell_len, narrow)) <= 60
 
 
+@pytest.mark.parametrize("name", ["w", "weight", "a" * 30])
+def test_no_number_of_the_table_is_cut(name: str) -> None:
+    """Neither because the name is shorter than its head, nor because it is long."""
+    lines = made_report({name: (1e-3 * np.random.default_rng(0).random(99)).tolist()}).to_text(60, verbose=True)
+    assert "\u2026" not in lines
+
+
 def test_a_long_entry_keeps_its_beginning_and_its_end() -> None:
     """In two lines of a narrow terminal."""
     report = made_report({"a": [1e-3]})

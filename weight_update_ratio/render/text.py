@@ -54,25 +54,15 @@ class _Page:
         self._color = color
 
     def lines(self, *parts: Any) -> list[str]:
-        """Return the lines of texts and tables, one below the other."""
         file = io.StringIO()
-        console = Console(
-            file=file,
-            width=self.width,
-            force_terminal=self._color,
-            no_color=not self._color,
-            highlight=False,
-            emoji=False,
-            markup=False,
-            legacy_windows=False,
-        )
+        options: Any = {"force_terminal": self._color, "no_color": not self._color, "legacy_windows": False}
+        console = Console(file=file, width=self.width, highlight=False, emoji=False, markup=False, **options)
         for part in parts:
             console.print(part)
         return [line.rstrip() for line in file.getvalue().splitlines()]
 
-    def text(self, text: str, style: str = "", indent: int = 0) -> Any:
-        """Return text of a trial whose words fit into a line."""
-        return Padding(Text(fitted(text, self.width - indent), style), (0, 0, 0, indent))
+    def text_lines(self, text: str, style: str = "", indent: int = 0) -> list[str]:
+        return self.lines(Padding(Text(fitted(text, self.width - indent), style), (0, 0, 0, indent)))
 
 
 def fitted(text: str, width: int) -> str:
@@ -94,11 +84,9 @@ def render_text(
     """
     page = _Page(width or PLAIN_WIDTH, color)
     verdict = page.lines(_verdict(page, report, problem))
-    entries = [
-        *_entries(page, "Skipped", skipped_lines(report), verbose),
-        *_entries(page, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
-    ]
-    end = page.lines(*(page.text(line) for line in run_lines(report)))
+    entries = _entries(page, "Skipped", skipped_lines(report), verbose)
+    entries += _entries(page, "Unreadable", list(unreadable_lines(report.unreadable)), verbose)
+    end = [line for text in run_lines(report) for line in page.text_lines(text)]
     table = ["", *_tensor_table(page, report)] if verbose and len(report) else []
     room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
     findings = _findings(page, report.findings, len(report.findings) * MOST_LINES if verbose else room)
@@ -108,44 +96,43 @@ def render_text(
 def _verdict(page: _Page, report: Judgement, problem: bool) -> Text:
     word = verdict_word(report)
     style = {"FIRED": "bold red", "OK": "bold green"}.get(word, "bold yellow")
-    told = problem or report.problem is None or report.fired
-    line = Text.assemble((word, style), "  ", (fitted(report.trial, page.width - 1) + ":" * told, "bold"))
-    return line.append(" " + fitted(verdict_sentence(report), page.width)) if told else line
+    is_said = problem or report.problem is None or report.fired
+    line = Text.assemble((word, style), "  ", (fitted(report.trial, page.width - 1) + ":" * is_said, "bold"))
+    return line.append(" " + fitted(verdict_sentence(report), page.width)) if is_said else line
 
 
-def _findings(page: _Page, found: list[Finding], room: int) -> list[str]:
+def _findings(page: _Page, findings: list[Finding], room: int) -> list[str]:
     """Return the lines of the findings that have room, notes after faults, and of how many more there are."""
-    all_found = dict(enumerate(found, 1))
-    blocks = {number: _finding(page, number, finding) for number, finding in all_found.items()}
-    kept = with_room(all_found, room, lambda number: len(blocks[number]))
-    if len(kept) < len(found):
-        most = len(page.lines(page.text(left_text(found, {}, MORE))))
-        kept = with_room(all_found, room - most, lambda number: len(blocks[number]))
-    left = left_text(found, kept, MORE)
-    lines = [line for number in kept for line in blocks[number]] + (page.lines(page.text(left)) if left else [])
+    numbered = dict(enumerate(findings, 1))
+    blocks = {number: _finding(page, number, finding) for number, finding in numbered.items()}
+    shown = with_room(numbered, room, lambda number: len(blocks[number]))
+    if len(shown) < len(findings):
+        room -= len(page.text_lines(left_text(findings, {}, MORE)))
+        shown = with_room(numbered, room, lambda number: len(blocks[number]))
+    left = left_text(findings, shown, MORE)
+    lines = [line for number in shown for line in blocks[number]] + (page.text_lines(left) if left else [])
     return ["", *lines] if lines else []
 
 
 def _finding(page: _Page, number: int, finding: Finding) -> list[str]:
     """Return the lines of a finding; those of a note are dim."""
-    is_note, indent = finding.severity == NOTE, len(f"{number}. ")
-    style = "dim" if is_note else ""
+    indent, style = len(f"{number}. "), "dim" if finding.severity == NOTE else ""
     title = (f"{finding_title(finding)}: ", style or "bold")
     table = Table.grid()
     table.add_column(no_wrap=True)
     table.add_column()
     table.add_row(Text(f"{number}. ", style), Text.assemble(title, (fitted(finding.text, page.width - indent), style)))
-    return page.lines(table, page.text(finding.advice, style, indent))
+    return page.lines(table) + page.text_lines(finding.advice, style, indent)
 
 
 def _entries(page: _Page, title: str, entries: list[str], verbose: bool) -> list[str]:
     lines = ["", *page.lines(Text(title, "bold"))] if entries else []
     for entry in entries if verbose else first_lines(entries, MOST_ENTRIES, MORE):
-        own, room = page.lines(page.text(entry, "", 2)), MOST_ENTRY_LINES * page.width
-        while len(own) > MOST_ENTRY_LINES and not verbose:
+        entry_lines, room = page.text_lines(entry, indent=2), MOST_ENTRY_LINES * page.width
+        while len(entry_lines) > MOST_ENTRY_LINES and not verbose:
             room -= 4
-            own = page.lines(page.text(elided(printable(entry), room, cell_len), "", 2))
-        lines += own
+            entry_lines = page.text_lines(elided(printable(entry), room, cell_len), indent=2)
+        lines += entry_lines
     return lines
 
 
@@ -157,12 +144,10 @@ def _tensor_table(page: _Page, report: Judgement) -> list[str]:
     ratios = [[format_ratio(getattr(summary, figure)) for figure in figures] for summary in summaries]
     names = [printable(summary.tensor) for summary in summaries]
     workers = [elided(printable(summary.worker), MOST_WORKER, cell_len) for summary in summaries]
-    rest = (
-        page.width - len("violations") - 2 * GAP - sum(max(map(len, column)) + GAP for column in zip(figures, *ratios))
-    )
-    rest -= several * (max(map(cell_len, ["worker", *workers])) + GAP)
+    taken = sum(max(map(len, column)) + GAP for column in zip(figures, *ratios)) + len("violations") + 2 * GAP
+    rest = page.width - taken - several * (max(map(cell_len, ["worker", *workers])) + GAP)
     room = max(rest - max(rest // 3, LEAST_COURSE), LEAST_NAME)
-    widest = max((cell_len(name) for name in names if cell_len(name) <= room), default=LEAST_NAME)
+    widest = max([len("tensor"), *(cell_len(name) for name in names if cell_len(name) <= room)])
     course = min(max(rest - widest, LEAST_COURSE), MOST_COURSE)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("tensor", *(["worker"] if several else []), *figures, "violations", "course"):
