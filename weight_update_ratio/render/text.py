@@ -146,7 +146,8 @@ def _tensor_table(page: _Page, report: Judgement) -> list[str]:
     workers = [elided(printable(summary.worker), MOST_WORKER, cell_len) for summary in summaries]
     taken = sum(max(map(len, column)) + GAP for column in zip(figures, *ratios)) + len("violations") + 2 * GAP
     rest = page.width - taken - several * (max(map(cell_len, ["worker", *workers])) + GAP)
-    room = max(rest - max(rest // 3, LEAST_COURSE), LEAST_NAME)
+    most = max(len(judged.steps) for judged in report.courses)
+    room = max(rest - max(min(rest // 3, most), LEAST_COURSE), LEAST_NAME)
     widest = max([len("tensor"), *(cell_len(name) for name in names if cell_len(name) <= room)])
     course = min(max(rest - widest, LEAST_COURSE), MOST_COURSE)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
