@@ -17,7 +17,7 @@ from pathlib import Path
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from .markdown import render_markdown
-from .words.escapes import command_message, command_property, printable
+from .words.escapes import printable
 from .words.names import elided, first_lines
 from .words.titles import finding_title, is_failure, left_text, with_room
 from .words.wording import run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
@@ -61,20 +61,17 @@ def _annotation(level: str, number: int, finding: Finding) -> str:
 
 
 def command(level: str, message: str, title: str = TITLE) -> str:
-    r"""Return a workflow command, escaped as the runner reads it.
+    """Return a workflow command, escaped as the runner reads it.
 
     >>> command("error", "50%: ok", "a,b:c")
     '::error title=a%2Cb%3Ac::50%25: ok'
     """
-    return f"::{level} title={command_property(title)}::{command_message(message)}"
+    message, title = (printable(text).replace("%", "%25") for text in (message, title))
+    return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{message}"
 
 
 def append_summary(report: Judgement) -> None:
-    """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; without one it does nothing.
-
-    Raises:
-        OSError: The file cannot be written to.
-    """
+    """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names, if it names one."""
     name = os.environ.get(SUMMARY)
     if name:
         with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -16,12 +16,7 @@ FORMULA = tuple("=+-@\t\r\n")  # the first characters of cells that a spreadshee
 
 
 def write_history(report: Judgement, path: str) -> None:
-    """Write every comparison to a file, in the format of its ending: one of ``HISTORY_ENDINGS``.
-
-    Raises:
-        OSError: The file cannot be written.
-        ImportError: The file is Parquet, and pyarrow is not installed.
-    """
+    """Write every comparison to a file, in the format of its ending: one of ``HISTORY_ENDINGS``."""
     with whole_file(path, "wb" if path.endswith(".parquet") else "w") as file:
         if path.endswith(".parquet"):
             report.comparisons().to_parquet(file, index=False)

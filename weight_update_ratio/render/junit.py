@@ -19,7 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..findings.judgement import Judgement
-from .words.escapes import printable, xml_text
+from .words.escapes import printable
 from .words.titles import finding_title, is_failure
 from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
@@ -33,7 +33,7 @@ def render_junit(report: Judgement) -> str:
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
     cases = _cases(report)
     for worker in dict.fromkeys(worker for worker, _ in cases):
-        suite = ElementTree.SubElement(root, "testsuite", name=f"{_name(report.trial)} {_name(worker)}".strip())
+        suite = ElementTree.SubElement(root, "testsuite", name=f"{printable(report.trial)} {printable(worker)}".strip())
         properties = _properties(report)
         if len(properties):
             suite.append(properties)
@@ -44,17 +44,13 @@ def render_junit(report: Judgement) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _name(text: str) -> str:
-    return xml_text(printable(text))
-
-
 def _properties(report: Judgement) -> Any:
     properties = ElementTree.Element("properties")
     for name, figure in report.ratios._asdict().items():
         if figure is not None:
             ElementTree.SubElement(properties, "property", name=name, value=format_ratio(figure))
     if report.bounds.baseline is not None:
-        ElementTree.SubElement(properties, "property", name="baseline", value=_name(baseline_line(report)))
+        ElementTree.SubElement(properties, "property", name="baseline", value=printable(baseline_line(report)))
     return properties
 
 
@@ -65,8 +61,8 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
     def case(worker: str | None, tensor: str | None) -> Any:
         key = (worker or "", WHOLE_TRIAL if tensor is None else tensor)
         if key not in cases:
-            class_name = _name(f"{report.trial}.{worker or NO_WORKER}")
-            cases[key] = ElementTree.Element("testcase", classname=class_name, name=_name(key[1]))
+            class_name = printable(f"{report.trial}.{worker or NO_WORKER}")
+            cases[key] = ElementTree.Element("testcase", classname=class_name, name=printable(key[1]))
         return cases[key]
 
     tensors, workers = list(report.tensors), list(report.workers)
@@ -103,11 +99,11 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
 
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:
     """Add a result of a kind to a test case; a second one of its kind is added to the first's text."""
-    text = printable(text) if kind == "skipped" else "\n".join(map(printable, text.split("\n")))
+    lines = [text] if kind == "skipped" else text.split("\n")
     element = case.find(kind)
     if element is None:
         element = ElementTree.SubElement(case, kind, {"type": type_} if type_ else {})
-    element.text = f"{element.text or ''}\n{xml_text(text)}".strip()
+    element.text = "\n".join([element.text or "", *map(printable, lines)]).strip()
     if kind != "system-out":
         element.set("message", element.text.replace("\n", " "))
 

@@ -20,28 +20,18 @@ WORDS = {NOT_FINITE: "not finite", LARGE: "too large", SMALL: "too small", DRIFT
 
 
 class LiveView:
-    """Shows a report that grows; it is called after each step with the report and the violations of new faults.
-
-    Args:
-        quiet: Whether no lines are printed.
-        page: File that gets the page so far again and again; None: none does.
-        fail_fast: Whether to end at the first fault.
-    """
+    """Shows a report that grows; it is called after each step with the report and the violations of new faults."""
 
     def __init__(self, quiet: bool, page: str | None, fail_fast: bool) -> None:
         self._quiet = quiet
-        self._page = page
+        self._page = page  # file that gets the page so far again and again
         self._fail_fast = fail_fast
         self._seen: set[tuple[str, str, str]] = set()  # tensor, worker, verdict
         self._lines = 0
         self._next_page = 0.0
 
     def __call__(self, report: Any, faults: Sequence[Comparison]) -> bool:
-        """Show what is new, and return whether to end.
-
-        Raises:
-            CommandError: The page cannot be written.
-        """
+        """Show what is new, and return whether to end."""
         if not self._quiet:
             self._print_faults(report, faults)
         began = time.monotonic()

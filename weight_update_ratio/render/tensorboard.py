@@ -44,9 +44,6 @@ def write_tensorboard(report: Judgement, folder: str) -> None:
 
     Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Values that are not finite stay as
     they are; log10 of a zero ratio is -inf. A file replaces one from an earlier call when it is whole.
-
-    Raises:
-        OSError: The folder cannot be made or written to.
     """
     workers, names = report.columns["worker"], list(report.workers)
     tags = tensor_tags(list(report.tensors))
@@ -65,7 +62,7 @@ def write_tensorboard(report: Judgement, folder: str) -> None:
 def run_name(workers: list[str], number: int) -> str:
     """Return the name of the folder for a worker's run, which no other worker's run has, in capitals or not.
 
-    Where it would be the same, a dot and the worker's number follow. No name has a dot otherwise.
+    If it would be the same, a dot and the worker's number follow. No name has a dot otherwise.
 
     >>> run_name(["/job:worker/task:0", "..", "/Job:worker.task:0"], 2)
     'Job-worker-task-0.2'
@@ -78,10 +75,9 @@ def run_name(workers: list[str], number: int) -> str:
 def tensor_tags(names: Sequence[str]) -> list[str]:
     """Return what the tags of each tensor begin with: MODULE/REST, no two of them the same.
 
-    The module is the shortest part of the name that ends before a dot or slash and is shared by at most
-    ``MOST_OF_A_MODULE`` tensors; where all are shared by more, the longest. Its slashes become dots. A module that
-    TensorBoard would show before the overview (its name begins with a capital, a digit or a sign) is put into
-    NO_MODULE. A number tells tensors apart whose tags would be the same.
+    The module is the shortest part of the name that ends before a dot or slash and that at most ``MOST_OF_A_MODULE``
+    tensors share; if all are shared by more, the longest. Its slashes become dots. What TensorBoard would show before
+    the overview (it begins with a capital, a digit or a sign) is put into NO_MODULE. Equal tags get numbers.
 
     >>> layers = [f"layers.{i}.{name}.weight" for i in range(9) for name in ("q", "k", "v", "o")]
     >>> tensor_tags([*layers, "fc/kernel:0", "Net_fc.weight", "scale"])[-4:]

@@ -37,11 +37,7 @@ def print_note(text: str) -> None:
 
 
 def print_text(text: str, end: str) -> None:
-    """Print to stdout, with escapes for what its encoding cannot say.
-
-    Raises:
-        CommandError: The text cannot be written.
-    """
+    """Print to stdout, with escapes for what its encoding cannot say."""
     remedy = "Write it elsewhere with --output."
     if sys.stdout is None:  # pragma: no cover  (test_streams runs it in a process of its own)
         raise CommandError("the report cannot be written to stdout: it is closed", remedy)

@@ -85,11 +85,7 @@ def elided(name: str, most: int, width: Callable[[str], int] = len) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return how many there are of something.
-
-    >>> counted(1, "step"), counted(1200, "step")
-    ('1 step', '1,200 steps')
-    """
+    """Return a number with its noun: "1 step", "1,200 steps"."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 

@@ -11,11 +11,7 @@ from .names import counted
 
 
 def title_of(kind: str) -> str:
-    """Return what a kind is called.
-
-    >>> title_of("not_finite")
-    'Not finite'
-    """
+    """Return what a kind is called: "Not finite"."""
     return kind.replace("_", " ").capitalize()
 
 

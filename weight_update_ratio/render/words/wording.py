@@ -15,29 +15,17 @@ from .names import counted, more_text, tensors_text, workers_text
 
 
 def format_ratio(ratio: float) -> str:
-    """Return a ratio, or a norm, to three digits.
-
-    >>> [format_ratio(ratio) for ratio in (0.0012345, 26504.720005, 4e-08, float("nan"))]
-    ['0.00123', '2.65e+04', '4e-08', 'nan']
-    """
+    """Return a ratio, or a norm, to three digits: "0.00123", "2.65e+04", "nan"."""
     return f"{ratio:.3g}"
 
 
 def expected_range(lower: float, upper: float) -> str:
-    """Return the bounds of a comparison as a person reads them.
-
-    >>> expected_range(0.0004, 0.00234)
-    '0.0004 to 0.00234'
-    """
+    """Return the bounds of a comparison: "0.0004 to 0.00234"."""
     return f"{format_ratio(lower)} to {format_ratio(upper)}"
 
 
 def steps_text(first: int, last: int) -> str:
-    """Return a span of steps.
-
-    >>> steps_text(3, 3), steps_text(3, 5)
-    ('step 3', 'steps 3-5')
-    """
+    """Return a span of steps: "step 3", "steps 3-5"."""
     return f"step {first}" if first == last else f"steps {first}-{last}"
 
 
