@@ -56,7 +56,8 @@ def expected_scalars(report: Report, worker: str | None = None) -> Scalars:
 def assert_same(scalars: Scalars, expected: Scalars) -> None:
     assert sorted(scalars) == sorted(expected)
     for tag, rows in expected.items():
-        np.testing.assert_allclose(scalars[tag], rows, rtol=1e-6)
+        assert [step for step, _ in scalars[tag]] == [step for step, _ in rows]
+        np.testing.assert_allclose([value for _, value in scalars[tag]], [value for _, value in rows], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["pytorch_healthy", "pytorch_exploding", "tf_keras"])
