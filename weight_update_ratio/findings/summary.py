@@ -13,7 +13,7 @@ from .course import Course
 
 
 class Summary(NamedTuple):
-    """The finite ratios of a run; None where there are none."""
+    """The finite ratios of a run; None if there are none."""
 
     median: float | None
     p05: float | None  # 5% are below

@@ -33,7 +33,7 @@ from .words.wording import (
     verdict_word,
 )
 
-PLAIN_WIDTH = 100  # columns where the text does not go to a terminal
+PLAIN_WIDTH = 100  # columns of a text that does not go to a terminal
 LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself
 MOST_LINES = 40
 MOST_ENTRIES = 3  # lines of what was skipped, and of what was unreadable, the last of which counts the others
@@ -73,15 +73,7 @@ def fitted(text: str, width: int) -> str:
 def render_text(
     report: Judgement, width: int | None = None, color: bool = False, problem: bool = True, verbose: bool = False
 ) -> str:
-    """Return the report as text.
-
-    Args:
-        report: What is shown.
-        width: Columns; None: those of a file, 100.
-        color: Whether to add a terminal's codes for colours.
-        problem: Whether it says why nothing was judged, which a reader may get as an error.
-        verbose: Whether it has all findings and entries, and a row a tensor and worker.
-    """
+    """Return the report as text of ``width`` columns; without ``problem``, it does not say why nothing was judged."""
     page = _Page(width or PLAIN_WIDTH, color)
     verdict = page.lines(_verdict(page, report, problem))
     entries = _entries(page, "Skipped", skipped_lines(report), verbose)
@@ -158,8 +150,7 @@ def _tensor_table(page: _Page, report: Judgement) -> list[str]:
         violations = Text(f"{summary.violations:,}", "red" if summary.violations else "")
         table.add_row(*map(Text, cells), violations, Text(sparkline(judged.ratios, course)))
     head, rule, *rows = page.lines(table)
-    lines, above = [head, rule], ""
-    for name, row in zip(names, rows):
-        lines += [elided(name, page.width, cell_len)] * (cell_len(name) > room and name != above) + [row]
-        above = name
+    lines = [head, rule]
+    for above, name, row in zip(["", *names], names, rows):
+        lines += [elided(name, page.width, cell_len), row] if cell_len(name) > room and name != above else [row]
     return lines

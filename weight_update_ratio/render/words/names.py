@@ -71,7 +71,7 @@ def workers_text(workers: Sequence[str], known: Iterable[str]) -> str:
 
 
 def elided(name: str, most: int, width: Callable[[str], int] = len) -> str:
-    r"""Return a name of at most ``most`` characters, or columns by ``width``, its middle left out where it is longer.
+    r"""Return a name of at most ``most`` characters, or columns by ``width``, without its middle if it is longer.
 
     >>> ascii(elided("encoder.layers.11.weight", 15))
     "'encoder\\u2026.weight'"

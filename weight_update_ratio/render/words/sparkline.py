@@ -13,10 +13,9 @@ LEAST_SPAN = 2.0  # decades from the lowest bar to the highest: a sound ratio is
 
 
 def sparkline(ratios: Array, width: int) -> str:
-    """Return the course of ratios, of log10 each; at most ``width`` characters, each of as many comparisons.
+    """Return the course of log10 of ratios in at most ``width`` characters, each of as many comparisons.
 
-    A character is the median of its comparisons that are finite and not zero; "x" where one is not finite, "_" where
-    all are zero.
+    A character is the median of its comparisons that are not zero; "x" if one is not finite, "_" if all are zero.
 
     >>> sparkline(np.array([1e-3, 1e-2, 0.0, float("nan")]), 4) == BARS[2] + BARS[6] + "_x"
     True

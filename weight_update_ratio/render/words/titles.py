@@ -18,7 +18,7 @@ def title_of(kind: str) -> str:
 def finding_title(finding: Finding) -> str:
     """Return what a finding is called: a note says that it is one."""
     title = title_of(finding.kind)
-    return f"Note: {title[0].lower()}{title[1:]}" if finding.severity == NOTE else title
+    return f"Note: {title.lower()}" if finding.severity == NOTE else title
 
 
 def is_failure(report: Judgement, finding: Finding) -> bool:
@@ -29,12 +29,9 @@ def is_failure(report: Judgement, finding: Finding) -> bool:
 def with_room(
     findings: dict[int, Finding], room: int, size: Callable[[int], int] = lambda number: 1
 ) -> dict[int, Finding]:
-    """Return the findings that have room: the first, then one of each kind, the most urgent first, then others.
+    """Return the findings, by their numbers, whose sizes are in sum at most ``room``: at least the first of them.
 
-    Args:
-        findings: By their numbers.
-        room: The most that their sizes may be in sum; the first finding is always there.
-        size: The size of the finding of a number.
+    After the first come one of each kind, the most urgent kind first, and then the others.
     """
     firsts = {(each.severity, each.kind): number for number, each in reversed(list(findings.items()))}.values()
 
