@@ -55,7 +55,10 @@ def entries_of(course: Course) -> list[Entry]:
         return _decayed(course) or _changed(course)
     lost = [_lost(course)] if course.end < len(course.steps) else []
     before = course.until(lost[0].onset if lost else course.end)
-    entries = [*lost, *_growing(before), *_shrinking(before), *_drifting(before)]
+    drifted = _of_verdict(before, DRIFTED)
+    entries = [*lost, *_growing(before), *_shrinking(before)]
+    if len(drifted):
+        entries.append(Entry(kinds.DRIFTED_KIND, FAULT, before, drifted, int(drifted[0])))
     decayed = [] if course.verdicts[:-FEW].any() else _decayed(course)
     return decayed + [entry for entry in (_that_fires(entry, course) for entry in entries) if len(entry.rows)]
 
@@ -74,11 +77,6 @@ def _of_verdict(course: Course, verdict: str) -> Array:
 def stretches(rows: Array) -> list[Array]:
     """Return ascending indices in parts, each of indices in a row."""
     return np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-
-
-def _departed(kind: str, course: Course, rows: Array) -> Entry:
-    """Return an entry whose onset is where the course left for its first violation."""
-    return Entry(kind, FAULT, course, rows, *_departure(course, int(rows[0])))
 
 
 def _departure(course: Course, first: int) -> tuple[int, float]:
@@ -130,10 +128,10 @@ def _rise(course: Course) -> tuple[int, float]:
         if factor > 1 and np.log10(factor) > NOISE * noise:
             return int(moves[start]), factor
     began = end
-    for row in _of_verdict(course, LARGE)[::-1].tolist():  # too short for a course: it was too large up to there
-        if row < end and began - row > FEW:
+    for row in _of_verdict(course.until(end), LARGE)[::-1].tolist():  # too short for a course: was it too large?
+        if began - row > FEW:
             break
-        began = min(began, row)
+        began = row
     return began, 1.0
 
 
@@ -149,9 +147,10 @@ def _growing(course: Course) -> Iterator[Entry]:
         yield Entry(kinds.ZERO_START, NOTE, course, large[started], int(large[started][0]))
     large, brief = large[~started], brief[~started]
     if not brief.all():
-        departed = _departed(kinds.TOO_LARGE, course, large[~brief])
-        brief &= (large < departed.onset) | (large > departed.rows[-1])  # a rise with noise crosses its bound often
-        yield departed._replace(rows=large[~brief])
+        lasting = large[~brief]
+        onset, factor = _departure(course, int(lasting[0]))
+        brief &= (large < onset) | (large > lasting[-1])  # a rise with noise crosses its bound often
+        yield Entry(kinds.TOO_LARGE, FAULT, course, large[~brief], onset, factor)
     if brief.any():
         yield Entry(kinds.SPIKE, FAULT, course, large[brief], int(large[brief][0]))
 
@@ -209,7 +208,7 @@ def _shrinking(course: Course) -> Iterator[Entry]:
             yield Entry(kind, FAULT, course, rows, onset)
     moving = small[course.ratios[small] > 0]
     if len(moving):
-        yield _departed(kinds.TOO_SMALL, course, moving)
+        yield Entry(kinds.TOO_SMALL, FAULT, course, moving, *_departure(course, int(moving[0])))
 
 
 def _fade(course: Course, small: Array) -> tuple[int, float] | None:
@@ -234,21 +233,14 @@ def _fade(course: Course, small: Array) -> tuple[int, float] | None:
     return None if factor != 1 and first - onset <= FEW else (onset, factor)
 
 
-def _drifting(course: Course) -> Iterator[Entry]:
-    drifted = _of_verdict(course, DRIFTED)
-    if len(drifted):
-        yield Entry(kinds.DRIFTED_KIND, FAULT, course, drifted, int(drifted[0]))
-
-
 def _decayed(course: Course) -> list[Entry]:
     return [Entry(kinds.DECAYED, NOTE, course, np.arange(len(course.steps)), 0)] if is_pure_decay(course) else []
 
 
 def _changed(course: Course) -> list[Entry]:
-    change = change_of(course)
-    if change is None:
-        return []
-    return [Entry(kinds.CHANGED, NOTE, course, np.arange(change[0], len(course.steps)), *change)]
+    onset, factor = change_of(course) or (len(course.steps), 1.0)
+    rows = np.arange(onset, len(course.steps))
+    return [Entry(kinds.CHANGED, NOTE, course, rows, onset, factor)] if len(rows) else []
 
 
 def change_of(course: Course) -> tuple[int, float] | None:

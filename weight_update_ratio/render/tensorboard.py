@@ -45,18 +45,18 @@ def write_tensorboard(report: Judgement, folder: str) -> None:
     Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Values that are not finite stay as
     they are; log10 of a zero ratio is -inf. A file replaces one from an earlier call when it is whole.
     """
-    workers, names = report.columns["worker"], list(report.workers)
-    tags = tensor_tags(list(report.tensors))
-    for worker in np.unique(workers).tolist():
-        run = os.path.join(folder, run_name(names, worker)) if len(names) > 1 else folder
+    workers, tags = list(report.workers), tensor_tags(list(report.tensors))
+    for worker in np.unique(report.columns["worker"]).tolist():
+        run = os.path.join(folder, run_name(workers, worker)) if len(workers) > 1 else folder
         os.makedirs(run, exist_ok=True)
-        columns = {name: column[workers == worker] for name, column in report.columns.items()}
+        rows = report.columns["worker"] == worker
+        columns = {name: column[rows] for name, column in report.columns.items()}
         with whole_file(os.path.join(run, FILE_NAME), "wb") as file:
-            file.write(_record(_bytes_field(3, b"brain.Event:2")))
+            file.write(_record(_field(3, b"brain.Event:2")))
             for step, scalars in _scalars(columns, tags):
-                pairs = ((_bytes_field(1, tag.encode()), struct.pack("<f", value)) for tag, value in scalars.items())
-                summary = b"".join(_bytes_field(1, tag + b"\x15" + value) for tag, value in pairs)
-                file.write(_record(encoded_step(step % 2**64) + _bytes_field(5, summary)))
+                pairs = ((_field(1, tag.encode()), struct.pack("<f", value)) for tag, value in scalars.items())
+                summary = b"".join(_field(1, tag + b"\x15" + value) for tag, value in pairs)
+                file.write(_record(encoded_step(step % 2**64) + _field(5, summary)))
 
 
 def run_name(workers: list[str], number: int) -> str:
@@ -126,5 +126,5 @@ def _record(fields: bytes) -> bytes:
     return record_header(len(event)) + event + struct.pack("<I", masked_crc32c(event))
 
 
-def _bytes_field(number: int, content: bytes) -> bytes:
+def _field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2]) + encoded_varint(len(content)) + content
