@@ -106,7 +106,7 @@ def judged_report(
     Args:
         ratios: {tensor: ratios} or {(tensor, worker): ratios}; a sequence begins at step 1, and None is not compared.
         parameters: With patience too.
-        baseline: What the run is held against.
+        baseline: What the run is judged against.
         zero_weights: (tensor, step) whose reference weights are all zero.
         gaps: {tensor: steps to its reference}, 1 for the others.
         dtypes: Of all tensors, or of each.

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import TrialWriter, event_file, needs_writing, run_command
+from tests.conftest import TrialWriter, needs_writing, run_command
 from tests.findings.made_runs import (
     FOUR,
     INF,
@@ -29,14 +29,12 @@ from tests.findings.made_runs import (
     faded,
     good_baseline,
     judged_report,
-    made_baseline,
     weights_of,
 )
 from tests.sick_runs import sick_resnet, sick_transformer
 from weight_update_ratio import check_trial
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.saving import baseline_text
 
 
 def summarised(report: Report) -> set[str]:
@@ -383,6 +381,9 @@ KINDS = {
 }
 
 
+STEADY = [np.full(4, 1.0) * (1 + 1e-4) ** step for step in range(4)]  # which float16 cannot hold
+
+
 @needs_writing
 class TestTrialFolders:
     @pytest.fixture
@@ -440,29 +441,23 @@ class TestTrialFolders:
         trial = write_trial({name: weights_of(own) for name, own in ratios.items()}).path
         assert {"spike a 15-17: 3"} == summarised(check_trial(trial, num_steps=3))
 
-    def test_of_steps_saved_again_the_later_rows_stand(self, trial_writer: Any) -> None:
-        writer = trial_writer().collections({"weights": ["a", "b"]})
-        weights = weights_of([OK] * 30)
-        for global_step, step in enumerate([*range(8), *range(5, 12)]):
-            frozen = np.ones(3) if global_step < 8 else weights[global_step]
-            writer.save(global_step, {"a": frozen, "b": weights[global_step]}, "TRAIN", step)
-        assert {"not_yet a 1-4: 4"} == summarised(check_trial(writer.end().path))
-
-    def test_unreadable_records_neither_break_a_row_nor_add_to_it(self, write_trial: Any) -> None:
-        ratios = {"a": at_steps(20, LARGE, 9, 12), "b": [OK] * 20}
-        trial = write_trial({name: weights_of(own) for name, own in ratios.items()}).path
-        event_file(trial, 10).write_bytes(b"")
-        report = check_trial(trial)
-        assert report.unreadable
-        assert {"spike a 9-12: 2"} == summarised(report)
-
-    def test_of_a_run_that_cannot_be_held_only_what_is_not_finite_is_summarised(
-        self, tmp_path: Path, write_trial: Any
+    @pytest.mark.parametrize(
+        ("tensors", "options", "kind", "words", "never"),
+        [
+            ({"a": STEADY, "b": STEADY}, {"dtype": np.float16}, "nothing_moved", "float16", "EVAL"),
+            ({"a": STEADY, "b": [own.astype(np.float16) for own in STEADY]}, {}, "frozen", "float16", "EVAL"),
+            ({"a": [np.ones(3)] * 6}, {"modes": "EVAL"}, "nothing_moved", "EVAL", "learning rate"),
+            ({"a": [np.ones(3)] * 6}, {"modes": ["EVAL", "PREDICT"]}, "nothing_moved", "EVAL", "learning rate"),
+            ({"a": [np.ones(3)] * 6}, {"modes": ["TRAIN", "EVAL"]}, "nothing_moved", "learning rate", "EVAL"),
+        ],
+    )
+    def test_weights_rest_for_the_cause_that_the_trial_shows(
+        self, write_trial: Any, tensors: Any, options: Any, kind: str, words: str, never: str
     ) -> None:
-        ratios = {"a": [OK] * 3 + [NAN] * 3, "b": [0] * 6}
-        trial = write_trial({name: weights_of(own) for name, own in ratios.items()}).path
-        (tmp_path / "other.json").write_text(baseline_text(made_baseline({"other": (1, {0: (0.5, 0.5)})})))
-        assert {"not_finite a 4-6: 3"} == summarised(check_trial(trial, baseline=tmp_path / "other.json"))
+        """The type and the modes that its weights were saved in."""
+        (finding,) = check_trial(write_trial(tensors, **options).path).findings
+        assert (kind, True) == (finding.kind, words in finding.advice)
+        assert never not in finding.text + finding.advice
 
 
 @pytest.mark.no_cover
