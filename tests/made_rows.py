@@ -27,7 +27,7 @@ def columns_report(
 ) -> Report:
     """Return the report of a run that ended, with exactly these ratios.
 
-    ``tensors``, ``workers`` and ``types`` are the names of the numbers in the columns ``tensor``, ``worker`` and ``type``
+    ``tensors``, ``workers`` and ``types`` are the names of the numbers in the columns ``tensor``, ``worker``, ``type``
     (else all 0). The other columns are ``step``, ``reference_step``, ``global_step``, ``update_norm``, ``weight_norm``
     and ``ratio``. Each has shape (n,), in any order. ``steps`` are the saved global steps.
     """
