@@ -140,7 +140,7 @@ def _growing(course: Course) -> Iterator[Entry]:
     large = _of_verdict(course, LARGE)
     if not len(large):
         return
-    from_zero = np.cumsum(course.norms != 0)[large] == 0
+    from_zero = np.cumsum(course.norms != 0)[large] == 0  # all reference weights so far are zero
     brief = _is_brief(course, large) & ~from_zero
     started = from_zero | (~brief & _settles(course, large[~from_zero]))
     if started.any():
@@ -196,8 +196,8 @@ def _shrinking(course: Course) -> Iterator[Entry]:
         yield Entry(kinds.VANISHING, FAULT, course, small[small >= fade[0]], *fade)
         small = small[small < fade[0]]
     zeros, longest = small[course.ratios[small] == 0], int((np.diff(moves) - 1).max(initial=0))
-    begin = int(moves[0]) if moves[0] > RESTS * longest else 0
-    stop = int(moves[-1]) + 1 if end - 1 - moves[-1] > RESTS * longest else end
+    begin = int(moves[0]) if moves[0] > RESTS * longest else 0  # zeros before it: not yet
+    stop = int(moves[-1]) + 1 if end - 1 - moves[-1] > RESTS * longest else end  # from it on: stopped
     between = zeros[(zeros >= begin) & (zeros < stop)]
     for kind, rows, onset in (
         (kinds.NOT_YET, zeros[zeros < begin], 0),
@@ -215,7 +215,7 @@ def _fade(course: Course, small: Array) -> tuple[int, float] | None:
     """Return (index, factor) of where a tensor began to shrink that ends too small or at rest; else None."""
     if small[-1] < len(course.steps) - FEW:
         return None
-    apart = np.flatnonzero(np.diff(small) > FEW + 1)
+    apart = np.flatnonzero(np.diff(small) > FEW + 1)  # the fade ends in the last violations that are near each other
     first = int(small[apart[-1] + 1 if len(apart) else 0])
     moves = _known_moves(course, first + 1)
     levels = _levels(course, moves)
@@ -223,8 +223,8 @@ def _fade(course: Course, small: Array) -> tuple[int, float] | None:
         return None
     top = np.quantile(levels, 0.9)
     depth = top - np.median(levels[-FEW:])
-    high = int(np.flatnonzero(levels >= top - depth / 4)[-1])
-    low = high + int(np.argmax(levels[high:] <= top - 3 * depth / 4))
+    high = int(np.flatnonzero(levels >= top - depth / 4)[-1])  # the last in the upper quarter
+    low = high + int(np.argmax(levels[high:] <= top - 3 * depth / 4))  # the first in the lower quarter after it
     if depth < DECADE or low - high <= FEW:
         return None
     if course.ratios[first] == 0 and depth < np.log10(course.ratios[moves[-1]]) - FLOOR:
