@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 import sys
@@ -23,7 +22,7 @@ from tests.sick_runs import ratios_report
 from weight_update_ratio.compare.rows import Comparison, SkippedGroup
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.history_files import write_csv, write_json_lines
+from weight_update_ratio.render.history_files import write_history
 from weight_update_ratio.render.text import render_text
 from weight_update_ratio.report import Report
 
@@ -162,16 +161,15 @@ def test_markdown_ends_where_its_room_does_and_loses_no_kind(monkeypatch: pytest
     assert len(set(titles)) == len({finding.kind for finding in report.findings}) < len(report.findings)
 
 
-def test_histories_are_read_back_to_the_last_digit() -> None:
+def test_histories_are_read_back_to_the_last_digit(tmp_path: Path) -> None:
     """JSON lines are strict JSON; CSV quotes names where it must."""
     report = made_report({'a,"b"\nc': [1 / 3, math.inf, math.nan], "gr\u00f6\u00dfe \u91cd\u307f": [2e-9]})
-    file = io.StringIO(newline="")
-    write_csv(report, file)
-    rows = list(csv.reader(io.StringIO(file.getvalue(), newline="")))
+    for ending in (".csv", ".jsonl"):
+        write_history(report, str(tmp_path / ending))
+    with (tmp_path / ".csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
     assert rows == [list(Comparison._fields), *([str(cell) for cell in row] for row in report)]
-    file = io.StringIO()
-    write_json_lines(report, file)
-    lines = [strict_json(line) for line in file.getvalue().splitlines()]
+    lines = [strict_json(line) for line in (tmp_path / ".jsonl").read_text("utf-8").splitlines()]
     assert [list(map(str, line.values())) for line in lines] == rows[1:]
 
 

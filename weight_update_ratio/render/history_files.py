@@ -1,10 +1,14 @@
-"""Every comparison of a report as a file: JSON lines, CSV or Parquet. Programs read these."""
+"""Every comparison of a report as a file: JSON lines, CSV or Parquet. Programs read these.
+
+A name that a spreadsheet would take for a formula gets an apostrophe before it.
+
+Source: OWASP's "CSV Injection", for the characters and the apostrophe.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from typing import IO
 
 from ..compare.rows import Comparison
 from ..files import whole_file
@@ -21,25 +25,12 @@ def write_history(report: Judgement, path: str) -> None:
         if path.endswith(".parquet"):
             report.comparisons().to_parquet(file, index=False)
         elif path.endswith(".csv"):
-            write_csv(report, file)
+            writer = csv.writer(file)
+            writer.writerow(Comparison._fields)
+            writer.writerows([_cell(value) for value in row] for row in report)
         else:
-            write_json_lines(report, file)
+            file.writelines(json.dumps(finite_numbers(row._asdict()), allow_nan=False) + "\n" for row in report)
 
 
-def write_json_lines(report: Judgement, file: IO[str]) -> None:
-    """Write every comparison as a line of strict JSON."""
-    for row in report:
-        file.write(json.dumps(finite_numbers(row._asdict()), allow_nan=False) + "\n")
-
-
-def write_csv(report: Judgement, file: IO[str]) -> None:
-    """Write every comparison as a row of CSV with a header; floats keep their last digit.
-
-    A name that a spreadsheet would take for a formula gets an apostrophe before it.
-
-    Source: OWASP's "CSV Injection", for the characters and the apostrophe.
-    """
-    writer = csv.writer(file)
-    writer.writerow(Comparison._fields)
-    for row in report:
-        writer.writerow("'" + cell if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row)
+def _cell(value: str | float) -> str | float:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
