@@ -6,7 +6,7 @@ writes below each command what it prints now, if it ends with the exit code that
 ``tests/test_readme.py`` fails where a document shows anything else.
 
 A ``console`` block with an output is run, all of its commands in their order, in a folder that has the repository's
-entries; one without an output is only shown. What a command writes does not reach the repository.
+entries; one without an output is only shown.
 """
 
 from __future__ import annotations
@@ -76,15 +76,12 @@ def make_workplace(folder: Path) -> Path:
 
 
 def run(line: str, workplace: Path) -> tuple[str, int]:
-    """Return what a command prints, as a terminal shows it, and its exit code.
-
-    Of a command that first makes an environment, it is the last part: there is an environment already.
-    """
+    """Return what a command prints, as a terminal shows it, and its exit code; of commands joined by && the last."""
     program, *arguments = shlex.split(line.rpartition(" && ")[2])
-    interpreter = {"weight-update-ratio": [sys.executable, "-m", "weight_update_ratio"], "python": [sys.executable]}
+    module = ["-m", "weight_update_ratio"] if os.path.basename(program) == "weight-update-ratio" else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SMDEBUG_", "GITHUB_"))}
     done = subprocess.run(
-        [*interpreter[os.path.basename(program)], *arguments],
+        [sys.executable, *module, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -138,18 +135,10 @@ def with_options(text: str) -> str:
     return OPTIONS.sub(lambda head: head[1] + rows, text)
 
 
-def main() -> None:
-    """Rewrite the documents whose outputs have changed, and name them."""
+if __name__ == "__main__":
     for document in DOCUMENTS:
         text = text_of(document)
-        try:
-            new = with_options(refreshed(text))
-        except ValueError as error:
-            sys.exit(f"{document}: {error}")
+        new = with_options(refreshed(text))
         if new != text:
             (REPOSITORY / document).write_text(new, encoding="utf-8")
             print(document)
-
-
-if __name__ == "__main__":
-    main()

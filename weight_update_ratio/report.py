@@ -25,9 +25,9 @@ class Report(Judgement):
     @computed
     def findings(self) -> list[Finding]:
         """What happened, in words: faults before notes, and of these what began first."""
-        from .render.words.advice import told_findings
+        from .render.words.advice import worded_findings
 
-        return told_findings(self, super().findings)
+        return worded_findings(self, super().findings)
 
     def summary(self) -> pandas.DataFrame:
         """Return a row a tensor and worker, in the trial's order: median, lowest, highest, last ratio and violations.
