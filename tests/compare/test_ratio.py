@@ -40,9 +40,7 @@ SIZES = [
     2 * BLOCK + 1,
 ]
 DTYPES = ["f2", "f4", "f8", "c8", "c16", "i1", "i4", "i8", "u1", "u8", "?"]
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-NORMS = st.one_of(st.floats(0, 1e300), st.floats(0, 20), st.sampled_from([0.0, math.inf, math.nan]))
-BOUNDS = st.one_of(st.floats(0, 1e300), st.sampled_from([0.0, 1e-8, 10.0]))
+FLOATS = st.floats(-1e308, 1e308)  # a norm within half a unit of the largest float64 may be rounded to infinity
 
 
 def close(expected: float) -> Any:

@@ -11,18 +11,12 @@ from .rows import Rows
 
 
 class Loop:
-    """Compares steps of a trial folder in one mode, each once and in any order.
-
-    Attributes:
-        mode: The mode whose steps are compared.
-        rows: What was found so far.
-        done: The global steps that were compared.
-    """
+    """Compares steps of a trial folder in one mode, each once and in any order."""
 
     def __init__(self, folder: TrialFolder, mode: str) -> None:
         self.mode = mode
         self.rows = Rows()
-        self.done: set[int] = set()
+        self.done: set[int] = set()  # the global steps that were compared
         self._folder = folder
         self._comparer = Comparer(folder.storage)
 
@@ -45,15 +39,12 @@ class Loop:
             self._comparer = Comparer(self._folder.storage)  # without the elements of changed files
 
     def first_doubtful(self) -> int:
-        """Return the first compared step that may give other rows now, though its files did not change.
+        """Return the first step that was compared and may give other rows now, though its files did not change.
 
         Something could not be read, or a later step was saved again under its number.
         """
-        again = [
-            timeline.global_steps[position]
-            for timeline in self._folder.timelines(self.mode)
-            for position, _ in timeline.saved_again()
-        ]
+        timelines = self._folder.timelines(self.mode)
+        again = [timeline.global_steps[at] for timeline in timelines for at, _ in timeline.saved_again()]
         return min([*self.rows.unreadable.values(), *again], default=LARGEST_STEP)
 
 
