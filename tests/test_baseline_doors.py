@@ -18,7 +18,7 @@ from tests.findings.made_runs import made_baseline
 from tests.reports import invoke_command
 from tests.test_contract import Case, digits, invoked, rows_of
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
-from weight_update_ratio.verdict.saving import baseline_text
+from weight_update_ratio.verdict.baseline import baseline_text
 
 HEALTHY, FROZEN, EXPLODING = (RECORDED[f"pytorch_{name}"] for name in ("healthy", "frozen", "exploding"))
 KERAS, KILLED = RECORDED["tf_keras"], RECORDED["pytorch_killed"]

@@ -36,7 +36,7 @@ from tests.sick_runs import sick_resnet, sick_transformer
 from weight_update_ratio import check_trial
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.saving import baseline_text
+from weight_update_ratio.verdict.baseline import baseline_text
 
 
 def told(report: Report) -> set[str]:

@@ -16,10 +16,8 @@ from tests.conftest import RECORDED
 from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, exact_bin, known_of, learnt, merged, report_of
 from weight_update_ratio import TrialError, check_trial
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.verdict.baseline import BIN_EDGES, merged_baselines
-from weight_update_ratio.verdict.baseline_file import parse_baseline
-from weight_update_ratio.verdict.learning import learn_baseline
-from weight_update_ratio.verdict.saving import baseline_text
+from weight_update_ratio.verdict.baseline import BIN_EDGES, baseline_text, merged_baselines, parse_baseline
+from weight_update_ratio.verdict.good_runs import learn_baseline
 
 SEEDS = st.integers(0, 2**32)
 

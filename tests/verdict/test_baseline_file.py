@@ -15,9 +15,7 @@ from tests.conftest import RECORDED
 from tests.verdict.oracle import Known, known_of, package_baseline
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import TrialError, UnreadableError
-from weight_update_ratio.verdict.baseline import BINS, LIMITS, Baseline
-from weight_update_ratio.verdict.baseline_file import parse_baseline
-from weight_update_ratio.verdict.saving import baseline_text
+from weight_update_ratio.verdict.baseline import BINS, LIMITS, Baseline, baseline_text, parse_baseline
 
 TENSOR = {"gap": 1, "rest": 4, "first_bin": 3, "low": [0.25, None, 0.5], "high": [0.5, None, 2]}
 TENSOR.update(norm_low=[1, None, 2.5], norm_high=[1.5, None, 2.5])

@@ -54,9 +54,9 @@ class SkippedGroup(NamedTuple):
     tensor: str | None
     worker: str | None
     reason: str
-    first_step: int | None
-    last_step: int | None
-    count: int  # type: ignore[assignment]  # in place of tuple.count
+    first_step: int | None = None
+    last_step: int | None = None
+    count: int = 1  # type: ignore[assignment]  # in place of tuple.count
 
 
 class StepRows:

@@ -40,10 +40,10 @@ def _late_or_early(
     interval = max([1, *(after.step - before.step for before, after in zip(saved, saved[1:]))])
     first, last, worker = saved[0].step, saved[-1].step, saved[0].worker
     if first - interval >= others[0].step:
-        yield SkippedGroup(tensor, worker, f"first saved at step {first}", None, None, 1)
+        yield SkippedGroup(tensor, worker, f"first saved at step {first}")
     if last + interval * (1 if ended else 2) <= others[-1].step:
         reason = f"last saved at step {last}, others to {others[-1].step}"
-        yield SkippedGroup(tensor, worker, reason, None, None, 1)
+        yield SkippedGroup(tensor, worker, reason)
 
 
 def _step_ranges(numbers: list[int]) -> str:

@@ -10,7 +10,7 @@ from tests.reports import step_columns
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.verdict.baseline import Baseline, merged_baselines
-from weight_update_ratio.verdict.learning import learn_baseline
+from weight_update_ratio.verdict.good_runs import learn_baseline
 
 
 def judged(run: Run, baseline: Baseline | None = None, factor: float = 1.0, patience: int = 1) -> Report:
