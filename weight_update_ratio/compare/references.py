@@ -34,56 +34,56 @@ def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPai
         tensors = () if position is None else timeline.counted(position)
         if position is None or not tensors:
             continue
+        num_steps = folder.parameters.num_steps
+        oldest = None if num_steps is None else timeline.numbers[position] - num_steps
+        references = _references(timeline, position, oldest, tensors)
         broken = [lost for lost in folder.broken.get(saved.worker, ()) if lost < global_step]
-        window = _Window(timeline, position, folder.parameters.num_steps)
-        references = window.references(tensors)
-        named = zip(tensors, references) if broken else ()
-        uncertain = frozenset(tensor for tensor, reference in named if window.is_uncertain(reference, broken))
+        uncertain = frozenset(
+            tensor
+            for tensor, reference in zip(tensors, references)
+            if broken and _is_uncertain(timeline, position, oldest, reference, broken)
+        )
         pairs.append(StepPairs(timeline.steps[position], tensors, references, uncertain))
     return pairs
 
 
-class _Window:
-    """The steps of a worker that may be the reference of what it saved at one step.
+def _references(
+    timeline: Timeline, position: int, oldest: int | None, tensors: Sequence[str]
+) -> list[WorkerStep | None]:
+    references: dict[str, WorkerStep] = {}
+    missing = set(tensors)
+    for earlier in _earlier_positions(timeline, position, oldest):
+        step = timeline.steps[earlier]
+        here = {tensor for tensor in missing if tensor in step.records}
+        references.update(dict.fromkeys(here, step))
+        missing -= here
+        if not missing:
+            break
+    return [references.get(tensor) for tensor in tensors]
 
-    The immediately previous saved step where ``num_steps`` is None, else the oldest saved step r with
-    s - num_steps <= r < s. Steps that have the number s or a higher one are passed over, as those of a run that a
-    resumed job repeats.
+
+def _earlier_positions(timeline: Timeline, position: int, oldest: int | None) -> Iterator[int]:
+    """Yield the positions of the steps that may be references, the preferred one first.
+
+    That is the immediately previous saved step, or the one with the oldest number from ``oldest`` on. Steps that have
+    the number of the step itself or a higher one are passed over, as those of a run that a resumed job repeats.
     """
+    numbers = timeline.numbers
+    if oldest is None:
+        yield from (at for at in range(position - 1, -1, -1) if numbers[at] < numbers[position])
+    else:
+        yield from (at for at in timeline.between(oldest, numbers[position]) if at < position)
 
-    def __init__(self, timeline: Timeline, position: int, num_steps: int | None) -> None:
-        self._timeline = timeline
-        self._position = position
-        self._number = timeline.numbers[position]
-        self._oldest = None if num_steps is None else self._number - num_steps
 
-    def _positions(self) -> Iterator[int]:
-        """Yield the positions of these steps, the preferred one first."""
-        if self._oldest is None:
-            numbers = self._timeline.numbers
-            yield from (at for at in range(self._position - 1, -1, -1) if numbers[at] < self._number)
-        else:
-            yield from (at for at in self._timeline.between(self._oldest, self._number) if at < self._position)
-
-    def references(self, tensors: Sequence[str]) -> list[WorkerStep | None]:
-        references: dict[str, WorkerStep] = {}
-        missing = set(tensors)
-        for position in self._positions():
-            step = self._timeline.steps[position]
-            here = {tensor for tensor in missing if tensor in step.records}
-            references.update(dict.fromkeys(here, step))
-            missing -= here
-            if not missing:
-                break
-        return [references.get(tensor) for tensor in tensors]
-
-    def is_uncertain(self, reference: WorkerStep | None, broken: list[int]) -> bool:
-        """Return whether one of the broken index files, all of earlier steps, may be that of the right reference."""
-        if self._oldest is None:
-            return reference is None or broken[-1] > reference.global_step
-        if reference is not None and reference.step == self._oldest:
-            return False
-        # The number of a broken step is not known, but it is below that of the next sound one.
-        numbers, global_steps = self._timeline.numbers, self._timeline.global_steps
-        latest = global_steps[self._position] if reference is None else reference.global_step
-        return any(numbers[bisect_left(global_steps, lost)] > self._oldest for lost in broken if lost < latest)
+def _is_uncertain(
+    timeline: Timeline, position: int, oldest: int | None, reference: WorkerStep | None, broken: list[int]
+) -> bool:
+    """Return whether one of the broken index files, all of earlier steps, may be that of the right reference."""
+    if oldest is None:
+        return reference is None or broken[-1] > reference.global_step
+    if reference is not None and reference.step == oldest:
+        return False
+    # The number of a broken step is not known, but it is below that of the next sound one.
+    latest = timeline.global_steps[position] if reference is None else reference.global_step
+    after = (bisect_left(timeline.global_steps, lost) for lost in broken if lost < latest)
+    return any(timeline.numbers[at] > oldest for at in after)

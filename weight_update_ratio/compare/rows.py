@@ -38,16 +38,6 @@ class Comparison(NamedTuple):
     verdict: str
 
 
-class Skipped(NamedTuple):
-    """A tensor of a worker that was read at a step and has no ratio there."""
-
-    global_step: int
-    worker: str
-    step: int
-    tensor: str
-    reason: str
-
-
 class SkippedGroup(NamedTuple):
     """The steps at which one tensor of one worker, or None: the worker as a whole, was skipped for one reason."""
 
@@ -176,7 +166,7 @@ class Rows:
         self.compared = Columns(**codes, **steps, reference_step="i8", update_norm="f8", weight_norm="f8")
         self.tensors, self.workers, self.types = Names(), Names(), Names()  # of the selected tensors
         self.steps: set[int] = set()  # the global steps that have a selected tensor
-        self.skipped: list[Skipped] = []
+        self.skipped: list[tuple[int, tuple[str, str, str], int]] = []  # (global step, (tensor, worker, reason), step)
         self.unreadable: dict[Unreadable, int] = {}  # {entry: the first global step that needed it}
 
     def append(self, part: StepRows) -> None:
@@ -197,7 +187,7 @@ class Rows:
             weight_norm=part.weight[compared],
         )
         for position, reason in sorted(part.skipped):
-            self.skipped.append(Skipped(at, saved.worker, saved.step, tensors[position], reason))
+            self.skipped.append((at, (tensors[position], saved.worker, reason), saved.step))
         if part.unreadable:  # by several threads, in any order
             positions = {tensor: position for position, tensor in enumerate(tensors)}
             self.add_unreadable(at, sorted(part.unreadable, key=lambda entry: positions[entry.tensor or ""]))
@@ -212,7 +202,7 @@ class Rows:
         codes = {"tensor": self.tensors.cut(global_step), "worker": self.workers.cut(global_step)}
         self.compared.cut(global_step, **codes)
         self.steps = {step for step in self.steps if step < global_step}
-        self.skipped = [entry for entry in self.skipped if entry.global_step < global_step]
+        self.skipped = [entry for entry in self.skipped if entry[0] < global_step]
         self.unreadable = {entry: at for entry, at in self.unreadable.items() if at < global_step}
 
     def merge(self, later: Rows) -> None:
@@ -230,6 +220,6 @@ class Rows:
     def skipped_groups(self) -> list[SkippedGroup]:
         """Return what was skipped by tensor, worker and reason, in the order of the first steps."""
         groups: dict[tuple[str, str, str], list[int]] = {}
-        for entry in sorted(self.skipped, key=lambda skipped: skipped.global_step):
-            groups.setdefault((entry.tensor, entry.worker, entry.reason), []).append(entry.step)
+        for _, named, step in sorted(self.skipped, key=lambda entry: entry[0]):
+            groups.setdefault(named, []).append(step)
         return [SkippedGroup(*named, steps[0], steps[-1], len(steps)) for named, steps in groups.items()]

@@ -18,9 +18,9 @@ MOST_OF_THE_TIME = 0.1  # but so that writing takes no more of the time, because
 
 
 class ReportFile:
-    """Writes reports to ``WeightUpdateRatio.json`` in a folder, each whole or not at all; in none for "".
+    """Writes reports to ``WeightUpdateRatio.json`` in a folder, each whole or not at all; to none for "".
 
-    A disk that refuses it does not stop the judging: that is logged once, for a disk stays full for many steps.
+    A disk that refuses it does not stop the judging: that is logged once, because a disk stays full for many steps.
     """
 
     def __init__(self, folder: str, log_error: Callable[[str], Any]) -> None:
@@ -33,7 +33,7 @@ class ReportFile:
             atexit.register(self.close)
 
     def write(self, report: JudgedRun, is_due: bool = True, at_once: bool = False) -> None:
-        """Write a report; if it is not due, or writing has taken long, leave that to a later one or to ``close``."""
+        """Write a report; if it is not due, or writing has taken long, leave that to a later call or to ``close``."""
         self._pending = report
         if at_once or (is_due and (self._spent < FREE_SECONDS or time.monotonic() >= self._next)):
             self.close()

@@ -16,26 +16,19 @@ from ..compare.rows import Array
 ZERO = 1000.0  # decades: further outside than any other number can be
 
 
-class Firing(NamedTuple):
-    """Which comparisons fire, and which fire or lead up to one that does: bool, shape (n,) each."""
-
-    fires: Array
-    leads: Array
-
-
-def firing(columns: Mapping[str, Array], patience: int) -> Firing:
-    """Return which comparisons fire, by their ``tensor``, ``worker`` and ``verdict``, in the order of global steps.
+def firing(columns: Mapping[str, Array], patience: int) -> tuple[Array, Array]:
+    """Return which comparisons fire, and which fire or lead up to one that does: bool, shape (n,) each.
 
     >>> columns = {"tensor": np.zeros(5, int), "worker": np.zeros(5, int), "verdict": np.array([2, 0, 2, 1, 2])}
-    >>> firing(columns, 3).fires.tolist(), firing(columns, 3).leads.tolist()
-    ([False, False, False, False, True], [False, False, True, True, True])
+    >>> [each.tolist() for each in firing(columns, 3)]
+    [[False, False, False, False, True], [False, False, True, True, True]]
     """
     violates = columns["verdict"] != VERDICTS.index(OK)
     if patience == 1:
-        return Firing(violates, violates)
+        return violates, violates
     so_far, length = in_a_row(keys_of(columns), violates)
     lost = columns["verdict"] == VERDICTS.index(NOT_FINITE)
-    return Firing(lost | (so_far >= patience), lost | (length >= patience))
+    return lost | (so_far >= patience), lost | (length >= patience)
 
 
 def keys_of(columns: Mapping[str, Array]) -> Array:

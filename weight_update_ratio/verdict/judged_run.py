@@ -11,16 +11,7 @@ from ..compare.rows import Array, Comparison, Rows, SkippedGroup
 from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
 from .bounds import Bounds
-from .firing import (
-    Firing,
-    ViolationGroup,
-    decades_outside,
-    firing,
-    in_a_row,
-    keys_of,
-    longest_course,
-    violation_groups,
-)
+from .firing import ViolationGroup, decades_outside, firing, in_a_row, keys_of, longest_course, violation_groups
 
 if TYPE_CHECKING:
     import pandas
@@ -114,20 +105,20 @@ class JudgedRun:
         return self.bounds.baseline is not None and not self.columns["held"].any()
 
     @computed
-    def _firing(self) -> Firing:
-        """Which comparisons fire; of a run that is not held against its baseline only those that are not finite."""
+    def _firing(self) -> tuple[Array, Array]:
+        """What ``firing`` returns; of a run that is not held against its baseline only what is not finite fires."""
         lost = self.columns["verdict"] == VERDICTS.index(NOT_FINITE)
-        return Firing(lost, lost) if self.is_unheld else firing(self.columns, self.parameters.violations_to_fire)
+        return (lost, lost) if self.is_unheld else firing(self.columns, self.parameters.violations_to_fire)
 
     @property
     def leads(self) -> Array:
         """Which comparisons fire, or lead up to one that does: bool, shape (n,)."""
-        return self._firing.leads
+        return self._firing[1]
 
     @computed
     def fired_steps(self) -> list[int]:
         """The global steps at which the rule fires, ascending."""
-        return np.unique(self.columns["global_step"][self._firing.fires]).tolist()  # type: ignore[no-any-return]
+        return np.unique(self.columns["global_step"][self._firing[0]]).tolist()  # type: ignore[no-any-return]
 
     @property
     def fired(self) -> bool:
@@ -239,7 +230,7 @@ def firing_at(rows: Rows, bounds: Bounds, mode: str | None, global_step: int) ->
         if not begin or (counts[course] >= needed)[asked].all():
             break
         begin = max(0, end - 4 * (end - begin))
-    fires = np.flatnonzero(firing(columns, patience).fires & here)
+    fires = np.flatnonzero(firing(columns, patience)[0] & here)
     columns = {name: column[fires] for name, column in columns.items()}
     worst_first = np.lexsort((columns["worker"], columns["tensor"], -decades_outside(columns)))
     return list(comparisons({name: column[worst_first] for name, column in columns.items()}, rows, mode))
