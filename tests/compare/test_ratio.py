@@ -15,30 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import exact_norm
-from weight_update_ratio.compare.ratio import (
-    BLOCK,
-    UNTHREADED,
-    update_norms,
-    weight_norms,
-)
+from weight_update_ratio.compare.ratio import BLOCK, UNTHREADED, update_norms, weight_norms
 
 # At the ends of a row, of what is squared at once, and of a block; and two that are between them.
-SIZES = [
-    0,
-    1,
-    2,
-    255,
-    256,
-    257,
-    1024,
-    UNTHREADED - 1,
-    UNTHREADED,
-    UNTHREADED + 1,
-    BLOCK - 1,
-    BLOCK,
-    BLOCK + 1,
-    2 * BLOCK + 1,
-]
+SIZES = [0, 1, 2, 255, 256, 257, 1024, *(end + by for end in (UNTHREADED, BLOCK) for by in (-1, 0, 1)), 2 * BLOCK + 1]
 DTYPES = ["f2", "f4", "f8", "c8", "c16", "i1", "i4", "i8", "u1", "u8", "?"]
 FLOATS = st.floats(-1e308, 1e308)  # a norm within half a unit of the largest float64 may be rounded to infinity
 

@@ -36,11 +36,8 @@ class TestAnnouncedWorkers:
         [
             ({"num_workers": 4}, 1, 3),
             ({"num_workers": 4}, 3, 1),
-            ({"num_workers": 2}, 2, 0),
             ({"num_workers": 1}, 2, 0),
-            ({"num_workers": 0}, 1, 0),
             ({"num_workers": "x"}, 1, 0),
-            ({}, 1, 0),
             (None, 1, 0),
         ],
     )

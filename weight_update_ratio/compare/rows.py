@@ -173,8 +173,7 @@ class Rows:
         """Add the rows of one worker at one step."""
         saved, tensors, references, _ = part.pairs
         at, compared = saved.global_step, sorted(part.types)
-        if tensors:
-            self.steps.add(at)
+        self.steps.add(at)
         self.compared.add(
             len(compared),
             tensor=self.tensors.add_all(tensors, at)[compared],

@@ -13,8 +13,8 @@ from ..verdict.document import finite_numbers, run_document
 from ..verdict.judged_run import JudgedRun
 
 REPORT_FILE = "WeightUpdateRatio.json"
-FREE_SECONDS = 5.0  # that writing may take in all; then a report is not written at each step that fires,
-MOST_OF_THE_TIME = 0.1  # but so that writing takes no more of the time, because a long job's report is large
+FREE_SECONDS = 5.0  # of writing in all; after these not every step that fires writes a report
+MOST_OF_THE_TIME = 0.1  # that writing takes then: a long job's report is large
 
 
 class ReportFile:

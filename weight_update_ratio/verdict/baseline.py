@@ -65,7 +65,7 @@ def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
     """Return the baseline of the runs of all, in any order the same; each comes with its name in a message.
 
     Raises:
-        TrialError: They were not judged alike.
+        TrialError: Two of them differ in mode or epsilon, or in the gap of a tensor.
     """
     (first_name, result), *others = named
     for name, other in others:

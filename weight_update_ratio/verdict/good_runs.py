@@ -30,7 +30,7 @@ def open_bounds(parameters: Parameters) -> Bounds:
     """Return the bounds that the parameters ask for; those of a baseline are read or learnt now.
 
     Raises:
-        TrialError: A baseline cannot be read, is not of a run that trains well, or was not judged alike.
+        TrialError: A baseline cannot be read, is not of a run that trains well, or has another epsilon.
     """
     if not parameters.baseline:
         return Bounds(parameters)
