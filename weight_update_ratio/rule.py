@@ -88,7 +88,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         baseline_factor: Any = 3.0,
     ) -> None:
         self._parameters = given_parameters({**locals(), "baseline": baseline_list(baseline)})
-        actions, folder = parse_actions(action_str, action_json), parse_report_dir(report_dir)
+        actions = parse_actions(action_str, action_json)
+        folder = parse_report_dir(report_dir)
         self._bounds = open_bounds(self._parameters)
         if isinstance(base_trial, (str, os.PathLike)):
             base_trial = _open_trial(trial_location(base_trial), self._parameters)
@@ -229,7 +230,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             self._bounds.require_alike(mode)
         except TrialError as error:
             self._raise_insufficient(error)
-        if folder.ended and not any(self._can_be_judged(each) for step in folder.steps for each in loop.pairs(step)[0]):
+        if folder.ended and not any(self._can_be_judged(each) for step in folder.steps for each in loop.pairs(step)):
             for step in folder.steps:
                 loop.compare(step)
             self._is_unheld = self._bounds.baseline is not None

@@ -153,10 +153,6 @@ class Names:
         self._last = (0, (), np.empty(0, np.int32))
         return new_codes
 
-    def merge(self, later: Names) -> Array:
-        """Add the names of later steps; return their codes here by their codes there."""
-        return np.array([self.add(name, first) for name, first in zip(later.codes, later._first)], np.int32)
-
 
 class Rows:
     """The rows of the steps that were compared, in any order of the calls."""
@@ -203,18 +199,6 @@ class Rows:
         self.steps = {step for step in self.steps if step < global_step}
         self.skipped = [entry for entry in self.skipped if entry[0] < global_step]
         self.unreadable = {entry: at for entry, at in self.unreadable.items() if at < global_step}
-
-    def merge(self, later: Rows) -> None:
-        """Add the rows of later steps."""
-        columns = later.compared.arrays()
-        columns["tensor"] = self.tensors.merge(later.tensors)[columns["tensor"]]
-        columns["worker"] = self.workers.merge(later.workers)[columns["worker"]]
-        columns["type"] = self.types.merge(later.types)[columns["type"]]
-        self.compared.add(len(later.compared), **columns)
-        self.steps |= later.steps
-        self.skipped += later.skipped
-        for entry, at in later.unreadable.items():
-            self.add_unreadable(at, [entry])
 
     def skipped_groups(self) -> list[SkippedGroup]:
         """Return what was skipped by tensor, worker and reason, in the order of the first steps."""
