@@ -285,7 +285,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "empty": made_baseline({}),
         "late": made_baseline({fc1: (1, {12: band})}, last_step=110),
         "thinned": made_baseline({fc1: (2, {0: band})}),
-        "thinner": made_baseline({fc1: (10, {0: band})}),
     }.items():
         Path(f"{name}.json").write_text(baseline_text(baseline))
     Path("folder").mkdir()
@@ -383,14 +382,6 @@ class TestRefusals:
                 assert {known} == {row.mode for row in judge(job.path, baseline=file)}
 
     @pytest.mark.usefixtures("files")
-    def test_good_runs_of_other_gaps_are_not_merged(self) -> None:
-        """Both are named, with what each has."""
-        message, remedy = self.refused("--baseline", "thinned.json", "--baseline", "thinner.json")
-        both = "the baselines 'thinned.json' and 'thinner.json' cannot be merged"
-        assert f"{both}: the ratios of 'TinyNet_fc1.weight' are over 2 steps and over 10 steps" == message
-        assert remedy.startswith("Merge baselines of runs that were saved at the same interval")
-
-    @pytest.mark.usefixtures("files")
     def test_a_string_of_several(self) -> None:
         """The rule splits it at commas, and takes a list; a check takes a list alone."""
         expected = digits(rows_of(check_trial(HEALTHY, baseline=["good.json", FROZEN])))
@@ -446,20 +437,6 @@ class TestWhatCannotBeHeld:
         assert sorted({row.global_step for row in report if row.verdict == "not_finite"}) == report.fired_steps
         assert (run != HEALTHY) == any(row.verdict in ("small", "large") for row in report)
         assert document["skipped"]
-
-    @pytest.mark.parametrize(("own", "theirs"), [(1, 10), (10, 1)])
-    def test_saved_at_another_interval(self, write_trial: Any, own: int, theirs: int) -> None:
-        """Both distances are named; compared over the same number of steps, it is judged."""
-        every = {"a": moved(steps=61), "b": moved(steps=61)}
-        run, good = (
-            write_trial(every, str(interval), intervals=dict.fromkeys(every, interval)).path
-            for interval in (own, theirs)
-        )
-        report = check_trial(run, baseline=good)
-        counts = {1: "1 step", 10: "10 steps"}
-        assert 2 == report.exit_code
-        assert f"are over {counts[own]}, the baseline's over {counts[theirs]}" in report.problem.message
-        assert 0 == check_trial(run, baseline=good, num_steps=10).exit_code
 
     def test_the_rule(self) -> None:
         """It raises with the check's message, in any order and again; what is not finite fires; a live job goes on."""

@@ -218,7 +218,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _settle_loop(self) -> Loop | None:
         """Return the loop of the mode that is judged, None while that is not known; GLOBAL steps may come before TRAIN.
 
-        Raises InsufficientInformationForRuleInvocation if the index alone shows that the trial cannot be judged.
+        It raises if the index alone shows that an ended trial cannot be judged.
         """
         folder = self._folder
         mode = judged_mode(folder, folder.ended, self._bounds.baseline_mode)
@@ -285,8 +285,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _finish(self, loop: Loop, is_over: bool = False) -> list[int]:
         """Write the report, now that no more steps come or are asked for, and return the steps that fire only now.
 
-        These came late, or smdebug passed over them. Raises InsufficientInformationForRuleInvocation if the trial was
-        gone through and cannot be judged.
+        These came late, or smdebug passed over them. It raises if the trial was gone through and cannot be judged.
         """
         folder = self._folder
         asked = set(itertools.chain(*self._asked)).intersection(folder.steps)

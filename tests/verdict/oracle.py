@@ -202,8 +202,7 @@ def report_of(
 ) -> Report:
     """Return the report of a run that gave these rows."""
     baseline = None if known is None else package_baseline(known)
-    report = Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
-    return report
+    return Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
 
 
 def package_baseline(known: dict[str, Known], runs: int = 1, mode: str = "TRAIN", last_step: int = 0) -> Baseline:

@@ -146,11 +146,6 @@ def test_runs_that_were_not_judged_alike(other: Any, message: str, remedy: str) 
     assert remedy == caught.value.remedy
 
 
-def test_a_run_whose_ratio_is_not_finite_teaches_nothing() -> None:
-    with pytest.raises(TrialError, match="the ratio of 'a' at TRAIN step 2 is inf"):
-        learn_baseline(report_of(course([1, float("inf"), 1])))
-
-
 def test_a_pattern_that_matches_nothing_of_the_good_run() -> None:
     """It may match something of the run; what the others match is learnt."""
     options: Any = {"tensor_regex": "conv,nowhere", "baseline": RECORDED["pytorch_healthy"]}

@@ -35,11 +35,9 @@ Vector = Any  # a one-dimensional NumPy array
 def weight_norms(weights: Sequence[Vector]) -> Vector:
     """Return the L2 norm of each tensor, ||w|| = sqrt(sum_i w_i^2): float64 >= 0, shape (number of tensors,).
 
-    Its relative error is below 1e-9. It is NaN where an element is NaN, inf where one is infinite or the norm is beyond
-    float64. What else is given along with a tensor does not change its norm by a bit.
-
-    Args:
-        weights: Tensors, each of shape (its size,); float16/32/64, complex, any integer, or bool.
+    A tensor is of shape (its size,) and of type float16/32/64, complex, any integer, or bool. The relative error is
+    below 1e-9; NaN where an element is NaN, inf where one is infinite or the norm is beyond float64. What else is given
+    along with a tensor does not change its norm by a bit.
     """
     return _norms(_reals(weights))[0]
 

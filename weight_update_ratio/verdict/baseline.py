@@ -64,8 +64,7 @@ class Baseline(NamedTuple):
 def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
     """Return the baseline of the runs of all, in any order the same; each comes with its name in a message.
 
-    Raises:
-        TrialError: Two of them differ in mode or epsilon, or in the gap of a tensor.
+    TrialError says so if two of them differ in mode or epsilon, or in the gap of a tensor.
     """
     (first_name, result), *others = named
     for name, other in others:
@@ -116,11 +115,7 @@ def _band_text(band: Band) -> str:
 
 
 def parse_baseline(content: bytes) -> Baseline:
-    """Return the baseline of a file; every value is checked.
-
-    Raises:
-        UnreadableError: It is not a baseline, of another version, or broken; the message says where.
-    """
+    """Return the baseline of a file; UnreadableError says what of it is wrong, and where."""
     document = parse_json(content)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UnreadableError(f"is not a baseline: it has no 'format' {FORMAT!r}")

@@ -58,14 +58,7 @@ class Bounds:
         return table
 
     def columns(self, tensors: list[str], codes: Array, steps: Array, reference_steps: Array) -> BoundColumns:
-        """Return the bounds of n comparisons.
-
-        Args:
-            tensors: The names of the ``codes``, which are whole numbers of shape (n,).
-            codes: Indices in ``tensors``.
-            steps: Of the judged mode; shape (n,) or a number.
-            reference_steps: Of the judged mode; shape (n,).
-        """
+        """Return the bounds of n comparisons; ``codes`` are indices in ``tensors``, steps are of the judged mode."""
         thresholds = self.parameters.small_threshold, self.parameters.large_threshold, 0.0, np.inf
         if self.baseline is None:
             return BoundColumns(*(np.broadcast_to(value, len(codes)) for value in (*thresholds, np.nan, False)))

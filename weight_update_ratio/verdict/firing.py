@@ -106,11 +106,7 @@ def violation_groups(
 ) -> list[ViolationGroup]:
     """Return the violations in groups, in the order in which they began.
 
-    Args:
-        columns: Those of the run, each of shape (n,), in the order of global steps.
-        leads: Which comparisons fire or lead up to one that does: shape (n,), bool.
-        tensors: The names of the codes in the column ``tensor``.
-        workers: The names of the codes in the column ``worker``.
+    ``leads`` is what ``firing`` returns; ``tensors`` and ``workers`` are the names of the codes in these columns.
     """
     rows = np.flatnonzero(columns["verdict"] != VERDICTS.index(OK))
     outside = {name: column[rows] for name, column in columns.items()}

@@ -27,11 +27,7 @@ from .judged_run import JudgedRun
 
 
 def open_bounds(parameters: Parameters) -> Bounds:
-    """Return the bounds that the parameters ask for; those of a baseline are read or learnt now.
-
-    Raises:
-        TrialError: A baseline cannot be read, is not of a run that trains well, or has another epsilon.
-    """
+    """Return the bounds that the parameters ask for; a baseline is read or learnt now, or TrialError says why not."""
     if not parameters.baseline:
         return Bounds(parameters)
     runs = [(location, _opened_baseline(location, parameters)) for location in parameters.baseline]
@@ -74,11 +70,7 @@ def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
 
 
 def learn_baseline(run: JudgedRun) -> Baseline:
-    """Return the baseline of one run.
-
-    Raises:
-        TrialError: A ratio is not finite, so that the run is not a good one; or it was not compared as a whole.
-    """
+    """Return the baseline of one run; TrialError says so if a ratio is not finite, or not all of it was compared."""
     columns = run.columns
     bad = np.flatnonzero(columns["verdict"] == VERDICTS.index(NOT_FINITE))
     if len(bad):
@@ -141,8 +133,7 @@ def _medians_of_three(keys: Array, values: Array) -> Array:
 def saved_baseline(run: JudgedRun) -> str:
     """Return a run as the text of a baseline file, merged with the baseline that it was judged against.
 
-    Raises:
-        TrialError: The run was not judged as a whole, a ratio is not finite, or it fired against the baseline.
+    TrialError says so if it is not a good run, or fired against that baseline.
     """
     try:
         learnt, known = learn_baseline(run), run.bounds.baseline
