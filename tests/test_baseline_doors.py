@@ -215,7 +215,7 @@ class TestWhatItChanges:
 
 
 class TestWhatTheRunLacks:
-    """A tensor of the baseline that was asked for and not found is no pass; a fault is told all the same."""
+    """A run that lacks a tensor of the baseline that was asked for does not pass; a fault is reported all the same."""
 
     @pytest.mark.parametrize(
         ("tensors", "groups", "options", "code", "end", "remedy"),
@@ -323,26 +323,26 @@ class TestRefusals:
         assert expected == self.refused("--baseline", "good.json", "--baseline", name)
 
     @pytest.mark.parametrize(
-        ("options", "what", "own", "theirs", "remedy"),
+        ("options", "what", "ours", "theirs", "remedy"),
         [
             ({"baseline": "good.json", "epsilon": 0.001}, "epsilon", "0.001", "1e-09", "Judge both with the same"),
             ({"baseline": "global.json"}, "mode", "TRAIN", "GLOBAL", "Save the baseline anew, from a run whose"),
         ],
     )
     @pytest.mark.usefixtures("files")
-    def test_what_was_judged_otherwise(self, options: Any, what: str, own: str, theirs: str, remedy: str) -> None:
+    def test_what_was_judged_otherwise(self, options: Any, what: str, ours: str, theirs: str, remedy: str) -> None:
         """Both values are named, by every door; the rule finds another mode when there are steps."""
-        message, found = self.refused(*(f"--{name}={value}" for name, value in options.items()))
+        message, advice = self.refused(*(f"--{name}={value}" for name, value in options.items()))
         where = f"the run cannot be held against the baseline {options['baseline']!r}"
-        assert f"{where}: its {what} is {own}, the baseline's {theirs}" == message
-        assert found.startswith(remedy)
+        assert f"{where}: its {what} is {ours}, the baseline's {theirs}" == message
+        assert advice.startswith(remedy)
         for judge in (check_trial, follow_trial):
             with pytest.raises(TrialError) as caught:
                 judge(HEALTHY, **options)
-            assert f"{message}\n\n{found}" == str(caught.value)
+            assert f"{message}\n\n{advice}" == str(caught.value)
         with pytest.raises((TrialError, InsufficientInformationForRuleInvocation)) as refused:
             WeightUpdateRatio(str(HEALTHY), **options).invoke_at_step(5)
-        assert f"{message}\n\n{found}" in str(refused.value)
+        assert f"{message}\n\n{advice}" in str(refused.value)
 
     @needs_writing
     @pytest.mark.parametrize(
@@ -395,9 +395,9 @@ class TestRefusals:
     def test_strange_names_and_numbers_are_harmless(self, tmp_path: Path) -> None:
         """Names that no terminal should see, ratios at the end of float64, and empty bins."""
         file, merged = tmp_path / "good.json", tmp_path / "merged.json"
-        strange, own = ["\x1b[2Jw", "\ud800", "<script>"], sorted(check_trial(HEALTHY).tensors)
+        strange, names = ["\x1b[2Jw", "\ud800", "<script>"], sorted(check_trial(HEALTHY).tensors)
         band = (1, {1: (0.0, 1.7e308, None, None), 3: (0.0, 1.7e308, 0.0, 1.7e308)})
-        file.write_text(baseline_text(made_baseline(dict.fromkeys([*strange, *own], band))))
+        file.write_text(baseline_text(made_baseline(dict.fromkeys([*strange, *names], band))))
         arguments = ["check", str(HEALTHY), "--baseline", str(file)]
         for style in ("text", "json", "junit", "github", "markdown"):
             done = invoke_command(*arguments, "--format", style)

@@ -227,8 +227,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     path = sound = write_trial(folder / "trial", chance, kinds)
     if name in DAMAGES:
         path = damage(shutil.copytree(sound, folder / "damaged"), chance, name)
-    own = drawn(Case(path, sound, {}), chance)
-    return held(own, chance, write_trial(folder / "good", chance, [name, "calm"])) if is_held else own
+    plain = drawn(Case(path, sound, {}), chance)
+    return held(plain, chance, write_trial(folder / "good", chance, [name, "calm"])) if is_held else plain
 
 
 # The oracle
@@ -320,8 +320,8 @@ def judgement(case: Case, rows: list[Row]) -> list[Judged]:
 
 
 def judged_anew(case: Case, rows: list[Row]) -> list[Row]:
-    found = judgement(case, rows)
-    return [row._replace(**dict(zip(Judged._fields[:3], own))) for row, own in zip(rows, found)]
+    judgements = judgement(case, rows)
+    return [row._replace(**dict(zip(Judged._fields[:3], each))) for row, each in zip(rows, judgements)]
 
 
 def between(rows: list[Row], start: int, end: int | None = None) -> list[Row]:
@@ -329,13 +329,13 @@ def between(rows: list[Row], start: int, end: int | None = None) -> list[Row]:
 
 
 def is_unheld(case: Case, rows: list[Row]) -> bool:
-    return bool(case.known) and not any(own.is_held for own in judgement(case, rows))
+    return bool(case.known) and not any(each.is_held for each in judgement(case, rows))
 
 
 def fired_steps(case: Case, rows: list[Row]) -> list[int]:
     """Return the global steps at which the rule fires where these rows, by global step, are all that were judged."""
     fired = fires(rows, [row.verdict for row in rows], NEVER if is_unheld(case, rows) else case.patience)
-    return sorted({row.global_step for row, own in zip(rows, fired) if own})
+    return sorted({row.global_step for row, is_fired in zip(rows, fired) if is_fired})
 
 
 def exit_code(case: Case, rows: list[Row]) -> int:
@@ -412,7 +412,7 @@ class TestEveryWay:
         whole = rows_of(case.check(start_step=0, end_step=None))
         for start in case.global_steps[1::3]:
             report, rows = case.check(start_step=start, end_step=None), between(whole, start)
-            rows = [row._replace(verdict=own.verdict) for row, own in zip(rows, judgement(case, rows))]
+            rows = [row._replace(verdict=each.verdict) for row, each in zip(rows, judgement(case, rows))]
             assert digits(rows) == digits(rows_of(report))
             assert fired_steps(case, rows) == report.fired_steps
             assert not case.is_sound or exit_code(case, rows) == report.exit_code

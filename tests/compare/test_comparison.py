@@ -116,9 +116,9 @@ class TestLargeTrials:
         report = check_trial(trial.path, num_steps=num_steps)
         first = [row.tensor for row in report if (row.global_step, row.worker) == (1, "a")]
         skipped = [group.tensor for group in report.skipped if (group.first_step, group.worker) == (1, "a")]
-        for found in (first, skipped):
-            assert len(found) > 1
-            assert [tensor for tensor in order if tensor in found] == found
+        for names in (first, skipped):
+            assert len(names) > 1
+            assert [tensor for tensor in order if tensor in names] == names
         limits = {"THREADED_BYTES": 0, "PLANNED": 2, "KEPT_BYTES": kept_bytes}  # which are there for large trials only
         for name, value in limits.items():
             monkeypatch.setattr(comparer, name, value, raising=False)

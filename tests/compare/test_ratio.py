@@ -29,9 +29,9 @@ def close(expected: float) -> Any:
 
 def norms(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> tuple[float, float, float]:
     """Return one tensor's (update norm, norm after, norm before)."""
-    found = (*update_norms([before], [after]), weight_norms([before]))
-    assert [(np.float64, (1,))] * 3 == [(each.dtype, each.shape) for each in found]
-    return float(found[0][0]), float(found[1][0]), float(found[2][0])
+    values = (*update_norms([before], [after]), weight_norms([before]))
+    assert [(np.float64, (1,))] * 3 == [(each.dtype, each.shape) for each in values]
+    return float(values[0][0]), float(values[1][0]), float(values[2][0])
 
 
 def exact(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
@@ -138,10 +138,10 @@ class TestManyTensors:
     def test_all_sizes_of_a_type(self, dtype: str) -> None:
         """As alone to the last bit, forwards and backwards, and right: no element is lost or counted twice."""
         before, after = ([some_weights(size, dtype, seed) for size in SIZES] for seed in range(2))
-        found = together(before, after)
-        assert alone(before, after) == found
-        assert found[::-1] == together(before[::-1], after[::-1])
-        for old, new, row in zip(before, after, found):
+        rows = together(before, after)
+        assert alone(before, after) == rows
+        assert rows[::-1] == together(before[::-1], after[::-1])
+        for old, new, row in zip(before, after, rows):
             wide = "c16" if old.dtype.kind == "c" else "f8"
             updates = new.astype(wide) - old.astype(wide)
             right = [math.sqrt(math.fsum(np.abs(each.astype(wide)) ** 2)) for each in (updates, new, old)]
@@ -174,8 +174,8 @@ class TestManyTensors:
         spoilt, zero = np.zeros(size), np.zeros(size)
         spoilt[[0, -1]] = bad
         wrong = close(exact_norm(spoilt[[0, -1]] if size > 1 else spoilt))
-        for place in range(5):
+        for index in range(5):
             for old, new, right in [(zero, spoilt, (wrong, wrong, 0.0)), (spoilt, zero, (wrong, 0.0, wrong))]:
-                found = together([*before[:place], old, *before[place:]], [*after[:place], new, *after[place:]])
-                assert expected == found[:place] + found[place + 1 :]
-                assert right == found[place]
+                rows = together([*before[:index], old, *before[index:]], [*after[:index], new, *after[index:]])
+                assert expected == rows[:index] + rows[index + 1 :]
+                assert right == rows[index]

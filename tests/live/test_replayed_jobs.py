@@ -323,8 +323,8 @@ class TestWhenAStepIsCompared:
         self, job: TrialWriter, monkeypatch: pytest.MonkeyPatch, writes: list[str], before: list[int]
     ) -> None:
         monkeypatch.setattr("weight_update_ratio.trial.folder.MOST_INCOMPLETE", 3)
-        report, found = followed(monkeypatch, job.path, *(lambda steps=steps: save(job, steps) for steps in writes))
-        assert before == found
+        report, counts = followed(monkeypatch, job.path, *(lambda steps=steps: save(job, steps) for steps in writes))
+        assert before == counts
         assert (0, True, None) == (report.exit_code, report.complete, report.problem)
 
     @pytest.mark.parametrize(("step", "is_listed"), [(0, False), (2, True)])

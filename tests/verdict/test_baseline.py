@@ -44,7 +44,7 @@ def test_bins_begin_at_edges_that_double_in_three() -> None:
     """Each edge is the first step of its bin, by exact integers."""
     assert [8, 11, 13, 16, 21, 26, 32] == BIN_EDGES[:7]
     edges = BIN_EDGES[: 3 * 44]  # beyond, a float64 rounds an edge to its neighbour
-    assert [(place, place + 1) for place in range(len(edges))] == [(exact_bin(e - 1), exact_bin(e)) for e in edges]
+    assert [(number, number + 1) for number in range(len(edges))] == [(exact_bin(e - 1), exact_bin(e)) for e in edges]
 
 
 @given(SEEDS)
@@ -97,7 +97,7 @@ def test_a_tensor_that_never_moves() -> None:
 def test_norms_are_no_medians() -> None:
     """The lowest and highest weight norm of the moves by bins; an empty bin has none."""
     known = taught(course([1, 1, 0, 1], weights=(2, 9, 90, 3)) + course([1], weights=(5,), first=13))["a"]
-    assert {0: (2, 9), 3: (5, 5)} == {place: ends[2:] for place, ends in known.bins.items()}
+    assert {0: (2, 9), 3: (5, 5)} == {number: ends[2:] for number, ends in known.bins.items()}
 
 
 @given(SEEDS)

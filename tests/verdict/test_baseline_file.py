@@ -51,8 +51,8 @@ def ends(**lists: Any) -> dict[str, Any]:
 def document(values: dict[str, Any]) -> dict[str, Any]:
     """Return the good file with other values of its keys, or of those of its tensor."""
     tensor = {**TENSOR, **{name: value for name, value in values.items() if name in TENSOR}}
-    own = {name: value for name, value in values.items() if name not in TENSOR}
-    return {**GOOD, "tensors": {"w": tensor}, **own}
+    head = {name: value for name, value in values.items() if name not in TENSOR}
+    return {**GOOD, "tensors": {"w": tensor}, **head}
 
 
 def parsed(values: dict[str, Any]) -> Baseline:
@@ -172,10 +172,10 @@ def test_any_value_is_sound_or_one_error(name: str, value: Any) -> None:
         return
     assert baseline.runs >= 1
     assert baseline.epsilon > 0
-    for own in held_by(baseline).values():
-        assert own.gap >= 1
-        assert own.rest >= 0
-        for at, (low, high, *norms) in own.bins.items():
+    for each in held_by(baseline).values():
+        assert each.gap >= 1
+        assert each.rest >= 0
+        for at, (low, high, *norms) in each.bins.items():
             assert 0 <= at < BINS
             assert 0 <= low <= high < math.inf
             assert norms == [None, None] or 0 <= norms[0] <= norms[1] < math.inf
