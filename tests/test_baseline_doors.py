@@ -61,7 +61,6 @@ def layers(steps: int = STEPS, **other: list[Any]) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def good(tmp_path: Path, write_trial: Any) -> Path:
-    """Give the trial of a run that trains well."""
     return write_trial(layers(), "good").path
 
 
@@ -75,7 +74,6 @@ def good(tmp_path: Path, write_trial: Any) -> Path:
     ids=["frozen", "moves where the good run rests", "exploding", "does not end"],
 )
 def case(request: pytest.FixtureRequest) -> Case:
-    """Give a run, and how it is judged against a good one."""
     run, good, options = request.param
     return Case(run, run, {"baseline": str(good), **options})
 
@@ -318,7 +316,6 @@ class TestRefusals:
     )
     @pytest.mark.usefixtures("files")
     def test_what_cannot_be_used(self, name: str, reason: str, remedy: str) -> None:
-        """Also after one that can be."""
         expected = f"the baseline {name!r} cannot be used: {reason}", remedy
         assert expected == self.refused("--baseline", "good.json", "--baseline", name)
 
@@ -498,7 +495,6 @@ class TestSaving:
             assert (0, "", runs) == (done.exit_code, done.stderr, json.loads(file.read_text())["runs"])
 
     def test_good_runs_at_once_or_as_a_file_of_all(self, tmp_path: Path) -> None:
-        """In any order the same."""
         runs, file = [HEALTHY, KILLED], tmp_path / "good.json"
         texts = [check_trial(order[0], baseline=order[1]).to_baseline() for order in (runs, runs[::-1])]
         assert texts[0] == texts[1]

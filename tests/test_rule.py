@@ -158,7 +158,6 @@ class TestLiveJobs:
     def test_an_event_file_that_is_not_there(
         self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, comes: str
     ) -> None:
-        """It is waited for while that may help, and is unreadable then."""
         trial: TrialWriter = write_trial({"w": random_walk()}, steps=4, ended=False)
         steps = [0, 1, 2, 3] if comes == "when a later step is there" else [0, 1, 3]
         missing, hidden = event_file(trial.path, 3), trial.path / "hidden"
@@ -243,7 +242,6 @@ class TestErrors:
             assert str(problem) in str(caught.value)
 
     def test_no_folder(self) -> None:
-        """The error comes at once; smdebug alone would wait for ever."""
         with pytest.raises(TrialError, match="the trial folder '/no/such/trial' does not exist"):
             WeightUpdateRatio("/no/such/trial")
 

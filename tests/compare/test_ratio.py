@@ -74,7 +74,6 @@ class TestMagnitudes:
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
     def test_one_element_that_is_not_finite_shows(self, position: int, bad: float, dtype: str) -> None:
-        """Wherever it is, and whichever it is."""
         before = np.ones(2 * BLOCK + 1, dtype)
         after = before.copy()
         after[position] = bad
@@ -100,7 +99,6 @@ class TestMagnitudes:
     @settings(max_examples=200)
     @given(st.lists(st.tuples(FLOATS, FLOATS), max_size=20))
     def test_any_floats(self, pairs: Any) -> None:
-        """Whatever the elements, the norms are those of fsum."""
         before, after = (np.array([pair[n] for pair in pairs]) for n in (0, 1))
         with np.errstate(all="ignore"):
             difference = after - before
@@ -126,7 +124,6 @@ def alone(before: list[Any], after: list[Any]) -> list[tuple[float, float, float
 
 
 def together(before: list[Any], after: list[Any]) -> list[tuple[float, float, float]]:
-    """Return the same of each tensor, given all at once."""
     columns = (*update_norms(before, after), weight_norms(before))
     return list(zip(*(column.tolist() for column in columns)))
 

@@ -56,7 +56,6 @@ class Family(NamedTuple):
 
 
 def files_of(trial: Path) -> dict[str, bytes]:
-    """Return {name: content} of a trial's files."""
     files = {path.relative_to(trial).as_posix(): path.read_bytes() for path in trial.rglob("*") if path.is_file()}
     files.pop(END, None)
     return files
@@ -77,7 +76,6 @@ def written_family(folder: Path, modes: Sequence[str]) -> Family:
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> list[Family]:
-    """Give families of recorded, written and hooks' runs."""
     names = ("pytorch_healthy", "pytorch_frozen", "pytorch_exploding")
     recorded = Family([files_of(RECORDED[name]) for name in names], RECORDED[names[0]])
     written = [written_family(tmp_path_factory.mktemp(name), modes) for name, modes in MODES.items()]
@@ -86,7 +84,6 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> list[Family]:
 
 
 def step_of(name: str) -> int:
-    """Return the global step of an index or event file."""
     return int(name.rsplit("/", 1)[-1].split("_")[0])
 
 
@@ -167,7 +164,6 @@ class Job:
                 return
 
     def finish(self) -> None:
-        """Write all that is left."""
         while self._writes:
             self._write(*self._writes.pop(0))
 
@@ -305,7 +301,6 @@ def save(job: TrialWriter, steps: str, mode: str = "TRAIN", **tensors: Any) -> N
 
 @pytest.fixture
 def job(tmp_path: Path) -> TrialWriter:
-    """Give a job of two workers that has begun."""
     return TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, workers=["worker_0", "worker_1"])
 
 

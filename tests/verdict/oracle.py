@@ -90,7 +90,6 @@ def courses_of(rows: Iterable[Any]) -> dict[tuple[str, str], list[Any]]:
 
 
 def learnt(rows: Sequence[Any]) -> dict[str, Known]:
-    """Return what a run teaches of each tensor."""
     known = {}
     for tensor in {row.tensor for row in rows}:
         gaps = Counter(gap_of(row) for row in rows if row.tensor == tensor)
@@ -170,7 +169,6 @@ def judged(
 
 
 def fires(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[bool]:
-    """Return which rows fire where these are all that were judged."""
     in_a_row: Counter[tuple[str, str]] = Counter()
     result = []
     for row, verdict in zip(rows, verdicts):
@@ -184,7 +182,6 @@ def fires(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[b
 
 
 def package_rows(rows: Sequence[Row]) -> Rows:
-    """Return rows as the package keeps them."""
     made = Rows()
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Row._fields}
     columns["tensor"] = [made.tensors.add(name, -1) for name in columns["tensor"]]
@@ -200,13 +197,11 @@ def report_of(
     known: dict[str, Known] | None = None,
     mode: str = "TRAIN",
 ) -> Report:
-    """Return the report of a run that gave these rows."""
     baseline = None if known is None else package_baseline(known)
     return Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
 
 
 def package_baseline(known: dict[str, Known], runs: int = 1, mode: str = "TRAIN", last_step: int = 0) -> Baseline:
-    """Return what is known as the package keeps it."""
     bands = {}
     for tensor, each in known.items():
         limits = np.full((4, BINS), math.nan)

@@ -139,7 +139,6 @@ def test_merged_runs(seed: int) -> None:
     ],
 )
 def test_runs_that_were_not_judged_alike(other: Any, message: str, remedy: str) -> None:
-    """Both are named, with what differs."""
     with pytest.raises(TrialError) as caught:
         merged_baselines([("one", learn_baseline(report_of(course([1])))), ("two", learn_baseline(other))])
     assert f"the baselines 'one' and 'two' cannot be merged: {message}" == caught.value.message

@@ -53,7 +53,6 @@ def test_the_bounds_of_any_comparisons(known: dict[str, Known], compared: list[A
 
 @given(st.integers(0, 2**32))
 def test_the_verdicts_of_any_run(seed: int) -> None:
-    """Against one good run, several, or none."""
     chance = random.Random(seed)
     good = [learnt([row for row in drawn_run(chance, 1, is_good=True) if row.step - row.reference_step == 1])]
     good += [{name: Known(1, chance.randrange(4), {}) for name in "ab"}]

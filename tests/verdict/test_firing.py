@@ -136,7 +136,6 @@ class TestAPatienceThatNothingCanReach:
         assert (1, [2], None, True) == (advised.exit_code, advised.fired_steps, advised.problem, advised.is_judged)
 
     def test_that_of_a_baseline_is_named(self, write_trial: Any) -> None:
-        """Nobody gave it."""
         trial = write_trial({"a": [[1.0], [1.1]]}).path
         report = check_trial(trial, baseline=trial)
         assert 2 == report.exit_code

@@ -1,4 +1,4 @@
-"""THE loop: saved steps to rows. Rule, check, follow and an executor's workers differ in which steps they ask for."""
+"""The loop from saved steps to rows. Rule, check, follow and an executor's workers differ in the steps they ask for."""
 
 from __future__ import annotations
 

@@ -111,11 +111,10 @@ class Columns:
             order = np.argsort(steps, kind="stable")
             self._arrays = {name: array[order] for name, array in self.arrays().items()}
 
-    def cut(self, global_step: int, **codes: Array) -> None:
-        """Remove the rows from ``global_step`` on; ``codes`` are the new values of columns by the old ones."""
+    def cut(self, global_step: int) -> None:
+        """Remove the rows from ``global_step`` on."""
         self._count = int(np.searchsorted(self["global_step"], global_step))
-        arrays = self.arrays().items()
-        self._arrays = {name: codes[name][array] if name in codes else array.copy() for name, array in arrays}
+        self._arrays = {name: array.copy() for name, array in self.arrays().items()}
 
 
 class Names:
@@ -194,8 +193,9 @@ class Rows:
 
     def cut(self, global_step: int) -> None:
         """Remove the steps from ``global_step`` on, and put the names in the order of the steps."""
-        codes = {"tensor": self.tensors.cut(global_step), "worker": self.workers.cut(global_step)}
-        self.compared.cut(global_step, **codes)
+        self.compared.cut(global_step)
+        for codes, names in ((self.compared["tensor"], self.tensors), (self.compared["worker"], self.workers)):
+            codes[:] = names.cut(global_step)[codes]
         self.steps = {step for step in self.steps if step < global_step}
         self.skipped = [entry for entry in self.skipped if entry[0] < global_step]
         self.unreadable = {entry: at for entry, at in self.unreadable.items() if at < global_step}
