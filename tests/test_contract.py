@@ -24,15 +24,7 @@ import numpy as np
 import pytest
 
 import weight_update_ratio.follow as follow_module
-from tests.conftest import (
-    RECORDED,
-    Saved,
-    TrialWriter,
-    change_json,
-    event_file,
-    exact_norm,
-    needs_writing,
-)
+from tests.conftest import RECORDED, Saved, TrialWriter, change_json, event_file, exact_norm, needs_writing
 from tests.live.test_replayed_jobs import END, HOOKS, Job, files_of
 from tests.verdict.oracle import Judged, Known, fires, judged, learnt
 from weight_update_ratio import Report, WeightUpdateRatio, check_trial, follow_trial

@@ -19,15 +19,7 @@ import numpy as np
 import pytest
 
 import weight_update_ratio.follow as follow_module
-from tests.conftest import (
-    RECORDED,
-    REPOSITORY,
-    TrialWriter,
-    event_file,
-    index_file,
-    needs_writing,
-    write_whole_trial,
-)
+from tests.conftest import RECORDED, REPOSITORY, TrialWriter, event_file, index_file, needs_writing, write_whole_trial
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
 
 pytestmark = pytest.mark.slow
@@ -230,11 +222,7 @@ def test_the_rule_has_the_rows_of_a_check_afterwards(
     families: list[Family], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Under invoke_rule, which passes over late steps; it has fired if the check does."""
-    from smdebug.exceptions import (
-        InsufficientInformationForRuleInvocation,
-        NoMoreData,
-        RuleEvaluationConditionMet,
-    )
+    from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
     from smdebug.rules import invoke_rule
     from smdebug.trials import create_trial
 
