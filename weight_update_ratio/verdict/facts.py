@@ -59,7 +59,7 @@ def _baseline_notes(run: JudgedRun) -> list[SkippedGroup]:
         return []
     held = np.bincount(run.columns["tensor"][run.columns["held"]], minlength=len(run.tensors))
     notes = []
-    for tensor, gaps in _gaps(run).items():
+    for tensor, gaps in gaps_of(run).items():
         band, usual = baseline.bands.get(tensor), max(gaps, key=gaps.__getitem__)
         if 2 * held[run.tensors[tensor]] >= sum(gaps.values()):
             continue
@@ -79,20 +79,20 @@ def _baseline_notes(run: JudgedRun) -> list[SkippedGroup]:
     return notes
 
 
-def _gaps(run: JudgedRun) -> dict[str, dict[int, int]]:
-    """Return {tensor: {steps from reference to comparison: number of comparisons}}, in the run's order."""
+def gaps_of(run: JudgedRun) -> dict[str, dict[int, int]]:
+    """Return {tensor: {steps from reference to comparison: number of comparisons}}, in the run's order, gaps rising."""
     columns, names = run.columns, list(run.tensors)
-    pairs = np.stack([columns["tensor"].astype(np.int64), columns["step"] - columns["reference_step"]])
-    pairs, counts = np.unique(pairs, axis=1, return_counts=True)
+    gaps, which = np.unique(columns["step"] - columns["reference_step"], return_inverse=True)
+    keys, counts = np.unique(columns["tensor"].astype(np.int64) * len(gaps) + which, return_counts=True)
     by_tensor: dict[str, dict[int, int]] = {}
-    for code, gap, count in zip(*pairs.tolist(), counts.tolist()):
-        by_tensor.setdefault(names[code], {})[gap] = count
+    for key, count in zip(keys.tolist(), counts.tolist()):
+        by_tensor.setdefault(names[key // len(gaps)], {})[int(gaps[key % len(gaps)])] = count
     return by_tensor
 
 
 def _missing_tensors(run: JudgedRun, folder: TrialFolder) -> TrialError | None:
     """Return what is wrong if the run lacks tensors of the baseline that the patterns choose, else None."""
-    compared = _gaps(run)
+    compared = gaps_of(run)
     bands = {} if run.bounds.baseline is None else run.bounds.baseline.bands
     lacking = [tensor for tensor in bands if tensor not in compared and folder.selection.is_wanted(tensor)]
     if not lacking:
@@ -125,7 +125,7 @@ def _with_names(what: str, remedy: str, lacking: Iterable[str], compared: Iterab
 def _nothing_held(run: JudgedRun) -> TrialError:
     """Return why nothing of a run that was compared can be held against its baseline."""
     assert run.bounds.baseline is not None  # noqa: S101
-    name, bands, gaps = f"the baseline {listed(run.parameters.baseline)}", run.bounds.baseline.bands, _gaps(run)
+    name, bands, gaps = f"the baseline {listed(run.parameters.baseline)}", run.bounds.baseline.bands, gaps_of(run)
     remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
     common = [tensor for tensor in gaps if tensor in bands]
     if not common:

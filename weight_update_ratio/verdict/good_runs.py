@@ -21,7 +21,7 @@ from ..storage.location import file_content, open_storage, trial_location
 from ..trial.folder import TrialFolder
 from .baseline import BIN_EDGES, BINS, Band, Baseline, baseline_text, merged_baselines, parse_baseline
 from .bounds import Bounds
-from .facts import concluded
+from .facts import concluded, gaps_of
 from .firing import in_a_row, keys_of
 from .judged_run import JudgedRun
 
@@ -91,30 +91,23 @@ def learn_baseline(run: JudgedRun) -> Baseline:
 
 
 def _bands(run: JudgedRun) -> dict[str, Band]:
-    columns, names, keys = run.columns, list(run.tensors), keys_of(run.columns)
-    tensors, ratios, norms = columns["tensor"].astype(np.int64), columns["ratio"], columns["weight_norm"]
-    steps_back = columns["step"] - columns["reference_step"]
-    gaps = _most_frequent(tensors, steps_back, len(names))
-    rests = np.zeros(len(names), np.int64)
+    columns, codes, keys = run.columns, run.tensors, keys_of(run.columns)
+    tensors, ratios, norms = columns["tensor"], columns["ratio"], columns["weight_norm"]
+    # The most frequent gap of each tensor, of equals the smaller one.
+    usual = {name: max(counts, key=counts.__getitem__) for name, counts in gaps_of(run).items()}
+    gaps = np.array([usual.get(name, 0) for name in codes])
+    rests = np.zeros(len(codes), np.int64)
     np.maximum.at(rests, tensors, in_a_row(keys, ratios == 0)[0])
-    moves = np.flatnonzero((steps_back == gaps[tensors]) & (ratios > 0) & (norms > 0))
-    moves = moves[np.argsort(keys[moves], kind="stable")]  # each course in the order of global steps
-    smooth = _medians_of_three(keys[moves], ratios[moves])
-    bins = np.searchsorted(BIN_EDGES, columns["step"][moves], side="right")
-    limits = np.full((4, len(names), BINS), np.nan)
-    for which, values in enumerate((smooth, smooth, norms[moves], norms[moves])):
-        np.fmax.at(limits[which], (tensors[moves], bins), values if which % 2 else -values)
+    moves = (columns["step"] - columns["reference_step"] == gaps[tensors]) & (ratios > 0) & (norms > 0)
+    rows = np.flatnonzero(moves)
+    rows = rows[np.argsort(keys[rows], kind="stable")]  # each course in the order of global steps
+    smooth = _medians_of_three(keys[rows], ratios[rows])
+    bins = np.searchsorted(BIN_EDGES, columns["step"][rows], side="right")
+    limits = np.full((4, len(codes), BINS), np.nan)
+    for which, values in enumerate((smooth, smooth, norms[rows], norms[rows])):
+        np.fmax.at(limits[which], (tensors[rows], bins), values if which % 2 else -values)
     limits[::2] *= -1  # the lowest is the highest of what is negative
-    return {names[code]: Band(int(gaps[code]), int(rests[code]), limits[:, code]) for code in np.unique(tensors)}
-
-
-def _most_frequent(tensors: Array, gaps: Array, count: int) -> Array:
-    """Return the most frequent gap of each tensor, of equals the smaller one: shape (count,)."""
-    pairs, counts = np.unique(np.stack([tensors, gaps]), axis=1, return_counts=True)
-    order = np.lexsort((-pairs[1], counts))  # of each tensor, the last is written last
-    result = np.zeros(count, np.int64)
-    result[pairs[0][order]] = pairs[1][order]
-    return result
+    return {name: Band(gap, int(rests[codes[name]]), limits[:, codes[name]]) for name, gap in usual.items()}
 
 
 def _medians_of_three(keys: Array, values: Array) -> Array:
