@@ -87,9 +87,6 @@ class Columns:
         self._arrays: dict[str, Array] = {name: np.empty(0, kind) for name, kind in types.items()}
         self._count = 0
 
-    def __len__(self) -> int:
-        return self._count
-
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name][: self._count]
 
