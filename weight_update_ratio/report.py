@@ -57,7 +57,7 @@ class Report(Judgement):
         Raises:
             TrialError: The report is not complete, or a ratio is not finite.
         """
-        from .verdict.saving import saved_baseline
+        from .verdict.good_runs import saved_baseline
 
         return saved_baseline(self)
 

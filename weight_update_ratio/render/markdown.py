@@ -10,7 +10,7 @@ from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
-from ..verdict.violations import ViolationGroup
+from ..verdict.firing import ViolationGroup
 from .words.escapes import markdown_code, markdown_text, printable
 from .words.names import elided
 from .words.titles import finding_title, left_text, with_room

@@ -10,7 +10,7 @@ from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
 from ...findings.judgement import Judgement
 from ...findings.kinds import NOTE
-from ...verdict.violations import ViolationGroup
+from ...verdict.firing import ViolationGroup
 from .names import counted, more_text, tensors_text, workers_text
 
 
