@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class TrialError(Exception):
-    """A trial that cannot be judged: what is wrong and where, and one remedy.
+    """A trial that cannot be judged, or a file that cannot be written: what is wrong and where, and one remedy.
 
     As a string it is the message, an empty line and the remedy: what a traceback shows, and a cell of a notebook.
 
