@@ -13,6 +13,7 @@ from tests.conftest import REPOSITORY
 from tests.documents import (
     DOCUMENTS,
     FENCED,
+    TABLES,
     blocks,
     commands,
     exit_code,
@@ -20,7 +21,7 @@ from tests.documents import (
     make_workplace,
     run,
     text_of,
-    with_options,
+    with_tables,
 )
 from weight_update_ratio.cli import main
 
@@ -118,5 +119,7 @@ def test_paths_are_there() -> None:
     assert [] == [path for path in sorted(paths) if not (REPOSITORY / path).exists()]
 
 
-def test_the_table_of_options_says_what_the_command_says() -> None:
-    assert with_options(TEXTS["README.md"]) == TEXTS["README.md"]
+@pytest.mark.parametrize("document", ["README.md", "examples/README.md"])
+def test_tables_of_parameters_and_options_say_what_the_package_says(document: str) -> None:
+    assert TABLES.search(TEXTS[document])
+    assert with_tables(TEXTS[document]) == TEXTS[document]
