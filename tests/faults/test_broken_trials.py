@@ -226,7 +226,6 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "a shape of 2^186 elements": ((A,), FITS_NOT.format((2**62,) * 3, 2**188), set_tensor, 1, [2**62] * 3),
     "a shape of 0 elements in 64 bits": ((A,), FITS_NOT.format((2**32,) * 2, 2**66), set_tensor, 1, [2**32] * 2),
     "a shape of -1 elements": ((A,), FITS_NOT.format("(18446744073709551615,)", 2**66 - 4), set_tensor, 1, [-1]),
-    "a shape of 900 sizes": ((A,), "has more than 64 dimensions", set_tensor, 1, [1] * 900),
     "many fields": ((A,), "is corrupt: it has a message of more than 1000 fields", set_payload, bytes(4000)),
     "another's place": ((A,), "holds the tensor 'b/weight' where the index names 'a/weight'", set_place_of_another),
     "a long record": ((A,), "has 363 bytes, while the index names bytes", set_entry, A, {"length": 2**61}),

@@ -106,7 +106,7 @@ class Comparer:
         before = self._references(step, group)
         after = self._read(step, step.pairs.saved, group)
         compared: list[int] = []
-        for tensor, position in zip(group.tensors, group.places):
+        for tensor, position in zip(group.tensors, group.positions):
             if tensor in after and tensor in before:
                 reason = _why_skipped(before[tensor].layout, after[tensor].layout)
                 if reason:
@@ -132,7 +132,7 @@ class Comparer:
         """Return the records of a group's references; what is not at hand is read."""
         found: dict[str, _Record] = {}
         last_step, records = self._last.get(step.pairs.saved.worker, (-1, {}))
-        for reference, tensors in step.by_reference(group.places):
+        for reference, tensors in step.by_reference(group.positions):
             last = records if reference.global_step == last_step else {}
             found.update((tensor, last.pop(tensor)) for tensor in tensors if tensor in last)
             missing = tuple([tensor for tensor in tensors if tensor not in found])

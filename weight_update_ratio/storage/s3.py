@@ -1,11 +1,11 @@
-"""A trial folder on S3: one GET for what is wanted of an object, several objects at a time.
+"""A trial folder on S3: one GET for what is needed of an object, several objects at a time.
 
-Threads fetch the next steps' objects while earlier steps are judged. An object is held until its room is needed,
-because its tensors are the next steps' references. The bytes held are bounded by ``HELD_BYTES``, or by what one step
-and its references need where that is more.
+Threads fetch the next steps' objects while earlier steps are judged. An object stays in memory until others need its
+room, because its tensors are the next steps' references. ``HELD_BYTES`` bounds the memory, unless one step and its
+references need more.
 
-botocore has the timeouts, and makes a request again that fails before its answer's body. A body that breaks off is
-asked for again here.
+botocore has the timeouts, and repeats a request that fails before its answer's body. A body that breaks off is asked
+for again here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 _Fetched = Tuple[List[Tuple[int, int]], "Future[List[bytes]]"]  # ranges (first byte, end) of an object; their contents
 
 HELD_BYTES = 256 << 20
-GAP = 1 << 20  # an unwanted stretch that is longer is not fetched
+GAP = 1 << 20  # bytes; a longer stretch that nobody needs is not fetched
 REQUESTS_AT_ONCE = 16
 ATTEMPTS = 5
 RETRY_SECONDS = 0.5  # before the second attempt at a body; so much more before each further one
@@ -33,16 +33,13 @@ REASONS = {"NoSuchKey": "does not exist", "InvalidRange": "is shorter than the i
 
 
 class S3Storage:
-    """A trial folder on S3, or on a server that speaks its protocol (AWS_ENDPOINT_URL).
-
-    ``unlisted`` stays empty: a LIST gives all names or none.
-    """
+    """A trial folder on S3, or on a server that speaks its protocol (AWS_ENDPOINT_URL)."""
 
     steps_ahead = 64
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self.unlisted: dict[str, str] = {}
+        self.unlisted: dict[str, str] = {}  # always empty: a LIST gives all names or none
         self._bucket, _, prefix = location[len("s3://") :].partition("/")
         # As smdebug joins: only one slash at the end may be left out. All others are part of the keys.
         self._prefix = prefix if not prefix or prefix.endswith("/") else prefix + "/"
@@ -74,13 +71,12 @@ class S3Storage:
         above = "/".join(parts[: next((at for at in range(4, len(parts)) if parts[at] in FOLDERS), 0)])
         if above and S3Storage(above).names(COLLECTIONS_FOLDER):
             return [above]
-        found = (key.partition(f"/{COLLECTIONS_FOLDER}/") for key in self._keys(self._prefix, is_one_page=True))
-        return [f"s3://{self._bucket}/{name}" for name in dict.fromkeys(name for name, sep, _ in found if sep)]
+        parts_of_keys = (key.partition(f"/{COLLECTIONS_FOLDER}/") for key in self._keys(self._prefix, is_one_page=True))
+        return [f"s3://{self._bucket}/{name}" for name in dict.fromkeys(name for name, sep, _ in parts_of_keys if sep)]
 
     def read(self, name: str) -> bytes:
         """Return the content of a small object, for example of an index file."""
-        future = self._small.pop(name, None)
-        return self._get(name) if future is None else future.result()
+        return self._small.pop(name).result() if name in self._small else self._get(name)
 
     def prefetch_small(self, names: Iterable[str]) -> None:
         """Begin to fetch small objects that will be read."""
@@ -90,18 +86,17 @@ class S3Storage:
 
     def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool:
         """Begin to fetch the spans (first byte, length) of an object; return whether there was no room for them."""
-        wanted = [] if name in self._objects else [span for span in spans if span is not None]
-        ranges = joined_ranges(wanted)
+        ranges = [] if name in self._objects else joined_ranges(span for span in spans if span is not None)
         is_full = bool(ranges) and self._held + _bytes_in(ranges) > HELD_BYTES
         if ranges and not is_full:
             self._fetch(name, ranges)
         return is_full
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Begin to fetch what the judged step needs, and release the oldest other objects where there is no room."""
+        """Begin to fetch what the judged step needs, and release the oldest other objects if there is no room."""
         for name, spans in files.items():
             ranges, _ = self._objects.get(name, ([], None))
-            if not all(_covers(ranges, *span) for span in spans):
+            if not all(any(first <= start and start + size <= end for first, end in ranges) for start, size in spans):
                 self._fetch(name, joined_ranges(spans))
         for name in list(self._objects):
             if self._held <= HELD_BYTES:
@@ -110,27 +105,24 @@ class S3Storage:
                 self.discard(name)
 
     def discard(self, name: str) -> None:
-        """Fetch an object anew when it is next asked for: a resumed job writes its last step again."""
+        """Forget an object's bytes: a resumed job writes its last step again."""
         ranges, _ = self._objects.pop(name, ([], None))
         self._held -= _bytes_in(ranges)
-        self._small.pop(name, None)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         """Return a view of ``length`` bytes from ``start`` of an object."""
         ranges, contents = self._objects[name]  # retain has asked for it
-        at = next(at for at, (first, end) in enumerate(ranges) if first <= start < end)
-        content, offset = contents.result()[at], start - ranges[at][0]
-        if len(content) < offset + length:
-            reached = ranges[at][0] + len(content)
+        number = next(number for number, (first, end) in enumerate(ranges) if first <= start < end)
+        content, first = contents.result()[number], ranges[number][0]
+        if first + len(content) < start + length:
+            reached = first + len(content)
             raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
-        return memoryview(content)[offset : offset + length]
+        return memoryview(content)[start - first : start - first + length]
 
-    def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> _Fetched:
+    def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> None:
         self.discard(name)  # so that it is the newest
-        fetched = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
-        self._objects[name] = fetched
+        self._objects[name] = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
         self._held += _bytes_in(ranges)
-        return fetched
 
     def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:
         """Return a small object's bytes, or those of a range (first byte, end); fewer where the object ends before."""
@@ -196,7 +188,7 @@ class S3Storage:
             raise TrialError(f"the trial {self.location!r} cannot be read: {message}", remedy) from None
 
 
-def joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined_ranges(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return ranges (first byte, end) that cover the spans (first byte, length), joined over gaps of up to ``GAP``."""
     joined: list[tuple[int, int]] = []
     for first, length in sorted(spans):
@@ -205,10 +197,6 @@ def joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((first, first + length))
     return joined
-
-
-def _covers(ranges: list[tuple[int, int]], start: int, length: int) -> bool:
-    return any(first <= start and start + length <= end for first, end in ranges)
 
 
 def _bytes_in(ranges: list[tuple[int, int]]) -> int:
@@ -220,7 +208,7 @@ class _BrokenOffError(Exception):
 
 
 def _whole(ask: Callable[[], Result]) -> Result:
-    """Return what a request gives; ask again where its body breaks off."""
+    """Return what a request gives; ask again if its body breaks off."""
     from botocore.parsers import ResponseParserError
 
     for attempt in range(ATTEMPTS):
@@ -265,7 +253,7 @@ def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
 
 
 def _s3_answer(error: Any) -> tuple[str, str]:
-    """Return the code of an answer that is an error, and what to say of it."""
-    given = error.response.get("Error", {})
-    code = str(given.get("Code", "an error"))
-    return code, f"S3 answered {code}: {given.get('Message', '')}"
+    """Return the code of an answer that is an error, and the words for it."""
+    answer = error.response.get("Error", {})
+    code = str(answer.get("Code", "an error"))
+    return code, f"S3 answered {code}: {answer.get('Message', '')}"

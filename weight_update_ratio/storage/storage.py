@@ -1,7 +1,4 @@
-"""What the storages on disk and on S3 have in common; both have the same methods, so that no caller asks which it has.
-
-They give names and bytes of a trial folder, and do not know what they mean.
-"""
+"""What the storages on disk and on S3 share; both have the same methods, so that no caller asks which one it has."""
 
 from __future__ import annotations
 

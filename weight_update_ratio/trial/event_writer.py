@@ -46,28 +46,25 @@ def write_records(
 
     Args:
         file: A new file.
-        tensors: Names, each once, and arrays, C-contiguous and of the types in ``DTYPES``; one is asked for at a time.
-        global_step: The number of the step over all modes, >= 0.
+        tensors: Names, each once, and C-contiguous arrays of the types in ``DTYPES``; one is asked for at a time.
+        global_step: The number of the step over all modes.
         mode: One of ``MODES``.
-        step: The number of the step in its mode, >= 0.
+        step: The number of the step in its mode.
 
     Raises:
         ValueError: A name is not Unicode, or a tensor is too large for a record.
-        OSError: The file cannot be written.
     """
-    event = bytes((TIME_KEY,)) + struct.pack("<d", time.time())
-    event += encoded_step(global_step)
+    event = bytes((TIME_KEY,)) + struct.pack("<d", time.time()) + encoded_step(global_step)
     metadata = _field(METADATA_KEY, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))
     records: dict[str, tuple[int, int]] = {}
     position = 0
     for name, array in tensors:
-        heading = _field(TAG_KEY, name.encode("utf-8"))
-        proto = _tensor_heading(array)
-        heading += bytes((TENSOR_KEY,)) + encoded_varint(len(proto) + array.nbytes) + proto
-        value = bytes((VALUE_KEY,)) + encoded_varint(len(heading) + array.nbytes + len(metadata))
-        summary = encoded_varint(len(value) + len(heading) + array.nbytes + len(metadata))
-        before = event + bytes((SUMMARY_KEY,)) + summary + value + heading
-        payload = len(before) + array.nbytes + len(metadata)
+        after = array.nbytes + len(metadata)  # bytes that follow each heading
+        tensor = _tensor_heading(array)
+        value = _field(TAG_KEY, name.encode("utf-8")) + _heading(TENSOR_KEY, len(tensor) + array.nbytes) + tensor
+        summary = _heading(VALUE_KEY, len(value) + after) + value
+        before = event + _heading(SUMMARY_KEY, len(summary) + after) + summary
+        payload = len(before) + after
         length = HEADER + payload + FOOTER
         if length >= LONGEST_RECORD:
             raise ValueError(f"the tensor {name!r} has {array.nbytes:,} bytes, and a record holds less than 2 GiB")
@@ -84,12 +81,16 @@ def _tensor_heading(array: np.ndarray[Any, Any]) -> bytes:
     dims = (bytes((1 << 3,)) + encoded_varint(size) if size else b"" for size in array.shape)
     shape = b"".join(_field(2 << 3 | 2, dim) for dim in dims)
     heading = bytes((1 << 3, _KINDS[array.dtype])) + _field(2 << 3 | 2, shape)
-    return heading + bytes((CONTENT_KEY,)) + encoded_varint(array.nbytes) if array.nbytes else heading
+    return heading + _heading(CONTENT_KEY, array.nbytes) if array.nbytes else heading
 
 
 def _plugin(name: bytes, content: bytes) -> bytes:
     return _field(1 << 3 | 2, _field(1 << 3 | 2, name) + _field(2 << 3 | 2, content))
 
 
+def _heading(key: int, length: int) -> bytes:
+    return bytes((key,)) + encoded_varint(length)
+
+
 def _field(key: int, content: bytes) -> bytes:
-    return bytes((key,)) + encoded_varint(len(content)) + content
+    return _heading(key, len(content)) + content
