@@ -83,8 +83,8 @@ class FolderWriter:
             if global_step is not None:
                 with contextlib.suppress(UnreadableError):
                     event_file = event_file_name(global_step, self._worker)
-                    meta = read_meta(index_parts(self._storage.read(name))[0], event_file)
-                    last_steps[meta.mode] = meta.step
+                    mode, step = read_meta(index_parts(self._storage.read(name))[0], event_file)
+                    last_steps[mode] = step
                 last_steps[GLOBAL] = global_step
         self._remove(self._collections_file + UNFINISHED)
         for name in self._saved_files():

@@ -12,7 +12,7 @@ from .index_file import Records
 
 
 class WorkerStep(NamedTuple):
-    """What one worker saved at one global step: one index file, and of it the selected tensors."""
+    """What one worker saved at one global step: one index file and its selected tensors."""
 
     worker: str
     mode: str
@@ -24,24 +24,17 @@ class WorkerStep(NamedTuple):
 
 
 class Timeline:
-    """The saved steps of one worker in one mode.
-
-    Attributes:
-        steps: Ascending by global step.
-        global_steps: Their global steps.
-        numbers: Their numbers in the mode.
-        rises: Whether each number is above the one before, so that no number is saved twice.
-    """
+    """The saved steps of one worker in one mode."""
 
     def __init__(self) -> None:
-        self.steps: list[WorkerStep] = []
+        self.steps: list[WorkerStep] = []  # ascending by global step
         self.global_steps: list[int] = []
-        self.numbers: list[int] = []
-        self.rises = True
+        self.numbers: list[int] = []  # in the mode
+        self.rises = True  # each number is above the one before, so that no number is saved twice
         self._by_number: list[tuple[int, int]] = []  # (number, -position), ascending; made when it is asked for
 
     def append(self, step: WorkerStep) -> None:
-        """Add a step, which is after all that are known."""
+        """Add a step, which is after all others."""
         self.rises = self.rises and (not self.numbers or step.step > self.numbers[-1])
         self.steps.append(step)
         self.global_steps.append(step.global_step)
@@ -56,10 +49,9 @@ class Timeline:
         self._by_number = []
 
     def position(self, global_step: int) -> int | None:
-        """Return where a global step is in the timeline, or None."""
+        """Return the position of a global step in the timeline, or None."""
         position = bisect_left(self.global_steps, global_step)
-        found = position < len(self.steps) and self.global_steps[position] == global_step
-        return position if found else None
+        return position if self.global_steps[position : position + 1] == [global_step] else None
 
     def between(self, lowest: int, end: int) -> list[int]:
         """Return the positions of the numbers from ``lowest`` to before ``end``, sorted by number, the latest first."""
@@ -72,14 +64,8 @@ class Timeline:
 
     def saved_again(self) -> list[tuple[int, str]]:
         """Return (position, tensor) of all that a later global step saves again under the same number."""
-        if self.rises:
-            return []
-        return [
-            (position, tensor)
-            for position, step in enumerate(self.steps)
-            for tensor in step.records
-            if self.is_saved_again(position, tensor)
-        ]
+        steps = () if self.rises else enumerate(self.steps)
+        return [(at, tensor) for at, step in steps for tensor in step.records if self.is_saved_again(at, tensor)]
 
     def counted(self, position: int) -> tuple[str, ...]:
         """Return the tensors of a step whose rows count: no later step saves them again under the same number."""
@@ -87,7 +73,7 @@ class Timeline:
         return tuple(records if self.rises else (t for t in records if not self.is_saved_again(position, t)))
 
     def is_saved_again(self, position: int, tensor: str) -> bool:
-        """Return whether a later global step holds the same tensor under the same number, so that its row counts."""
+        """Return whether a later global step saves the same tensor under the same number, so that its row counts."""
         number = self.numbers[position]
-        later = [other for other in self.between(number, number + 1) if other > position]
+        later = (other for other in self.between(number, number + 1) if other > position)
         return any(tensor in self.steps[other].records for other in later)
