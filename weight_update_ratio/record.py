@@ -124,8 +124,8 @@ class TrialRecorder:
         self._counts[GLOBAL] = global_step + 1
         if number % self._save_interval > int(self._pairs):
             return False
-        found = saved_tensors(tensors, self._num_workers, self._trained_only)
-        self._writer.write_step(found, global_step, mode, number)
+        saved = saved_tensors(tensors, self._num_workers, self._trained_only)
+        self._writer.write_step(saved, global_step, mode, number)
         return True
 
     def close(self) -> None:
