@@ -52,7 +52,7 @@ class Loop:
         again = [
             timeline.global_steps[position]
             for timeline in self._folder.timelines(self.mode)
-            for position, _ in timeline.saved_again()
+            for position in timeline.saved_again()
         ]
         return min([*self.rows.unreadable.values(), *again], default=LARGEST_STEP)
 

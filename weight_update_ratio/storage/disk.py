@@ -137,11 +137,8 @@ class DiskStorage:
         offset = (start - memory.ctypes.data) % PAGE
         return memoryview(view)[offset : offset + length]
 
-    def prefetch_small(self, names: Iterable[str]) -> None:
-        """Do nothing, as the next three: a file on disk needs no fetching, and is read anew each time."""
-
-    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool | None:
-        """Do nothing."""
+    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None] | None = None) -> bool | None:
+        """Do nothing, as the next two: a file on disk needs no fetching, and is read anew each time."""
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
         """Do nothing."""

@@ -47,7 +47,6 @@ class S3Storage:
             self._client = _s3_client()
         self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, "S3")
         self._objects: dict[str, _Fetched] = {}  # the oldest is first
-        self._held = 0  # bytes of all of them
         self._small: dict[str, Future[bytes]] = {}
         self._stamps: dict[str, FileStamp] = {}
 
@@ -78,16 +77,14 @@ class S3Storage:
         """Return the content of a small object, for example of an index file."""
         return self._small.pop(name).result() if name in self._small else self._get(name)
 
-    def prefetch_small(self, names: Iterable[str]) -> None:
-        """Begin to fetch small objects that will be read."""
-        for name in names:
+    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None] | None = None) -> bool:
+        """Begin to fetch a small object, or spans (first byte, length) of another; return whether it has no room."""
+        if spans is None:
             if name not in self._small:
                 self._small[name] = self._threads.submit(self._get, name)
-
-    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool:
-        """Begin to fetch the spans (first byte, length) of an object; return whether there was no room for them."""
+            return False
         ranges = [] if name in self._objects else joined_ranges(span for span in spans if span is not None)
-        is_full = bool(ranges) and self._held + _bytes_in(ranges) > HELD_BYTES
+        is_full = bool(ranges) and self._held() + _bytes_in(ranges) > HELD_BYTES
         if ranges and not is_full:
             self._fetch(name, ranges)
         return is_full
@@ -99,15 +96,14 @@ class S3Storage:
             if not all(any(first <= start and start + size <= end for first, end in ranges) for start, size in spans):
                 self._fetch(name, joined_ranges(spans))
         for name in list(self._objects):
-            if self._held <= HELD_BYTES:
+            if self._held() <= HELD_BYTES:
                 break
             if name not in files:
                 self.discard(name)
 
     def discard(self, name: str) -> None:
         """Forget an object's bytes: a resumed job writes its last step again."""
-        ranges, _ = self._objects.pop(name, ([], None))
-        self._held -= _bytes_in(ranges)
+        self._objects.pop(name, None)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         """Return a view of ``length`` bytes from ``start`` of an object."""
@@ -122,7 +118,9 @@ class S3Storage:
     def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> None:
         self.discard(name)  # so that it is the newest
         self._objects[name] = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
-        self._held += _bytes_in(ranges)
+
+    def _held(self) -> int:
+        return sum(_bytes_in(ranges) for ranges, _ in self._objects.values())
 
     def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:
         """Return a small object's bytes, or those of a range (first byte, end); fewer where the object ends before."""

@@ -29,9 +29,9 @@ UNCHECKED_FOOTER = struct.pack("<I", UNCHECKED)
 HEADER = 12
 FOOTER = 4
 TIME_KEY = 1 << 3 | 1  # the event's first field, as smdebug writes it
+TIMED = HEADER + 1 + 8  # where the wall time ends
 STEP_KEY = 2 << 3
 METADATA_KEY = 9 << 3 | 2  # the value's last field, as smdebug writes it
-LONGEST_RECORD = (1 << 31) + HEADER + FOOTER  # bytes; protobuf has no longer messages
 
 # TensorFlow's DataType, all little-endian as smdebug writes them. smdebug itself reads DT_INT8 as uint8: its bug.
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -77,8 +77,30 @@ def tensor_layout(record: memoryview, tensor: str, step: int) -> TensorLayout:
     return _tensor_proto(record, *inner_message(fields, 8, "value"))
 
 
+def parts_of_every_step(
+    record: memoryview, layout: TensorLayout, step: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Return the positions of the bytes that a tensor's record has at every step, and of those of its step.
+
+    The others are the wall time, the elements and the metadata. None: smdebug writes its records in another way.
+    """
+    payload_end = len(record) - FOOTER
+    number = encoded_step(step)
+    step_end = TIMED + len(number)
+    fields = [field for field, *_ in message_fields(record, HEADER, payload_end)]
+    is_timed = record[HEADER] == TIME_KEY and record[TIMED:step_end] == number
+    if not is_timed or fields != ([1, 2, 5] if number else [1, 5]) or record[payload_end:] != UNCHECKED_FOOTER:
+        return None  # a checksum of the content is compared at every step
+    elements_end = layout.offset + layout.size * layout.dtype.itemsize
+    metadata = record[elements_end:payload_end]
+    is_metadata = len(metadata) > 1 and metadata[0] == METADATA_KEY and metadata[1] == len(metadata) - 2 < 0x80
+    same_end = elements_end + 2 if is_metadata else payload_end
+    same = np.r_[0 : HEADER + 1, step_end : layout.offset, elements_end:same_end, payload_end : len(record)]
+    return same, np.arange(TIMED, step_end)
+
+
 def encoded_step(step: int) -> bytes:
-    """Return an event's field with the step, which protobuf leaves out where it is 0."""
+    """Return an event's field with the step, which protobuf leaves out if it is 0."""
     return bytes((STEP_KEY,)) + encoded_varint(step) if step else b""
 
 

@@ -16,17 +16,7 @@ from typing import IO, Any, Iterable
 
 import numpy as np
 
-from .event_file import (
-    DTYPES,
-    FOOTER,
-    HEADER,
-    LONGEST_RECORD,
-    METADATA_KEY,
-    TIME_KEY,
-    UNCHECKED_FOOTER,
-    encoded_step,
-    record_header,
-)
+from .event_file import DTYPES, FOOTER, HEADER, METADATA_KEY, TIME_KEY, UNCHECKED_FOOTER, encoded_step, record_header
 from .wire_format import encoded_varint
 
 SUMMARY_KEY = 5 << 3 | 2
@@ -34,6 +24,7 @@ VALUE_KEY = 1 << 3 | 2
 TAG_KEY = 1 << 3 | 2
 TENSOR_KEY = 8 << 3 | 2
 CONTENT_KEY = 4 << 3 | 2
+LONGEST_RECORD = (1 << 31) + HEADER + FOOTER  # bytes; protobuf has no longer messages
 
 _KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 _MODES = {"TRAIN": b"1", "EVAL": b"2", "PREDICT": b"3", "GLOBAL": b"4"}  # smdebug's ModeKeys, as text

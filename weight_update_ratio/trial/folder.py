@@ -145,7 +145,8 @@ class TrialFolder:
                 self._note(global_step, worker_in_name, index_file_name(global_step, worker_in_name), reason)
         files = [(step, *file) for step in steps for file in sorted(self._listing.files.get(step, {}).items())]
         for number, (global_step, worker_in_name, name) in enumerate(files):
-            self.storage.prefetch_small(name for _, _, name in files[number : number + self.storage.steps_ahead])
+            for _, _, ahead in files[number : number + self.storage.steps_ahead]:
+                self.storage.prefetch(ahead)
             try:
                 step = self._read_step(global_step, worker_in_name, name)
                 self._saved.setdefault(global_step, SavedStep([], [])).workers.append(step)

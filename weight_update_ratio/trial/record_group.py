@@ -12,24 +12,11 @@ from typing import Any, NamedTuple, Sequence
 import numpy as np
 
 from ..errors import UnreadableError
-from .event_file import (
-    FOOTER,
-    HEADER,
-    METADATA_KEY,
-    TIME_KEY,
-    UNCHECKED_FOOTER,
-    TensorLayout,
-    encoded_step,
-    tensor_layout,
-)
+from .event_file import TensorLayout, encoded_step, parts_of_every_step, tensor_layout
 from .index_file import Records
-from .wire_format import message_fields
 
 GROUP_BYTES = 2 << 20  # of records that are read at once; a longer record is read alone
 UNREAD_GAP = 4096  # bytes; a longer stretch that nobody needs is not read
-TIMED = HEADER + 1 + 8  # where the wall time ends, which smdebug writes first
-
-_Positions = Any  # an array of int64: bytes of a group or a record
 
 
 class RecordGroup:
@@ -71,12 +58,12 @@ class RecordGroup:
 
     def _remembered(self, content: memoryview, layouts: list[TensorLayout | str], step: int) -> _Parsed | None:
         """Return what the records share with those of other steps; None: not all are as smdebug writes them."""
-        same: list[_Positions] = []
-        steps: list[_Positions] = []
+        same: list[np.ndarray[Any, Any]] = []
+        steps: list[np.ndarray[Any, Any]] = []
         for layout, (first, end) in zip(layouts, self._parts):
             if isinstance(layout, str):
                 return None
-            parts = _parts_of_every_step(content[first:end], layout._replace(offset=layout.offset - first), step)
+            parts = parts_of_every_step(content[first:end], layout._replace(offset=layout.offset - first), step)
             if parts is None:
                 return None
             same.append(first + parts[0])
@@ -87,34 +74,14 @@ class RecordGroup:
 
 class _Parsed(NamedTuple):
     layouts: list[TensorLayout | str]
-    same: _Positions  # the bytes that are the same at every step
+    same: np.ndarray[Any, Any]  # the bytes that are the same at every step
     octets: bytes  # and these bytes
-    steps: _Positions
+    steps: np.ndarray[Any, Any]
 
     def is_like(self, content: memoryview, step: int) -> bool:
         octets = np.frombuffer(content, np.uint8)
         steps = encoded_step(step) * len(self.layouts)
         return bool(octets[self.steps].tobytes() == steps and octets[self.same].tobytes() == self.octets)
-
-
-def _parts_of_every_step(record: memoryview, layout: TensorLayout, step: int) -> tuple[_Positions, _Positions] | None:
-    """Return the bytes that a tensor's record has at every step, and those of its step.
-
-    The others are the wall time, the elements and the metadata. None: smdebug writes its records in another way.
-    """
-    payload_end = len(record) - FOOTER
-    number = encoded_step(step)
-    step_end = TIMED + len(number)
-    fields = [field for field, *_ in message_fields(record, HEADER, payload_end)]
-    is_timed = record[HEADER] == TIME_KEY and record[TIMED:step_end] == number
-    if not is_timed or fields != ([1, 2, 5] if number else [1, 5]) or record[payload_end:] != UNCHECKED_FOOTER:
-        return None  # a checksum of the content is compared at every step
-    elements_end = layout.offset + layout.size * layout.dtype.itemsize
-    metadata = record[elements_end:payload_end]
-    is_metadata = len(metadata) > 1 and metadata[0] == METADATA_KEY and metadata[1] == len(metadata) - 2 < 0x80
-    same_end = elements_end + 2 if is_metadata else payload_end
-    same = np.r_[0 : HEADER + 1, step_end : layout.offset, elements_end:same_end, payload_end : len(record)]
-    return same, np.arange(TIMED, step_end)
 
 
 def record_plan(records: Records, tensors: Sequence[str]) -> tuple[list[RecordGroup], list[tuple[str, str]]]:
