@@ -238,6 +238,16 @@ class TestCollections:
         assert (2, "no tensor of the collection 'gradients' was ") == (report.exit_code, report.problem.message[:44])
 
 
+class Trained(np.ndarray):  # type: ignore[type-arg]
+    """What a Keras variable is to the recorder; PyTorch's has requires_grad."""
+
+    trainable = True
+
+
+class Untrained(np.ndarray):  # type: ignore[type-arg]
+    trainable = False
+
+
 class TestNotes:
     def test_types(self, tmp_path: Path) -> None:
         """Those that were widened, of all workers and steps."""
@@ -259,34 +269,18 @@ class TestNotes:
         ],
     )
     def test_what_is_not_trained(self, tmp_path: Path, steps: list[str], expected: set[str]) -> None:
-        """What never was, by requires_grad, where another tensor of its step is."""
-
-        class Parameter(np.ndarray):  # type: ignore[type-arg]
-            requires_grad = True
-
-        def parameter(sign: str) -> Any:
-            array = ARRAY.copy()
-            if sign != "?":
-                array = array.view(Parameter)
-                array.requires_grad = sign != "-"
-            return array
-
+        """What never was, if another tensor of its step is."""
+        kinds = {"": Trained, "-": Untrained, "?": np.ndarray}
         recorder = TrialRecorder(tmp_path)
         for step in steps:
             if step == "resume":
                 recorder = TrialRecorder(tmp_path, resume=True)
                 continue
-            recorder.step({name[0]: parameter(name[1:]) for name in step.split()})
+            recorder.step({name[0]: ARRAY.view(kinds[name[1:]]) for name in step.split()})
         assert expected == read_notes(tmp_path).not_trained == set(described(tmp_path)[1]["not_trained"])
 
     def test_notes_reach_the_findings(self, tmp_path: Path) -> None:
         """What is not trained, and a type whose resolution hides small updates."""
-
-        class Trained(np.ndarray):  # type: ignore[type-arg]
-            trainable = True
-
-        class Variable(np.ndarray):  # type: ignore[type-arg]
-            trainable = False
 
         class Half:
             """What a tensor of bfloat16 is to the recorder."""
@@ -297,7 +291,7 @@ class TestNotes:
                 return ARRAY
 
         said = {}
-        for name, still in (("base", ARRAY.view(Variable)), ("half", Half())):
+        for name, still in (("base", ARRAY.view(Untrained)), ("half", Half())):
             record(
                 tmp_path / name, 12, lambda step, still=still: {"still": still, "lora": (ARRAY + step).view(Trained)}
             )
@@ -308,12 +302,8 @@ class TestNotes:
         assert "bfloat16 cannot hold a change below 1/256 of a weight" in said["half"]
 
     def test_trained_only(self, tmp_path: Path) -> None:
-        """Keras says trainable for requires_grad."""
-
-        class Variable(np.ndarray):  # type: ignore[type-arg]
-            trainable = False
-
-        record(tmp_path, 3, lambda step: {"base": ARRAY.view(Variable), "lora": ARRAY + step}, trained_only=True)
+        """The base of a LoRA is left out."""
+        record(tmp_path, 3, lambda step: {"base": ARRAY.view(Untrained), "lora": ARRAY + step}, trained_only=True)
         assert ["lora"] == described(tmp_path)[0]["weights"]
 
     @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import os
 import random
 import resource
 import shutil
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -155,33 +154,6 @@ def set_event_file(trial: Path, name: str) -> None:
     set_meta(trial, {"event_file_name": name.format(trial.parent)})
 
 
-def set_payload(trial: Path, payload: bytes) -> None:
-    """Put a record with this payload, and a header that holds, in the place of A's."""
-    from smdebug.core.tfrecord.record_writer import CHECKSUM_MAGIC_BYTES, masked_crc32c
-
-    header = struct.pack("<Q", len(payload))
-    header += struct.pack("<I", masked_crc32c(header))
-    record = header + payload + struct.pack("<I", masked_crc32c(CHECKSUM_MAGIC_BYTES))
-    content = (trial / EVENTS).read_bytes()
-    write(trial, EVENTS, content + record)
-    set_entry(trial, A, {"start_idx": len(content), "length": len(record)})
-
-
-def set_tensor(trial: Path, dtype: int, sizes: list[int]) -> None:
-    """Put another type and shape into A's record."""
-    from smdebug.core.tfevent.proto.event_pb2 import Event
-
-    place = entry_of(trial, A)
-    record = (trial / EVENTS).read_bytes()[place["start_idx"] :][: place["length"]]
-    event = Event.FromString(record[12:-4])
-    tensor = event.summary.value[0].tensor
-    tensor.dtype = dtype
-    del tensor.tensor_shape.dim[:]
-    for size in sizes:
-        tensor.tensor_shape.dim.add(size=size)
-    set_payload(trial, event.SerializeToString())
-
-
 def set_long_record(trial: Path) -> None:
     """Let A's record be as long as protobuf's messages may be, in a file that is longer."""
     cut(trial, EVENTS, TERABYTE)
@@ -190,6 +162,10 @@ def set_long_record(trial: Path) -> None:
 
 def lose_payload(trial: Path) -> None:
     change_json(trial / INDEX, lambda index: index.update(tensor_pay1oad=index.pop("tensor_payload")))
+
+
+def set_payload(trial: Path, payload: Any) -> None:
+    change_json(trial / INDEX, lambda index: index.update(tensor_payload=payload))
 
 
 def set_collection(trial: Path, collection: str, values: dict[str, Any]) -> None:
@@ -202,11 +178,13 @@ def set_collection(trial: Path, collection: str, values: dict[str, Any]) -> None
 GARBAGE = np.random.default_rng(3).bytes(700)
 NO_FILE = "is not a regular file"
 CORRUPT = "is corrupt: the checksum of its {} does not hold"
-FITS_NOT = "has 48 bytes of elements, while its shape {} of float32 needs {}"
 OTHER_STEP = "names the event file of another step or worker ("
 NO_RANGE = "names no range of bytes for it"
+NO_META = "is not an index: it has no 'meta'"
+NO_LIST = "is not an index: its payload is not a list of tensors"
+NO_STEP = "has a step that is not a whole number ("
 NO_NAME = "has an entry without a tensor's name"
-NO_JSON = "is not JSON"
+NO_JSON = "is not JSON ("
 LOST = f"does not exist, while its event file '{EVENTS}' does"
 LOOP = "cannot be read (Too many levels of symbolic links)"
 MANY_DIGITS = '{"meta": {"mode": "TRAIN", "mode_step": STEP}, "tensor_payload": []}'.replace("STEP", "9" * 5_000_000)
@@ -221,12 +199,6 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "events of another step": (WEIGHTS, "is of step 1, while its index is of step 2", copy, of_step(EVENTS, 1), EVENTS),
     "a wrong checksum of a length": ((A,), CORRUPT.format("length"), flip, EVENTS, A, 8),
     "a wrong checksum of a payload": ((A,), CORRUPT.format("content"), flip, EVENTS, A, 70),
-    "a type of texts": ((A,), "holds no numbers (TensorFlow's data type 7)", set_tensor, 7, [3, 4]),
-    "a shape of more elements": ((A,), FITS_NOT.format((3, 5), 60), set_tensor, 1, [3, 5]),
-    "a shape of 2^186 elements": ((A,), FITS_NOT.format((2**62,) * 3, 2**188), set_tensor, 1, [2**62] * 3),
-    "a shape of 0 elements in 64 bits": ((A,), FITS_NOT.format((2**32,) * 2, 2**66), set_tensor, 1, [2**32] * 2),
-    "a shape of -1 elements": ((A,), FITS_NOT.format("(18446744073709551615,)", 2**66 - 4), set_tensor, 1, [-1]),
-    "many fields": ((A,), "is corrupt: it has a message of more than 1000 fields", set_payload, bytes(4000)),
     "another's place": ((A,), "holds the tensor 'b/weight' where the index names 'a/weight'", set_place_of_another),
     "a long record": ((A,), "has 363 bytes, while the index names bytes", set_entry, A, {"length": 2**61}),
     "a record of 2 GiB": ((A,), f"needs {2**31} bytes of memory, more than there are", set_long_record),
@@ -240,9 +212,15 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "index truncated": (None, NO_JSON, cut, INDEX, 90),
     "index garbage": (None, NO_JSON, write, INDEX, GARBAGE),
     "index with a byte-order mark": (None, NO_JSON, write, INDEX, "\ufeff{}"),
-    "index of deep lists": (None, "is not JSON (it is nested too deeply)", write, INDEX, "[" * 5_000_000),
-    "index of other JSON": (None, "is not an index: it has no 'meta'", write, INDEX, '{"tensor_payload": []}'),
-    "index without its payload": (None, "is not an index: its payload is not a list of tensors", lose_payload),
+    "index of bytes": (None, NO_JSON + "'utf-8' codec can't decode byte 0xff in position 0", write, INDEX, b"\xff"),
+    "index of half a list": (None, NO_JSON + "Expecting property name enclosed in double quotes", write, INDEX, "{"),
+    "index of deep lists": (None, NO_JSON + "it is nested too deeply)", write, INDEX, "[" * 5_000_000),
+    "index of a list": (None, NO_META, write, INDEX, "[]"),
+    "index of other JSON": (None, NO_META, write, INDEX, '{"tensor_payload": []}'),
+    "index whose meta is a list": (None, NO_META, write, INDEX, '{"meta": []}'),
+    "index without its payload": (None, NO_LIST, lose_payload),
+    "index whose payload is a number": (None, NO_LIST, set_payload, 3),
+    "index whose payload is a text": (None, NO_LIST, set_payload, A),
     "index missing": (None, LOST, remove, INDEX),
     "index a folder": (None, LOST, make_instead, INDEX, os.mkdir),
     "index a pipe": (None, NO_FILE, make_instead, INDEX, os.mkfifo),
@@ -254,11 +232,18 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "a relative event file": (None, OTHER_STEP, set_event_file, "../secret"),
     "an absolute event file": (None, OTHER_STEP, set_event_file, "{}/secret"),
     "an event file with a NUL": (None, OTHER_STEP, set_event_file, "a\0b"),
+    "an event file that is a number": (None, OTHER_STEP + "'3')", set_meta, {"event_file_name": 3}),
     "an unknown mode": (None, "has an unknown mode 'DREAM'", set_meta, {"mode": "DREAM"}),
-    "a step of text": (None, "has a step that is not a whole number ('2')", set_meta, {"mode_step": "2"}),
-    "a step of lists": (None, "has a step that is not a whole number ('a list", set_meta, {"mode_step": [[]]}),
-    "a step of NaN": (None, "has a step that is not a whole number ('nan')", set_meta, {"mode_step": math.nan}),
-    "a step of many digits": (None, "has a step that is not a whole number ('inf')", write, INDEX, MANY_DIGITS),
+    "no mode": (None, "has an unknown mode 'None'", set_meta, {"mode": None}),
+    "a mode of lists": (None, "has an unknown mode 'a list or object'", set_meta, {"mode": ["TRAIN"]}),
+    "a long mode": (None, f"has an unknown mode '{'x' * 50}'", set_meta, {"mode": "x" * 99}),
+    "a step of text": (None, NO_STEP + "'2')", set_meta, {"mode_step": "2"}),
+    "a step of truth": (None, NO_STEP + "'True')", set_meta, {"mode_step": True}),
+    "a step of lists": (None, NO_STEP + "'a list", set_meta, {"mode_step": [[]]}),
+    "a step of NaN": (None, NO_STEP + "'nan')", set_meta, {"mode_step": math.nan}),
+    "a step of 63 bits": (None, NO_STEP + "'4611686018427387904')", set_meta, {"mode_step": 2**62}),
+    "a step of many digits": (None, NO_STEP + "'inf')", write, INDEX, MANY_DIGITS),
+    "an entry of nothing": (None, NO_NAME, set_payload, [None]),
     "an entry without a name": (None, NO_NAME, set_entry, "loss", {"tensorname": None}),
     "a name of a lone surrogate": (None, NO_NAME, set_entry, "loss", {"tensorname": "a\udfffb"}),
 }
@@ -421,11 +406,16 @@ def test_what_is_no_fault(name: str, trial: Path) -> None:
 IN_ANY = "collections/000000000"
 REFUSED = "has an include_regex that does not compile ('"
 TOO_MANY = [rf"^{number}$" for number in range(101)]
+NO_LISTS = "has a collection 'weights' without lists of names and patterns"
 COLLECTIONS_FAULTS: dict[str, tuple[Any, ...]] = {
     "missing": (OTHER_COLLECTIONS, "does not exist, while its worker saved steps", remove, OTHER_COLLECTIONS),
     "empty": (COLLECTIONS, "is empty", cut, COLLECTIONS, 0),
     "not UTF-8": (COLLECTIONS, NO_JSON, write, COLLECTIONS, b"\xff"),
+    "a list": (COLLECTIONS, "holds no collections", write, COLLECTIONS, "[]"),
     "no collections": (COLLECTIONS, "holds no collections", write, COLLECTIONS, '{"collections": []}'),
+    "a number": (COLLECTIONS, NO_LISTS, write, COLLECTIONS, '{"collections": {"weights": 3}}'),
+    "names that are a number": (COLLECTIONS, NO_LISTS, set_collection, "weights", {"tensor_names": 3}),
+    "patterns that are numbers": (COLLECTIONS, NO_LISTS, set_collection, "weights", {"include_regex": [3]}),
     "a pipe": (COLLECTIONS, NO_FILE, make_instead, COLLECTIONS, os.mkfifo),
     "a terabyte of nothing": (COLLECTIONS, TOO_LARGE, cut, COLLECTIONS, TERABYTE),
     "a group": (IN_ANY, REFUSED + "(", set_collection, "weights", {"include_regex": ["("]}),

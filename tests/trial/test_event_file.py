@@ -88,6 +88,9 @@ class TestUnreadable:
             (record(payload(shape=())), "has 8 bytes of elements, while its shape () of float32 needs 4"),
             (record(payload(shape=(0,))), "has 8 bytes of elements, while its shape (0,) of float32 needs 0"),
             (record(payload(array=(), shape=(2,))), "has 0 bytes of elements, while its shape (2,) of float32 needs 8"),
+            (record(payload(shape=(2**62,) * 3)), f" {(2**62,) * 3} of float32 needs {2**188}"),
+            (record(payload(shape=(2**32,) * 2)), f" {(2**32,) * 2} of float32 needs {2**66}"),
+            (record(payload(shape=(-1,))), f" (18446744073709551615,) of float32 needs {2**66 - 4}"),
         ],
     )
     def test_another_record_than_the_index_says(self, view: memoryview, reason: str) -> None:
@@ -114,6 +117,7 @@ class TestUnreadable:
             (field(5, 2, bytes(9))[:-1], "is corrupt: a field at byte 14 is longer than what holds it"),
             (b"\x10" + b"\xff" * 11, "is corrupt: a number that does not end at byte 23"),
             (b"\x10\x80", "is corrupt: a number that does not end at byte 14"),
+            (bytes(4000), "is corrupt: it has a message of more than 1000 fields"),
         ],
     )
     def test_what_is_no_event_of_numbers(self, content: bytes, reason: str) -> None:
