@@ -21,7 +21,7 @@ from ..parameters import Parameters
 from ..storage.location import Storage
 from ..storage.storage import COLLECTIONS_FOLDER, FileStamp
 from .collections import COLLECTIONS_ENDING, Collections, read_collections
-from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payload
+from .index_file import BEFORE_PAYLOAD, LARGEST_STEP, Records, read_meta, read_payload
 from .listing import IndexListing, event_file_name, index_file_name
 from .selection import Selection
 from .timeline import Timeline, WorkerStep
@@ -160,9 +160,9 @@ class TrialFolder:
     def _read_step(self, global_step: int, worker_in_name: str, index_file: str) -> WorkerStep:
         event_file = event_file_name(global_step, worker_in_name)
         content = self.storage.read(index_file)
-        try:
-            meta_part, payload_part = index_parts(content)
-            (mode, step), records = read_meta(meta_part, event_file), self._records(payload_part)
+        head, separator, rest = content.partition(BEFORE_PAYLOAD)
+        try:  # as smdebug's writer and ours write it
+            (mode, step), records = read_meta(head + b"}", event_file), self._records(b"{" + separator[2:] + rest)
         except UnreadableError:
             (mode, step), records = read_meta(content, event_file), self._records(content)
         return WorkerStep(worker_name(worker_in_name), mode, step, global_step, index_file, event_file, records)

@@ -26,7 +26,7 @@ from ..storage.storage import COLLECTIONS_FOLDER
 from .collections import COLLECTIONS_ENDING, RECORDER_NOTES, Collections, read_collections
 from .event_writer import write_records
 from .folder import END_OF_JOB, GLOBAL
-from .index_file import index_parts, read_meta
+from .index_file import read_meta
 from .listing import event_file_name, index_file_name
 from .saved_array import USUAL_COLLECTIONS, SavedTensor
 
@@ -81,7 +81,7 @@ class FolderWriter:
             if global_step is not None and not name.endswith(UNFINISHED):
                 with contextlib.suppress(UnreadableError):
                     event_file = event_file_name(global_step, self._worker)
-                    mode, step = read_meta(index_parts(self._storage.read(name))[0], event_file)
+                    mode, step = read_meta(self._storage.read(name), event_file)
                     last_steps[mode] = step
                 last_steps[GLOBAL] = global_step
         self._remove(self._collections_file + UNFINISHED)
@@ -103,18 +103,23 @@ class FolderWriter:
             OSError: A file cannot be written. What readers see of the folder is as before.
         """
         index_file, event_file = index_file_name(global_step, self._worker), event_file_name(global_step, self._worker)
+        written: list[SavedTensor] = []  # without their elements
+
+        def pairs() -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+            for tensor in tensors:
+                written.append(tensor._replace(array=np.empty(0, tensor.array.dtype)))
+                yield tensor.name, tensor.array
+
         try:
             with self._whole_file(index_file) as index, self._whole_file(event_file) as file:  # the event file is first
                 if self._storage.exists(event_file):
                     raise self._other_process()
-                written: list[SavedTensor] = []
-                records = write_records(file, _noted(tensors, written), global_step, mode, step)
+                records = write_records(file, pairs(), global_step, mode, step)
                 self._describe(written)
                 index.write(_index_content(records, event_file, mode, step))
-        except FileExistsError:
-            raise  # the event file is the other process's
-        except BaseException:
-            if not self._storage.exists(index_file):
+        except BaseException as error:
+            is_of_other = isinstance(error, FileExistsError)
+            if not is_of_other and not self._storage.exists(index_file):
                 self._remove(event_file)  # else a check would report that its index file is lost
             raise
 
@@ -189,13 +194,6 @@ class FolderWriter:
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._folder, name))
-
-
-def _noted(tensors: Iterable[SavedTensor], written: list[SavedTensor]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Yield tensors as ``write_records`` takes them, and keep all but their elements."""
-    for tensor in tensors:
-        written.append(tensor._replace(array=np.empty(0, tensor.array.dtype)))
-        yield tensor.name, tensor.array
 
 
 def _index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode: str, step: int) -> bytes:

@@ -21,27 +21,13 @@ LARGEST_STEP = 2**62  # steps are kept as int64
 # Tensor -> (first byte, length) of its record, None where the index names no range of bytes.
 Records = Dict[str, Optional[Tuple[int, int]]]
 
-_PAYLOAD = b', "tensor_payload": '
-
-
-def index_parts(content: bytes) -> tuple[bytes, bytes]:
-    """Return an index file as two JSON objects: its members before the payload, and the payload with the rest.
-
-    Both are the whole file unless smdebug's writer or ours wrote it.
-    """
-    head, separator, rest = content.partition(_PAYLOAD)
-    return (head + b"}", b'{"tensor_payload": ' + rest) if separator else (content, content)
+BEFORE_PAYLOAD = b', "tensor_payload": '
 
 
 def read_meta(part: bytes, event_file: str) -> tuple[str, int]:
     """Return the mode and the step in it that an index file is of; hooks write the step -1 as well.
 
-    Args:
-        part: The first of ``index_parts``.
-        event_file: The event file of its step and worker, computed from its own name: no name in a file is opened.
-
-    Raises:
-        UnreadableError: It is not an index file, or it names another event file.
+    ``event_file`` is that of its step and worker, computed from its own name: no name in a file is opened.
     """
     index = parse_json(part)
     meta = index.get("meta") if isinstance(index, dict) else None
