@@ -29,6 +29,8 @@ pytestmark = pytest.mark.slow
 
 HEALTHY, FROZEN, KILLED = (RECORDED[name] for name in ("pytorch_healthy", "pytorch_frozen", "pytorch_killed"))
 EVENT_FILES = len(list(FROZEN.glob("events/*/*")))
+NOTHING_THERE, NO_URL = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, {"AWS_ENDPOINT_URL": "nonsense"}
+CHECK_URL = "See that AWS_ENDPOINT_URL"
 NO_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_CONFIG_FILE": "none", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
@@ -206,24 +208,9 @@ def test_empty_folder_objects_change_nothing(s3: S3Server) -> None:
     ("uri", "environment", "message", "remedy"),
     [
         ("s3://no-such-bucket/x", {}, "there is no bucket 'no-such-bucket'", "Name the S3OutputPath of the job's"),
-        (
-            "s3://",
-            {},
-            "'' is not a bucket's name",
-            "See that AWS_ENDPOINT_URL",
-        ),
-        (
-            "s3://trials/x",
-            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
-            "Could not connect to",
-            "See that AWS_ENDPOINT_URL",
-        ),
-        (
-            "s3://trials/x",
-            {"AWS_ENDPOINT_URL": "nonsense"},
-            "Invalid endpoint: nonsense",
-            "See that AWS_ENDPOINT_URL",
-        ),
+        ("s3://", {}, "'' is not a bucket's name", CHECK_URL),
+        ("s3://trials/x", NOTHING_THERE, "Could not connect to", CHECK_URL),
+        ("s3://trials/x", NO_URL, "Invalid endpoint: nonsense", CHECK_URL),
         ("s3://trials/x", {"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be", "Set AWS_PROFILE, or"),
         ("s3://trials/x", NO_FILES, "Unable to locate credentials", "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and"),
     ],

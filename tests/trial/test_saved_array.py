@@ -24,55 +24,43 @@ LONG_DOUBLES = pytest.mark.skipif(np.dtype(np.longdouble) == np.dtype(np.float64
 
 
 class TorchLike:
-    """A tensor with PyTorch's methods: ``numpy`` refuses what PyTorch's refuses, with the errors that PyTorch has.
+    """A tensor with PyTorch's methods: ``numpy`` refuses, as PyTorch's does, until those in ``needs`` were called."""
 
-    It is in a graph and on another device until it is asked for otherwise, and may be conjugated or negated when it is
-    read. ``is_known`` says whether NumPy has its type.
-    """
+    def __init__(self, array: Any, *needs: str) -> None:
+        self.array, self.needs = np.asarray(array), {"detach", "cpu", *needs}
 
-    def __init__(
-        self, array: Any, is_known: bool = True, is_conjugated: bool = False, is_negated: bool = False
-    ) -> None:
-        self.array = np.asarray(array)
-        self.is_known, self.is_conjugated, self.is_negated = is_known, is_conjugated, is_negated
-        self.in_graph, self.on_host = True, False
+    def called(self, name: str, array: Any) -> TorchLike:
+        if name in self.needs:
+            self.array = array
+            self.needs.remove(name)
+        return self
 
     def detach(self) -> TorchLike:
-        self.in_graph = False
-        return self
+        return self.called("detach", self.array)
 
     def cpu(self) -> TorchLike:
-        self.on_host = True
-        return self
+        return self.called("cpu", self.array)
 
     def resolve_conj(self) -> TorchLike:
-        self.array, self.is_conjugated = self.array.conj() if self.is_conjugated else self.array, False
-        return self
+        return self.called("resolve_conj", self.array.conj())
 
     def resolve_neg(self) -> TorchLike:
-        self.array, self.is_negated = -self.array if self.is_negated else self.array, False
-        return self
+        return self.called("resolve_neg", -self.array)
+
+    def float(self) -> TorchLike:
+        return self.called("float", self.array.astype(np.float32))
+
+    def cfloat(self) -> TorchLike:
+        return self.called("cfloat", self.array.astype(np.complex64))
 
     def is_complex(self) -> bool:
         return self.array.dtype.kind == "c"
 
-    def float(self) -> TorchLike:
-        self.array, self.is_known = self.array.astype(np.float32), True
-        return self
-
-    def cfloat(self) -> TorchLike:
-        self.array, self.is_known = self.array.astype(np.complex64), True
-        return self
-
     def numpy(self) -> np.ndarray[Any, Any]:
-        if not self.is_known:
+        if self.needs & {"float", "cfloat"}:
             raise TypeError("Got unsupported ScalarType")
-        if self.in_graph:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if not self.on_host:
-            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
-        if self.is_conjugated or self.is_negated:
-            raise RuntimeError("Can't call numpy() on Tensor that has conjugate or negative bit set.")
+        if self.needs:
+            raise RuntimeError("Can't call numpy() on Tensor")
         return self.array
 
     def __array__(self, *arguments: Any, **options: Any) -> Any:
@@ -228,10 +216,10 @@ class TestObjects:
             (ArrayLike(np.arange(6).astype("i1")), np.arange(6, dtype="i4")),
             (ArrayLike(np.arange(6).astype(">f8")), np.arange(6, dtype="f8")),
             (TorchLike(np.float32([1, 2])), np.float32([1, 2])),
-            (TorchLike(np.complex64([1 - 2j]), is_conjugated=True), np.complex128([1 + 2j])),
-            (TorchLike(np.complex128([1 - 2j]), is_negated=True), np.complex128([-1 + 2j])),
-            (TorchLike(np.float16([1.5, -2]), is_known=False), np.float32([1.5, -2])),  # bfloat16, float8
-            (TorchLike(np.complex64([1.5 - 2j]), is_known=False), np.complex128([1.5 - 2j])),  # of half precision
+            (TorchLike(np.complex64([1 - 2j]), "resolve_conj"), np.complex128([1 + 2j])),
+            (TorchLike(np.complex128([1 - 2j]), "resolve_neg"), np.complex128([-1 + 2j])),
+            (TorchLike(np.float16([1.5, -2]), "float"), np.float32([1.5, -2])),  # bfloat16, float8
+            (TorchLike(np.complex64([1.5 - 2j]), "cfloat"), np.complex128([1.5 - 2j])),  # of half precision
             (Sharded(np.float32([1, 2, 3])), np.float32([1, 2])),
         ],
     )
