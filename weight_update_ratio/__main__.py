@@ -1,7 +1,7 @@
 """The process of the command, which ``weight-update-ratio`` and ``python -m weight_update_ratio`` start.
 
-Exit code 1 means that the rule fired, but Python ends with 1 for whatever goes wrong. So all that may go wrong, the
-imports too, happens within ``main``.
+Exit code 1 means that the rule fired, but Python ends with 1 whatever goes wrong. So all that may go wrong, the imports
+too, happens within ``main``.
 """
 
 from __future__ import annotations
@@ -9,14 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False  # typing's own would be imported before main, where a failure ends with 1
-if TYPE_CHECKING:
-    from typing import Any
-
 
 def main() -> None:
     """Run the command; whatever keeps it from a verdict ends with a message and exit code 2."""
-    code: Any = 2
+    code: str | int | None = 2
     try:
         import contextlib
         import signal
@@ -24,7 +20,7 @@ def main() -> None:
 
         from .files import UNFINISHED
 
-        def end(number: int, frame: Any) -> None:
+        def end(number: int, frame: object) -> None:
             """End at once: an exception could be swallowed, or become another one, in the code that it passes."""
             try:
                 for name in list(UNFINISHED):
@@ -51,12 +47,12 @@ def main() -> None:
         if any(thread.name.startswith("S3_") for thread in threading.enumerate()):  # pragma: no cover  (it ends here)
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(code)  # Python would wait for requests that hang
+            os._exit(int(code or 0))  # Python would wait for requests that hang
     except BaseException as error:
         remedy = "Install it again, or report it; check_trial(TRIAL) in Python shows where it happens."
         print(f"Error: the command cannot be loaded or run: {error!r}\n\n{remedy}", file=sys.stderr, flush=True)
     finally:
-        sys.exit(code)  # also where stderr cannot be written
+        sys.exit(code)  # also if stderr cannot be written
 
 
 if __name__ == "__main__":

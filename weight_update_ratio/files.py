@@ -24,7 +24,7 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
     target = os.path.realpath(path)
 
     # The name is known before the file is made, so that a signal at any moment leaves no file. ``tempfile`` cannot
-    # promise that. "x" fails where there is a file or a link of this name.
+    # promise that. "x" fails if there is a file or a link of this name.
     temporary = os.path.join(os.path.dirname(target), f".writing.{os.urandom(8).hex()}")
     UNFINISHED.add(temporary)
     try:

@@ -49,12 +49,12 @@ def test_a_check_gives_the_rows_of_the_disk(s3: S3Server, name: str) -> None:
 
 @needs_writing
 @pytest.mark.parametrize("num_steps", [None, 3])
-@pytest.mark.parametrize("held_bytes", [100, s3_storage.HELD_BYTES])
-def test_sparse_saves_whatever_is_held(
-    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int | None, held_bytes: int
+@pytest.mark.parametrize("cache_bytes", [100, s3_storage.CACHE_BYTES])
+def test_sparse_saves_whatever_is_cached(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int | None, cache_bytes: int
 ) -> None:
     """With room for next to nothing, objects are released and asked for again; listings have two pages."""
-    monkeypatch.setattr(s3_storage, "HELD_BYTES", held_bytes)
+    monkeypatch.setattr(s3_storage, "CACHE_BYTES", cache_bytes)
     tensors = {"every": random_walk(), "third": random_walk(seed=1), "tenth": random_walk(seed=2)}
     trial = write_whole_trial(tmp_path, tensors, steps=31, intervals={"third": 3, "tenth": 10}, modes="GLOBAL").path
     uri = s3.upload(trial, "sparse")
@@ -62,7 +62,7 @@ def test_sparse_saves_whatever_is_held(
     assert list(check_trial(uri, num_steps=num_steps)) == list(check_trial(trial, num_steps=num_steps))
     requests = s3.requests()[before:]
     assert {1} == set(fetched(requests, "index").values())
-    if held_bytes > 100:
+    if cache_bytes > 100:
         assert {1} == set(fetched(requests, "events").values())
         assert len(requests) <= 2 * 31 + 15
 

@@ -1,7 +1,7 @@
 """A trial folder on S3: one GET for what is needed of an object, several objects at a time.
 
 Threads fetch the next steps' objects while earlier steps are judged. An object stays in memory until others need its
-room, because its tensors are the next steps' references. ``HELD_BYTES`` bounds the memory, unless one step and its
+room, because its tensors are the next steps' references. ``CACHE_BYTES`` bounds the memory, unless one step and its
 references need more.
 
 botocore has the timeouts, and repeats a request that fails before its answer's body. A body that breaks off is asked
@@ -22,7 +22,7 @@ from .storage import COLLECTIONS_FOLDER, FOLDERS, SMALL_FILE, FileStamp
 Result = TypeVar("Result")
 _Fetched = Tuple[List[Tuple[int, int]], "Future[List[bytes]]"]  # ranges (first byte, end) of an object; their contents
 
-HELD_BYTES = 256 << 20
+CACHE_BYTES = 256 << 20
 GAP = 1 << 20  # bytes; a longer stretch that nobody needs is not fetched
 REQUESTS_AT_ONCE = 16
 ATTEMPTS = 5
@@ -84,7 +84,7 @@ class S3Storage:
                 self._small[name] = self._threads.submit(self._get, name)
             return False
         ranges = [] if name in self._objects else joined_ranges(span for span in spans if span is not None)
-        is_full = bool(ranges) and self._held() + _bytes_in(ranges) > HELD_BYTES
+        is_full = bool(ranges) and self._cached() + _bytes_in(ranges) > CACHE_BYTES
         if ranges and not is_full:
             self._fetch(name, ranges)
         return is_full
@@ -96,7 +96,7 @@ class S3Storage:
             if not all(any(first <= start and start + size <= end for first, end in ranges) for start, size in spans):
                 self._fetch(name, joined_ranges(spans))
         for name in list(self._objects):
-            if self._held() <= HELD_BYTES:
+            if self._cached() <= CACHE_BYTES:
                 break
             if name not in files:
                 self.discard(name)
@@ -119,11 +119,11 @@ class S3Storage:
         self.discard(name)  # so that it is the newest
         self._objects[name] = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
 
-    def _held(self) -> int:
+    def _cached(self) -> int:
         return sum(_bytes_in(ranges) for ranges, _ in self._objects.values())
 
     def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:
-        """Return a small object's bytes, or those of a range (first byte, end); fewer where the object ends before."""
+        """Return a small object's bytes, or those of a range (first byte, end); fewer if the object ends before."""
         from botocore.exceptions import BotoCoreError, ClientError
         from urllib3.exceptions import HTTPError
 

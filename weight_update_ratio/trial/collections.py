@@ -2,7 +2,7 @@
 
     collections/000000000/{worker}_collections.json    {"collections": {name: {tensor_names, include_regex}}, "_meta"}
 
-What smdebug's format has no field for, ``TrialRecorder`` writes into ``_meta``, where smdebug keeps and ignores it:
+``TrialRecorder`` writes into ``_meta``, which smdebug keeps and ignores, what smdebug's format has no field for:
 
     "weight_update_ratio": {"pairs": bool, "types": {name: type before it was widened}, "not_trained": [names]}
 

@@ -1,4 +1,4 @@
-"""One tensor's record in an event file, to an array that views the bytes.
+"""One tensor's record in an event file, to an array that views its bytes.
 
 A record is a TFRecord around a serialized ``Event``:
 
@@ -34,22 +34,9 @@ STEP_KEY = 2 << 3
 METADATA_KEY = 9 << 3 | 2  # the value's last field, as smdebug writes it
 
 # TensorFlow's DataType, all little-endian as smdebug writes them. smdebug itself reads DT_INT8 as uint8: its bug.
-DTYPES: dict[int, np.dtype[Any]] = {
-    1: np.dtype("<f4"),
-    2: np.dtype("<f8"),
-    3: np.dtype("<i4"),
-    4: np.dtype("u1"),
-    5: np.dtype("<i2"),
-    6: np.dtype("i1"),
-    8: np.dtype("<c8"),
-    9: np.dtype("<i8"),
-    10: np.dtype("?"),
-    17: np.dtype("<u2"),
-    18: np.dtype("<c16"),
-    19: np.dtype("<f2"),
-    22: np.dtype("<u4"),
-    23: np.dtype("<u8"),
-}
+_FLOATS = {1: "<f4", 2: "<f8", 8: "<c8", 18: "<c16", 19: "<f2"}
+_INTEGERS = {3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 17: "<u2", 22: "<u4", 23: "<u8"}
+DTYPES: dict[int, np.dtype[Any]] = {kind: np.dtype(name) for kind, name in {**_FLOATS, **_INTEGERS}.items()}
 
 
 class TensorLayout(NamedTuple):

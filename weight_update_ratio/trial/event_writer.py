@@ -1,9 +1,8 @@
 """Tensors to the records of an event file: the inverse of ``event_file``.
 
-    uint64 length | uint32 masked crc32c of it | payload | uint32 "no checksum was computed"
+The payload's checksum says "not computed", as smdebug's does, and metadata follows the tensor:
 
-    Event{1: wall time, 2: step, 5: Summary{1: Value{1: tag, 8: TensorProto{1: dtype, 2: shape, 4: tensor_content},
-          9: SummaryMetadata{1: PluginData{1: "mode_step", 2: step in its mode}, 1: PluginData{1: "mode", 2: mode}}}}}
+    9: SummaryMetadata{1: PluginData{1: "mode_step", 2: step in its mode}, 1: PluginData{1: "mode", 2: mode}}
 
 Source: as ``event_file``, and smdebug 1.0.34, ``core/writer.py`` and ``core/modes.py``, for the metadata.
 """

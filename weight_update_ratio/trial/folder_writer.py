@@ -1,12 +1,8 @@
 """Writes a trial folder on a disk: the inverse of ``folder``.
 
-    collections/000000000/{worker}_collections.json       before the first index file, and again if a name is new
-    events/{step:012d}/{step:012d}_{worker}.tfevents      a step's records
-    index/{step // 1000:09d}/{step:012d}_{worker}.json    once its event file is whole
-    training_job_end.ts                                   the job has ended
-
-A file's name ends in ``.tmp`` until the file is whole, as smdebug's do. So a process that is killed leaves whole steps
-and files that no reader looks at, which its worker removes when it goes on.
+The collections file is written first, if a name is new, then the step's event file, then its index file. Each name ends
+in ``.tmp`` until the file is whole, as smdebug's do. So a process that is killed leaves whole steps, and files that no
+reader looks at and that its worker removes when it resumes.
 
 Source: smdebug 1.0.34, ``core/locations.py``, ``core/tfevent/index_file_writer.py``, ``core/collection_manager.py``.
 """
@@ -161,7 +157,7 @@ class FolderWriter:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         is_open = False
         try:
-            with open(path + UNFINISHED, "xb") as file:  # "x" fails where another process has it open
+            with open(path + UNFINISHED, "xb") as file:  # "x" fails if another process has it open
                 is_open = True
                 yield file
             os.replace(path + UNFINISHED, path)

@@ -2,8 +2,8 @@
 
     {"meta": {"mode", "mode_step", "event_file_name"}, "tensor_payload": [{"tensorname", "start_idx", "length"}, ...]}
 
-Most steps of a trial save the same tensors at the same bytes, so that their index files differ in ``meta`` alone. The
-payload is parsed apart from it, and once for all files with the same one.
+Most steps of a trial save the same tensors at the same bytes, and their index files differ in ``meta`` alone. So the
+payload is parsed by itself, once for all files with the same one.
 
 Source: smdebug 1.0.34, ``core/tfevent/index_file_writer.py`` and ``core/index_reader.py``.
 """
@@ -18,7 +18,7 @@ from ..errors import UnreadableError
 MODES = ("TRAIN", "EVAL", "PREDICT", "GLOBAL")
 LARGEST_STEP = 2**62  # steps are kept as int64
 
-# Tensor -> (first byte, length) of its record, None where the index names no range of bytes.
+# Tensor -> (first byte, length) of its record; None: the index names no range of bytes.
 Records = Dict[str, Optional[Tuple[int, int]]]
 
 BEFORE_PAYLOAD = b', "tensor_payload": '
@@ -27,7 +27,7 @@ BEFORE_PAYLOAD = b', "tensor_payload": '
 def read_meta(part: bytes, event_file: str) -> tuple[str, int]:
     """Return the mode and the step in it that an index file is of; hooks write the step -1 as well.
 
-    ``event_file`` is that of its step and worker, computed from its own name: no name in a file is opened.
+    ``event_file`` is computed from the index file's name: no name inside a file is opened.
     """
     index = parse_json(part)
     meta = index.get("meta") if isinstance(index, dict) else None
@@ -50,7 +50,7 @@ def read_payload(part: bytes) -> Records:
     """Return the tensors that an index file names; of several of one name the last counts, as for smdebug."""
     index = parse_json(part)
     payload: Any = index.get("tensor_payload", False) if isinstance(index, dict) else False
-    payload = [] if payload is None else payload  # null where only shapes were saved
+    payload = [] if payload is None else payload  # null: only shapes were saved
     if not isinstance(payload, list):
         raise UnreadableError("is not an index: its payload is not a list of tensors")
     records: Records = {}

@@ -1,10 +1,4 @@
-"""Which index files a trial folder has, and which of them came, changed or were lost since the last look.
-
-    index/{step // 1000:09d}/{step:012d}_{worker}.json
-    events/{step:012d}/{step:012d}_{worker}.tfevents
-
-Source: smdebug 1.0.34, ``core/locations.py``.
-"""
+"""Which index files a trial folder has, and which of them came, changed or were lost since the last look."""
 
 from __future__ import annotations
 

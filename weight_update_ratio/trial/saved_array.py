@@ -16,10 +16,10 @@ import numpy as np
 
 from .selection import without_wrappers
 
-# smdebug 1.0.34 reads these (core/tfevent/event_file_reader.py), but for uint64, which has no wider type. It reads int8
+# smdebug 1.0.34 reads these (core/tfevent/event_file_reader.py), except uint64, which has no wider type. It reads int8
 # as uint8, and fails at the others that it writes itself.
 _SAVED = frozenset(map(np.dtype, ("?", "u1", "<i4", "<i8", "<u8", "<f2", "<f4", "<f8", "<c16")))
-_WIDER = tuple(map(np.dtype, ("<i4", "<i8", "<f4", "<c16")))  # the first that holds a type exactly takes its place
+_WIDER = tuple(map(np.dtype, ("<i4", "<i8", "<f4", "<c16")))  # the first that represents a type exactly replaces it
 
 USUAL_COLLECTIONS = "weights", "biases", "vectors"  # vectors apart, because short ones cross zero in good runs
 _SAYS_BIAS = re.compile(r"(?:bias|beta)[^./\[]*$", re.IGNORECASE)  # in the last part of a name
@@ -133,8 +133,8 @@ def _type_name(dtype: Any) -> str:
 def saved_array(tensor: Any, num_workers: int = 1) -> np.ndarray[Any, Any]:
     """Return a tensor's elements: its shape, in C order, little-endian, of a type that every reader knows.
 
-    bool, uint8, int32, int64, uint64, float16, float32, float64 and complex128 stay as they are, in the tensor's own
-    memory if possible. Others are widened, exactly: int8, int16 and uint16 to int32, uint32 to int64, bfloat16 and the
+    bool, uint8, int32, int64, uint64, float16, float32, float64 and complex128 stay as they are, if possible in the
+    tensor's memory. Others are widened, exactly: int8, int16 and uint16 to int32, uint32 to int64, bfloat16 and the
     float8 types to float32, complex64 to complex128. A TypeError says why a tensor cannot be recorded.
     """
     if isinstance(tensor, np.ma.MaskedArray):
@@ -150,7 +150,7 @@ def saved_array(tensor: Any, num_workers: int = 1) -> np.ndarray[Any, Any]:
         )
     array = _torch_array(tensor) if hasattr(tensor, "detach") and hasattr(tensor, "cpu") else np.asarray(tensor)
     dtype = array.dtype.newbyteorder("<")
-    if dtype not in _SAVED:  # ml_dtypes tells NumPy which types hold its own exactly
+    if dtype not in _SAVED:  # ml_dtypes says to NumPy which types represent its types exactly
         wider = [wide for wide in _WIDER if np.can_cast(array.dtype, wide, "safe")]
         if not wider:
             instead = "the pairs of its leaves" if hasattr(tensor, "items") else "an array of numbers of NumPy's types"

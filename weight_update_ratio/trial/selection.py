@@ -46,7 +46,7 @@ class Selection:
         return self._known[tensor]
 
     def seen(self) -> set[str]:
-        """Return the names that were asked for, of whatever collection."""
+        """Return all names that were asked for."""
         return set(self._known)
 
     def _decide(self, tensor: str) -> bool:
@@ -81,7 +81,7 @@ class Selection:
 
 
 def reduction_and_name(tensor: str) -> tuple[str, str]:
-    """Return the reduction that a tensor holds, or an empty string, and the name of the tensor that was reduced."""
+    """Return the reduction that a tensor is, or an empty string, and the name of the tensor that was reduced."""
     if REDUCTION_PREFIX not in tensor:
         return "", tensor
     reduction, _, name = tensor.split(REDUCTION_PREFIX, 1)[1].partition("/")

@@ -1,4 +1,4 @@
-"""What one worker saved in one mode, in the order of global steps: where references are looked up.
+"""What one worker saved in one mode, in the order of global steps. References are looked up here.
 
 Numbers normally rise with the global step. A resumed job repeats some, and the MXNet hook can number a step twice.
 """
