@@ -60,7 +60,6 @@ def write_sound(path: Path, **options: Any) -> TrialWriter:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the sound trial."""
     return write_sound(tmp_path_factory.mktemp("sound") / "trial").path
 
 
@@ -84,7 +83,6 @@ def little_memory() -> Iterator[None]:
 
 
 def of_step(name: str, step: int) -> str:
-    """Return the name of the same worker's file of another step."""
     return name.replace(f"{2:012d}", f"{step:012d}")
 
 
@@ -124,22 +122,19 @@ def flip(trial: Path, name: str, tensor: str, offset: int) -> None:
 
 
 def entry_of(trial: Path, tensor: str, events: str = EVENTS) -> Any:
-    """Return what the index says of a tensor in an event file."""
     step, _, worker = Path(events).stem.partition("_")
     payload = json.loads(index_file(trial, int(step), worker).read_text())["tensor_payload"]
     return next(entry for entry in payload if entry["tensorname"] == tensor)
 
 
 def set_entry(trial: Path, tensor: str, values: dict[str, Any]) -> None:
-    """Change what the index says of a tensor."""
-
     def change(index: Any) -> None:
         next(entry for entry in index["tensor_payload"] if entry["tensorname"] == tensor).update(values)
 
     change_json(trial / INDEX, change)
 
 
-def set_place_of_another(trial: Path) -> None:
+def set_span_of_another(trial: Path) -> None:
     other = entry_of(trial, B)
     set_entry(trial, A, {"start_idx": other["start_idx"], "length": other["length"]})
 
@@ -199,7 +194,7 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "events of another step": (WEIGHTS, "is of step 1, while its index is of step 2", copy, of_step(EVENTS, 1), EVENTS),
     "a wrong checksum of a length": ((A,), CORRUPT.format("length"), flip, EVENTS, A, 8),
     "a wrong checksum of a payload": ((A,), CORRUPT.format("content"), flip, EVENTS, A, 70),
-    "another's place": ((A,), "holds the tensor 'b/weight' where the index names 'a/weight'", set_place_of_another),
+    "another's bytes": ((A,), "holds the tensor 'b/weight' where the index names 'a/weight'", set_span_of_another),
     "a long record": ((A,), "has 363 bytes, while the index names bytes", set_entry, A, {"length": 2**61}),
     "a record of 2 GiB": ((A,), f"needs {2**31} bytes of memory, more than there are", set_long_record),
     "a record without a length": ((A,), NO_RANGE, set_entry, A, {"length": None}),
@@ -251,7 +246,7 @@ THROUGH_EVERY_DOOR = [
     "events truncated",
     "events missing",
     "a wrong checksum of a payload",
-    "another's place",
+    "another's bytes",
     "a record without a length",
     "index empty",
     "index missing",
@@ -327,7 +322,6 @@ def test_the_rule_goes_on(name: str, trial: Path, caplog: Any) -> None:
 
 
 def test_the_rule_judges_a_step_that_smdebug_passes_over(trial: Path) -> None:
-    """Of which no worker has an index file."""
     from smdebug.exceptions import NoMoreData
     from smdebug.rules import invoke_rule
     from smdebug.trials import create_trial
@@ -376,9 +370,9 @@ SOUND: dict[str, tuple[Any, ...]] = {
     "another step than the record's": ({**WITHOUT_5, 9: 4}, set_meta, {"mode_step": 9}, of_step(INDEX, 5)),
     "a step of -1, as hooks write it": ({**WHOLE, 1: -1}, set_meta, {"mode_step": -1}, of_step(INDEX, 0)),
     "the last index file of a job that goes on": (WITHOUT_5, remove, "training_job_end.ts", of_step(INDEX, 5)),
-    "no place of a tensor that is not compared": (WHOLE, set_entry, "loss", {"start_idx": -1}),
+    "no bytes of a tensor that is not compared": (WHOLE, set_entry, "loss", {"start_idx": -1}),
     "a tensor that was saved twice": (WHOLE, save_twice),
-    "keys that stand twice": (WHOLE, name_twice),
+    "keys that come twice": (WHOLE, name_twice),
     "an event file with a terabyte of nothing behind it": (WHOLE, cut, EVENTS, TERABYTE),
     "a member that was never saved": (WHOLE, set_collection, "weights", {"tensor_names": [A, B, "c/weight"]}),
     "patterns of a collection that is not chosen": (WHOLE, set_collection, "losses", {"include_regex": ["("]}),
@@ -397,8 +391,8 @@ def test_what_is_no_fault(name: str, trial: Path) -> None:
     make(trial, *arguments)
     report = check_trial(trial)
     assert (0, []) == (report.exit_code, report.unreadable)
-    found = [row for row in report if (row.tensor, row.worker) == (A, "worker_0")]
-    assert references == {row.step: row.reference_step for row in found}
+    actual = [row for row in report if (row.tensor, row.worker) == (A, "worker_0")]
+    assert references == {row.step: row.reference_step for row in actual}
 
 
 # Faults of the collections files, and of the trial as a whole
@@ -426,7 +420,6 @@ COLLECTIONS_FAULTS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("name", COLLECTIONS_FAULTS)
 def test_a_broken_collections_file_is_named_and_the_other_workers_is_used(name: str, sound: Path, trial: Path) -> None:
-    """Every comparison is made, and the report is not complete."""
     file, reason, make, *arguments = COLLECTIONS_FAULTS[name]
     make(trial, *arguments)
     report = check_trial(trial)
@@ -436,7 +429,6 @@ def test_a_broken_collections_file_is_named_and_the_other_workers_is_used(name: 
 
 
 def test_the_first_hundred_patterns_of_a_collection_are_searched(trial: Path) -> None:
-    """The others might take for ever."""
     remove(trial, OTHER_COLLECTIONS)
     set_collection(trial, "weights", {"tensor_names": [], "include_regex": [*TOO_MANY[:99], f"^{A}$", f"^{B}$"]})
     assert {A} == {row.tensor for row in check_trial(trial)}
@@ -444,7 +436,6 @@ def test_the_first_hundred_patterns_of_a_collection_are_searched(trial: Path) ->
 
 @pytest.mark.parametrize(("fault", "size"), [("is empty", [0]), ("does not exist, while its worker saved steps", [])])
 def test_without_any_collections_nothing_is_judged(trial: Path, fault: str, size: list[int]) -> None:
-    """Nothing says which tensors are weights."""
     for name in (COLLECTIONS, OTHER_COLLECTIONS):
         (cut if size else remove)(trial, name, *size)
     with pytest.raises(TrialError) as caught:
@@ -507,18 +498,17 @@ def test_an_ended_job_has_lost_the_index_files_that_are_not_there(trial: Path, n
 
 
 def test_references_are_certain_again_once_a_broken_step_is_out_of_reach(tmp_path: Path) -> None:
-    """A sound step stands between it and the window."""
+    """A sound step is between it and the window."""
     path = write_sound(tmp_path / "trial", steps=30, workers=["worker_0"], intervals={B: 3}).path
     expected = found_comparisons(check_trial(path, num_steps=4))
     index_file(path, 3).write_text("")
-    found = found_comparisons(check_trial(path, num_steps=4))
-    assert found.items() < expected.items()
-    assert {step for _, _, step in expected.keys() - found.keys()} <= {3, 4, 5, 6, 7}
+    actual = found_comparisons(check_trial(path, num_steps=4))
+    assert actual.items() < expected.items()
+    assert {step for _, _, step in expected.keys() - actual.keys()} <= {3, 4, 5, 6, 7}
 
 
 @pytest.mark.parametrize("is_first", [False, True])
 def test_a_broken_step_before_the_first_that_is_judged(trial: Path, is_first: bool) -> None:
-    """It may have been the reference."""
     write(trial, INDEX, "")
     for worker in WORKERS if is_first else ():
         for step in (0, 1):
@@ -529,7 +519,6 @@ def test_a_broken_step_before_the_first_that_is_judged(trial: Path, is_first: bo
 
 
 def test_an_unreadable_step_may_have_been_the_one_of_training(tmp_path: Path) -> None:
-    """Steps of EVAL are not compared in its place."""
     path = write_sound(tmp_path / "trial", modes=["EVAL"] * 5 + ["TRAIN"], workers=["worker_0"]).path
     index_file(path, 5).write_text("")
     report = check_trial(path)

@@ -35,13 +35,11 @@ NO_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_CONFIG_FILE": "none", "A
 
 
 def fetched(requests: list[str], folder: str) -> Counter[str]:
-    """Return how often each object below a folder was asked for."""
     return Counter(request for request in requests if f"/{folder}/" in request and "list-type" not in request)
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
 def test_a_check_gives_the_rows_of_the_disk(s3: S3Server, name: str) -> None:
-    """Of every recorded trial."""
     report, on_disk = check_trial(s3.upload(RECORDED[name], f"rows/{name}")), check_trial(RECORDED[name])
     assert report.counts == on_disk.counts
     np.testing.assert_equal(list(map(tuple, report)), list(map(tuple, on_disk)))
@@ -89,7 +87,6 @@ def test_a_check_and_the_rule_ask_once_for_each_file(s3: S3Server) -> None:
 
 @needs_writing
 def test_a_large_unwanted_tensor_is_not_fetched(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights on both sides of a large gradient are fetched without it."""
     from botocore.response import StreamingBody
 
     tensors = {"a": random_walk(), "gradient": lambda step: np.ones(400_000), "z": random_walk(seed=3)}
@@ -110,7 +107,6 @@ def test_a_large_unwanted_tensor_is_not_fetched(s3: S3Server, tmp_path: Path, mo
 
 @needs_writing
 def test_absent_truncated_and_foreign_objects(s3: S3Server, tmp_path: Path) -> None:
-    """An absent, a short, an empty, a foreign and a large object are unreadable, and the rest is compared."""
     trial = write_whole_trial(tmp_path, {"w": random_walk((50,)), "v": random_walk((50,), seed=1)}, steps=11).path
     event_file(trial, 2).unlink()
     event_file(trial, 4).write_bytes(event_file(trial, 4).read_bytes()[:300])
@@ -218,7 +214,6 @@ def test_empty_folder_objects_change_nothing(s3: S3Server) -> None:
 def test_what_s3_does_not_let_be_read(
     s3: S3Server, monkeypatch: pytest.MonkeyPatch, uri: str, environment: dict[str, str], message: str, remedy: str
 ) -> None:
-    """One message that names the trial and what is wrong, and one remedy."""
     for name in CREDENTIALS if environment is NO_FILES else ():
         monkeypatch.delenv(name)
     for name, value in environment.items():

@@ -27,7 +27,6 @@ def trial(tmp_path: Path) -> Path:
 
 
 def said(trial: Path, **parameters: Any) -> Any:
-    """Return all that a report says of a trial."""
     return json.loads(check_trial(trial, **parameters).to_json())
 
 
@@ -45,7 +44,6 @@ class TestWhatOtherWritersWrite:
         ids=["in another order", "mode", "no event file", "other members", "of two the last counts", "not selected"],
     )
     def test_index_files_that_say_the_same(self, trial: Path, change: Any) -> None:
-        """With spaces between their members or without."""
         expected = said(trial)
         change_json(index_file(trial, 2), change)
         assert expected == said(trial)
@@ -62,7 +60,6 @@ class TestWhatOtherWritersWrite:
         assert [] == report.unreadable
 
     def test_files_of_other_names_are_passed_over(self, trial: Path) -> None:
-        """Only what is named as a trial's files counts."""
         expected = said(trial)
         for name in ("readme.json", "_worker_0.json", "12.json", "abc_worker_0.json", "000000000009_worker_0.json.tmp"):
             (trial / "index" / "000000000" / name).write_text("{}")
@@ -70,7 +67,6 @@ class TestWhatOtherWritersWrite:
         assert expected == said(trial)
 
     def test_workers_of_tensorflow(self, trial: Path) -> None:
-        """A worker's name in a file's is escaped."""
         for file in (*trial.glob("*/*/*worker_0.*"), trial / COLLECTIONS):
             name = file.name.replace("worker_0", "_job-worker_replica-0_device-GPU-0")
             file.rename(file.with_name(name))
@@ -87,7 +83,6 @@ class TestWhatOtherWritersWrite:
         assert (["b/weight"], None) == ([row.tensor for row in report], report.problem)
 
     def test_a_collection_of_nothing(self, trial: Path) -> None:
-        """Lists may be null."""
         expected = said(trial)
         nothing = {"tensor_names": None, "include_regex": None}
         change_json(trial / COLLECTIONS, lambda content: content["collections"].update(biases=nothing))
@@ -103,11 +98,11 @@ def test_notes_of_the_recorder(trial: Path) -> None:
         change_json(trial / COLLECTIONS, lambda content, notes=notes: content.update(_meta={RECORDER_NOTES: notes}))
         folder.look_once_more()
         given = notes if isinstance(notes, dict) and "pairs" in notes else {}
-        found = folder.collections
-        assert (given.get("pairs") is True, []) == (found.pairs, found.unreadable)
-        assert found.types == (whole["types"] if given.get("types") == whole["types"] else {})
-        assert found.not_trained == ({"b"} if given.get("not_trained") == ["b"] else set())
-        assert folder.parameters.num_steps == (1 if found.pairs else None)
+        collections = folder.collections
+        assert (given.get("pairs") is True, []) == (collections.pairs, collections.unreadable)
+        assert collections.types == (whole["types"] if given.get("types") == whole["types"] else {})
+        assert collections.not_trained == ({"b"} if given.get("not_trained") == ["b"] else set())
+        assert folder.parameters.num_steps == (1 if collections.pairs else None)
     change_json(trial / COLLECTIONS, lambda content: content.update(_meta=3))
     folder.look_once_more()
     assert (1, {}) == (folder.collections.num_workers, folder.collections.types)
