@@ -8,14 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
 
 from tests.conftest import RECORDED, REPOSITORY, run_command
-from tests.reports import invoke_command
 from weight_update_ratio import __main__ as entry
 from weight_update_ratio import cli, files
 
@@ -130,14 +128,6 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def test_outside_of_the_main_thread() -> None:
-    codes: list[int] = []
-    thread = threading.Thread(target=lambda: codes.append(invoke_command("check", str(FROZEN), "--follow").exit_code))
-    thread.start()
-    thread.join()
-    assert [1] == codes
 
 
 class UnsayableError(Exception):

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.conftest import (
-    RECORDED,
-    expected_comparisons,
-    found_comparisons,
-    needs_writing,
-    random_walk,
-    write_whole_trial,
-)
+from tests.conftest import RECORDED
 from weight_update_ratio import check_trial
 from weight_update_ratio.storage import disk
 from weight_update_ratio.storage.disk import DiskStorage
@@ -44,19 +35,6 @@ def test_reads_that_give_less_than_is_asked_for(monkeypatch: pytest.MonkeyPatch)
     report = check_trial(HEALTHY)
     assert (0, 2) == (len(report), report.exit_code)
     assert "while the index names bytes" in report.unreadable[0].reason
-
-
-@needs_writing
-def test_more_files_than_may_be_open(tmp_path: Path) -> None:
-    workers = [f"worker_{number}" for number in range(150)]
-    writer = write_whole_trial(tmp_path / "trial", {"w": random_walk()}, steps=2, workers=workers, dtype=np.float64)
-    most, limits = max(map(int, os.listdir("/proc/self/fd"))), resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most + 50, limits[1]))
-    try:
-        comparisons = found_comparisons(check_trial(writer.path))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert expected_comparisons(writer.saved).keys() == comparisons.keys()
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:

@@ -133,7 +133,9 @@ class TrialFolder:
         self.broken = {worker: [step for step in steps if step < first] for worker, steps in self.broken.items()}
         for global_step in self.steps[bisect_left(self.steps, first) :]:
             for step in self._saved[global_step].workers:
-                self._append(step)
+                if step.mode != GLOBAL:
+                    self.timeline(step.worker, step.mode).append(step)
+                self.timeline(step.worker, GLOBAL).append(step._replace(mode=GLOBAL, step=step.global_step))
             for entry in self._saved[global_step].unreadable:
                 self.broken.setdefault(entry.worker or "", []).append(global_step)
 
@@ -175,12 +177,6 @@ class TrialFolder:
             self._payloads[payload] = {tensor: span for tensor, span in named if tensor in self.selection}
         return self._payloads[payload]
 
-    def _append(self, step: WorkerStep) -> None:
-        if step.mode != GLOBAL:
-            self._timelines.setdefault((step.worker, step.mode), Timeline()).append(step)
-        everything = self._timelines.setdefault((step.worker, GLOBAL), Timeline())
-        everything.append(step._replace(mode=GLOBAL, step=step.global_step))
-
     @property
     def modes(self) -> set[str]:
         """The modes of which a step is known."""
@@ -196,7 +192,7 @@ class TrialFolder:
 
     def timeline(self, worker: str, mode: str) -> Timeline:
         """Return the timeline of a worker in a mode."""
-        return self._timelines.get((worker, mode)) or Timeline()
+        return self._timelines.setdefault((worker, mode), Timeline())
 
     def saved(self, global_step: int) -> SavedStep:
         """Return what was saved at a global step, perhaps nothing."""

@@ -60,7 +60,8 @@ def saved_tensors(given: Any, num_workers: int = 1, trained_only: bool = False) 
             if trained_only and is_trained is False:
                 continue
             array = saved_array(tensor, num_workers)
-            type_name = _type_name(getattr(tensor, "dtype", array.dtype))
+            dtype = getattr(tensor, "dtype", array.dtype)  # of any framework
+            type_name = str(getattr(dtype, "name", None) or getattr(dtype, "__name__", dtype)).rpartition(".")[2]
         except (TypeError, ValueError, RuntimeError) as error:  # what frameworks raise, mostly without the name
             raise TypeError(f"the tensor {name!r} cannot be recorded: {error}") from error
         is_empty = False
@@ -125,11 +126,6 @@ def _usual_collection(name: str, array: np.ndarray[Any, Any]) -> str:
     return vectors if array.size else weights  # whose elements are likely elsewhere (DeepSpeed ZeRO-3)
 
 
-def _type_name(dtype: Any) -> str:
-    """Return the name of a type of any framework: "float32", "bfloat16"."""
-    return str(getattr(dtype, "name", None) or getattr(dtype, "__name__", dtype)).rpartition(".")[2]
-
-
 def saved_array(tensor: Any, num_workers: int = 1) -> np.ndarray[Any, Any]:
     """Return a tensor's elements: its shape, in C order, little-endian, of a type that every reader knows.
 
@@ -142,7 +138,8 @@ def saved_array(tensor: Any, num_workers: int = 1) -> np.ndarray[Any, Any]:
     for attribute, words in _WITHOUT_ELEMENTS.items():
         if getattr(tensor, attribute, None):
             raise TypeError(words)
-    shards = _shards(tensor)
+    placed = enumerate(getattr(tensor, "placements", ()))  # of a DTensor; a shard is on one process
+    shards = math.prod(tensor.device_mesh.size(dim) for dim, placement in placed if not placement.is_replicate())
     if shards > num_workers:
         raise TypeError(
             f"it is one of {shards} shards, and num_workers is {num_workers}: record in all {shards} processes with "
@@ -157,12 +154,6 @@ def saved_array(tensor: Any, num_workers: int = 1) -> np.ndarray[Any, Any]:
             raise TypeError(f"a trial folder cannot hold elements of type {array.dtype}: pass {instead}")
         dtype = wider[0]
     return np.asarray(array, dtype, order="C")
-
-
-def _shards(tensor: Any) -> int:
-    """Return over how many processes a DTensor's elements are spread; 1: this one has them all."""
-    placed = enumerate(getattr(tensor, "placements", ()))
-    return math.prod(tensor.device_mesh.size(dim) for dim, placement in placed if not placement.is_replicate())
 
 
 def _torch_array(tensor: Any) -> np.ndarray[Any, Any]:
