@@ -20,7 +20,8 @@ from ..errors import TrialError, UnreadableError
 from .storage import COLLECTIONS_FOLDER, FOLDERS, SMALL_FILE, FileStamp
 
 Result = TypeVar("Result")
-_Fetched = Tuple[List[Tuple[int, int]], "Future[List[bytes]]"]  # ranges (first byte, end) of an object; their contents
+# Ranges (first byte, end) of an object, and their contents; no ranges: the whole object, which is small.
+_Fetched = Tuple[List[Tuple[int, int]], "Future[List[bytes]]"]
 
 CACHE_BYTES = 256 << 20
 GAP = 1 << 20  # bytes; a longer stretch that nobody needs is not fetched
@@ -47,7 +48,7 @@ class S3Storage:
             self._client = _s3_client()
         self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, "S3")
         self._objects: dict[str, _Fetched] = {}  # the oldest is first
-        self._small: dict[str, Future[bytes]] = {}
+        self._bytes = 0  # of their ranges
         self._stamps: dict[str, FileStamp] = {}
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
@@ -75,17 +76,15 @@ class S3Storage:
 
     def read(self, name: str) -> bytes:
         """Return the content of a small object, for example of an index file."""
-        return self._small.pop(name).result() if name in self._small else self._get(name)
+        _, contents = self._objects.pop(name, ([], None))
+        return contents.result()[0] if contents else self._get(name)
 
     def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None] | None = None) -> bool:
         """Begin to fetch a small object, or spans (first byte, length) of another; return whether it has no room."""
-        if spans is None:
-            if name not in self._small:
-                self._small[name] = self._threads.submit(self._get, name)
-            return False
-        ranges = [] if name in self._objects else joined_ranges(span for span in spans if span is not None)
-        is_full = bool(ranges) and self._cached() + _bytes_in(ranges) > CACHE_BYTES
-        if ranges and not is_full:
+        ranges = joined_ranges(span for span in spans or () if span is not None)
+        is_needed = name not in self._objects and (spans is None or bool(ranges))
+        is_full = is_needed and self._bytes + _bytes_in(ranges) > CACHE_BYTES
+        if is_needed and not is_full:
             self._fetch(name, ranges)
         return is_full
 
@@ -96,14 +95,15 @@ class S3Storage:
             if not all(any(first <= start and start + size <= end for first, end in ranges) for start, size in spans):
                 self._fetch(name, joined_ranges(spans))
         for name in list(self._objects):
-            if self._cached() <= CACHE_BYTES:
+            if self._bytes <= CACHE_BYTES:
                 break
             if name not in files:
                 self.discard(name)
 
     def discard(self, name: str) -> None:
         """Forget an object's bytes: a resumed job writes its last step again."""
-        self._objects.pop(name, None)
+        ranges, _ = self._objects.pop(name, ([], None))
+        self._bytes -= _bytes_in(ranges)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         """Return a view of ``length`` bytes from ``start`` of an object."""
@@ -117,10 +117,9 @@ class S3Storage:
 
     def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> None:
         self.discard(name)  # so that it is the newest
-        self._objects[name] = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
-
-    def _cached(self) -> int:
-        return sum(_bytes_in(ranges) for ranges, _ in self._objects.values())
+        parts: list[Any] = ranges or [None]
+        self._objects[name] = ranges, self._threads.submit(lambda: [self._get(name, part) for part in parts])
+        self._bytes += _bytes_in(ranges)
 
     def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:
         """Return a small object's bytes, or those of a range (first byte, end); fewer if the object ends before."""
@@ -176,7 +175,6 @@ class S3Storage:
 
     @contextlib.contextmanager
     def _trial_errors(self) -> Iterator[None]:
-        """Turn the errors of requests into a TrialError that says what a person can do."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -251,7 +249,6 @@ def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
 
 
 def _s3_answer(error: Any) -> tuple[str, str]:
-    """Return the code of an answer that is an error, and the words for it."""
     answer = error.response.get("Error", {})
     code = str(answer.get("Code", "an error"))
     return code, f"S3 answered {code}: {answer.get('Message', '')}"

@@ -32,14 +32,9 @@ _MODES = {"TRAIN": b"1", "EVAL": b"2", "PREDICT": b"3", "GLOBAL": b"4"}  # smdeb
 def write_records(
     file: IO[bytes], tensors: Iterable[tuple[str, np.ndarray[Any, Any]]], global_step: int, mode: str, step: int
 ) -> dict[str, tuple[int, int]]:
-    """Write a record a tensor, from the file's first byte on, and return {name: (first byte, length)}.
+    """Write a record a tensor, from the first byte of a new file on, and return {name: (first byte, length)}.
 
-    Args:
-        file: A new file.
-        tensors: Names, each once, and C-contiguous arrays of the types in ``DTYPES``; one is asked for at a time.
-        global_step: The number of the step over all modes.
-        mode: One of ``MODES``.
-        step: The number of the step in its mode.
+    The arrays are C-contiguous, of the types in ``DTYPES``, and asked for one at a time.
 
     Raises:
         ValueError: A name is not Unicode, or a tensor is too large for a record.

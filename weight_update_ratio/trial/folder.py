@@ -115,7 +115,7 @@ class TrialFolder:
         return self.refresh(0)
 
     def _refresh_collections(self) -> bool:
-        """Read the collections if their files changed, and return whether they did."""
+        """Return whether the collections changed."""
         names = [name for name in self.storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
         seen = names, self.storage.stamps(names)
         if seen == self._collections_seen:

@@ -27,7 +27,6 @@ from .listing import event_file_name, index_file_name
 from .saved_array import USUAL_COLLECTIONS, SavedTensor
 
 UNFINISHED = ".tmp"
-FIRST_WORKER = "worker_0"  # the one that writes and removes the end-of-job file
 
 
 class FolderWriter:
@@ -46,7 +45,7 @@ class FolderWriter:
         self._storage = DiskStorage(folder)
         self._collections_file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
         self._described = Collections({}, {}, 0, [], set())  # what the collections file says
-        self._ends_job = worker == FIRST_WORKER
+        self._ends_job = worker == "worker_0"  # which writes and removes the end-of-job file
 
     def holds_trial(self) -> bool:
         """Return whether the folder has files of this worker, or of another trial.
@@ -177,7 +176,6 @@ class FolderWriter:
         )
 
     def _saved_files(self) -> list[str]:
-        """Return the names of all workers' index and event files, whole or not."""
         return [name for folder in ("index", "events") for name in self._storage.names(folder)]
 
     def _step_of(self, name: str) -> int | None:

@@ -22,20 +22,20 @@ class Selection:
     """The tensors that are compared; each name is decided once."""
 
     def __init__(self, collections: Collections, parameters: Parameters) -> None:
-        self.members: set[str] = set()  # the names that the chosen collections list
+        self._members: set[str] = set()  # the names that the chosen collections list
         self.seen_members: set[str] = set()  # names of these collections that were asked for, whatever the patterns
         self.reduced: dict[str, str] = {}  # selected tensor without ``:0`` that was seen reduced -> reduction
         self.unreadable: list[Unreadable] = []
         self._known: dict[str, bool] = {}
         patterns: list[str] = []
         for name in parameters.collection_names:
-            self.members |= collections.tensor_names.get(name, set())
+            self._members |= collections.tensor_names.get(name, set())
             of_collection = collections.include_regex.get(name, [])
             patterns += of_collection[:MOST_PATTERNS]
             if len(of_collection) > MOST_PATTERNS:
                 count = len(of_collection)
                 self._refuse(f"has {count} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
-        self._bare_members = {without_output_number(name): name for name in sorted(self.members, reverse=True)}
+        self._bare_members = {without_output_number(name): name for name in sorted(self._members, reverse=True)}
         self._patterns = list(self._compile(patterns))
         self._wanted = [re.compile(pattern) for pattern in parameters.tensor_regex]
         self._excluded = [re.compile(pattern) for pattern in parameters.exclude_regex]
@@ -50,16 +50,17 @@ class Selection:
         return set(self._known)
 
     def _decide(self, tensor: str) -> bool:
-        reduction, name = reduction_and_name(tensor)
-        name = self._bare_members.get(name, name) if reduction else name
-        if name not in self.members and not any(pattern.search(name) for pattern in self._patterns):
+        _, prefix, reduced = tensor.partition(REDUCTION_PREFIX)
+        reduction, _, name = reduced.partition("/") if prefix else ("", "", tensor)
+        name = self._bare_members.get(name, name) if prefix else name
+        if name not in self._members and not any(pattern.search(name) for pattern in self._patterns):
             return False
         self.seen_members.add(name)
         if not self.is_wanted(name):
             return False
-        if reduction:
-            self.reduced[name] = reduction
-        return not reduction
+        if prefix:
+            self.reduced[name] = reduction or "unnamed"
+        return not prefix
 
     def is_wanted(self, name: str) -> bool:
         """Return whether the user's patterns choose a name; without patterns they choose all."""
@@ -67,7 +68,6 @@ class Selection:
         return is_chosen and not any(pattern.search(name) for pattern in self._excluded)
 
     def _compile(self, patterns: list[str]) -> Iterator[re.Pattern[str]]:
-        """Yield those patterns of the collections that compile."""
         for pattern in patterns:
             try:
                 with warnings.catch_warnings():
@@ -78,14 +78,6 @@ class Selection:
 
     def _refuse(self, reason: str) -> None:
         self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
-
-
-def reduction_and_name(tensor: str) -> tuple[str, str]:
-    """Return the reduction that a tensor is, or an empty string, and the name of the tensor that was reduced."""
-    if REDUCTION_PREFIX not in tensor:
-        return "", tensor
-    reduction, _, name = tensor.split(REDUCTION_PREFIX, 1)[1].partition("/")
-    return reduction or "unnamed", name
 
 
 def without_output_number(name: str) -> str:
