@@ -8,13 +8,13 @@ import re
 from typing import Any, Callable, Iterable, Mapping, Tuple, Union
 
 from .parameters import local_folder
+from .trial.folder import GLOBAL
 from .trial.folder_writer import FolderWriter
 from .trial.index_file import LARGEST_STEP, MODES
 from .trial.saved_array import saved_tensors
 
 Tensors = Union[Mapping[str, Any], Iterable[Tuple[str, Any]], Any]  # Any: a module of PyTorch, a model of Keras
 
-GLOBAL = "GLOBAL"
 _WORKER = re.compile(r"[A-Za-z0-9]+(?:[_.-][A-Za-z0-9]+)*")  # smdebug takes "__" for a device of TensorFlow
 
 
@@ -26,7 +26,7 @@ class TrialRecorder:
                 ...  # one training step
                 recorder.step(model)
 
-    A step is recorded whole or not at all, and is on the disk when ``step`` returns: a process that is killed loses no
+    A step is recorded whole or not at all, and its files are whole when ``step`` returns: a killed process loses no
     earlier step. Leaving the block writes the end-of-job file, also if an exception ends the training.
 
     Args:

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, Iterable, Iterator, List, Tuple, TypeVar
 
 from ..errors import TrialError, UnreadableError
-from .storage import COLLECTIONS_FOLDER, FOLDERS, SMALL_FILE, FileStamp
+from .storage import COLLECTIONS_FOLDER, SMALL_FILE, FileStamp
 
 Result = TypeVar("Result")
 # Ranges (first byte, end) of an object, and their contents; no ranges: the whole object, which is small.
@@ -68,7 +68,8 @@ class S3Storage:
     def trials_near(self) -> list[str]:
         """Return the locations of trials above and below this one; below, as far as one LIST sees."""
         parts = f"s3://{self._bucket}/{self._prefix}".rstrip("/").split("/")
-        above = "/".join(parts[: next((at for at in range(4, len(parts)) if parts[at] in FOLDERS), 0)])
+        folders = (n for n, part in enumerate(parts) if n >= 4 and part in ("collections", "index", "events"))
+        above = "/".join(parts[: next(folders, 0)])
         if above and S3Storage(above).names(COLLECTIONS_FOLDER):
             return [above]
         parts_of_keys = (key.partition(f"/{COLLECTIONS_FOLDER}/") for key in self._keys(self._prefix, is_one_page=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 COLLECTIONS_FOLDER = "collections/000000000"
-FOLDERS = ("collections", "index", "events")  # of a trial
 SMALL_FILE = 1 << 25  # 32 MiB, some 350,000 tensors; a larger index or collections file is refused
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from typing import IO, Any, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -42,6 +43,7 @@ class FolderWriter:
         self._num_workers = num_workers
         self._collection = collection
         self._pairs = pairs
+        self._file = re.compile(rf"(?:.*/)?([0-9]+)_{re.escape(worker)}\.(?:json|tfevents)(?:{re.escape(UNFINISHED)})?")
         self._storage = DiskStorage(folder)
         self._collections_file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
         self._described = Collections({}, {}, 0, [], set())  # what the collections file says
@@ -180,10 +182,8 @@ class FolderWriter:
 
     def _step_of(self, name: str) -> int | None:
         """Return the global step of an index or event file of this worker, whole or not; None: another file."""
-        step, _, rest = name.rpartition("/")[2].partition("_")
-        endings = [ending + unfinished for ending in (".json", ".tfevents") for unfinished in ("", UNFINISHED)]
-        is_of_worker = rest in [self._worker + ending for ending in endings]
-        return int(step) if is_of_worker and step.isdecimal() else None
+        match = self._file.fullmatch(name)
+        return None if match is None else int(match.group(1))
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Iterable, Iterator
+from typing import Iterable
 
 from ..errors import Unreadable
 from ..parameters import Parameters
@@ -27,16 +27,16 @@ class Selection:
         self.reduced: dict[str, str] = {}  # selected tensor without ``:0`` that was seen reduced -> reduction
         self.unreadable: list[Unreadable] = []
         self._known: dict[str, bool] = {}
-        patterns: list[str] = []
+        self._patterns: list[re.Pattern[str]] = []
         for name in parameters.collection_names:
             self._members |= collections.tensor_names.get(name, set())
             of_collection = collections.include_regex.get(name, [])
-            patterns += of_collection[:MOST_PATTERNS]
-            if len(of_collection) > MOST_PATTERNS:
-                count = len(of_collection)
+            count = len(of_collection)
+            for pattern in of_collection[:MOST_PATTERNS]:
+                self._search_for(pattern)
+            if count > MOST_PATTERNS:
                 self._refuse(f"has {count} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
         self._bare_members = {without_output_number(name): name for name in sorted(self._members, reverse=True)}
-        self._patterns = list(self._compile(patterns))
         self._wanted = [re.compile(pattern) for pattern in parameters.tensor_regex]
         self._excluded = [re.compile(pattern) for pattern in parameters.exclude_regex]
 
@@ -67,14 +67,13 @@ class Selection:
         is_chosen = not self._wanted or any(pattern.search(name) for pattern in self._wanted)
         return is_chosen and not any(pattern.search(name) for pattern in self._excluded)
 
-    def _compile(self, patterns: list[str]) -> Iterator[re.Pattern[str]]:
-        for pattern in patterns:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # Python's, of what is not a mistake
-                    yield re.compile(pattern)
-            except (re.error, OverflowError, RecursionError) as error:
-                self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
+    def _search_for(self, pattern: str) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python's, of what is not a mistake
+                self._patterns.append(re.compile(pattern))
+        except (re.error, OverflowError, RecursionError) as error:
+            self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
 
     def _refuse(self, reason: str) -> None:
         self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
