@@ -187,3 +187,10 @@ def test_signals_end_the_process(
     errors = capfd.readouterr().err
     assert ([code], terminal) == (ended, errors.startswith("\r\x1b[2K\x1b[?25h"))
     assert (number == signal.SIGINT) == ("Error: interrupted before the trial was judged\n\nRun" in errors)
+
+
+def test_ignored_signals_stay_ignored(run_here: Callable[..., Any]) -> None:
+    """As nohup asks for."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert 0 == run_here("check", HEALTHY, "--quiet")
+    assert signal.SIG_IGN == signal.getsignal(signal.SIGHUP)
