@@ -100,7 +100,7 @@ class Comparer:
         before = self._references(step, group)
         after = self._read(step, step.pairs.saved, group)
         names, positions = [], []
-        for tensor, position in zip(group.tensors, group.places):
+        for tensor, position in zip(group.tensors, group.positions):
             if tensor in after and tensor in before:
                 reason = _why_skipped(before[tensor].layout, after[tensor].layout)
                 if reason:
@@ -121,7 +121,7 @@ class Comparer:
         """Return the records of a group's references; what is not kept is read."""
         references: dict[str, _Record] = {}
         last_step, kept = self._last.get(step.pairs.saved.worker, (-1, {}))
-        for reference, tensors in step.by_reference(group.places):
+        for reference, tensors in step.by_reference(group.positions):
             last = kept if reference.global_step == last_step else {}
             references.update((tensor, last.pop(tensor)) for tensor in tensors if tensor in last)
             missing = tuple([tensor for tensor in tensors if tensor not in references])

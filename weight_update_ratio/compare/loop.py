@@ -49,5 +49,5 @@ class Loop:
         Something could not be read, or a later step was saved again under its number.
         """
         timelines = self._folder.timelines(self.mode)
-        again = [timeline.global_steps[at] for timeline in timelines for at, _ in timeline.saved_again()]
+        again = [timeline.global_steps[at] for timeline in timelines for at in timeline.saved_again()]
         return min([*self.rows.unreadable.values(), *again], default=LARGEST_STEP)

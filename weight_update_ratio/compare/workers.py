@@ -27,7 +27,7 @@ def whole_notes(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
 
 
 def _saved_again(timeline: Timeline) -> Iterator[SkippedGroup]:
-    numbers = sorted({timeline.numbers[position] for position, _ in timeline.saved_again()})
+    numbers = sorted({timeline.numbers[position] for position in timeline.saved_again()})
     if numbers:
         reason = f"saved again later: {_step_ranges(numbers)}"
         yield SkippedGroup(None, timeline.steps[0].worker, reason, numbers[0], numbers[-1], len(numbers))
