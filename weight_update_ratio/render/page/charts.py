@@ -19,46 +19,44 @@ from ..words.wording import baseline_name
 from .reduction import Row, gaps_before
 from .strips import GOOD_RATIO
 
-RATIO_COLOR = "#222222"
-UPDATE_COLOR = "#c25100"
-WEIGHT_COLOR = "#1b6ca8"
-ADVICE_COLOR = "#4d7a00"
-THRESHOLD_COLOR = "#a50026"
-MARK_COLOR = "#0b57d0"
-TEXTS = {"step": "steps", "ratio": "ratio", "update norm": "update", "weight norm": "weight"}  # of the tooltips
-COLUMNS = ("step", "ratio", "lower", "upper", "update", "weight", "size")
-EDGE_COLUMNS = ("step", "y", "marker", "text")
+ADVICE_COLOR, THRESHOLD_COLOR = "#4d7a00", "#a50026"
 SMALL_TEXT = "11px"
+MOST_LARGE_DOTS = 80  # on a line
 
 
-def chart_document(report: Judgement, rows: list[Row]) -> str:
-    """Return the charts and the comparisons of all rows as the JSON of a bokeh document.
+def chart_document(report: Judgement, rows: list[Row], first: float, last: float) -> dict[str, Any]:
+    """Return the charts from step ``first`` to ``last``, and the comparisons of all rows, as bokeh's JSON.
 
     Its roots are the figures "ratio" and "norm", and "points", a data source of ``point_columns``.
     """
-    from bokeh.core.json_encoder import serialize_json
     from bokeh.document import Document
     from bokeh.models import ColumnDataSource, Range1d
 
     points = point_columns(rows, report.bounds.baseline is not None)
-    names = (*COLUMNS, *(f"{name}_text" for name in (*TEXTS.values(), "expected")))
-    lines = ColumnDataSource({name: [] for name in names}, name="lines")
-    steps = Range1d(int(points["step"].min()), int(points["step"].max()))
+    lines = ColumnDataSource({name: [] for name in (*points, "text")}, name="lines")
+    ratio, norm = (_figure(name, Range1d(first, last), name == "ratio") for name in ("ratio", "norm"))
+    size = 2 if max(len(row.kept) for row in rows) > MOST_LARGE_DOTS else 6
+    _draw_bounds(ratio, report, lines)
+    _draw_line(ratio, lines, size, "ratios", "ratio", "#222222", "circle")
+    ratio.tools[-1].filename, ratio.legend.visible = file_name(report.trial), False
+    ratio.xaxis.visible, norm.x_range = False, ratio.x_range
+    norm.xaxis.axis_label = f"{report.mode} step"
+    _draw_line(norm, lines, size, "updates", "update norm", "#c25100", "square")
+    _draw_line(norm, lines, size, "norms", "weight norm", "#1b6ca8", "diamond")
+    norm.legend.update(orientation="horizontal", border_line_alpha=0, margin=0, padding=0, glyph_height=12)
+    norm.legend.update(label_height=12, label_text_font_size=SMALL_TEXT)
+    norm.add_layout(norm.legend[0], "above")
     document = Document()
-    for root in (
-        _ratio_chart(report, lines, steps),
-        _norm_chart(report.mode, lines, steps),
-        ColumnDataSource(points, name="points"),
-    ):
+    for root in (ratio, norm, ColumnDataSource(points, name="points")):
         document.add_root(root)
-    return str(serialize_json(document.to_json(deferred=False)))
+    return dict(document.to_json(deferred=False))
 
 
 def point_columns(rows: list[Row], with_bounds: bool) -> dict[str, Array]:
     """Return the comparisons that are kept, by row, then by step.
 
-    Norms and ratio are log10 in float32, and so are ``lower`` and ``upper``: -inf for zero; ``back`` is how many steps
-    before it the reference is, and ``gap`` whether steps before it were not compared.
+    Ratio, norms and bounds are log10 in float32, -inf for zero; ``back`` is how many steps before it the reference is,
+    and ``gap`` whether steps before it were not compared.
     """
 
     def column(name: str) -> Array:
@@ -67,9 +65,11 @@ def point_columns(rows: list[Row], with_bounds: bool) -> dict[str, Array]:
     logs = ("ratios", "updates", "norms", *(("lower", "upper") if with_bounds else ()))
     with np.errstate(all="ignore"):
         columns = {name: np.log10(column(name)).astype(np.float32) for name in logs}
-    step, gaps = column("steps"), np.concatenate([gaps_before(row.course.steps, row.kept) for row in rows])
-    whole = {"step": _whole(step), "back": _whole(step - column("references"))}
-    return {**columns, **whole, "verdict": column("verdicts").astype(np.uint8), "gap": gaps.astype(np.uint8)}
+    step = column("steps")
+    whole = np.int32 if abs(step).max() < 2**31 else np.float64  # a browser has no int64
+    gap = np.concatenate([gaps_before(row.course.steps, row.kept) for row in rows])
+    columns.update(step=step.astype(whole), back=(step - column("references")).astype(whole))
+    return {**columns, "verdict": column("verdicts").astype(np.uint8), "gap": gap.astype(np.uint8)}
 
 
 def file_name(trial: str) -> str:
@@ -82,92 +82,69 @@ def file_name(trial: str) -> str:
     return f"{words[-100:]}-weight-update-ratio".lstrip("-.")
 
 
-def _whole(numbers: Array) -> Array:
-    """Return whole numbers in the smallest type that a browser has for them; float64 beyond int32."""
-    for kind in (np.uint8, np.uint16, np.int32):
-        if np.iinfo(kind).min <= numbers.min() and numbers.max() <= np.iinfo(kind).max:
-            return numbers.astype(kind)
-    return numbers.astype(np.float64)
-
-
-def _ratio_chart(report: Judgement, lines: Any, steps: Any) -> Any:
-    from bokeh.models import BoxZoomTool, ResetTool, SaveTool
-
-    save = SaveTool(filename=file_name(report.trial))
-    plot = _figure("ratio", steps, [BoxZoomTool(dimensions="width"), ResetTool(), save])
-    plot.toolbar.logo = None  # a link to bokeh's site
-    plot.xaxis.visible = False  # the norms below have the same
-    if report.bounds.baseline is not None:
-        plot.varea("step", "lower", "upper", source=lines, fill_color=ADVICE_COLOR, fill_alpha=0.15, name="band")
-        plot.title.text = f"shaded: expected by the {baseline_name(report)}"
-        plot.title.text_color, plot.title.text_font_size, plot.title.text_font_style = ADVICE_COLOR, "11px", "normal"
-    else:
-        _level(plot, GOOD_RATIO, "advice", "1e-3: advice, never a verdict", ADVICE_COLOR, "dotted")
-        for kind, name in (("upper", "large_threshold"), ("lower", "small_threshold")):
-            threshold = getattr(report.parameters, name)
-            if threshold > 0:
-                _level(plot, math.log10(threshold), kind, f"{name} {threshold:g}", THRESHOLD_COLOR, "dashed")
-    more = {} if report.bounds.baseline is None else {"expected": "expected"}
-    _line(plot, "ratio", RATIO_COLOR, "circle", lines, TEXTS | more)
-    plot.legend.visible = False
-    return plot
-
-
-def _norm_chart(mode: str | None, lines: Any, steps: Any) -> Any:
-    plot = _figure("norm", steps, [])
-    plot.xaxis.axis_label = f"{mode} step"
-    _line(plot, "update", UPDATE_COLOR, "square", lines, TEXTS)
-    _line(plot, "weight", WEIGHT_COLOR, "diamond", lines, TEXTS)
-    legend = plot.legend[0]
-    legend.orientation, legend.border_line_alpha, legend.margin, legend.padding = "horizontal", 0, 0, 0
-    legend.glyph_height = legend.label_height = 12
-    legend.label_text_font_size = SMALL_TEXT
-    plot.add_layout(legend, "above")
-    return plot
-
-
-def _figure(name: str, steps: Any, tools: list[Any]) -> Any:
-    from bokeh.models import AdaptiveTicker, ColumnDataSource, FixedTicker, HoverTool, Range1d, Span
+def _figure(name: str, steps: Any, has_tools: bool) -> Any:
+    from bokeh.models import (
+        AdaptiveTicker,
+        BoxZoomTool,
+        ColumnDataSource,
+        FixedTicker,
+        Range1d,
+        ResetTool,
+        SaveTool,
+        Span,
+    )
     from bokeh.plotting import figure
 
     plot = figure(
         x_range=steps,
-        y_range=Range1d(-9, 2),
-        tools=tools,
+        y_range=Range1d(),
+        tools=[BoxZoomTool(dimensions="width"), ResetTool(), SaveTool()] if has_tools else [],
         active_drag=None,  # on a phone it would take the finger that scrolls
-        toolbar_location="right" if tools else None,
+        toolbar_location="right" if has_tools else None,
         min_border_left=64,
         min_border_right=44,
         y_axis_label=name,
         name=name,
         sizing_mode="stretch_both",
     )
+    plot.toolbar.logo = None  # a link to bokeh's site
     plot.yaxis.ticker = FixedTicker(ticks=[])
     plot.xaxis.ticker = AdaptiveTicker(base=10, mantissas=[1, 2, 5], min_interval=1, num_minor_ticks=0)
-    plot.add_layout(Span(dimension="height", location=0, line_color=MARK_COLOR, name=f"{name}_mark"))
-    edges = ColumnDataSource({column: [] for column in EDGE_COLUMNS}, name=f"{name}_edges")
-    beyond = plot.scatter(
-        "step", "y", marker="marker", source=edges, size=9, fill_color="#ffffff", line_color="#000000", level="overlay"
-    )
-    plot.add_tools(HoverTool(renderers=[beyond], tooltips=[("at the edge", "@text")]))
+    plot.add_layout(Span(dimension="height", location=steps.start, line_color="#0b57d0", name=f"{name}_mark"))
+    edges = ColumnDataSource({column: [] for column in ("step", "y", "marker", "text")}, name=f"{name}_edges")
+    look = {"size": 7, "fill_color": "#ffffff", "line_color": "#000000", "level": "overlay"}
+    _add_hover(plot, plot.scatter("step", "y", marker="marker", source=edges, **look))
     return plot
 
 
-def _line(plot: Any, name: str, color: str, marker: str, lines: Any, texts: dict[str, str]) -> None:
+def _add_hover(plot: Any, renderer: Any) -> None:
     from bokeh.models import HoverTool
 
-    words = name if name == "ratio" else f"{name} norm"
-    plot.line("step", name, source=lines, color=color, line_width=2, legend_label=words)
-    dots = plot.scatter("step", name, source=lines, color=color, marker=marker, size="size", legend_label=words)
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=[(text, f"@{column}_text") for text, column in texts.items()]))
+    plot.tools.insert(0, HoverTool(renderers=[renderer], tooltips=[("", "@text")], visible=False))
 
 
-def _level(plot: Any, location: float, kind: str, text: str, color: str, dash: str) -> None:
+def _draw_line(plot: Any, lines: Any, size: int, column: str, words: str, color: str, marker: str) -> None:
+    plot.line("step", column, source=lines, color=color, line_width=1.5, legend_label=words)
+    dots = plot.scatter("step", column, source=lines, color=color, marker=marker, size=size, legend_label=words)
+    _add_hover(plot, dots)
+
+
+def _draw_bounds(plot: Any, report: Judgement, lines: Any) -> None:
     from bokeh.models import Label, Span
 
-    label = Label(x=4, x_units="screen", y=location, y_offset=1, text=text, text_color=color, level="overlay")
-    label.text_font_size, label.background_fill_color, label.background_fill_alpha = SMALL_TEXT, "#ffffff", 0.8
-    line = Span(dimension="width", location=location, line_color=color, line_dash=dash, line_width=1.5)
-    for drawn in (line, label):
-        drawn.tags = ["level", kind]
-        plot.add_layout(drawn)
+    if report.bounds.baseline is not None:
+        plot.varea("step", "lower", "upper", source=lines, fill_color=ADVICE_COLOR, fill_alpha=0.15, name="band")
+        plot.title.update(text=f"shaded: expected by the {baseline_name(report)}", text_color=ADVICE_COLOR)
+        plot.title.update(text_font_size=SMALL_TEXT, text_font_style="normal")
+        return
+    levels = [(10**GOOD_RATIO, "1e-3: advice, never a verdict", ADVICE_COLOR, ["level"])]
+    for name in ("large_threshold", "small_threshold"):
+        threshold = getattr(report.parameters, name)
+        levels.append((threshold, f"{name} {threshold:g}", THRESHOLD_COLOR, ["level", "bound"]))
+    for value, text, color, tags in levels:
+        if value > 0:
+            at = math.log10(value)
+            label = Label(x=4, x_units="screen", y=at, text=text, text_color=color, text_font_size=SMALL_TEXT)
+            label.update(background_fill_color="#ffffff", background_fill_alpha=0.8, tags=tags)
+            plot.add_layout(Span(dimension="width", location=at, line_color=color, line_dash="dashed", tags=tags))
+            plot.add_layout(label)

@@ -1,198 +1,168 @@
-// Lets cards, rows and strips choose a comparison, which the charts show; the table is filtered and sorted.
+// Cards, rows and strips choose a comparison, which the charts show; the table is filtered and sorted.
 "use strict";
 
 const element = id => document.getElementById(id);
 const all = selector => Array.from(document.querySelectorAll(selector));
-const state = JSON.parse(element("state").textContent);
-const body = element("tensors").tBodies[0];
-const rows = Array.from(body.rows); // the worst first, as they come; a row's number is its place here
-const number_of = new Map(rows.map((row, number) => [row, number]));
-const several = element("split") !== null;
-const tensors = rows.map(row => { const link = row.querySelector("a"); return link.title || link.textContent; });
-const workers = rows.map(row => (several ? row.cells[2].textContent : ""));
+const { charts, starts, worst, left, width, mode, verdicts, cards } = JSON.parse(element("state").textContent);
+const rows = all("#tensors tbody tr"); // the worst first, as they come; a row's number is its index here
+const links = rows.map(row => row.querySelector("a"));
 const strips = rows.map(row => row.querySelector("div"));
-const mark = document.createElement("i");
-mark.id = "mark";
+const tensors = links.map(link => link.title || link.textContent);
+const workers = rows.map(row => row.querySelector(".worker")?.textContent ?? "");
+const buttons = all("#cards button");
 
 let model; // returns bokeh's model of a name
 let points; // the comparisons of all rows, in columns
-let chosen = 0; // row
-let point = 0; // comparison of it
-let card = -1; // the card whose rows alone are shown, or -1
+let chosen = 0; // number of a row
+let point = 0; // number of one of its comparisons
+let card = -1; // number of the card whose rows alone are shown
 
 async function start() {
   document.documentElement.classList.add("scripted");
   element("controls").hidden = element("charts").hidden = false;
-  follow_controls();
-  follow_cards();
-  follow_heads();
-  follow_rows();
-  const figures = state.document.roots.filter(root => root.attributes.name !== "points");
+  const figures = charts.roots.filter(root => root.attributes.name !== "points");
   const roots = Object.fromEntries(figures.map(root => [root.id, root.attributes.name]));
-  await Bokeh.embed.embed_items({ charts: state.document }, [{ docid: "charts", roots, root_ids: Object.keys(roots) }]);
+  await Bokeh.embed.embed_items({ charts }, [{ docid: "charts", roots, root_ids: Object.keys(roots) }]);
   model = name => Bokeh.documents[0].get_model_by_name(name);
   points = model("points").data;
-  const [first] = state.cards;
-  if (first !== undefined && first.row >= 0) select(first.row, state.starts[first.row] + first.comparison);
-  else select(0, worst_of(0));
-  filter();
+  element("controls").addEventListener("input", filter);
+  element("all").addEventListener("click", () => show_card(-1));
+  buttons.forEach((button, number) => button.closest("article").addEventListener("click", () => click_card(number)));
+  for (const button of all("thead button")) button.addEventListener("click", () => sort(button.parentElement));
+  const body = element("tensors").tBodies[0];
+  body.addEventListener("click", click_row);
+  body.addEventListener("keydown", move_by_key);
+  body.addEventListener("mousemove", show_tip);
+  body.addEventListener("mouseleave", () => { element("tip").hidden = true; });
   window.addEventListener("hashchange", select_from_address);
+  const first = cards.find(({ row }) => row >= 0);
+  select(first?.row ?? 0, first?.point ?? worst[0]);
+  filter();
   select_from_address();
-  document.documentElement.classList.add("ready");
 }
 
-// ---- which rows are shown
+// ---- rows
 
+// Shows one row a tensor: the chosen one, else that of its worst worker; or a row for each worker.
 function filter() {
   const part = element("part").value.toLowerCase();
-  const split = several && element("split").checked;
-  const among = card < 0 ? null : new Set(state.cards[card].rows);
-  const has_part = row => tensors[row].toLowerCase().includes(part) || (split && workers[row].toLowerCase().includes(part));
-  const seen = new Set(); // tensors
+  const split = element("split")?.checked ?? false;
+  const of_card = new Set(cards[card]?.rows ?? rows.keys());
+  const seen = new Set();
   const shown = new Set();
-  for (const row of [chosen, ...rows.keys()]) { // of a tensor the chosen row, else that of its worst worker
-    if (!has_part(row) || (among !== null && !among.has(row)) || (!split && seen.has(tensors[row]))) continue;
+  for (const row of [chosen, ...rows.keys()]) {
+    const text = split ? `${tensors[row]}\n${workers[row]}` : tensors[row];
+    if (!of_card.has(row) || !text.toLowerCase().includes(part) || (!split && seen.has(tensors[row]))) continue;
     seen.add(tensors[row]);
     shown.add(row);
   }
   rows.forEach((row, number) => { row.hidden = !shown.has(number); });
-  const count = split ? rows.length : new Set(tensors).size;
-  element("count").textContent = `${shown.size.toLocaleString("en")} of ${count.toLocaleString("en")} rows`;
-  element("all").hidden = card < 0;
-  all("#cards button").forEach((button, number) => {
-    button.setAttribute("aria-pressed", String(number === card));
-    button.closest("article").classList.toggle("chosen", number === card);
-  });
+  const most = split ? rows.length : new Set(tensors).size;
+  element("count").textContent = `${shown.size.toLocaleString("en")} of ${most.toLocaleString("en")} rows`;
 }
 
-function show_all() {
-  card = -1;
+function show_card(number) {
+  card = number;
   element("part").value = "";
+  element("all").hidden = number < 0;
+  buttons.forEach((button, other) => {
+    button.ariaPressed = other === number;
+    button.closest("article").classList.toggle("chosen", other === number);
+  });
   filter();
 }
 
-function follow_controls() {
-  element("controls").addEventListener("input", filter);
-  element("controls").addEventListener("submit", event => event.preventDefault());
-  element("all").addEventListener("click", show_all);
+function click_card(number) {
+  const copied = window.getSelection();
+  if (!copied.isCollapsed && buttons[number].closest("article").contains(copied.anchorNode)) return;
+  if (cards[number].row >= 0) choose(cards[number].row, cards[number].point);
+  show_card(number);
+  element("ratios").scrollIntoView({ block: window.innerWidth < 1100 ? "start" : "nearest" });
+  rows[chosen].scrollIntoView({ block: "nearest" });
 }
 
-function follow_cards() {
-  all("#cards button").forEach((button, number) => {
-    const article = button.closest("article");
-    article.addEventListener("click", () => {
-      const copied = window.getSelection();
-      if (!copied.isCollapsed && article.contains(copied.anchorNode)) return;
-      const { row, comparison } = state.cards[number];
-      card = number;
-      element("part").value = "";
-      if (row >= 0) select(row, state.starts[row] + comparison);
-      filter();
-      show_chosen();
-      write_address();
-    });
-  });
+// A click on a head sorts in one direction, then in the other, then as it was.
+function sort(head) {
+  const column = head.cellIndex;
+  const is_name = head.matches(".tensor, .worker");
+  const directions = ["ascending", "descending"];
+  if (!is_name && column > 0) directions.reverse();
+  const next = [...directions, null][directions.indexOf(head.ariaSort) + 1];
+  for (const other of all("thead th")) other.ariaSort = other === head ? next : null;
+  const key = text => (is_name ? text : text === "inf" ? Infinity : Number(text.replaceAll(",", "")));
+  const keys = new Map(rows.map(row => [row, key(row.cells[column].textContent)]));
+  const is_lost = row => Number.isNaN(keys.get(row)); // always last
+  const is_before = (a, b) => (next === "ascending" ? keys.get(a) < keys.get(b) : keys.get(a) > keys.get(b));
+  const order = (a, b) => is_lost(a) - is_lost(b) || is_before(b, a) - is_before(a, b);
+  element("tensors").tBodies[0].replaceChildren(...(next === null ? rows : [...rows].sort(order)));
 }
 
-// A click on a head sorts: in one direction, in the other, and as it was.
-function follow_heads() {
-  const heads = all("#tensors thead th");
-  heads.forEach((head, column) => {
-    const is_name = head.matches(".tensor, .worker");
-    const [first, second] = is_name || column === 0 ? ["ascending", "descending"] : ["descending", "ascending"];
-    head.querySelector("button")?.addEventListener("click", () => {
-      const next = { [first]: second, [second]: null }[head.ariaSort] ?? (head.ariaSort === null ? first : null);
-      for (const other of heads) other.ariaSort = other === head ? next : null;
-      const key = row => { const text = row.cells[column].textContent; return is_name ? text : as_number(text); };
-      const keys = new Map(rows.map(row => [row, key(row)]));
-      const sign = next === "descending" ? -1 : 1;
-      const order = (a, b) => {
-        const [left, right] = [keys.get(a), keys.get(b)];
-        if (left !== left || right !== right) return (left !== left) - (right !== right); // NaN is always last
-        return sign * (left < right ? -1 : left > right ? 1 : 0);
-      };
-      body.replaceChildren(...(next === null ? rows : [...rows].sort(order)));
-    });
-  });
+function click_row(event) {
+  const row = rows.indexOf(event.target.closest("tr"));
+  event.preventDefault(); // its link is for a new window
+  choose(row, strips[row].contains(event.target) ? point_at(row, event.clientX) : worst[row]);
 }
 
-function as_number(text) {
-  return text === "inf" ? Infinity : Number(text.replaceAll(",", ""));
+function move_by_key(event) {
+  const next = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  let row = event.target.closest("tr")[next];
+  while (row?.hidden) row = row[next];
+  if (row === null) return;
+  row.querySelector("a").focus();
+  choose(rows.indexOf(row), worst[rows.indexOf(row)]);
 }
 
-// ---- which comparison is chosen
-
-function follow_rows() {
-  body.addEventListener("click", event => {
-    const row = number_of.get(event.target.closest("tr"));
-    if (row === undefined) return;
-    event.preventDefault(); // of its link, which is for a page without scripts
-    choose(row, strips[row].contains(event.target) ? point_at(row, event.clientX) : worst_of(row));
-  });
-  body.addEventListener("keydown", event => {
-    const next = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
-    if (next === undefined) return;
-    event.preventDefault();
-    let row = event.target.closest("tr")[next];
-    while (row !== null && row.hidden) row = row[next];
-    if (row === null) return;
-    row.querySelector("a").focus();
-    choose(number_of.get(row), worst_of(number_of.get(row)));
-  });
-  body.addEventListener("mousemove", event => {
-    const row = number_of.get(event.target.closest("tr"));
-    const tip = element("tip");
-    tip.hidden = row === undefined || !strips[row].contains(event.target) || points === undefined;
-    if (tip.hidden) return;
-    tip.textContent = in_words(point_at(row, event.clientX));
-    tip.style.left = `${Math.max(0, Math.min(event.clientX + 12, window.innerWidth - tip.offsetWidth - 8))}px`;
-    tip.style.top = `${event.clientY + (event.clientY > window.innerHeight / 2 ? -tip.offsetHeight - 12 : 16)}px`;
-  });
-  body.addEventListener("mouseleave", () => { element("tip").hidden = true; });
+function show_tip(event) {
+  const row = rows.indexOf(event.target.closest("tr"));
+  const tip = element("tip");
+  tip.hidden = !strips[row].contains(event.target);
+  if (tip.hidden) return;
+  tip.textContent = in_words(point_at(row, event.clientX));
+  tip.style.left = `${Math.min(event.clientX + 12, window.innerWidth - tip.offsetWidth)}px`;
+  tip.style.top = `${event.clientY + 16}px`;
 }
+
+// ---- comparisons
 
 function points_of(row) {
-  return Array.from({ length: state.starts[row + 1] - state.starts[row] }, (_, i) => state.starts[row] + i);
+  return Array.from({ length: starts[row + 1] - starts[row] }, (_, i) => starts[row] + i);
 }
 
-// The comparison that the link of a row names: its worst.
-function worst_of(row) {
-  return nearest(row, Number(new URLSearchParams(rows[row].querySelector("a").hash.slice(1)).get("step")));
+function nearest(among, step) {
+  return among.reduce((best, one) => (Math.abs(points.step[one] - step) < Math.abs(points.step[best] - step) ? one : best));
 }
 
-function nearest(row, step) {
-  const away = one => Math.abs(points.step[one] - step);
-  return points_of(row).reduce((best, one) => (away(one) < away(best) ? one : best));
-}
-
-// The comparison below the mouse: a violation before others that are no wider apart than a bin.
+// The comparison in a strip below the mouse; a violation rather than others of about the same bin.
 function point_at(row, x) {
-  const { left, width } = strips[row].getBoundingClientRect();
-  const step = state.left + ((x - left) / width) * state.width;
-  const near = points_of(row).filter(one => points.verdict[one] > 0 && Math.abs(points.step[one] - step) <= state.width / 480);
-  return near.length > 0 ? near[0] : nearest(row, step);
-}
-
-function choose(row, one) {
-  select(row, one);
-  show_chosen();
-  write_address();
+  const box = strips[row].getBoundingClientRect();
+  const step = left + ((x - box.left) / box.width) * width;
+  const near = points_of(row).filter(one => points.verdict[one] > 0 && Math.abs(points.step[one] - step) < width / 400);
+  return nearest(near.length > 0 ? near : points_of(row), step);
 }
 
 function select(row, one) {
   rows[chosen].classList.remove("chosen");
   [chosen, point] = [row, one];
   rows[chosen].classList.add("chosen");
-  strips[chosen].append(mark);
-  mark.style.left = `${(100 * (points.step[point] - state.left)) / state.width}%`;
+  strips[chosen].append(element("mark"));
+  element("mark").style.left = `${(100 * (points.step[point] - left)) / width}%`;
   const [name, text] = element("chosen").children;
-  name.textContent = several ? `${tensors[row]} of ${workers[row]}` : tensors[row];
+  name.textContent = workers[row] ? `${tensors[row]} of ${workers[row]}` : tensors[row];
   text.textContent = in_words(point);
   draw();
 }
 
-function show_chosen() {
-  rows[chosen].scrollIntoView({ block: "nearest" });
+// Selects what a person asked for, and says so in the address.
+function choose(row, one) {
+  select(row, one);
+  rows[row].scrollIntoView({ block: "nearest" });
+  try {
+    history.replaceState(null, "", links[row].hash.replace(/[^=]*$/, points.step[one]));
+  } catch {
+    // a page in a frame, as in a notebook, has no address
+  }
 }
 
 // A link to a tensor and step: #tensor=NAME&step=STEP, and &worker=NAME where there are several.
@@ -201,33 +171,23 @@ function select_from_address() {
   const of_tensor = [...rows.keys()].filter(row => tensors[row] === asked.get("tensor"));
   const row = of_tensor.find(one => workers[one] === asked.get("worker")) ?? of_tensor[0];
   if (row === undefined) return;
-  select(row, asked.has("step") ? nearest(row, Number(asked.get("step"))) : worst_of(row));
+  select(row, asked.has("step") ? nearest(points_of(row), Number(asked.get("step"))) : worst[row]);
   filter();
-  if (rows[row].hidden) show_all(); // what hides it ends
-  show_chosen();
-}
-
-function write_address() {
-  const names = { tensor: tensors[chosen], ...(several ? { worker: workers[chosen] } : {}), step: points.step[point] };
-  const pairs = Object.entries(names).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
-  try {
-    history.replaceState(null, "", "#" + pairs.join("&"));
-  } catch {
-    // a page in a frame, as in a notebook, has no address
-  }
+  if (rows[row].hidden) show_card(-1); // what hides it ends
+  rows[row].scrollIntoView({ block: "nearest" });
 }
 
 function in_words(one) {
-  const [step, back] = [points.step[one], points.back[one]];
-  const [ratio, update, weight] = ["ratios", "updates", "norms"].map(name => number(points[name][one]));
-  const verdict = state.verdicts[points.verdict[one]].replace("_", " ");
-  return `${state.mode} step ${step} against ${step - back}: ratio ${ratio}, update norm ${update}, weight norm ${weight}: ${verdict}`;
+  const [ratio, update, weight, least, most] = ["ratios", "updates", "norms", "lower", "upper"].map(name => number(points[name]?.[one]));
+  const expected = points.lower === undefined ? "" : `, expected ${least} to ${most}`;
+  const against = `${mode} step ${points.step[one]} against ${points.step[one] - points.back[one]}`;
+  const verdict = verdicts[points.verdict[one]].replace("_", " ");
+  return `${against}: ratio ${ratio}${expected}, update norm ${update}, weight norm ${weight}: ${verdict}`;
 }
 
 // A number to three digits, as the page has it elsewhere, of its log10.
 function number(log) {
-  if (Number.isNaN(log)) return "nan";
-  if (!Number.isFinite(log)) return log > 0 ? "inf" : "0";
+  if (!Number.isFinite(log)) return log === -Infinity ? "0" : log === Infinity ? "inf" : "nan";
   const whole = Math.floor(log);
   const [digits, carried] = (10 ** (log - whole)).toExponential(2).split("e");
   const exponent = whole + Number(carried);
@@ -235,96 +195,65 @@ function number(log) {
   return `${Number(digits)}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
 }
 
-// ---- the charts of the chosen row: they reach as far as its data, and break where steps were not compared
+// ---- charts
 
-const NEAR = 1; // decades from the data within which a bound or the advice is drawn
-const FAR = 6; // likewise for a bound that the data is beyond
+const NEAR = 1.5; // decades from the data within which a bound is drawn
+const FAR = 6; // likewise of a tensor with violations
 
+// Draws the chosen row. Lines break at what has no logarithm, and where steps were not compared.
 function draw() {
   const here = points_of(chosen);
-  const of = name => here.map(one => points[name][one]);
-  const [ratios, updates, norms] = ["ratios", "updates", "norms"].map(of);
-  const levels = model("ratio").center.filter(one => one.tags.includes("level")); // a line, or its label
+  const with_gaps = here.flatMap(one => (points.gap[one] ? [-1, one] : [one]));
+  const of = name => with_gaps.map(one => points[name][one] ?? NaN);
+  const levels = model("ratio").center.filter(one => one.tags.includes("level")); // thresholds, the advice, their labels
   const at = level => level.location ?? level.y;
-  const of_kind = kind => levels.filter(level => level.tags.includes(kind)).map(at);
-  const banded = points.lower !== undefined;
-  const [lower, upper] = ["lower", "upper"].map(kind => (banded ? of(kind) : of_kind(kind)));
-  const ratio_ends = ends_of(ratios, lower, upper, of_kind("advice"));
-  const norm_ends = ends_of([...updates, ...norms], [], [], []);
-  model("lines").data = line_columns(here, banded, ratio_ends);
-  set_range(model("ratio"), ratio_ends);
-  set_range(model("norm"), norm_ends);
-  for (const level of levels) level.visible = ratio_ends[0] < at(level) && at(level) < ratio_ends[1];
-  const steps = of("step");
-  model("ratio_edges").data = edge_marks(steps, { ratio: ratios }, ratio_ends);
-  model("norm_edges").data = edge_marks(steps, { "update norm": updates, "weight norm": norms }, norm_ends);
+  const columns = Object.fromEntries(["step", "ratios", "updates", "norms"].map(name => [name, of(name)]));
+  const thresholds = levels.filter(level => level.tags.includes("bound")).map(at);
+  const bounds = points.lower === undefined ? thresholds : [...of("lower"), ...of("upper")];
+  const reach = here.some(one => points.verdict[one] > 0) ? FAR : NEAR;
+  const [low, high] = set_range("ratio", here, ["ratios"], bounds, reach);
+  set_range("norm", here, ["updates", "norms"], [], 0);
+  for (const level of levels) level.visible = low < at(level) && at(level) < high;
+  const clipped = name => of(name).map(log => Math.min(Math.max(log, low), high));
+  if (points.lower !== undefined) Object.assign(columns, { lower: clipped("lower"), upper: clipped("upper") });
+  model("lines").data = { ...columns, text: with_gaps.map(one => (one < 0 ? "" : in_words(one))) };
   for (const name of ["ratio_mark", "norm_mark"]) model(name).location = points.step[point];
 }
 
-// Where a chart begins and ends: at its data, and at the bounds that are near.
-function ends_of(values, lower, upper, advice) {
-  const finite = values.filter(Number.isFinite);
-  if (finite.length === 0) return [-4, -2];
-  const [low, high] = [Math.min(...finite), Math.max(...finite)];
-  const near = [
-    ...lower.filter(log => low - NEAR < log && log < high + (low < log ? FAR : NEAR)),
-    ...upper.filter(log => low - (log < high ? FAR : NEAR) < log && log < high + NEAR),
-    ...advice.filter(log => low - NEAR < log && log < high + NEAR),
-  ];
-  const [least, most] = [Math.min(low, ...near), Math.max(high, ...near)];
-  const margin = Math.max(0.12 * (most - least), (0.7 - (most - least)) / 2);
-  return [least - margin, most + margin];
+// A chart reaches as far as its data, and to the bounds that are near. What has no logarithm is drawn at its edge: zero
+// at the bottom, not finite at the top.
+function set_range(name, here, columns, bounds, reach) {
+  const drawn = columns.flatMap(column => here.map(one => [one, points[column][one]]));
+  const finite = drawn.map(([, log]) => log).filter(Number.isFinite);
+  const [least, most] = finite.length > 0 ? [Math.min(...finite), Math.max(...finite)] : [-4, -2];
+  const near = bounds.filter(log => least - reach < log && log < most + reach);
+  const [low, high] = [Math.min(least, ...near), Math.max(most, ...near)];
+  const margin = Math.max(0.12 * (high - low), (0.7 - (high - low)) / 2);
+  const [start, end] = [low - margin, high + margin];
+  model(name).y_range.setv({ start, end });
+  set_ticks(model(name).left[0], start, end);
+  const edge = 0.05 * (end - start);
+  const lost = drawn.filter(([, log]) => !Number.isFinite(log));
+  model(`${name}_edges`).data = {
+    step: lost.map(([one]) => points.step[one]),
+    y: lost.map(([, log]) => (log === -Infinity ? start + edge : end - edge)),
+    marker: lost.map(([, log]) => (log === -Infinity ? "circle" : "x")),
+    text: lost.map(([one]) => in_words(one)),
+  };
+  return [start, end];
 }
 
-// Ticks are logarithms of 1, 2 and 5 times powers of ten, or of powers alone, as many as there is room for.
-function set_range(figure, [start, end]) {
+// Ticks are 1, 2 and 5 times powers of ten, or powers alone, as many as there is room for.
+function set_ticks(axis, start, end) {
   const room = 5;
   const mantissas = 3 * (end - start) < room ? [1, 2, 5] : 2 * (end - start) < room ? [1, 3] : [1];
   const stride = Math.max(1, Math.ceil((end - start) / room));
   const labels = new Map();
   for (let exponent = Math.floor(start / stride) * stride; exponent <= end; exponent += stride) {
-    for (const mantissa of mantissas) {
-      labels.set(exponent + Math.log10(mantissa), `${mantissa}e${exponent < 0 ? "" : "+"}${exponent}`);
-    }
+    for (const mantissa of mantissas) labels.set(exponent + Math.log10(mantissa), `${mantissa}e${exponent < 0 ? "" : "+"}${exponent}`);
   }
-  figure.left[0].major_label_overrides = labels;
-  figure.left[0].ticker.ticks = [...labels.keys()].filter(tick => start <= tick && tick <= end);
-  figure.y_range.setv({ start, end, reset_start: start, reset_end: end });
-}
-
-// What has no logarithm is drawn at the edge: zero at the bottom, not finite at the top.
-function edge_marks(steps, columns, [low, high]) {
-  const marks = { step: [], y: [], marker: [], text: [] };
-  for (const [name, logs] of Object.entries(columns)) {
-    logs.forEach((log, i) => {
-      if (Number.isFinite(log)) return;
-      marks.step.push(steps[i]);
-      marks.y.push(log === -Infinity ? low + 0.05 * (high - low) : high - 0.05 * (high - low));
-      marks.marker.push(log === -Infinity ? "circle" : "x");
-      marks.text.push(`${name} ${number(log)} at ${state.mode} step ${steps[i]}`);
-    });
-  }
-  return marks;
-}
-
-// The columns of the lines: before a point after a gap comes one without values, at which the lines break.
-function line_columns(here, banded, [low, high]) {
-  const drawable = log => (Number.isFinite(log) ? log : NaN);
-  const records = [];
-  for (const one of here) {
-    const [ratio, update, weight] = ["ratios", "updates", "norms"].map(name => points[name][one]);
-    const [least, most] = banded ? [points.lower[one], points.upper[one]] : [NaN, NaN];
-    const record = {
-      step: points.step[one], ratio: drawable(ratio), update: drawable(update), weight: drawable(weight),
-      lower: Math.min(Math.max(least, low), high), upper: Math.max(Math.min(most, high), low), size: here.length > 80 ? 2 : 6,
-      steps_text: `${state.mode} ${points.step[one]} against ${points.step[one] - points.back[one]}`,
-      ratio_text: number(ratio), update_text: number(update), weight_text: number(weight),
-      expected_text: banded ? `${number(least)} to ${number(most)}` : "",
-    };
-    if (points.gap[one]) records.push({ ...record, ratio: NaN, update: NaN, weight: NaN });
-    records.push(record);
-  }
-  return Object.fromEntries(Object.keys(records[0]).map(name => [name, records.map(record => record[name])]));
+  axis.major_label_overrides = labels;
+  axis.ticker.ticks = [...labels.keys()].filter(tick => start <= tick && tick <= end);
 }
 
 start();

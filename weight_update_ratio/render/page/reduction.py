@@ -7,18 +7,18 @@ vanishes.
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...compare.rows import Array
 from ...findings.course import Course
+from ...findings.findings import worst_of
 from ...findings.judgement import Judgement
 from ...findings.summary import TensorSummary, tensor_summaries
 
 MOST_POINTS = 105_000  # comparisons in the charts; about 11 bytes each in the file
-MOST_POINTS_BANDED = 70_000  # likewise, each with its own bounds
-MOST_BINS = 240  # of a row: a phone is about as many pixels wide
+MOST_BINS = 200  # of a row: the strip of a small window is about as many pixels wide
 MOST_ROWS = 2_000  # the worst of more
 WORST_SHARE = 3  # points of a tensor's worst worker for one of another worker
 
@@ -31,36 +31,29 @@ class Row(NamedTuple):
     worst: int  # position of the comparison that is furthest outside of its bounds; of several, the first
     kept: Array  # positions of the comparisons that the charts show
 
-    def nearest(self, step: int) -> int:
-        """Return the index in ``kept`` of the comparison at a step, or of the nearest one."""
-        return int(abs(self.course.steps[self.kept] - step).argmin())
 
-
-def worst_rows(report: Judgement, keep: Iterable[tuple[str, str, int]]) -> list[Row]:
+def worst_rows(report: Judgement) -> list[Row]:
     """Return the worst rows, the worst first: by the worst comparison, the number of violations, and when it was.
 
-    Args:
-        report: What is drawn.
-        keep: (tensor, worker, step) of comparisons that the charts show in any case.
+    Of each finding the charts show the onset and the worst comparison.
     """
     rows = [
         Row(course, summary, int(course.decades.argmax()), np.arange(len(course.steps)))
         for course, summary in zip(map(_by_step, report.courses), tensor_summaries(report, report.courses))
     ]
     rows = sorted(rows, key=_urgency)[:MOST_ROWS]
-    most = MOST_POINTS if report.bounds.baseline is None else MOST_POINTS_BANDED
-    if sum(len(row.kept) for row in rows) <= most:
+    if sum(len(row.kept) for row in rows) <= MOST_POINTS:
         return rows
-    steps: dict[tuple[str, str], list[int]] = {}
-    for tensor, worker, step in keep:
-        steps.setdefault((tensor, worker), []).append(step)
+    asked: dict[tuple[int, int], list[int]] = {}
+    for finding in report.findings:
+        for entry in (finding.worst, worst_of(finding.first)):
+            pair = (entry.course.tensor, entry.course.worker)
+            asked.setdefault(pair, []).extend([finding.onset_step, finding.worst_step])
     worst_workers = {row.course.tensor: row.course.worker for row in reversed(rows)}
     shares = [WORST_SHARE if worst_workers[row.course.tensor] == row.course.worker else 1 for row in rows]
-    total = sum(shares)
-    return [
-        _reduced(row, most * share // total, steps.get((row.summary.tensor, row.summary.worker), []))
-        for row, share in zip(rows, shares)
-    ]
+    room = MOST_POINTS / sum(shares)
+    steps = [asked.get((row.course.tensor, row.course.worker), []) for row in rows]
+    return [_reduced(row, int(room * share), steps) for row, share, steps in zip(rows, shares, steps)]
 
 
 def bins_of(steps: Array, most: int) -> tuple[Array, int, int]:
@@ -100,17 +93,15 @@ def _urgency(row: Row) -> tuple[float, int, int]:
     return -float(row.course.decades[row.worst]), -row.summary.violations, int(row.course.steps[row.worst])
 
 
-def _reduced(row: Row, most: int, steps: list[int]) -> Row:
-    course = row.course
-    if len(course.steps) <= most:
+def _reduced(row: Row, most: int, asked: list[int]) -> Row:
+    steps, ratios = row.course.steps, row.course.ratios
+    if len(steps) <= most:
         return row
-    bin_of, _, _ = bins_of(course.steps, min(max(most // 2, 1), MOST_BINS))
-    by_ratio = np.lexsort((course.ratios, bin_of))
-    finite, lost = np.isfinite(course.ratios[by_ratio]), np.flatnonzero(~np.isfinite(course.ratios))
-    by_ratio = by_ratio[finite]
-    lowest = np.flatnonzero(np.diff(bin_of[by_ratio], prepend=-1))
-    highest = np.append(lowest[1:], len(by_ratio))[: len(lowest)] - 1
-    first_lost = lost[np.unique(bin_of[lost], return_index=True)[1]]
-    asked = np.flatnonzero(np.isin(course.steps, steps))
-    kept = np.unique(np.concatenate([by_ratio[lowest], by_ratio[highest], first_lost, asked, [row.worst]]))
-    return row._replace(kept=kept.astype(np.int64))
+    bin_of, _, _ = bins_of(steps, min(max(most // 2, 1), MOST_BINS))
+    finite, lost = np.flatnonzero(np.isfinite(ratios)), np.flatnonzero(~np.isfinite(ratios))
+    ascending = finite[np.lexsort((ratios[finite], bin_of[finite]))]
+    begins = np.flatnonzero(np.diff(bin_of[ascending], prepend=-1))
+    ends = np.flatnonzero(np.diff(bin_of[ascending], append=-1))
+    first_lost = np.unique(bin_of[lost], return_index=True)[1]
+    kept = [ascending[begins], ascending[ends], lost[first_lost], np.flatnonzero(np.isin(steps, asked)), [row.worst]]
+    return row._replace(kept=np.unique(np.concatenate(kept)).astype(np.int64))
