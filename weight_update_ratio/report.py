@@ -108,9 +108,9 @@ class Report(Judgement):
         Raises:
             ValueError: There is no comparison to draw.
         """
-        from .render.page.document import notebook_page
+        from .render.page.document import NotebookPage
 
-        return notebook_page(self)
+        return NotebookPage(self)
 
     def _repr_html_(self) -> str:
         """Return the verdict and the grouped violations, as a notebook shows them."""

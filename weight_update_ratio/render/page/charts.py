@@ -7,14 +7,15 @@ All are drawn as log10. What has no logarithm is drawn at the edge: zero at the 
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import numpy as np
+from bokeh import models
+from bokeh.document import Document
+from bokeh.plotting import figure
 
 from ...compare.rows import Array
 from ...findings.judgement import Judgement
-from ..words.escapes import printable
 from ..words.wording import baseline_name
 from .reduction import Row, gaps_before
 from .strips import GOOD_RATIO
@@ -24,22 +25,21 @@ SMALL_TEXT = "11px"
 MOST_LARGE_DOTS = 80  # on a line
 
 
-def chart_document(report: Judgement, rows: list[Row], first: float, last: float) -> dict[str, Any]:
-    """Return the charts from step ``first`` to ``last``, and the comparisons of all rows, as bokeh's JSON.
+def chart_document(report: Judgement, rows: list[Row], span: tuple[float, float], file_name: str) -> dict[str, Any]:
+    """Return the charts over a span of steps as bokeh's JSON, with two roots: the figures "ratio" and "norm".
 
-    Its roots are the figures "ratio" and "norm", and "points", a data source of ``point_columns``.
+    A data source "points" has the ``point_columns`` of all rows.
     """
-    from bokeh.document import Document
-    from bokeh.models import ColumnDataSource, Range1d
-
     points = point_columns(rows, report.bounds.baseline is not None)
-    lines = ColumnDataSource({name: [] for name in (*points, "text")}, name="lines")
-    ratio, norm = (_figure(name, Range1d(first, last), name == "ratio") for name in ("ratio", "norm"))
+    lines = models.ColumnDataSource({name: [] for name in (*points, "text")}, name="lines")
     size = 2 if max(len(row.kept) for row in rows) > MOST_LARGE_DOTS else 6
+    zoom = [models.BoxZoomTool(dimensions="width"), models.ResetTool(), models.SaveTool(filename=file_name)]
+    steps = models.Range1d(*span)
+    ratio, norm = _figure("ratio", steps, zoom), _figure("norm", steps, [])
+    ratio.tags = [models.ColumnDataSource(points, name="points")]
     _draw_bounds(ratio, report, lines)
     _draw_line(ratio, lines, size, "ratios", "ratio", "#222222", "circle")
-    ratio.tools[-1].filename, ratio.legend.visible = file_name(report.trial), False
-    ratio.xaxis.visible, norm.x_range = False, ratio.x_range
+    ratio.xaxis.visible = ratio.legend.visible = False  # the norms below have the same steps
     norm.xaxis.axis_label = f"{report.mode} step"
     _draw_line(norm, lines, size, "updates", "update norm", "#c25100", "square")
     _draw_line(norm, lines, size, "norms", "weight norm", "#1b6ca8", "diamond")
@@ -47,8 +47,8 @@ def chart_document(report: Judgement, rows: list[Row], first: float, last: float
     norm.legend.update(label_height=12, label_text_font_size=SMALL_TEXT)
     norm.add_layout(norm.legend[0], "above")
     document = Document()
-    for root in (ratio, norm, ColumnDataSource(points, name="points")):
-        document.add_root(root)
+    document.add_root(ratio)
+    document.add_root(norm)
     return dict(document.to_json(deferred=False))
 
 
@@ -72,35 +72,13 @@ def point_columns(rows: list[Row], with_bounds: bool) -> dict[str, Array]:
     return {**columns, "verdict": column("verdicts").astype(np.uint8), "gap": gap.astype(np.uint8)}
 
 
-def file_name(trial: str) -> str:
-    """Return what a page or picture of a trial is saved as, without an ending.
-
-    >>> file_name("s3://bucket/jobs/resnet 50/")
-    's3-bucket-jobs-resnet-50-weight-update-ratio'
-    """
-    words = re.sub(r"[^\w.-]+", "-", printable(trial)).strip("-.")
-    return f"{words[-100:]}-weight-update-ratio".lstrip("-.")
-
-
-def _figure(name: str, steps: Any, has_tools: bool) -> Any:
-    from bokeh.models import (
-        AdaptiveTicker,
-        BoxZoomTool,
-        ColumnDataSource,
-        FixedTicker,
-        Range1d,
-        ResetTool,
-        SaveTool,
-        Span,
-    )
-    from bokeh.plotting import figure
-
+def _figure(name: str, steps: Any, tools: list[Any]) -> Any:
     plot = figure(
         x_range=steps,
-        y_range=Range1d(),
-        tools=[BoxZoomTool(dimensions="width"), ResetTool(), SaveTool()] if has_tools else [],
+        y_range=models.Range1d(),
+        tools=tools,
         active_drag=None,  # on a phone it would take the finger that scrolls
-        toolbar_location="right" if has_tools else None,
+        toolbar_location="right" if tools else None,
         min_border_left=64,
         min_border_right=44,
         y_axis_label=name,
@@ -108,32 +86,28 @@ def _figure(name: str, steps: Any, has_tools: bool) -> Any:
         sizing_mode="stretch_both",
     )
     plot.toolbar.logo = None  # a link to bokeh's site
-    plot.yaxis.ticker = FixedTicker(ticks=[])
-    plot.xaxis.ticker = AdaptiveTicker(base=10, mantissas=[1, 2, 5], min_interval=1, num_minor_ticks=0)
-    plot.add_layout(Span(dimension="height", location=steps.start, line_color="#0b57d0", name=f"{name}_mark"))
-    edges = ColumnDataSource({column: [] for column in ("step", "y", "marker", "text")}, name=f"{name}_edges")
+    plot.yaxis.ticker = models.FixedTicker(ticks=[])
+    plot.xaxis.ticker = models.AdaptiveTicker(base=10, mantissas=[1, 2, 5], min_interval=1, num_minor_ticks=0)
+    plot.add_layout(models.Span(dimension="height", location=0, line_color="#0b57d0", name=f"{name}_mark"))
+    edges = models.ColumnDataSource({column: [] for column in ("step", "y", "marker", "text")}, name=f"{name}_edges")
     look = {"size": 7, "fill_color": "#ffffff", "line_color": "#000000", "level": "overlay"}
     _add_hover(plot, plot.scatter("step", "y", marker="marker", source=edges, **look))
     return plot
 
 
-def _add_hover(plot: Any, renderer: Any) -> None:
-    from bokeh.models import HoverTool
-
-    plot.tools.insert(0, HoverTool(renderers=[renderer], tooltips=[("", "@text")], visible=False))
+def _add_hover(plot: Any, dots: Any) -> None:
+    plot.add_tools(models.HoverTool(renderers=[dots], tooltips=[("", "@text")], visible=False))
 
 
 def _draw_line(plot: Any, lines: Any, size: int, column: str, words: str, color: str, marker: str) -> None:
-    plot.line("step", column, source=lines, color=color, line_width=1.5, legend_label=words)
-    dots = plot.scatter("step", column, source=lines, color=color, marker=marker, size=size, legend_label=words)
-    _add_hover(plot, dots)
+    look = {"source": lines, "color": color, "legend_label": words}
+    plot.line("step", column, line_width=1.5, **look)
+    _add_hover(plot, plot.scatter("step", column, marker=marker, size=size, **look))
 
 
 def _draw_bounds(plot: Any, report: Judgement, lines: Any) -> None:
-    from bokeh.models import Label, Span
-
     if report.bounds.baseline is not None:
-        plot.varea("step", "lower", "upper", source=lines, fill_color=ADVICE_COLOR, fill_alpha=0.15, name="band")
+        plot.varea("step", "lower", "upper", source=lines, fill_color=ADVICE_COLOR, fill_alpha=0.15)
         plot.title.update(text=f"shaded: expected by the {baseline_name(report)}", text_color=ADVICE_COLOR)
         plot.title.update(text_font_size=SMALL_TEXT, text_font_style="normal")
         return
@@ -144,7 +118,9 @@ def _draw_bounds(plot: Any, report: Judgement, lines: Any) -> None:
     for value, text, color, tags in levels:
         if value > 0:
             at = math.log10(value)
-            label = Label(x=4, x_units="screen", y=at, text=text, text_color=color, text_font_size=SMALL_TEXT)
+            plot.add_layout(
+                models.Span(dimension="width", location=at, line_color=color, line_dash="dashed", tags=tags)
+            )
+            label = models.Label(x=4, x_units="screen", y=at, text=text, text_color=color, text_font_size=SMALL_TEXT)
             label.update(background_fill_color="#ffffff", background_fill_alpha=0.8, tags=tags)
-            plot.add_layout(Span(dimension="width", location=at, line_color=color, line_dash="dashed", tags=tags))
             plot.add_layout(label)

@@ -2,7 +2,7 @@
 
 Everything is in the file. Its Content-Security-Policy lets a browser fetch nothing, and run only the page's own
 scripts, known by their SHA-256. So a name of a trial that gets past the escaping is still only text. What needs scripts
-is hidden until they run. A notebook shows the same page in a frame.
+is hidden until they run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import hashlib
 import importlib
 import platform
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,8 +24,7 @@ from ...findings.judgement import Judgement
 from ...version import __version__
 from ..words import names, titles, wording
 from ..words.escapes import printable
-from .charts import chart_document, file_name
-from .reduction import MOST_ROWS, Row, worst_rows
+from .reduction import Row, worst_rows
 from .strips import legend, strip_of
 
 FOLDER = Path(__file__).parent
@@ -34,10 +34,17 @@ LONGEST_NAME = 44  # characters of a tensor in the table
 
 
 class NotebookPage:
-    """A page as a notebook shows it."""
+    """A report's page as a notebook shows it, in a frame.
 
-    def __init__(self, page: str) -> None:
-        self.page = page
+    Raises:
+        ImportError: bokeh or jinja2 is not installed.
+        ValueError: The report has no comparison.
+    """
+
+    def __init__(self, report: Judgement) -> None:
+        self.page = render_html(report)
+        if not len(report):
+            raise ValueError(f"there is no comparison to draw: {report.problem}")
 
     def _repr_html_(self) -> str:
         from markupsafe import Markup
@@ -46,19 +53,6 @@ class NotebookPage:
             '<iframe srcdoc="{}" title="weight update ratios" sandbox="allow-scripts allow-downloads" '
             'style="width: 100%; height: 900px; border: 0"></iframe>'
         ).format(self.page)
-
-
-def notebook_page(report: Judgement) -> NotebookPage:
-    """Return the report's page for a notebook.
-
-    Raises:
-        ImportError: bokeh or jinja2 is not installed.
-        ValueError: The report has no comparison.
-    """
-    page = render_html(report)
-    if not len(report):
-        raise ValueError(f"there is no comparison to draw: {report.problem}")
-    return NotebookPage(page)
 
 
 def render_html(report: Judgement) -> str:
@@ -83,6 +77,7 @@ def render_html(report: Judgement) -> str:
         undefined=StrictUndefined,
     )
     rows = worst_rows(report)
+    lists = {"Skipped": wording.skipped_lines(report), "Unreadable": list(wording.unreadable_lines(report.unreadable))}
     return environment.get_template("page.html").render(
         report=report,
         title=file_name(report.trial),  # what a browser saves the page as
@@ -90,9 +85,29 @@ def render_html(report: Judgement) -> str:
         names=names,
         titles=titles,
         wording=wording,
+        left_out=len(report.courses) - len(rows),
+        is_reduced=any(len(row.kept) < len(row.course.steps) for row in rows),
+        lists={title: names.first_lines(lines, MOST_LINES, "--format json") for title, lines in lists.items()},
+        facts={**report.parameters.as_dict(), "judged mode": report.mode, **_versions()},
         **(_drawn(report, rows) if rows else {"rows": [], "scripts": []}),
-        **_details(report, rows),
     )
+
+
+def file_name(trial: str) -> str:
+    """Return what a page or picture of a trial is saved as, without an ending.
+
+    >>> file_name("s3://bucket/jobs/resnet 50/")
+    's3-bucket-jobs-resnet-50-weight-update-ratio'
+    """
+    words = re.sub(r"[^\w.-]+", "-", printable(trial)).strip("-.")
+    return f"{words[-100:]}-weight-update-ratio".lstrip("-.")
+
+
+def _versions() -> dict[str, str]:
+    import bokeh
+
+    versions = {"weight-update-ratio": __version__, "Python": platform.python_version()}
+    return {**versions, "NumPy": np.__version__, "bokeh": bokeh.__version__}
 
 
 def _drawn(report: Judgement, rows: list[Row]) -> dict[str, Any]:
@@ -101,12 +116,13 @@ def _drawn(report: Judgement, rows: list[Row]) -> dict[str, Any]:
     from bokeh.resources import Resources
     from jinja2.utils import htmlsafe_json_dumps
 
+    from .charts import chart_document
+
     strips = [strip_of(row.course) for row in rows]
     left, right = min(strip.left for strip in strips), max(strip.right for strip in strips)
-    steps, several = report.columns["step"], len(report.workers) > 1
     starts = np.cumsum([0, *(len(row.kept) for row in rows)]).tolist()
     state = {
-        "charts": chart_document(report, rows, left, right),
+        "charts": chart_document(report, rows, (left, right), file_name(report.trial)),
         "starts": starts,
         "worst": [start + int(np.searchsorted(row.kept, row.worst)) for start, row in zip(starts, rows)],
         "left": left,
@@ -118,16 +134,16 @@ def _drawn(report: Judgement, rows: list[Row]) -> dict[str, Any]:
     script = (FOLDER / "page.js").read_text("utf-8")
     scripts = [*Resources(mode="inline", components=["bokeh"], minified=True).js_raw, script]
     first_rows = {row.course.tensor: number for number, row in reversed(list(enumerate(rows)))}
+    steps = report.columns["step"]
     return {
         "scripts": [
             (script, base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()) for script in scripts
         ],
         "state": htmlsafe_json_dumps(state, dumps=serialize_json),
         "rows": list(zip(rows, strips)),
-        "several": several,
         "numbers": ("median", "lowest", "highest", "last"),
         "elided": lambda name: names.elided(printable(name), LONGEST_NAME),
-        "link": lambda row: _link(row, ("tensor", "worker") if several else ("tensor",)),
+        "quoted": lambda name: quote(printable(name), safe=""),
         "percent": lambda width: f"{100 * width / (right - left):.3f}%",
         "left": left,
         "ticks": sorted({int(steps.min()), int(steps.min() + steps.max()) // 2, int(steps.max())}),
@@ -136,42 +152,15 @@ def _drawn(report: Judgement, rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def _link(row: Row, parts: tuple[str, ...]) -> str:
-    row_parts = "".join(f"{part}={quote(printable(getattr(row.summary, part)), safe='')}&" for part in parts)
-    return f"{row_parts}step={row.course.steps[row.worst]}"
-
-
 def _selection(finding: Finding, rows: list[Row], starts: list[int]) -> dict[str, Any]:
     """Return what a click on a finding's card selects: its rows, and of the worst that began it the onset.
 
     If that is not drawn, it is the worst row that is; -1 if none is.
     """
     index = {(row.course.tensor, row.course.worker): number for number, row in enumerate(rows)}
-    numbers = [index.get((entry.course.tensor, entry.course.worker), -1) for entry in finding.entries]
-    drawn = sorted({number for number in numbers if number >= 0})
+    numbers = {index.get((entry.course.tensor, entry.course.worker), -1) for entry in finding.entries}
+    drawn = sorted(numbers - {-1})
     root = worst_of(finding.first).course
     row = index.get((root.tensor, root.worker), min(drawn, default=-1))
     away = abs(rows[row].course.steps[rows[row].kept] - finding.onset_step)
     return {"rows": drawn, "row": row, "point": starts[row] + int(away.argmin())}
-
-
-def _details(report: Judgement, rows: list[Row]) -> dict[str, Any]:
-    """Return what is below the charts: what was left out, skipped or unreadable, parameters and versions."""
-    import bokeh
-
-    notes = []
-    if any(len(row.kept) < len(row.course.steps) for row in rows):
-        notes.append(
-            f"{len(report):,} comparisons are more than the charts show: of each few steps they show the lowest ratio, "
-            "the highest and the first that is not finite. The strips are of all."
-        )
-    if len(report.courses) > len(rows):
-        notes.append(f"The {MOST_ROWS:,} worst rows are drawn; {len(report.courses) - len(rows):,} are left out.")
-    lists = {"Skipped": wording.skipped_lines(report), "Unreadable": list(wording.unreadable_lines(report.unreadable))}
-    versions = {"weight-update-ratio": __version__, "Python": platform.python_version()}
-    versions.update({"NumPy": np.__version__, "bokeh": bokeh.__version__})
-    return {
-        "notes": notes,
-        "lists": {title: names.first_lines(lines, MOST_LINES, "--format json") for title, lines in lists.items()},
-        "facts": {**report.parameters.as_dict(), "judged mode": report.mode, **versions},
-    }

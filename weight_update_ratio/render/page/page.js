@@ -20,8 +20,7 @@ let card = -1; // number of the card whose rows alone are shown
 async function start() {
   document.documentElement.classList.add("scripted");
   element("controls").hidden = element("charts").hidden = false;
-  const figures = charts.roots.filter(root => root.attributes.name !== "points");
-  const roots = Object.fromEntries(figures.map(root => [root.id, root.attributes.name]));
+  const roots = Object.fromEntries(charts.roots.map(root => [root.id, root.attributes.name]));
   await Bokeh.embed.embed_items({ charts }, [{ docid: "charts", roots, root_ids: Object.keys(roots) }]);
   model = name => Bokeh.documents[0].get_model_by_name(name);
   points = model("points").data;
@@ -37,7 +36,6 @@ async function start() {
   window.addEventListener("hashchange", select_from_address);
   const first = cards.find(({ row }) => row >= 0);
   select(first?.row ?? 0, first?.point ?? worst[0]);
-  filter();
   select_from_address();
 }
 
@@ -75,10 +73,9 @@ function show_card(number) {
 function click_card(number) {
   const copied = window.getSelection();
   if (!copied.isCollapsed && buttons[number].closest("article").contains(copied.anchorNode)) return;
-  if (cards[number].row >= 0) choose(cards[number].row, cards[number].point);
   show_card(number);
   element("ratios").scrollIntoView({ block: window.innerWidth < 1100 ? "start" : "nearest" });
-  rows[chosen].scrollIntoView({ block: "nearest" });
+  if (cards[number].row >= 0) choose(cards[number].row, cards[number].point);
 }
 
 // A click on a head sorts in one direction, then in the other, then as it was.
@@ -131,7 +128,8 @@ function points_of(row) {
 }
 
 function nearest(among, step) {
-  return among.reduce((best, one) => (Math.abs(points.step[one] - step) < Math.abs(points.step[best] - step) ? one : best));
+  const away = one => Math.abs(points.step[one] - step);
+  return among.reduce((best, one) => (away(one) < away(best) ? one : best));
 }
 
 // The comparison in a strip below the mouse; a violation rather than others of about the same bin.
@@ -151,6 +149,7 @@ function select(row, one) {
   const [name, text] = element("chosen").children;
   name.textContent = workers[row] ? `${tensors[row]} of ${workers[row]}` : tensors[row];
   text.textContent = in_words(point);
+  filter(); // of several workers the chosen one is shown
   draw();
 }
 
@@ -172,17 +171,16 @@ function select_from_address() {
   const row = of_tensor.find(one => workers[one] === asked.get("worker")) ?? of_tensor[0];
   if (row === undefined) return;
   select(row, asked.has("step") ? nearest(points_of(row), Number(asked.get("step"))) : worst[row]);
-  filter();
   if (rows[row].hidden) show_card(-1); // what hides it ends
   rows[row].scrollIntoView({ block: "nearest" });
 }
 
 function in_words(one) {
-  const [ratio, update, weight, least, most] = ["ratios", "updates", "norms", "lower", "upper"].map(name => number(points[name]?.[one]));
-  const expected = points.lower === undefined ? "" : `, expected ${least} to ${most}`;
+  const of = name => number(points[name][one]);
   const against = `${mode} step ${points.step[one]} against ${points.step[one] - points.back[one]}`;
+  const expected = points.lower === undefined ? "" : `, expected ${of("lower")} to ${of("upper")}`;
   const verdict = verdicts[points.verdict[one]].replace("_", " ");
-  return `${against}: ratio ${ratio}${expected}, update norm ${update}, weight norm ${weight}: ${verdict}`;
+  return `${against}: ratio ${of("ratios")}${expected}, update norm ${of("updates")}, weight norm ${of("norms")}: ${verdict}`;
 }
 
 // A number to three digits, as the page has it elsewhere, of its log10.
@@ -205,7 +203,7 @@ function draw() {
   const here = points_of(chosen);
   const with_gaps = here.flatMap(one => (points.gap[one] ? [-1, one] : [one]));
   const of = name => with_gaps.map(one => points[name][one] ?? NaN);
-  const levels = model("ratio").center.filter(one => one.tags.includes("level")); // thresholds, the advice, their labels
+  const levels = model("ratio").center.filter(one => one.tags.includes("level")); // lines and their labels
   const at = level => level.location ?? level.y;
   const columns = Object.fromEntries(["step", "ratios", "updates", "norms"].map(name => [name, of(name)]));
   const thresholds = levels.filter(level => level.tags.includes("bound")).map(at);
@@ -250,7 +248,8 @@ function set_ticks(axis, start, end) {
   const stride = Math.max(1, Math.ceil((end - start) / room));
   const labels = new Map();
   for (let exponent = Math.floor(start / stride) * stride; exponent <= end; exponent += stride) {
-    for (const mantissa of mantissas) labels.set(exponent + Math.log10(mantissa), `${mantissa}e${exponent < 0 ? "" : "+"}${exponent}`);
+    const power = `e${exponent < 0 ? "" : "+"}${exponent}`;
+    for (const mantissa of mantissas) labels.set(exponent + Math.log10(mantissa), mantissa + power);
   }
   axis.major_label_overrides = labels;
   axis.ticker.ticks = [...labels.keys()].filter(tick => start <= tick && tick <= end);

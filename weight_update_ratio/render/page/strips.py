@@ -48,19 +48,19 @@ def strip_of(course: Course) -> Strip:
 def legend(report: Judgement) -> list[tuple[str, str]]:
     """Return samples of what is in a strip, as the address of a picture, and what each means."""
     parameters, has_baseline = report.parameters, report.bounds.baseline is not None
-    samples: dict[str, tuple[Any, str]] = {
-        f"ratio \u2264 1e{LOW:.0f} to \u2265 1e+{HIGH:.0f}, yellow is 1e-3": (np.linspace(LOW, HIGH, SHADES), OK),
-        "above its bounds" if has_baseline else f"above {parameters.large_threshold:g}": ([HIGH], LARGE),
-        "below them" if has_baseline else f"below {parameters.small_threshold:g}": ([LOW], SMALL),
-        "unchanged": ([-np.inf], SMALL),
-        "not finite": ([np.nan], NOT_FINITE),
-        **({"weight norm drifted": ([GOOD_RATIO], DRIFTED)} if has_baseline else {}),
-    }
-    pictures = []
-    for words, (levels, verdict) in samples.items():
+    samples: list[tuple[str, Any, str]] = [
+        (f"ratio \u2264 1e{LOW:.0f} to \u2265 1e+{HIGH:.0f}, yellow is 1e-3", np.linspace(LOW, HIGH, SHADES), OK),
+        ("above its bounds" if has_baseline else f"above {parameters.large_threshold:g}", [HIGH], LARGE),
+        ("below them" if has_baseline else f"below {parameters.small_threshold:g}", [LOW], SMALL),
+        ("unchanged", [-np.inf], SMALL),
+        ("not finite", [np.nan], NOT_FINITE),
+        *([("weight norm drifted", [GOOD_RATIO], DRIFTED)] if has_baseline else []),
+    ]
+    pictures = [(_png(np.full((HEIGHT, 1), NOTHING)), "not compared")]
+    for words, levels, verdict in reversed(samples):
         bins, verdicts = np.arange(len(levels)), np.full(len(levels), VERDICTS.index(verdict))
-        pictures.append((_png(_pixels(10.0 ** np.array(levels), verdicts, bins, bins, len(levels))), words))
-    return [*pictures, (_png(np.full((HEIGHT, 1), NOTHING)), "not compared")]
+        pictures.insert(0, (_png(_pixels(10.0 ** np.array(levels), verdicts, bins, bins, len(levels))), words))
+    return pictures
 
 
 def _pixels(ratios: Array, verdicts: Array, decades: Array, bin_of: Array, bins: int) -> Array:
