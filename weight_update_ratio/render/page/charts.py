@@ -76,7 +76,7 @@ def _figure(name: str, steps: Any, tools: list[Any]) -> Any:
     plot = figure(
         x_range=steps,
         y_range=models.Range1d(),
-        tools=tools,
+        tools=[models.HoverTool(renderers=[], tooltips=[("", "@text")], visible=False), *tools],
         active_drag=None,  # on a phone it would take the finger that scrolls
         toolbar_location="right" if tools else None,
         min_border_left=64,
@@ -91,18 +91,14 @@ def _figure(name: str, steps: Any, tools: list[Any]) -> Any:
     plot.add_layout(models.Span(dimension="height", location=0, line_color="#0b57d0", name=f"{name}_mark"))
     edges = models.ColumnDataSource({column: [] for column in ("step", "y", "marker", "text")}, name=f"{name}_edges")
     look = {"size": 7, "fill_color": "#ffffff", "line_color": "#000000", "level": "overlay"}
-    _add_hover(plot, plot.scatter("step", "y", marker="marker", source=edges, **look))
+    plot.hover[0].renderers.append(plot.scatter("step", "y", marker="marker", source=edges, **look))
     return plot
-
-
-def _add_hover(plot: Any, dots: Any) -> None:
-    plot.add_tools(models.HoverTool(renderers=[dots], tooltips=[("", "@text")], visible=False))
 
 
 def _draw_line(plot: Any, lines: Any, size: int, column: str, words: str, color: str, marker: str) -> None:
     look = {"source": lines, "color": color, "legend_label": words}
     plot.line("step", column, line_width=1.5, **look)
-    _add_hover(plot, plot.scatter("step", column, marker=marker, size=size, **look))
+    plot.hover[0].renderers.append(plot.scatter("step", column, marker=marker, size=size, **look))
 
 
 def _draw_bounds(plot: Any, report: Judgement, lines: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib
 import platform
 import re
 from pathlib import Path
@@ -61,21 +60,21 @@ def render_html(report: Judgement) -> str:
     Raises:
         ImportError: bokeh or jinja2 is not installed.
     """
-    for library in ("bokeh", "jinja2"):
-        try:
-            importlib.import_module(library)
-        except ImportError:
-            message = f"drawing needs {library}, which is not installed: pip install 'weight-update-ratio[report]'"
-            raise ImportError(message, name=library) from None
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
+    try:
+        import bokeh
+        import jinja2
+    except ImportError as error:
+        message = f"drawing needs {error.name}, which is not installed: pip install 'weight-update-ratio[report]'"
+        raise ImportError(message, name=error.name) from None
+    environment = jinja2.Environment(
         autoescape=True,
         finalize=lambda value: printable(value) if type(value) is str else value,  # what is markup has another type
-        loader=FileSystemLoader(FOLDER),
+        loader=jinja2.FileSystemLoader(FOLDER),
         trim_blocks=True,
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
     )
+    versions = {"weight-update-ratio": __version__, "Python": platform.python_version()}
+    versions.update({"NumPy": np.__version__, "bokeh": bokeh.__version__})
     rows = worst_rows(report)
     lists = {"Skipped": wording.skipped_lines(report), "Unreadable": list(wording.unreadable_lines(report.unreadable))}
     return environment.get_template("page.html").render(
@@ -88,7 +87,7 @@ def render_html(report: Judgement) -> str:
         left_out=len(report.courses) - len(rows),
         is_reduced=any(len(row.kept) < len(row.course.steps) for row in rows),
         lists={title: names.first_lines(lines, MOST_LINES, "--format json") for title, lines in lists.items()},
-        facts={**report.parameters.as_dict(), "judged mode": report.mode, **_versions()},
+        facts={**report.parameters.as_dict(), "judged mode": report.mode, **versions},
         **(_drawn(report, rows) if rows else {"rows": [], "scripts": []}),
     )
 
@@ -101,13 +100,6 @@ def file_name(trial: str) -> str:
     """
     words = re.sub(r"[^\w.-]+", "-", printable(trial)).strip("-.")
     return f"{words[-100:]}-weight-update-ratio".lstrip("-.")
-
-
-def _versions() -> dict[str, str]:
-    import bokeh
-
-    versions = {"weight-update-ratio": __version__, "Python": platform.python_version()}
-    return {**versions, "NumPy": np.__version__, "bokeh": bokeh.__version__}
 
 
 def _drawn(report: Judgement, rows: list[Row]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ const buttons = all("#cards button");
 let model; // returns bokeh's model of a name
 let points; // the comparisons of all rows, in columns
 let chosen = 0; // number of a row
-let point = 0; // number of one of its comparisons
 let card = -1; // number of the card whose rows alone are shown
 
 async function start() {
@@ -31,8 +30,7 @@ async function start() {
   const body = element("tensors").tBodies[0];
   body.addEventListener("click", click_row);
   body.addEventListener("keydown", move_by_key);
-  body.addEventListener("mousemove", show_tip);
-  body.addEventListener("mouseleave", () => { element("tip").hidden = true; });
+  document.addEventListener("mousemove", show_tip);
   window.addEventListener("hashchange", select_from_address);
   const first = cards.find(({ row }) => row >= 0);
   select(first?.row ?? 0, first?.point ?? worst[0]);
@@ -46,15 +44,14 @@ function filter() {
   const part = element("part").value.toLowerCase();
   const split = element("split")?.checked ?? false;
   const of_card = new Set(cards[card]?.rows ?? rows.keys());
-  const seen = new Set();
-  const shown = new Set();
+  const shown = new Map();
   for (const row of [chosen, ...rows.keys()]) {
     const text = split ? `${tensors[row]}\n${workers[row]}` : tensors[row];
-    if (!of_card.has(row) || !text.toLowerCase().includes(part) || (!split && seen.has(tensors[row]))) continue;
-    seen.add(tensors[row]);
-    shown.add(row);
+    const key = split ? row : tensors[row];
+    if (of_card.has(row) && text.toLowerCase().includes(part) && !shown.has(key)) shown.set(key, rows[row]);
   }
-  rows.forEach((row, number) => { row.hidden = !shown.has(number); });
+  const seen = new Set(shown.values());
+  for (const row of rows) row.hidden = !seen.has(row);
   const most = split ? rows.length : new Set(tensors).size;
   element("count").textContent = `${shown.size.toLocaleString("en")} of ${most.toLocaleString("en")} rows`;
 }
@@ -63,10 +60,7 @@ function show_card(number) {
   card = number;
   element("part").value = "";
   element("all").hidden = number < 0;
-  buttons.forEach((button, other) => {
-    button.ariaPressed = other === number;
-    button.closest("article").classList.toggle("chosen", other === number);
-  });
+  buttons.forEach((button, other) => { button.ariaPressed = other === number; });
   filter();
 }
 
@@ -86,17 +80,19 @@ function sort(head) {
   if (!is_name && column > 0) directions.reverse();
   const next = [...directions, null][directions.indexOf(head.ariaSort) + 1];
   for (const other of all("thead th")) other.ariaSort = other === head ? next : null;
-  const key = text => (is_name ? text : text === "inf" ? Infinity : Number(text.replaceAll(",", "")));
-  const keys = new Map(rows.map(row => [row, key(row.cells[column].textContent)]));
-  const is_lost = row => Number.isNaN(keys.get(row)); // always last
-  const is_before = (a, b) => (next === "ascending" ? keys.get(a) < keys.get(b) : keys.get(a) > keys.get(b));
-  const order = (a, b) => is_lost(a) - is_lost(b) || is_before(b, a) - is_before(a, b);
+  const sign = next === "ascending" ? 1 : -1;
+  const lost = { nan: sign * Infinity, inf: Infinity };
+  const value = text => lost[text] ?? Number(text.replaceAll(",", ""));
+  const key = row => (is_name ? row.cells[column].textContent : value(row.cells[column].textContent));
+  const keys = new Map(rows.map(row => [row, key(row)]));
+  const order = (a, b) => sign * ((keys.get(a) > keys.get(b)) - (keys.get(a) < keys.get(b)));
   element("tensors").tBodies[0].replaceChildren(...(next === null ? rows : [...rows].sort(order)));
 }
 
 function click_row(event) {
+  if (event.ctrlKey || event.metaKey) return; // a new window, by its link
+  event.preventDefault();
   const row = rows.indexOf(event.target.closest("tr"));
-  event.preventDefault(); // its link is for a new window
   choose(row, strips[row].contains(event.target) ? point_at(row, event.clientX) : worst[row]);
 }
 
@@ -112,9 +108,9 @@ function move_by_key(event) {
 }
 
 function show_tip(event) {
-  const row = rows.indexOf(event.target.closest("tr"));
+  const row = strips.findIndex(strip => strip.contains(event.target));
   const tip = element("tip");
-  tip.hidden = !strips[row].contains(event.target);
+  tip.hidden = row < 0;
   if (tip.hidden) return;
   tip.textContent = in_words(point_at(row, event.clientX));
   tip.style.left = `${Math.min(event.clientX + 12, window.innerWidth - tip.offsetWidth)}px`;
@@ -142,13 +138,14 @@ function point_at(row, x) {
 
 function select(row, one) {
   rows[chosen].classList.remove("chosen");
-  [chosen, point] = [row, one];
+  chosen = row;
   rows[chosen].classList.add("chosen");
   strips[chosen].append(element("mark"));
-  element("mark").style.left = `${(100 * (points.step[point] - left)) / width}%`;
+  element("mark").style.left = `${(100 * (points.step[one] - left)) / width}%`;
+  for (const name of ["ratio_mark", "norm_mark"]) model(name).location = points.step[one];
   const [name, text] = element("chosen").children;
   name.textContent = workers[row] ? `${tensors[row]} of ${workers[row]}` : tensors[row];
-  text.textContent = in_words(point);
+  text.textContent = in_words(one);
   filter(); // of several workers the chosen one is shown
   draw();
 }
@@ -180,7 +177,8 @@ function in_words(one) {
   const against = `${mode} step ${points.step[one]} against ${points.step[one] - points.back[one]}`;
   const expected = points.lower === undefined ? "" : `, expected ${of("lower")} to ${of("upper")}`;
   const verdict = verdicts[points.verdict[one]].replace("_", " ");
-  return `${against}: ratio ${of("ratios")}${expected}, update norm ${of("updates")}, weight norm ${of("norms")}: ${verdict}`;
+  const norms = `update norm ${of("updates")}, weight norm ${of("norms")}`;
+  return `${against}: ratio ${of("ratios")}${expected}, ${norms}: ${verdict}`;
 }
 
 // A number to three digits, as the page has it elsewhere, of its log10.
@@ -195,9 +193,6 @@ function number(log) {
 
 // ---- charts
 
-const NEAR = 1.5; // decades from the data within which a bound is drawn
-const FAR = 6; // likewise of a tensor with violations
-
 // Draws the chosen row. Lines break at what has no logarithm, and where steps were not compared.
 function draw() {
   const here = points_of(chosen);
@@ -208,18 +203,16 @@ function draw() {
   const columns = Object.fromEntries(["step", "ratios", "updates", "norms"].map(name => [name, of(name)]));
   const thresholds = levels.filter(level => level.tags.includes("bound")).map(at);
   const bounds = points.lower === undefined ? thresholds : [...of("lower"), ...of("upper")];
-  const reach = here.some(one => points.verdict[one] > 0) ? FAR : NEAR;
+  const reach = here.some(one => points.verdict[one] > 0) ? 6 : 1.5; // decades from the data to a bound that is drawn
   const [low, high] = set_range("ratio", here, ["ratios"], bounds, reach);
   set_range("norm", here, ["updates", "norms"], [], 0);
   for (const level of levels) level.visible = low < at(level) && at(level) < high;
   const clipped = name => of(name).map(log => Math.min(Math.max(log, low), high));
   if (points.lower !== undefined) Object.assign(columns, { lower: clipped("lower"), upper: clipped("upper") });
   model("lines").data = { ...columns, text: with_gaps.map(one => (one < 0 ? "" : in_words(one))) };
-  for (const name of ["ratio_mark", "norm_mark"]) model(name).location = points.step[point];
 }
 
-// A chart reaches as far as its data, and to the bounds that are near. What has no logarithm is drawn at its edge: zero
-// at the bottom, not finite at the top.
+// A chart reaches to its data, and to bounds that are near. At its edge is what has no logarithm: zero, or not finite.
 function set_range(name, here, columns, bounds, reach) {
   const drawn = columns.flatMap(column => here.map(one => [one, points[column][one]]));
   const finite = drawn.map(([, log]) => log).filter(Number.isFinite);

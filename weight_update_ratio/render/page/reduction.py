@@ -41,7 +41,8 @@ def worst_rows(report: Judgement) -> list[Row]:
         Row(course, summary, int(course.decades.argmax()), np.arange(len(course.steps)))
         for course, summary in zip(map(_by_step, report.courses), tensor_summaries(report, report.courses))
     ]
-    rows = sorted(rows, key=_urgency)[:MOST_ROWS]
+    rows.sort(key=lambda row: (-row.course.decades[row.worst], -row.summary.violations, row.course.steps[row.worst]))
+    rows = rows[:MOST_ROWS]
     if sum(len(row.kept) for row in rows) <= MOST_POINTS:
         return rows
     asked: dict[tuple[int, int], list[int]] = {}
@@ -53,7 +54,7 @@ def worst_rows(report: Judgement) -> list[Row]:
     shares = [WORST_SHARE if worst_workers[row.course.tensor] == row.course.worker else 1 for row in rows]
     room = MOST_POINTS / sum(shares)
     steps = [asked.get((row.course.tensor, row.course.worker), []) for row in rows]
-    return [_reduced(row, int(room * share), steps) for row, share, steps in zip(rows, shares, steps)]
+    return [_reduced(row, int(room * share), seen) for row, share, seen in zip(rows, shares, steps)]
 
 
 def bins_of(steps: Array, most: int) -> tuple[Array, int, int]:
@@ -87,10 +88,6 @@ def gaps_before(steps: Array, kept: Array) -> Array:
 def _by_step(course: Course) -> Course:
     order = np.argsort(course.steps)  # a resumed job repeats numbers
     return Course(course.tensor, course.worker, *(column[order] for column in course[2:]))
-
-
-def _urgency(row: Row) -> tuple[float, int, int]:
-    return -float(row.course.decades[row.worst]), -row.summary.violations, int(row.course.steps[row.worst])
 
 
 def _reduced(row: Row, most: int, asked: list[int]) -> Row:

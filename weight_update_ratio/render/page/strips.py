@@ -56,11 +56,13 @@ def legend(report: Judgement) -> list[tuple[str, str]]:
         ("not finite", [np.nan], NOT_FINITE),
         *([("weight norm drifted", [GOOD_RATIO], DRIFTED)] if has_baseline else []),
     ]
-    pictures = [(_png(np.full((HEIGHT, 1), NOTHING)), "not compared")]
-    for words, levels, verdict in reversed(samples):
-        bins, verdicts = np.arange(len(levels)), np.full(len(levels), VERDICTS.index(verdict))
-        pictures.insert(0, (_png(_pixels(10.0 ** np.array(levels), verdicts, bins, bins, len(levels))), words))
-    return pictures
+    pictures = [(_sample(np.asarray(levels), verdict), words) for words, levels, verdict in samples]
+    return [*pictures, (_png(np.full((HEIGHT, 1), NOTHING)), "not compared")]
+
+
+def _sample(levels: Array, verdict: str) -> str:
+    bins, verdicts = np.arange(len(levels)), np.full(len(levels), VERDICTS.index(verdict))
+    return _png(_pixels(10.0**levels, verdicts, bins, bins, len(levels)))
 
 
 def _pixels(ratios: Array, verdicts: Array, decades: Array, bin_of: Array, bins: int) -> Array:
