@@ -79,7 +79,7 @@ def _figure(name: str, steps: Any, tools: list[Any]) -> Any:
         tools=[models.HoverTool(renderers=[], tooltips=[("", "@text")], visible=False), *tools],
         active_drag=None,  # on a phone it would take the finger that scrolls
         toolbar_location="right" if tools else None,
-        min_border_left=64,
+        min_border_left=72,
         min_border_right=44,
         y_axis_label=name,
         name=name,
