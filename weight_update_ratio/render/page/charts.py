@@ -43,8 +43,9 @@ def chart_document(report: Judgement, rows: list[Row], span: tuple[float, float]
     norm.xaxis.axis_label = f"{report.mode} step"
     _draw_line(norm, lines, size, "updates", "update norm", "#c25100", "square")
     _draw_line(norm, lines, size, "norms", "weight norm", "#1b6ca8", "diamond")
-    norm.legend.update(orientation="horizontal", border_line_alpha=0, margin=0, padding=0, glyph_height=12)
-    norm.legend.update(label_height=12, label_text_font_size=SMALL_TEXT)
+    norm.legend.update(
+        orientation="horizontal", border_line_alpha=0, margin=0, padding=0, label_text_font_size=SMALL_TEXT
+    )
     norm.add_layout(norm.legend[0], "above")
     document = Document()
     document.add_root(ratio)
@@ -53,10 +54,9 @@ def chart_document(report: Judgement, rows: list[Row], span: tuple[float, float]
 
 
 def point_columns(rows: list[Row], with_bounds: bool) -> dict[str, Array]:
-    """Return the comparisons that are kept, by row, then by step.
+    """Return the comparisons that are kept, by row, then by step: ratio, norms and bounds as log10, -inf for zero.
 
-    Ratio, norms and bounds are log10 in float32, -inf for zero; ``back`` is how many steps before it the reference is,
-    and ``gap`` whether steps before it were not compared.
+    ``back`` is how many steps before it the reference is, and ``gap`` whether steps before it were not compared.
     """
 
     def column(name: str) -> Array:
@@ -108,9 +108,8 @@ def _draw_bounds(plot: Any, report: Judgement, lines: Any) -> None:
         plot.title.update(text_font_size=SMALL_TEXT, text_font_style="normal")
         return
     levels = [(10**GOOD_RATIO, "1e-3: advice, never a verdict", ADVICE_COLOR, ["level"])]
-    for name in ("large_threshold", "small_threshold"):
-        threshold = getattr(report.parameters, name)
-        levels.append((threshold, f"{name} {threshold:g}", THRESHOLD_COLOR, ["level", "bound"]))
+    thresholds = {name: getattr(report.parameters, name) for name in ("large_threshold", "small_threshold")}
+    levels += [(at, f"{name} {at:g}", THRESHOLD_COLOR, ["level", "bound"]) for name, at in thresholds.items()]
     for value, text, color, tags in levels:
         if value > 0:
             at = math.log10(value)

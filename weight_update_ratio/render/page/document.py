@@ -33,12 +33,7 @@ LONGEST_NAME = 44  # characters of a tensor in the table
 
 
 class NotebookPage:
-    """A report's page as a notebook shows it, in a frame.
-
-    Raises:
-        ImportError: bokeh or jinja2 is not installed.
-        ValueError: The report has no comparison.
-    """
+    """A report's page as a notebook shows it, in a frame."""
 
     def __init__(self, report: Judgement) -> None:
         self.page = render_html(report)
@@ -55,11 +50,7 @@ class NotebookPage:
 
 
 def render_html(report: Judgement) -> str:
-    """Return the report as one self-contained HTML page.
-
-    Raises:
-        ImportError: bokeh or jinja2 is not installed.
-    """
+    """Return the report as one self-contained HTML page; an ImportError says which library is not installed."""
     try:
         import bokeh
         import jinja2
