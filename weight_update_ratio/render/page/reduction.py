@@ -92,8 +92,6 @@ def _by_step(course: Course) -> Course:
 
 def _reduced(row: Row, most: int, asked: list[int]) -> Row:
     steps, ratios = row.course.steps, row.course.ratios
-    if len(steps) <= most:
-        return row
     bin_of, _, _ = bins_of(steps, min(max(most // 2, 1), MOST_BINS))
     finite, lost = np.flatnonzero(np.isfinite(ratios)), np.flatnonzero(~np.isfinite(ratios))
     ascending = finite[np.lexsort((ratios[finite], bin_of[finite]))]
