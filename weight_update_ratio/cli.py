@@ -150,6 +150,7 @@ def check(
         require("pyarrow", "--history", "parquet")
     if html is not None:
         require("bokeh", "--html", "report")
+        require("jinja2", "--html", "report")
     outputs = {"--output": output, "--history": history, "--html": html, "--save-baseline": save_baseline}
     named: dict[str, str] = {}
     for option, path in outputs.items():

@@ -60,6 +60,8 @@ class TestNotes:
         assert re.search(rf"\n1\. \*\*{title}\*\*: .*\n2\. \*{note}\*: ", report.to_markdown(), re.DOTALL)
         assert re.search(f"<b>1. {title}</b>.*<b>2. {note}</b>", report._repr_html_())
         assert re.search('"severity": "fault".*"severity": "note"', report.to_json(), re.DOTALL)
+        cards = re.findall(r'<article class="card (\w+)">.*?class="onset">(.*?)<', report.to_html(), re.DOTALL)
+        assert [("fault", "fault, from TRAIN step 51 on"), ("note", "note, from TRAIN step 1 on")] == cards
         coloured = render_text(report, 100, color=True)
         assert f"\x1b[2m{note}: " in coloured
         assert f"\x1b[1m{title}: " in coloured
