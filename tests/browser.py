@@ -24,20 +24,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1280,1600",
+    "--window-size=1440,900",
 )
-
-# Every text of the page, also of bokeh's shadow roots, and every element that matches a selector.
-DEEP = """
-const found = [];
-const walk = root => {
-  for (const element of root.querySelectorAll("*")) {
-    if (element.matches(arguments[0])) found.push(element);
-    if (element.shadowRoot) walk(element.shadowRoot);
-  }
-};
-walk(document);
-"""
 
 
 class Page:
@@ -45,17 +33,19 @@ class Page:
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
-        self.clicked = 0.0
 
     def open(self, path: Path, fragment: str = "") -> Page:
-        """Open the page, at a fragment of its address, and return when it is drawn."""
+        """Open the page, at a fragment of its address, and return when its charts are drawn."""
         self.driver.get("about:blank")  # a page that differs in its fragment alone would not be loaded again
         self.driver.get_log("browser")
         self.driver.get_log("performance")
         self.driver.get(path.as_uri() + fragment)
-        self.wait("return window.Bokeh !== undefined && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle")
-        self.wait("return Bokeh.documents[0].get_model_by_name('shown').data.row[0] >= 0")
+        self.wait_until_drawn()
         return self
+
+    def wait_until_drawn(self) -> None:
+        self.wait("return window.Bokeh !== undefined && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle")
+        self.wait("return document.querySelector('#chosen span').textContent")
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Return what a script returns."""
@@ -71,20 +61,22 @@ class Page:
             time.sleep(0.02)
         raise AssertionError(f"it never became true: {script}")
 
-    def model(self, name: str, attribute: str) -> Any:
-        """Return an attribute of the bokeh model of this name."""
-        return self.run("return Bokeh.documents[0].get_model_by_name(arguments[0])[arguments[1]]", name, attribute)
+    def all(self, selector: str) -> list[Any]:
+        """Return the elements that match."""
+        return list(self.driver.find_elements("css selector", selector))
 
-    def shown(self, name: str) -> Any:
-        """Return what the picture shows: its rows in order, or the row, point, step or text that is chosen."""
-        return self.run("return Bokeh.documents[0].get_model_by_name('shown').data[arguments[0]][0]", name)
+    def text(self, selector: str) -> str:
+        """Return the text of the first element that matches."""
+        return self.run("return document.querySelector(arguments[0]).textContent", selector)
 
-    def rows(self) -> list[str]:
-        """Return the tensors of the rows that are shown, from the top."""
-        return self.run(
-            "const [shown, rows] = ['shown', 'rows'].map(name => Bokeh.documents[0].get_model_by_name(name).data);"
-            "return Array.from(shown.rows[0], row => rows.tensor[row])"
-        )
+    def chosen(self) -> tuple[str, str]:
+        """Return whose charts are drawn, and what is said of the comparison that is chosen."""
+        return self.text("#chosen b"), self.text("#chosen span")
+
+    def column(self, number: int = 1) -> list[str]:
+        """Return the cells of a column of the rows that are shown, from the top: by default the tensors."""
+        shown = "Array.from(document.querySelectorAll('#tensors tbody tr')).filter(row => row.offsetParent !== null)"
+        return self.run(f"return {shown}.map(row => row.cells[arguments[0]].innerText)", number)
 
     def lines(self) -> dict[str, list[Any]]:
         """Return the columns of the line charts; None where a line breaks."""
@@ -101,15 +93,15 @@ class Page:
         """Follow a link to a tensor, and to a step or worker of it."""
         names = {"tensor": tensor, **more}
         self.run("location.hash = new URLSearchParams(arguments[0]).toString().replaceAll('+', '%20')", names)
-        self.wait(
-            "const [shown, rows] = ['shown', 'rows'].map(name => Bokeh.documents[0].get_model_by_name(name).data);"
-            "return rows.tensor[shown.row[0]] === arguments[0]",
-            tensor,
-        )
+        self.wait("return document.querySelector('#chosen b').textContent.startsWith(arguments[0])", tensor)
 
     def box(self, selector: str) -> dict[str, float]:
         """Return where an element is in the window, in pixels."""
         return self.run("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
+
+    def style(self, selector: str, name: str) -> str:
+        """Return a computed style of the first element that matches."""
+        return self.run("return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]", selector, name)
 
     def emulate(self, command: str, **arguments: Any) -> Any:
         """Send one command of Chrome's protocol."""
@@ -130,68 +122,31 @@ class Page:
         self.emulate("Emulation.clearDeviceMetricsOverride")
         self.emulate("Emulation.setEmulatedMedia", features=[])
 
-    def point(self, step: float, place: int) -> tuple[float, float]:
-        """Return where the cell of a step in the row at a place is, in the viewport's pixels."""
-        return tuple(
-            self.run(
-                """
-                const heat = Bokeh.documents[0].get_model_by_name("heat");
-                const view = Bokeh.index.find_one(heat);
-                view.el.scrollIntoView({block: "center"});
-                const box = view.canvas_view.el.getBoundingClientRect();
-                const {x_scale, y_scale} = view.frame;
-                return [box.left + x_scale.compute(arguments[0]), box.top + y_scale.compute(arguments[1])];
-                """,
-                step,
-                place,
-            )
-        )
+    def point(self, tensor: str, step: float) -> None:
+        """Move the mouse to a step in the strip of a tensor."""
+        script = """
+            const row = rows[tensors.indexOf(arguments[0])];
+            row.scrollIntoView({block: "nearest"});
+            const box = row.querySelector(".strip div").getBoundingClientRect();
+            return [box.left + (box.width * (arguments[1] - left)) / width, box.top + box.height / 2];
+        """
+        self.mouse = dict(zip("xy", self.run(script, tensor, step)))
+        self.emulate("Input.dispatchMouseEvent", type="mouseMoved", **self.mouse)
 
-    def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
-        """Send one event of the mouse."""
-        self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more})
-
-    def click(self, x: float, y: float) -> None:
-        """Click at a place of the viewport, long enough after the last click not to be a double click."""
-        time.sleep(max(0.0, self.clicked + 0.5 - time.monotonic()))
-        self.clicked = time.monotonic()
-        self.mouse("mouseMoved", x, y)
-        self.mouse("mousePressed", x, y, button="left", clickCount=1)
-        self.mouse("mouseReleased", x, y, button="left", clickCount=1)
-
-    def element(self, selector: str) -> Any:
-        """Return the first element that matches, also in a shadow root."""
-        return self.wait(
-            f"const own = document.querySelector(arguments[0]); if (own) return own; {DEEP} return found[0]", selector
-        )
-
-    def hover(self, step: float, place: int, text: str) -> str:
-        """Return what is told of the cell of a step in the row at a place, as soon as that tells ``text``."""
-        for near in (step - 0.1, step):
-            self.mouse("mouseMoved", *self.point(near, place))
-        script = DEEP + "return found.map(e => e.shadowRoot ? e.shadowRoot.textContent : e.textContent)"
-        script += ".find(t => t.includes(arguments[1]))"
-        return self.wait(script, ".bk-Tooltip, .bk-tooltip-content", text)
-
-    def drawn_colors(self) -> int:
-        """Return how many different colours the heat map's canvas shows: one where nothing is drawn."""
-        return self.run(
-            """
-            const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name("heat"));
-            const canvas = view.canvas_view.primary.el;
-            const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-            return new Set(new Uint32Array(pixels.buffer)).size;
-            """
-        )
+    def click(self, tensor: str, step: float) -> None:
+        """Click at a step in the strip of a tensor."""
+        self.point(tensor, step)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.emulate("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **self.mouse)
 
     def complaints(self) -> list[str]:
         """Return the errors in the console."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
     def requests(self) -> list[str]:
-        """Return every address that was asked for since the page was opened, but for the browser's own pages.
+        """Return every address that was asked for since the page was opened, except for the browser's own pages.
 
-        Its new tab may still be loading; of a request ``documentURL`` tells whose it is.
+        Its new tab may still be loading; ``documentURL`` says whose a request is.
         """
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [

@@ -2,7 +2,7 @@
 
 ``write_trial`` makes a whole trial in one call; ``trial_writer`` gives a ``TrialWriter``, which writes a trial step by
 step, as a live job does. Both keep what they wrote in ``saved``, from which ``expected_comparisons`` computes every
-ratio naively, with Python's exact integers and ``math.fsum``; ``plain_verdict`` reads one ratio's verdict likewise.
+ratio naively, with Python's numbers and ``math.hypot``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+# nohup ignores these signals, and the processes that tests signal would inherit that.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
-    if (
-        signal.getsignal(number) is signal.SIG_IGN
-    ):  # as nohup leaves it; the processes that tests signal would inherit it
+    if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 
 settings.register_profile("any machine", deadline=None)  # a busy one takes its time
@@ -40,14 +39,12 @@ RECORDED = {
     for folder in sorted(parent.iterdir())
     if folder.is_dir() and folder.name not in ("truth", "hooks")
 }
-TRUTH = REPOSITORY / "tests" / "trials" / "truth"
 CAN_WRITE = hasattr(np.ndarray, "tostring")
 WHY_NOT_WRITTEN = "smdebug writes trials with ndarray.tostring, which NumPy 2.3 took away"
 
-collect_ignore = ["fuzz/fuzz.py"]  # a program, which needs atheris
+collect_ignore_glob = ["fuzz/fuzz.py", "benchmarks/[!t]*.py"]  # programs, which need atheris and torch
 
 needs_writing = pytest.mark.skipif(not CAN_WRITE, reason=WHY_NOT_WRITTEN)
-
 
 EXIT_CODES = {
     "pytorch_healthy": 0,
@@ -75,7 +72,8 @@ FROZEN_LAYER = {  # the one group of violations of pytorch_frozen
 
 def recorded_truth(name: str) -> dict[tuple[str, str, int], tuple[str, int, float]]:
     """Return {(tensor, worker, step): (mode, reference step, ratio)} of a recorded trial, as smdebug reads it."""
-    rows = [json.loads(line) for line in (TRUTH / f"{name}.jsonl").read_text().splitlines()]
+    truth = REPOSITORY / "tests" / "trials" / "truth" / f"{name}.jsonl"
+    rows = [json.loads(line) for line in truth.read_text().splitlines()]
     return {
         (row["tensor"], row["worker"], row["step"]): (row["mode"], row["ref_step"], float(row["ratio"])) for row in rows
     }
@@ -93,16 +91,11 @@ class Saved(NamedTuple):
 
 
 class TrialWriter:
-    """Writes a trial folder with smdebug's FileWriter and CollectionManager, step by step.
-
-    Attributes:
-        path: The trial folder.
-        saved: Everything saved so far.
-    """
+    """Writes a trial folder with smdebug's FileWriter and CollectionManager, step by step."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.saved: list[Saved] = []
+        self.saved: list[Saved] = []  # so far
         self._next_steps: dict[tuple[str, str], int] = {}
 
     def collections(
@@ -136,7 +129,7 @@ class TrialWriter:
     ) -> TrialWriter:
         """Save tensors of one worker at a global step; ``mode_step`` None: the worker's next in this mode.
 
-        With ``checksum`` the payloads get real checksums, which smdebug leaves out unless told to.
+        With ``checksum`` the payloads get real checksums, which smdebug leaves out by default.
         """
         from smdebug.core.modes import ModeKeys
         from smdebug.core.writer import FileWriter
@@ -164,7 +157,6 @@ def write_whole_trial(
     steps: int | None = None,
     modes: Sequence[str] | str = "TRAIN",
     intervals: Mapping[str, int] | None = None,
-    mode_interval: int = 1,
     workers: Sequence[str] = ("worker_0",),
     missing: Iterable[tuple[str, int]] = (),
     dtype: Any = None,
@@ -182,7 +174,6 @@ def write_whole_trial(
         steps: How many global steps there are; None: as many as the longest sequence has.
         modes: The mode of every global step, or of each one, repeated as often as needed.
         intervals: {name: saved at every so many global steps}; the others are saved at every one.
-        mode_interval: How many steps of its mode a saved step stands for: mode steps are 0, n, 2n, ...
         workers: Names of the workers, each of which saves every tensor.
         missing: (worker, global step) that were not saved.
         dtype: Type of every tensor; None: as the values have it.
@@ -209,7 +200,7 @@ def write_whole_trial(
                     shifted = offset and array.dtype.kind != "U"  # texts have no numbers to add to
                     arrays[name] = array + array.dtype.type(offset) if shifted else array
             if arrays and (worker, global_step) not in set(missing):
-                writer.save(global_step, arrays, mode, counts[mode] * mode_interval, worker, checksum)
+                writer.save(global_step, arrays, mode, counts[mode], worker, checksum)
         counts[mode] += 1
     return writer.end() if ended else writer
 
@@ -230,15 +221,9 @@ def trial_writer(tmp_path: Path) -> Callable[..., TrialWriter]:
 
 
 @pytest.fixture
-def write_trial(tmp_path: Path) -> Callable[..., TrialWriter]:
+def write_trial(tmp_path: Path, trial_writer: Any) -> Callable[..., TrialWriter]:
     """Give ``write_whole_trial`` for a new folder below the test's own."""
-    if not CAN_WRITE:
-        pytest.skip(WHY_NOT_WRITTEN)
-
-    def write(tensors: Mapping[str, Any], name: str = "trial", **options: Any) -> TrialWriter:
-        return write_whole_trial(tmp_path / name, tensors, **options)
-
-    return write
+    return lambda tensors, name="trial", **options: write_whole_trial(tmp_path / name, tensors, **options)
 
 
 def random_walk(
@@ -257,29 +242,12 @@ def random_walk(
 
 
 def exact_norm(array: Any, reference: Any = None) -> float:
-    """Return the L2 norm of ``array``, or of ``array - reference``: exact for integers, by ``math.fsum`` for floats."""
-    new = np.asarray(array).ravel()
-    old = np.zeros_like(new) if reference is None else np.asarray(reference).ravel()
-    if new.dtype.kind in "iub" and old.dtype.kind in "iub":
-        return _integer_root(sum((int(a) - int(b)) ** 2 for a, b in zip(new, old)))
-    parts = [complex(a) - complex(b) for a, b in zip(new, old)]
+    """Return the L2 norm of ``array``, or of ``array - reference``, by Python's numbers; integers of any size."""
+    new = np.asarray(array).ravel().tolist()
+    old = [0] * len(new) if reference is None else np.asarray(reference).ravel().tolist()
+    parts = [complex(after - before) for after, before in zip(new, old)]
     numbers = [part.real for part in parts] + [part.imag for part in parts]
-    if not all(math.isfinite(number) for number in numbers):
-        return math.nan if any(math.isnan(number) for number in numbers) else math.inf
-    largest = max((abs(number) for number in numbers), default=0.0)
-    if largest == 0:
-        return 0.0
-    exponent = math.frexp(largest)[1]
-    root = math.sqrt(math.fsum(math.ldexp(number, -exponent) ** 2 for number in numbers))
-    try:
-        return math.ldexp(root, exponent)
-    except OverflowError:
-        return math.inf
-
-
-def _integer_root(square: int) -> float:
-    shift = max(0, (square.bit_length() - 200) // 2 * 2)  # a number of more than 1024 bits is no float
-    return math.ldexp(math.sqrt(square >> shift), shift // 2)
+    return math.nan if any(map(math.isnan, numbers)) else math.hypot(*numbers)
 
 
 def expected_comparisons(
@@ -287,10 +255,9 @@ def expected_comparisons(
 ) -> dict[tuple[str, str, int], tuple[str, int, float]]:
     """Return {(tensor, worker, step): (mode, reference step, ratio)} as the definition reads, and no cleverer."""
     saved = list(saved)
-    mode = "TRAIN" if any(entry.mode == "TRAIN" for entry in saved) else "GLOBAL"
-    judged = (
-        [e for e in saved if e.mode == mode] if mode == "TRAIN" else [e._replace(step=e.global_step) for e in saved]
-    )
+    mode, judged = "TRAIN", [entry for entry in saved if entry.mode == "TRAIN"]
+    if not judged:
+        mode, judged = "GLOBAL", [entry._replace(step=entry.global_step) for entry in saved]
     expected = {}
     for entry in judged:
         lowest = -1 if num_steps is None else entry.step - num_steps
@@ -308,13 +275,6 @@ def expected_comparisons(
         ratio = exact_norm(entry.array, reference.array) / (weights + epsilon) if weights < math.inf else math.nan
         expected[entry.tensor, entry.worker, entry.step] = (mode, reference.step, ratio)
     return expected
-
-
-def plain_verdict(ratio: float, lower: float, upper: float) -> str:
-    """Return the verdict of one ratio as the definition reads: both bounds are strict."""
-    if not math.isfinite(ratio):
-        return "not_finite"
-    return "large" if ratio > upper else "small" if ratio < lower else "ok"
 
 
 def as_smdebug_reads(path: Path | str, collection: str = "weights") -> list[Saved]:
@@ -359,9 +319,9 @@ def change_json(path: Path, change: Callable[[Any], Any]) -> None:
 def found_comparisons(comparisons: Iterable[Any]) -> dict[tuple[str, str, int], tuple[str, int, float]]:
     """Return the comparisons of a Report, or of ``rule.comparisons()``, in the form of ``expected_comparisons``."""
     rows = list(comparisons.itertuples() if hasattr(comparisons, "itertuples") else comparisons)
-    found = {(row.tensor, row.worker, row.step): (row.mode, row.reference_step, row.ratio) for row in rows}
-    assert len(rows) == len(found), "a comparison stands there twice"
-    return found
+    reported = {(row.tensor, row.worker, row.step): (row.mode, row.reference_step, row.ratio) for row in rows}
+    assert len(rows) == len(reported), "a comparison is there twice"
+    return reported
 
 
 def assert_same_comparisons(expected: Mapping[Any, tuple[str, int, float]], actual: Mapping[Any, Any]) -> None:
@@ -373,7 +333,7 @@ def assert_same_comparisons(expected: Mapping[Any, tuple[str, int, float]], actu
 
 
 def run_command(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, and return what it printed and its exit code."""
+    """Run the command in a new process, and return what it printed and its exit code."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **options.pop("env", {})}
     return subprocess.run(
         [sys.executable, "-m", "weight_update_ratio", *map(str, arguments)],

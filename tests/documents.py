@@ -6,7 +6,7 @@ writes below each command what it prints now, if it ends with the exit code that
 ``tests/test_readme.py`` fails where a document shows anything else.
 
 A ``console`` block with an output is run, all of its commands in their order, in a folder that has the repository's
-entries; one without an output is only shown. What a command writes does not reach the repository.
+entries; one without an output is only shown.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.conftest import REPOSITORY
 from weight_update_ratio.cli import check
+from weight_update_ratio.parameters import TABLE, Parameters
 
 DOCUMENTS = (
     "README.md",
@@ -33,7 +34,7 @@ DOCUMENTS = (
     "tests/benchmarks/README.md",
 )
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OPTIONS = re.compile(r"^(\| option \| default \| meaning \|\n\|[-|]+\n)(?:\|.*\n)*", re.MULTILINE)
+TABLES = re.compile(r"^(\| (parameter|option) \| default \| meaning \|\n\|[-|]+\n)(?:\|.*\n)*", re.MULTILINE)
 SECONDS = 120  # that a command may take
 
 
@@ -76,15 +77,12 @@ def make_workplace(folder: Path) -> Path:
 
 
 def run(line: str, workplace: Path) -> tuple[str, int]:
-    """Return what a command prints, as a terminal shows it, and its exit code.
-
-    Of a command that first makes an environment, it is the last part: there is an environment already.
-    """
+    """Return what a command prints, as a terminal shows it, and its exit code; of commands joined by && the last."""
     program, *arguments = shlex.split(line.rpartition(" && ")[2])
-    interpreter = {"weight-update-ratio": [sys.executable, "-m", "weight_update_ratio"], "python": [sys.executable]}
+    module = ["-m", "weight_update_ratio"] if os.path.basename(program) == "weight-update-ratio" else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SMDEBUG_", "GITHUB_"))}
     done = subprocess.run(
-        [*interpreter[os.path.basename(program)], *arguments],
+        [sys.executable, *module, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -127,29 +125,25 @@ def refreshed(text: str) -> str:
     return FENCED.sub(anew, text)
 
 
-def with_options(text: str) -> str:
-    """Return a document's text with the options of ``check``, as the command has them, in its table of options."""
-    rows = ""
-    for option in check.params[1:]:
+def with_tables(text: str) -> str:
+    """Return a document's text with its tables of parameters and of options as the package has them."""
+    parameters, options = Parameters().as_dict(), ""
+    for option in check.params[1 + len(parameters) :]:
         value = option.metavar or r"\|".join(getattr(option.type, "choices", ()))
         default = None if option.is_flag else option.to_info_dict()["default"]
-        cells = (f"`{' '.join([option.opts[0], value]).strip()}`", "" if default is None else default, option.help)
-        rows += "|".join(["", *(f" {cell} ".replace("  ", " ") for cell in cells), "\n"])
-    return OPTIONS.sub(lambda head: head[1] + rows, text)
+        options += _row(f"`{f'{option.opts[0]} {value}'.strip()}`", default, option.help)
+    rows = {"parameter": "".join(_row(f"`{n}`", parameters[n], TABLE[n].sentence) for n in TABLE), "option": options}
+    return TABLES.sub(lambda table: table[1] + rows[table[2]], text)
 
 
-def main() -> None:
-    """Rewrite the documents whose outputs have changed, and name them."""
-    for document in DOCUMENTS:
-        text = text_of(document)
-        try:
-            new = with_options(refreshed(text))
-        except ValueError as error:
-            sys.exit(f"{document}: {error}")
-        if new != text:
-            (REPOSITORY / document).write_text(new, encoding="utf-8")
-            print(document)
+def _row(name: str, default: Any, meaning: str) -> str:
+    return f"| {name} | {'' if default is None else f'{default} '}| {meaning} |\n"
 
 
 if __name__ == "__main__":
-    main()
+    for document in DOCUMENTS:
+        text = text_of(document)
+        new = with_tables(refreshed(text))
+        if new != text:
+            (REPOSITORY / document).write_text(new, encoding="utf-8")
+            print(document)

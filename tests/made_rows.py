@@ -27,17 +27,9 @@ def columns_report(
 ) -> Report:
     """Return the report of a run that ended, with exactly these ratios.
 
-    Args:
-        tensors: The names that the column ``tensor`` stands for, in the trial's order.
-        workers: Likewise.
-        columns: ``tensor``, ``worker``, ``step``, ``reference_step``, ``global_step``, ``update_norm``,
-            ``weight_norm``, ``ratio`` and perhaps ``type`` (places in ``types``), each of shape (n,), in any order.
-        parameters: What is judged, and how.
-        baseline: What the run is held against.
-        trial: What the trial's folder is called.
-        mode: That is judged.
-        steps: The saved global steps.
-        types: That tensors were saved as.
+    ``tensors``, ``workers`` and ``types`` are the names of the numbers in the columns ``tensor``, ``worker``, ``type``
+    (else all 0). The other columns are ``step``, ``reference_step``, ``global_step``, ``update_norm``, ``weight_norm``
+    and ``ratio``. Each has shape (n,), in any order. ``steps`` are the saved global steps.
     """
     order = np.argsort(np.asarray(columns["global_step"], np.int64), kind="stable")
     filled = {name: np.asarray(column)[order] for name, column in columns.items()}

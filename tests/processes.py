@@ -1,4 +1,4 @@
-"""Processes that get a signal when they are where a test wants them, however slow the machine is."""
+"""Waits until a process has come to the point at which a test signals it, however slow the machine is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-SECONDS = 120.0  # after which what was waited for will not come
+SECONDS = 120.0  # of waiting, after which a test fails
 F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
-SLEEPS = ("nanosleep", "select", "poll_schedule")  # where the kernel waits for time.sleep: before Python 3.11 in select
+SLEEPS = ("nanosleep", "select", "poll_schedule")  # what the kernel calls time.sleep; before Python 3.11 select
 
 
 def wait_until(true: Callable[[], Any], what: str = "it never came", seconds: float = SECONDS) -> None:
-    """Return as soon as ``true()`` is."""
+    """Wait until ``true()`` is true."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, what
@@ -25,11 +25,11 @@ def wait_until(true: Callable[[], Any], what: str = "it never came", seconds: fl
 
 
 def wait_until_asleep(process: subprocess.Popen[Any]) -> None:
-    """Wait until a process is in time.sleep: a follower that has judged what there is, and will look again."""
+    """Wait until a process is in time.sleep: a follower that has judged all files, and will look again."""
 
     def is_asleep() -> bool:
         assert process.poll() is None, "it ended"
-        return any(place in Path(f"/proc/{process.pid}/wchan").read_text() for place in SLEEPS)
+        return any(sleep in Path(f"/proc/{process.pid}/wchan").read_text() for sleep in SLEEPS)
 
     wait_until(is_asleep, "it never slept")
 
@@ -53,7 +53,7 @@ def wait_until_computing(process: subprocess.Popen[Any], seconds: float = 0.5) -
 
 @contextlib.contextmanager
 def narrow_fifo(path: Path) -> Iterator[int]:
-    """Make a FIFO of one page, and give its reading end: who writes more waits in the midst of it for a reader."""
+    """Make a FIFO of one page, and give its reading end: the writer of more than a page waits for a reader."""
     os.mkfifo(path)
     reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     fcntl.fcntl(reading, F_SETPIPE_SZ, 4096)
@@ -64,5 +64,5 @@ def narrow_fifo(path: Path) -> Iterator[int]:
 
 
 def wait_until_written(reading: int) -> None:
-    """Wait until something is in a pipe, so that the writer is there."""
+    """Wait until a pipe has content, which shows that its writer has begun."""
     assert select.select([reading], [], [], SECONDS)[0], "nothing was written"

@@ -26,13 +26,12 @@ class File(NamedTuple):
 
 
 def files_of(folder: Path) -> dict[str, File]:
-    """Return {name: file} of all files below a folder."""
-    found = {}
+    files = {}
     for path in sorted(folder.rglob("*")):
         if not path.is_dir():
             status = path.stat()
-            found[str(path.relative_to(folder))] = File(path.read_bytes(), status.st_mtime_ns, status.st_ino)
-    return found
+            files[str(path.relative_to(folder))] = File(path.read_bytes(), status.st_mtime_ns, status.st_ino)
+    return files
 
 
 def as_package_reads(path: Path | str) -> list[Saved]:
@@ -44,9 +43,9 @@ def as_package_reads(path: Path | str) -> list[Saved]:
     for global_step in folder.steps:
         assert [] == folder.saved(global_step).unreadable
         for step in folder.saved(global_step).workers:
-            for tensor, place in step.records.items():
-                assert place is not None
-                record = storage.span(step.event_file, *place)
+            for tensor, span in step.records.items():
+                assert span is not None
+                record = storage.span(step.event_file, *span)
                 layout = tensor_layout(record, tensor, global_step)
                 array = tensor_array(record, layout).reshape(layout.shape).copy()
                 saved.append(Saved(tensor, step.worker, step.mode, step.step, global_step, array))
@@ -80,5 +79,4 @@ def weights(step: int, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
 def as_entries(
     tensors: Mapping[str, Any], mode: str, step: int, global_step: int, worker: str = "worker_0"
 ) -> list[Saved]:
-    """Return the tensors of one step as ``Saved`` entries."""
     return [Saved(name, worker, mode, step, global_step, np.asarray(array)) for name, array in tensors.items()]

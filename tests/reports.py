@@ -9,6 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 from click.testing import CliRunner
 
+from tests.findings.made_runs import judged_report
 from tests.made_rows import columns_report
 from weight_update_ratio.cli import main
 from weight_update_ratio.parameters import Parameters
@@ -28,21 +29,11 @@ def made_report(
     ratios: dict[str, Sequence[float | None]],
     parameters: Parameters | None = None,
     workers: Sequence[str] = ("worker_0",),
-    weight_norm: float = 2.0,
     baseline: Baseline | None = None,
 ) -> Report:
-    """Return a report of these ratios, the first at step 1, each against the step before; None: not compared."""
-    steps = max(map(len, ratios.values()))
-    made = [
-        (tensor, worker, step, values[step - 1])
-        for step in range(1, steps + 1)
-        for worker in range(len(workers))
-        for tensor, values in enumerate(ratios.values())
-        if step <= len(values) and values[step - 1] is not None
-    ]
-    tensor, worker, step, ratio = np.array(made, np.float64).reshape(-1, 4).T
-    columns = step_columns(tensor, worker, step, ratio, np.full(len(made), weight_norm))
-    return columns_report(list(ratios), workers, columns, parameters, baseline, steps=range(steps + 1))
+    """Return the report of these ratios on each worker, the first at step 1; None: not compared."""
+    keyed = {(tensor, worker): values for tensor, values in ratios.items() for worker in workers}
+    return judged_report(keyed, parameters, baseline)
 
 
 def step_columns(tensor: Any, worker: Any, step: Any, ratio: Any, weight_norm: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A real S3 endpoint for the tests: moto's server, in a process of its own, and the log of what it was asked for."""
+"""A real S3 endpoint for the tests: moto's server, in a separate process, and the log of its requests."""
 
 from __future__ import annotations
 
@@ -37,13 +37,7 @@ def wait_for_port(port: int, process: subprocess.Popen[Any], seconds: float = 60
 
 
 class S3Server:
-    """moto's server on loopback, with one bucket.
-
-    Attributes:
-        bucket: Its name.
-        endpoint: The server's URL.
-        port: The server's port.
-    """
+    """moto's server on loopback, with one bucket."""
 
     bucket = "trials"
 

@@ -1,4 +1,4 @@
-"""What is made once in a run of the tests, however many processes it has: the others wait for it under a lock."""
+"""Files and folders that one process makes for all processes of a run of the tests; the others wait for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[None]:
-    """Let one process at a time be here."""
+    """Let one process at a time into the block."""
     with open(path, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -18,22 +18,15 @@ ZERO_START = 1e6  # a ratio against weights that are all zero
 def ratios_report(
     names: Sequence[str], ratios: Any, parameters: Parameters | None = None, trial: str = "made/trial"
 ) -> Report:
-    """Return the report of a run.
-
-    Args:
-        names: Of the tensors.
-        ratios: Shape (workers, tensors, steps), the first at TRAIN step 1, each against the step before.
-        parameters: What is judged, and how.
-        trial: What the trial's folder is called.
-    """
+    """Return the report of ratios of shape (workers, tensors, steps), the first at TRAIN step 1."""
     workers, tensors, steps = ratios.shape
     ratio = np.moveaxis(ratios, 2, 0).ravel()  # by step, worker and tensor
     weight = np.where(ratio == ZERO_START, 0.0, np.tile(np.linspace(1, 30, workers * tensors), steps))
     worker = np.tile(np.repeat(np.arange(workers), tensors), steps)
     step = np.repeat(np.arange(1, steps + 1), workers * tensors)
     columns = step_columns(np.tile(np.arange(tensors), steps * workers), worker, step, ratio, weight)
-    places = [f"worker_{number}" for number in range(workers)]
-    return columns_report(names, places, columns, parameters, trial=trial, steps=range(steps + 1))
+    worker_names = [f"worker_{number}" for number in range(workers)]
+    return columns_report(names, worker_names, columns, parameters, trial=trial, steps=range(steps + 1))
 
 
 def resnet_names() -> list[str]:

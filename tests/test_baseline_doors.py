@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import shutil
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.findings.made_runs import made_baseline
 from tests.reports import invoke_command
 from tests.test_contract import Case, digits, invoked, rows_of
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
-from weight_update_ratio.verdict.saving import baseline_text
+from weight_update_ratio.verdict.baseline import baseline_text
 
 HEALTHY, FROZEN, EXPLODING = (RECORDED[f"pytorch_{name}"] for name in ("healthy", "frozen", "exploding"))
 KERAS, KILLED = RECORDED["tf_keras"], RECORDED["pytorch_killed"]
@@ -62,7 +61,6 @@ def layers(steps: int = STEPS, **other: list[Any]) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def good(tmp_path: Path, write_trial: Any) -> Path:
-    """Give the trial of a run that trains well."""
     return write_trial(layers(), "good").path
 
 
@@ -76,18 +74,8 @@ def good(tmp_path: Path, write_trial: Any) -> Path:
     ids=["frozen", "moves where the good run rests", "exploding", "does not end"],
 )
 def case(request: pytest.FixtureRequest) -> Case:
-    """Give a run, and how it is judged against a good one."""
     run, good, options = request.param
     return Case(run, run, {"baseline": str(good), **options})
-
-
-@pytest.fixture
-def one_of_each(tmp_path: Path, write_trial: Any) -> Case:
-    """Give a run with a layer that rests, one that drifts, one that the baseline lacks, and one of another interval."""
-    other = {"moves": moved(start=2.0), "rests": moved(dict.fromkeys(range(9, 19), 0.0)), "new": moved()}
-    good = write_trial(layers(), "good").path
-    trial = write_trial(layers(40, **other), intervals={"leaps": 3}).path
-    return Case(trial, trial, {"baseline": str(good)})
 
 
 def good_file(good: Path) -> str:
@@ -104,7 +92,7 @@ def facts(report: Report) -> tuple[Any, ...]:
 class TestEveryDoor:
     """Rows and fired steps are those of the contract's oracle, which half of its trials are held against."""
 
-    def assert_same(self, case: Case) -> None:
+    def test_a_recording(self, case: Case) -> None:
         """By the rule with strings, as the service passes them; by following; and by the command, with its JSON."""
         report = case.check()
         rule = WeightUpdateRatio(str(case.path), **{name: str(value) for name, value in case.parameters.items()})
@@ -119,13 +107,6 @@ class TestEveryDoor:
         options = [f"--{name.replace('_', '-')}={value}" for name, value in case.parameters.items()]
         done = invoke_command("check", str(case.path), "--format", "json", *options)
         assert (report.exit_code, report.to_json() + "\n") == (done.exit_code, done.stdout)
-
-    def test_the_others(self, case: Case) -> None:
-        self.assert_same(case)
-
-    @pytest.mark.parametrize("patience", [1, 3, 5])
-    def test_the_others_where_everything_comes_at_once(self, one_of_each: Case, patience: int) -> None:
-        self.assert_same(one_of_each._replace(parameters={**one_of_each.parameters, "patience": patience}))
 
     @pytest.mark.slow
     def test_s3(self, s3: Any, tmp_path: Path) -> None:
@@ -147,30 +128,21 @@ class TestWhatItChanges:
     @pytest.mark.parametrize(
         ("layer", "values", "options", "fired"),
         [
-            ("moves", moved(), {}, []),
             ("moves", moved({5: 0.1, 6: 0.1, 15: 0.1, 16: 0.1}), {}, []),
             ("moves", moved({9: 0.05, 10: 1e-3, 11: 0.05}), {}, [11]),  # too large, too small, too large
-            ("moves", moved({9: 0.015}), {"baseline_factor": 1.2, "patience": 1}, [9]),
             ("moves", moved({9: 0.015}), {"baseline_factor": 2, "patience": 1}, []),
             ("moves", moved({28: math.nan}), {"patience": 20}, [28, 29]),
-            # A weight norm may leave its range by the half, and by more with a larger factor.
+            # A weight norm may leave its range by the half.
             ("moves", moved(start=1.4, usual=0.014), {}, []),
             ("moves", moved(start=1.7, usual=0.017), {}, EVERY[2:]),
-            ("moves", moved(start=1.7, usual=0.017), {"baseline_factor": 4.9}, []),
-            ("moves", moved(start=0.5, usual=0.005), {}, EVERY[2:]),
             # A rest is allowed up to twice the longest one.
-            ("moves", moved({9: 0.0}), {"patience": 1}, [9]),
             ("rests", moved(dict.fromkeys(range(5, 9), 0.0)), {"patience": 1}, []),
             ("rests", moved(dict.fromkeys(range(5, 10), 0.0)), {"patience": 1}, [9]),
-            ("rests", moved(dict.fromkeys(range(5, STEPS), 0.0)), {}, EVERY[10:]),
             ("rests", moved(usual=0.0), {}, EVERY[6:]),
-            ("frozen", moved(usual=1e-4), {}, EVERY[2:]),  # what never moves may not move above small_threshold,
-            ("frozen", moved(usual=1e-9), {}, []),
-            ("frozen", moved(usual=1e-4), {"small_threshold": 5e-4}, []),
+            ("frozen", moved(usual=1e-4), {}, EVERY[2:]),  # what never moves may not move
             # Neither a start at zero nor a spike opens the bounds for what comes after.
             ("zero", moved(start=0.0), {"patience": 1}, [1]),
             ("leaps", moved({15: 0.5}), {"patience": 1}, [15]),
-            ("zero", moved({step: 0.01 * 50.0**step for step in range(3, 8)}, start=0.0), {"patience": 4}, EVERY[5:]),
             ("leaps", moved({**dict.fromkeys(range(12, 15), 0.2), 15: 0.5}), {}, [14, 15]),
         ],
     )
@@ -211,15 +183,6 @@ class TestWhatItChanges:
         reason = "over 5 steps, in the baseline over 1 step: judged by the thresholds"
         assert [("moves", reason)] == [(group.tensor, group.reason) for group in report.skipped]
 
-    def test_layers_that_begin_late_or_end_early_are_listed(self, good: Path, write_trial: Any) -> None:
-        """Also where the baseline has them at all steps; what was saved of them is held."""
-        early, late = moved()[:6], [None] * 10 + moved()[10:]
-        report = check_trial(write_trial(layers(moves=early, leaps=late)).path, baseline=good)
-        said = {(group.tensor, group.reason) for group in report.skipped}
-        assert {("moves", "last saved at step 5, others to 29"), ("leaps", "first saved at step 10")} == said
-        held = 5 + 19 + 3 * 29
-        assert (0, held, held) == (report.exit_code, len(report), json.loads(report.to_json())["baseline"]["held"])
-
     @pytest.mark.parametrize(
         ("steps", "said"),
         [
@@ -250,10 +213,10 @@ class TestWhatItChanges:
 
 
 class TestWhatTheRunLacks:
-    """A tensor of the baseline that was asked for and not found is no pass; a fault is told all the same."""
+    """A run that lacks a tensor of the baseline that was asked for does not pass; a fault is reported all the same."""
 
     @pytest.mark.parametrize(
-        ("tensors", "collections", "options", "code", "end", "remedy"),
+        ("tensors", "groups", "options", "code", "end", "remedy"),
         [
             ({"zero": None}, {}, {}, 2, "", ANEW),
             ({"zero": None}, {"weights": list(layers())}, {}, 2, "", ANEW),
@@ -273,44 +236,26 @@ class TestWhatTheRunLacks:
         ],
         ids=["absent", "listed", "fault_too", "not_asked_for", "wrapped", "left_out", "elsewhere", "both_collections"],
     )
-    def test_by_every_door(
-        self,
-        good: Path,
-        trial_writer: Any,
-        tensors: Any,
-        collections: Any,
-        options: Any,
-        code: int,
-        end: str | None,
-        remedy: str | None,
+    def test_by_check_and_command(
+        self, good: Path, trial_writer: Any, tensors: Any, groups: Any, options: Any, code: int, end: Any, remedy: Any
     ) -> None:
         baseline = good_file(good)
         run = {name: values for name, values in layers(**tensors).items() if values is not None}
-        others = {name for own in collections.values() for name in own}
-        trial = trial_writer().collections({"weights": run.keys() - others, **collections})
+        others = {name for members in groups.values() for name in members}
+        trial = trial_writer().collections({"weights": run.keys() - others, **groups})
         for step in range(STEPS):
             trial.save(step, {name: values[step] for name, values in run.items()})
         report = check_trial(trial.end().path, baseline=baseline, **options)
         assert (code, end is None) == (report.exit_code, report.complete)
-        assert report.to_json() == follow_trial(trial.path, baseline=baseline, **options, poll=1e-3).to_json()
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         done = invoke_command("check", str(trial.path), "--baseline", baseline, *given)
         assert code == done.exit_code
-        rule, errors = WeightUpdateRatio(str(trial.path), baseline=baseline, **options), []
-        handler = logging.Handler()
-        handler.emit = lambda record: errors.append(record.getMessage())  # type: ignore[method-assign]
-        handler.setLevel(logging.ERROR)
-        rule.logger.addHandler(handler)
-        fired, _ = invoked(rule, Case(trial.path, trial.path, {}))
-        rule.logger.removeHandler(handler)
-        assert report.fired_steps == fired
         if end is None:
-            assert (report.problem, "", []) == (None, done.stderr, errors)
+            assert (None, "") == (report.problem, done.stderr)
         else:
             what = f"the run has no comparison of 'zero', which the baseline {baseline!r} has{end}"
             assert (what, remedy) == (report.problem.message, report.problem.remedy)
             assert f"Error: {what}\n\n{remedy}\n" == done.stderr
-            assert [f"{what}; {remedy}"] == errors
 
     def test_every_name_differs_by_a_wrapper(self, write_trial: Any) -> None:
         """torch.compile's, in a run whose model was not recorded in it before."""
@@ -320,10 +265,7 @@ class TestWhatTheRunLacks:
         assert (2, UNWRAPPED) == (report.exit_code, report.problem.remedy)
         assert report.problem.message.endswith("; 'a.weight' of the baseline is '_orig_mod.a.weight' in the run")
 
-    @pytest.mark.parametrize(
-        ("option", "code"),
-        [({"end_step": 5}, 2), ({"start_step": 5}, 0)],
-    )
+    @pytest.mark.parametrize(("option", "code"), [({"end_step": 5}, 2), ({"start_step": 5}, 0)])
     def test_of_the_steps_that_are_judged(self, good: Path, write_trial: Any, option: Any, code: int) -> None:
         """A tensor that is saved later than they end is lacking."""
         late = [None] * 4 + moved()[4:]
@@ -341,7 +283,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "empty": made_baseline({}),
         "late": made_baseline({fc1: (1, {12: band})}, last_step=110),
         "thinned": made_baseline({fc1: (2, {0: band})}),
-        "thinner": made_baseline({fc1: (10, {0: band})}),
     }.items():
         Path(f"{name}.json").write_text(baseline_text(baseline))
     Path("folder").mkdir()
@@ -375,31 +316,30 @@ class TestRefusals:
     )
     @pytest.mark.usefixtures("files")
     def test_what_cannot_be_used(self, name: str, reason: str, remedy: str) -> None:
-        """Also after one that can be."""
         expected = f"the baseline {name!r} cannot be used: {reason}", remedy
         assert expected == self.refused("--baseline", "good.json", "--baseline", name)
 
     @pytest.mark.parametrize(
-        ("options", "what", "own", "theirs", "remedy"),
+        ("options", "what", "ours", "theirs", "remedy"),
         [
             ({"baseline": "good.json", "epsilon": 0.001}, "epsilon", "0.001", "1e-09", "Judge both with the same"),
             ({"baseline": "global.json"}, "mode", "TRAIN", "GLOBAL", "Save the baseline anew, from a run whose"),
         ],
     )
     @pytest.mark.usefixtures("files")
-    def test_what_was_judged_otherwise(self, options: Any, what: str, own: str, theirs: str, remedy: str) -> None:
+    def test_what_was_judged_otherwise(self, options: Any, what: str, ours: str, theirs: str, remedy: str) -> None:
         """Both values are named, by every door; the rule finds another mode when there are steps."""
-        message, found = self.refused(*(f"--{name}={value}" for name, value in options.items()))
+        message, advice = self.refused(*(f"--{name}={value}" for name, value in options.items()))
         where = f"the run cannot be held against the baseline {options['baseline']!r}"
-        assert f"{where}: its {what} is {own}, the baseline's {theirs}" == message
-        assert found.startswith(remedy)
+        assert f"{where}: its {what} is {ours}, the baseline's {theirs}" == message
+        assert advice.startswith(remedy)
         for judge in (check_trial, follow_trial):
             with pytest.raises(TrialError) as caught:
                 judge(HEALTHY, **options)
-            assert f"{message}\n\n{found}" == str(caught.value)
+            assert f"{message}\n\n{advice}" == str(caught.value)
         with pytest.raises((TrialError, InsufficientInformationForRuleInvocation)) as refused:
             WeightUpdateRatio(str(HEALTHY), **options).invoke_at_step(5)
-        assert f"{message}\n\n{found}" in str(refused.value)
+        assert f"{message}\n\n{advice}" in str(refused.value)
 
     @needs_writing
     @pytest.mark.parametrize(
@@ -439,14 +379,6 @@ class TestRefusals:
                 assert {known} == {row.mode for row in judge(job.path, baseline=file)}
 
     @pytest.mark.usefixtures("files")
-    def test_good_runs_of_other_gaps_are_not_merged(self) -> None:
-        """Both are named, with what each has."""
-        message, remedy = self.refused("--baseline", "thinned.json", "--baseline", "thinner.json")
-        both = "the baselines 'thinned.json' and 'thinner.json' cannot be merged"
-        assert f"{both}: the ratios of 'TinyNet_fc1.weight' are over 2 steps and over 10 steps" == message
-        assert remedy.startswith("Merge baselines of runs that were saved at the same interval")
-
-    @pytest.mark.usefixtures("files")
     def test_a_string_of_several(self) -> None:
         """The rule splits it at commas, and takes a list; a check takes a list alone."""
         expected = digits(rows_of(check_trial(HEALTHY, baseline=["good.json", FROZEN])))
@@ -460,9 +392,9 @@ class TestRefusals:
     def test_strange_names_and_numbers_are_harmless(self, tmp_path: Path) -> None:
         """Names that no terminal should see, ratios at the end of float64, and empty bins."""
         file, merged = tmp_path / "good.json", tmp_path / "merged.json"
-        strange, own = ["\x1b[2Jw", "\ud800", "<script>"], sorted(check_trial(HEALTHY).tensors)
+        strange, names = ["\x1b[2Jw", "\ud800", "<script>"], sorted(check_trial(HEALTHY).tensors)
         band = (1, {1: (0.0, 1.7e308, None, None), 3: (0.0, 1.7e308, 0.0, 1.7e308)})
-        file.write_text(baseline_text(made_baseline(dict.fromkeys([*strange, *own], band))))
+        file.write_text(baseline_text(made_baseline(dict.fromkeys([*strange, *names], band))))
         arguments = ["check", str(HEALTHY), "--baseline", str(file)]
         for style in ("text", "json", "junit", "github", "markdown"):
             done = invoke_command(*arguments, "--format", style)
@@ -502,20 +434,6 @@ class TestWhatCannotBeHeld:
         assert sorted({row.global_step for row in report if row.verdict == "not_finite"}) == report.fired_steps
         assert (run != HEALTHY) == any(row.verdict in ("small", "large") for row in report)
         assert document["skipped"]
-
-    @pytest.mark.parametrize(("own", "theirs"), [(1, 10), (10, 1)])
-    def test_saved_at_another_interval(self, write_trial: Any, own: int, theirs: int) -> None:
-        """Both distances are named; compared over the same number of steps, it is judged."""
-        every = {"a": moved(steps=61), "b": moved(steps=61)}
-        run, good = (
-            write_trial(every, str(interval), intervals=dict.fromkeys(every, interval)).path
-            for interval in (own, theirs)
-        )
-        report = check_trial(run, baseline=good)
-        counts = {1: "1 step", 10: "10 steps"}
-        assert 2 == report.exit_code
-        assert f"are over {counts[own]}, the baseline's over {counts[theirs]}" in report.problem.message
-        assert 0 == check_trial(run, baseline=good, num_steps=10).exit_code
 
     def test_the_rule(self) -> None:
         """It raises with the check's message, in any order and again; what is not finite fires; a live job goes on."""
@@ -577,7 +495,6 @@ class TestSaving:
             assert (0, "", runs) == (done.exit_code, done.stderr, json.loads(file.read_text())["runs"])
 
     def test_good_runs_at_once_or_as_a_file_of_all(self, tmp_path: Path) -> None:
-        """In any order the same."""
         runs, file = [HEALTHY, KILLED], tmp_path / "good.json"
         texts = [check_trial(order[0], baseline=order[1]).to_baseline() for order in (runs, runs[::-1])]
         assert texts[0] == texts[1]

@@ -24,17 +24,8 @@ import numpy as np
 import pytest
 
 import weight_update_ratio.follow as follow_module
-from tests.conftest import (
-    RECORDED,
-    REPOSITORY,
-    Saved,
-    TrialWriter,
-    change_json,
-    event_file,
-    exact_norm,
-    needs_writing,
-)
-from tests.live.test_replayed_jobs import END, Job, files_of
+from tests.conftest import RECORDED, Saved, TrialWriter, change_json, event_file, exact_norm, needs_writing
+from tests.live.test_replayed_jobs import END, HOOKS, Job, files_of
 from tests.verdict.oracle import Judged, Known, fires, judged, learnt
 from weight_update_ratio import Report, WeightUpdateRatio, check_trial, follow_trial
 from weight_update_ratio import check as check_module
@@ -58,7 +49,6 @@ TYPES = ["float16", "float16", "float32", "float64", "int32", "int64", "uint8", 
 WEIGHTS = ["conv.weight", "conv.scale", "fc.weight", "norm.weight"]
 TENSORS = [*WEIGHTS, "fc.bias", "loss"]
 SOMETIMES_SAVED = ["fc.weight", "norm.weight"]  # the others always are, so that every pattern and collection has some
-HOOKS = REPOSITORY / "tests" / "trials" / "hooks"
 RECORDINGS = {**RECORDED, **{folder.name: folder / "trial" for folder in sorted(HOOKS.iterdir()) if folder.is_dir()}}
 NAMES = [f"{name}-{setting}" for name in RECORDINGS for setting in ("default", "drawn")]
 WRITTEN = [f"{kind}-{seed}" for kind in KINDS for seed in range(SEEDS)]
@@ -147,7 +137,6 @@ def course(chance: random.Random, kinds: Sequence[str]) -> Iterator[np.ndarray[A
 
 
 def write_trial(path: Path, chance: random.Random, kinds: Sequence[str]) -> Path:
-    """Write a trial of these kinds, and return its folder."""
     workers = [f"worker_{n}" for n in range(chance.choice([2, 3] if "missed_by_workers" in kinds else [1, 1, 2, 3]))]
     members = {"weights": WEIGHTS, "biases": [], "losses": ["loss"]}
     writer = TrialWriter(path).collections(members, {"biases": ["bias$"]}, workers)
@@ -227,8 +216,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     path = sound = write_trial(folder / "trial", chance, kinds)
     if name in DAMAGES:
         path = damage(shutil.copytree(sound, folder / "damaged"), chance, name)
-    own = drawn(Case(path, sound, {}), chance)
-    return held(own, chance, write_trial(folder / "good", chance, [name, "calm"])) if is_held else own
+    plain = drawn(Case(path, sound, {}), chance)
+    return held(plain, chance, write_trial(folder / "good", chance, [name, "calm"])) if is_held else plain
 
 
 # The oracle
@@ -307,7 +296,6 @@ def reference_of(entry: Saved, earlier: list[Saved], num_steps: int | None) -> S
 
 
 def row_of(entry: Saved, before: Saved) -> Row:
-    """Return a comparison that is yet to be judged."""
     update, weight = exact_norm(entry.array, before.array), exact_norm(before.array)
     numbers = (update, weight, update / (weight + 1e-9))
     return Row(entry.tensor, entry.worker, entry.mode, entry.step, before.step, entry.global_step, "", 0, 0, *numbers)
@@ -320,8 +308,8 @@ def judgement(case: Case, rows: list[Row]) -> list[Judged]:
 
 
 def judged_anew(case: Case, rows: list[Row]) -> list[Row]:
-    found = judgement(case, rows)
-    return [row._replace(**dict(zip(Judged._fields[:3], own))) for row, own in zip(rows, found)]
+    judgements = judgement(case, rows)
+    return [row._replace(**dict(zip(Judged._fields[:3], each))) for row, each in zip(rows, judgements)]
 
 
 def between(rows: list[Row], start: int, end: int | None = None) -> list[Row]:
@@ -329,13 +317,13 @@ def between(rows: list[Row], start: int, end: int | None = None) -> list[Row]:
 
 
 def is_unheld(case: Case, rows: list[Row]) -> bool:
-    return bool(case.known) and not any(own.is_held for own in judgement(case, rows))
+    return bool(case.known) and not any(each.is_held for each in judgement(case, rows))
 
 
 def fired_steps(case: Case, rows: list[Row]) -> list[int]:
     """Return the global steps at which the rule fires where these rows, by global step, are all that were judged."""
     fired = fires(rows, [row.verdict for row in rows], NEVER if is_unheld(case, rows) else case.patience)
-    return sorted({row.global_step for row, own in zip(rows, fired) if own})
+    return sorted({row.global_step for row, is_fired in zip(rows, fired) if is_fired})
 
 
 def exit_code(case: Case, rows: list[Row]) -> int:
@@ -356,7 +344,6 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 
 
 def rows_of(judged: Report | WeightUpdateRatio) -> list[Row]:
-    """Return all rows, in the order of the report."""
     table = judged.comparisons()[list(Row._fields)]
     return [Row(*values) for values in table.itertuples(index=False, name=None)]
 
@@ -396,11 +383,9 @@ def assert_as_the_oracle(case: Case) -> None:
 )
 class TestEveryWay:
     def test_check(self, case: Case) -> None:
-        """It has the rows of the oracle, and fires where these do."""
         assert_as_the_oracle(case)
 
     def test_executor(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ranges of three steps give the same report."""
         monkeypatch.setattr(check_module, "LEAST_STEPS", 3)
         with ThreadPoolExecutor(2) as executor:
             report = case.check(executor=executor)
@@ -412,7 +397,7 @@ class TestEveryWay:
         whole = rows_of(case.check(start_step=0, end_step=None))
         for start in case.global_steps[1::3]:
             report, rows = case.check(start_step=start, end_step=None), between(whole, start)
-            rows = [row._replace(verdict=own.verdict) for row, own in zip(rows, judgement(case, rows))]
+            rows = [row._replace(verdict=each.verdict) for row, each in zip(rows, judgement(case, rows))]
             assert digits(rows) == digits(rows_of(report))
             assert fired_steps(case, rows) == report.fired_steps
             assert not case.is_sound or exit_code(case, rows) == report.exit_code
@@ -465,7 +450,6 @@ class TestEveryWay:
 @needs_writing
 @pytest.mark.parametrize("seed", range(ORACLE_TRIALS))
 def test_several_kinds_at_once(seed: int, tmp_path: Path) -> None:
-    """A check has the rows of the oracle."""
     chance = random.Random(seed)
     kinds = chance.sample(SOUND_KINDS, chance.randrange(2, 6))
     path = write_trial(tmp_path / "trial", chance, kinds)
@@ -477,7 +461,6 @@ def test_several_kinds_at_once(seed: int, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def single_file(tmp_path_factory: pytest.TempPathFactory) -> type[WeightUpdateRatio]:
-    """Give the class of the rule as one source file."""
     path = tmp_path_factory.mktemp("rule") / "weight_update_ratio_rule.py"
     path.write_text(rule_source(), encoding="utf-8")
     spec = importlib.util.spec_from_file_location("custom_rule", path)

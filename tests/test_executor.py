@@ -44,7 +44,6 @@ class BackwardsExecutor(Executor):
 
 
 def rows(report: Report) -> tuple[str, list[str]]:
-    """Return all that a report says, NaN included."""
     return report.to_json(), [repr(row) for row in report]
 
 

@@ -1,4 +1,4 @@
-"""The house: which room may import which, without circles, and what the top level and a room hold."""
+"""The house: which room may import which, without circles, and which files the top level and a room have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHERS = {"sagemaker": {*GROUND, *FLOORS[:4]}, "report": {*GROUND, *FLOORS}}
 DOORS = {"rule", "check", "follow", "record", "cli", "__init__", "__main__"}
 FOLDERS = {*FLOORS, "sagemaker"}
 ROOMS = {*GROUND, *FLOORS, *OTHERS, *DOORS}
-# Package -> the rooms that may import it; this one's modules import each other by relative names.
+# Package -> the rooms that may import it; the modules of this package import each other by relative names.
 ONLY = {"click": {"cli"}, "smdebug": {"rule"}, "smdebug_rulesconfig": {"sagemaker"}, "weight_update_ratio": set()}
 MOST_FILES = 12  # of a room
 
@@ -35,7 +35,7 @@ def allowed_rooms(room: str) -> set[str]:
 
 
 def imports(file: Path, package: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the modules of its package that a module imports, and whether that is inside of a function."""
+    """Yield the modules of the package that a module imports, and whether it does so inside of a function."""
     parts = file.relative_to(package).with_suffix("").parts
     tree = ast.parse(file.read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
@@ -62,9 +62,9 @@ def wrong_arrows(package: Path) -> list[str]:
     wrong = []
     for file in sorted(package.rglob("*.py")):
         parts = file.relative_to(package).with_suffix("").parts
-        own = [to for to, _ in imports(file, package) if to.split(".")[0] not in allowed_rooms(parts[0])]
+        rooms = [to for to, _ in imports(file, package) if to.split(".")[0] not in allowed_rooms(parts[0])]
         foreign = [name for name in foreign_imports(file) if parts[0] not in ONLY.get(name.split(".")[0], {parts[0]})]
-        wrong += [f"{'.'.join(parts)} -> {to}" for to in own + foreign]
+        wrong += [f"{'.'.join(parts)} -> {to}" for to in rooms + foreign]
     return wrong
 
 
@@ -84,7 +84,7 @@ def circles(package: Path) -> list[str]:
 
 
 def wrong_rooms(package: Path) -> list[str]:
-    """Return each module or folder that the top level holds or lacks against the design, as "+name" or "-name"."""
+    """Return each module or folder that the design lacks, as "+name", or that the top level lacks, as "-name"."""
     files = {path.stem for path in package.glob("*.py")}
     folders = {path.parent.name for path in package.glob("*/*.py")}
     more = (files - (ROOMS - FOLDERS)) | (folders - FOLDERS)
@@ -93,7 +93,7 @@ def wrong_rooms(package: Path) -> list[str]:
 
 
 def full_rooms(package: Path) -> list[str]:
-    """Return the folders that hold more files than a reader takes in at a glance."""
+    """Return the folders of more files than a reader takes in at a glance."""
     files = [path for path in package.rglob("*.*") if path.name != "__init__.py" and path.suffix != ".pyc"]
     folders = [path.parent.relative_to(package).as_posix() for path in files if path.parent != package]
     return sorted(folder for folder in set(folders) if folders.count(folder) > MOST_FILES)
@@ -116,7 +116,7 @@ IN_A_FUNCTION = "def f():\n    from "
 
 
 @pytest.mark.parametrize(
-    ("faults", "files", "found"),
+    ("faults", "files", "expected"),
     [
         (wrong_arrows, {"storage/disk.py": "from ..trial.folder import GLOBAL"}, ["storage.disk -> trial.folder"]),
         (wrong_arrows, {"render/page/a.py": "from ...report import Report"}, ["render.page.a -> report"]),
@@ -139,11 +139,11 @@ IN_A_FUNCTION = "def f():\n    from "
         (full_rooms, {f"trial/{number}.py": "" for number in range(MOST_FILES)}, []),
     ],
 )
-def test_what_is_against_it_is_found(
-    tmp_path: Path, faults: Callable[[Path], list[str]], files: dict[str, str], found: list[str]
+def test_what_is_against_it_is_reported(
+    tmp_path: Path, faults: Callable[[Path], list[str]], files: dict[str, str], expected: list[str]
 ) -> None:
     """Imports at a module's top, for types alone, or within a function, which closes no circle."""
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert faults(tmp_path) == found
+    assert faults(tmp_path) == expected

@@ -17,7 +17,7 @@ LEARNING_RATE = 3e-3
 
 
 def training(steps: int, change: Callable[[int, Weights], Any] = lambda step, weights: None) -> Iterator[Weights]:
-    """Yield the weights of a made training after each step: tensors of several types, a bias, and one without elements."""
+    """Yield the weights of a made training after each step: of several types, a bias, and one without elements."""
     generator = np.random.default_rng(5)
     shapes = {"in.weight": (30, 20), "mid.weight": (20, 20), "out.weight": (4, 20), "out.bias": (4,)}
     weights: Weights = {name: generator.normal(0, 0.3, shape).astype("f4") for name, shape in shapes.items()}
@@ -25,7 +25,7 @@ def training(steps: int, change: Callable[[int, Weights], Any] = lambda step, we
     weights["wave.weight"] = (generator.normal(size=(3, 3)) + 1j).astype("c8")
     weights["none.weight"] = np.zeros((0, 4))
     for step in range(steps):
-        for name, array in weights.items():
+        for array in weights.values():
             array += (LEARNING_RATE * generator.normal(size=array.shape)).astype(array.real.dtype)
         change(step, weights)
         yield weights
@@ -130,7 +130,7 @@ class TestOnFault:
 
     def test_raises(self) -> None:
         """With the report of what was measured until then."""
-        with pytest.raises(TrainingFault, match="mid.weight .* step") as caught:
+        with pytest.raises(TrainingFault, match=r"mid\.weight .* step") as caught:
             self.watch(on_fault="raise")
         assert caught.value.report.fired
         assert 120 < max(caught.value.report.comparisons()["step"]) < 140
@@ -230,4 +230,4 @@ def test_what_is_refused(options: dict[str, Any], message: str) -> None:
 
 def test_nothing_measured_is_not_ok() -> None:
     report = RatioMonitor().report()
-    assert (report.exit_code, report.problem.message) == (2, "nothing was measured: no tensor has an update")
+    assert (report.exit_code, report.problem.message) == (2, "nothing was measured in 0 calls of step()")

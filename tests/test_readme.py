@@ -13,6 +13,7 @@ from tests.conftest import REPOSITORY
 from tests.documents import (
     DOCUMENTS,
     FENCED,
+    TABLES,
     blocks,
     commands,
     exit_code,
@@ -20,7 +21,7 @@ from tests.documents import (
     make_workplace,
     run,
     text_of,
-    with_options,
+    with_tables,
 )
 from weight_update_ratio.cli import main
 
@@ -39,7 +40,7 @@ PATH = re.compile(r"(?<![\w/.:{-])(?:examples|tests|weight_update_ratio|\.ci|\.g
 
 @pytest.mark.parametrize("block", RUN)
 def test_commands_print_what_is_shown(block: str, tmp_path: Path) -> None:
-    """In their order, each with its exit code."""
+    """They run in their order, each with its exit code."""
     workplace = make_workplace(tmp_path)
     for command in commands(block):
         output, code = run(command.line, workplace)
@@ -48,7 +49,7 @@ def test_commands_print_what_is_shown(block: str, tmp_path: Path) -> None:
 
 
 def test_the_two_commands_that_make_an_environment() -> None:
-    """One installs and does the main job, the other installs and runs the tests; .ci/run runs both as they are."""
+    """One installs and does the main job, the other installs and runs the tests; .ci/run runs both unchanged."""
     lines = [command.line for block in blocks(TEXTS["README.md"], "console") for command in commands(block)]
     ends = [line.rpartition(" && ")[2] for line in lines if line.startswith("python3 -m venv .venv && ")]
     assert [
@@ -75,17 +76,17 @@ def test_python_runs(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("source", blocks(TOGETHER, "python"))
 def test_python_that_is_not_run_compiles(source: str) -> None:
-    """It needs a framework, a notebook or the service."""
+    """To run it takes a framework, a notebook or the service."""
     assert compile(source, "document", "exec").co_name == "<module>"
 
 
 def test_every_command_and_option_is_documented() -> None:
     """Each in one of the documents, an option as code."""
     context = main.make_context("weight-update-ratio", [], resilient_parsing=True)
-    found: dict[str, click.Command] = {name: main.commands[name] for name in main.list_commands(context)}
-    assert [] == [name for name in found if f"weight-update-ratio {name}" not in TOGETHER]
+    subcommands: dict[str, click.Command] = {name: main.commands[name] for name in main.list_commands(context)}
+    assert [] == [name for name in subcommands if f"weight-update-ratio {name}" not in TOGETHER]
     code = " ".join(re.findall(r"`[^`\n]+`", TOGETHER))
-    for command in [main, *found.values()]:
+    for command in [main, *subcommands.values()]:
         for parameter in command.get_params(context):
             for option in parameter.opts if isinstance(parameter, click.Option) else ():
                 assert re.search(rf"{re.escape(option)}(?![\w-])", code), f"{command.name} {option} is in no document"
@@ -93,12 +94,12 @@ def test_every_command_and_option_is_documented() -> None:
 
 def headings(text: str) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
-    found = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+    lines = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
 def test_links_lead_somewhere() -> None:
-    """Into the repository, to a document, or to a heading of one; the README's to every document."""
+    """Each leads to a file of the repository, or to a heading of a document; the README links every document."""
     linked = set()
     for document, link in LINKS:
         path, _, heading = link.partition("#")
@@ -111,12 +112,14 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_paths_are_there() -> None:
-    """Those of the repository that a document, or a command in it, names; outputs may name others."""
+    """They are the repository's, and a document, or a command in it, names them; outputs may name others."""
     without_outputs = FENCED.sub(lambda match: "\n".join(re.findall(r"^\$ .*", match.group(), re.MULTILINE)), TOGETHER)
     paths = set(PATH.findall(without_outputs))
     assert paths
     assert [] == [path for path in sorted(paths) if not (REPOSITORY / path).exists()]
 
 
-def test_the_table_of_options_says_what_the_command_says() -> None:
-    assert with_options(TEXTS["README.md"]) == TEXTS["README.md"]
+@pytest.mark.parametrize("document", ["README.md", "examples/README.md"])
+def test_tables_of_parameters_and_options_say_what_the_package_says(document: str) -> None:
+    assert TABLES.search(TEXTS[document])
+    assert with_tables(TEXTS[document]) == TEXTS[document]

@@ -78,8 +78,8 @@ def assert_recorded(saved: list[Saved], path: Path, collection: str = USUAL) -> 
 
 def steps_in(path: Path, worker: str = "worker_0") -> list[tuple[str, int, int]]:
     """Return (mode, number, global step) of the steps of a worker, as smdebug reads them."""
-    found = {saved[2:5] for saved in as_smdebug_reads(path) if saved.worker == worker}
-    return sorted(found, key=lambda step: step[2])
+    actual = {saved[2:5] for saved in as_smdebug_reads(path) if saved.worker == worker}
+    return sorted(actual, key=lambda step: step[2])
 
 
 def record_worker(path: Path, rank: int) -> list[Saved]:
@@ -97,16 +97,14 @@ def record_if_alone(path: Path, seed: int, begin: float) -> list[Saved]:
 
 class TestReadBack:
     def test_values_of_every_type(self, tmp_path: Path) -> None:
-        """Elements of any bits; matrices, vectors, and numbers without dimensions."""
-
         def tensors(step: int) -> dict[str, Any]:
-            found = {}
+            actual = {}
             for dtype in TYPES + WIDENED:
                 content = np.random.default_rng(step).bytes(12 * np.dtype(dtype).itemsize)
                 array = np.nan_to_num(np.frombuffer(content, dtype if dtype != "bool" else "u1"))
                 array = (array % 2).astype(dtype) if dtype == "bool" else array
-                found.update({dtype: array.reshape(3, 4), f"{dtype} vector": array[:5], f"{dtype} number": array[0]})
-            return found
+                actual.update({dtype: array.reshape(3, 4), f"{dtype} vector": array[:5], f"{dtype} number": array[0]})
+            return actual
 
         assert_recorded(record(tmp_path / "t", 6, tensors, modes=("TRAIN", "EVAL", "TRAIN")), tmp_path / "t")
 
@@ -152,8 +150,6 @@ class TestReadBack:
         assert {**expected, "trial": None} == {**actual, "trial": None}
 
     def test_followed_while_it_records(self, tmp_path: Path) -> None:
-        """A report of a live job is that of the job when it has ended."""
-
         def train() -> None:
             with TrialRecorder(tmp_path / "t", save_interval=3, pairs=True) as recorder:
                 for step in range(30):
@@ -192,7 +188,6 @@ def described(path: Path, worker: str = "worker_0") -> tuple[dict[str, list[str]
 
 
 def read_notes(path: Path) -> Collections:
-    """Return the collections as the package reads them."""
     return TrialFolder(DiskStorage(str(path)), parse_parameters()).collections
 
 
@@ -216,7 +211,6 @@ class TestCollections:
         assert {name: sorted(named) for name, named in members.items()} == described(tmp_path)[0]
 
     def test_one_for_all(self, tmp_path: Path) -> None:
-        """As it is given, also to names that another has already."""
         record(tmp_path, 1)
         record(tmp_path, 1, collection="x", resume=True)
         names = ["conv.bias", "conv.weight", "fc.weight"]
@@ -238,9 +232,18 @@ class TestCollections:
         assert (2, "no tensor of the collection 'gradients' was ") == (report.exit_code, report.problem.message[:44])
 
 
+class Trained(np.ndarray):  # type: ignore[type-arg]
+    """What a Keras variable is to the recorder; PyTorch's has requires_grad."""
+
+    trainable = True
+
+
+class Untrained(np.ndarray):  # type: ignore[type-arg]
+    trainable = False
+
+
 class TestNotes:
     def test_types(self, tmp_path: Path) -> None:
-        """Those that were widened, of all workers and steps."""
         record(tmp_path, 2, lambda step: {"w": ARRAY, "a": np.int8([1])}, num_workers=2)
         record(tmp_path, 2, lambda step: {"b": np.complex64([1])}, worker="worker_1", num_workers=2)
         record(tmp_path, 2, lambda step: {"c": np.int16([1])}, num_workers=2, resume=True)
@@ -259,34 +262,17 @@ class TestNotes:
         ],
     )
     def test_what_is_not_trained(self, tmp_path: Path, steps: list[str], expected: set[str]) -> None:
-        """What never was, by requires_grad, where another tensor of its step is."""
-
-        class Parameter(np.ndarray):  # type: ignore[type-arg]
-            requires_grad = True
-
-        def parameter(sign: str) -> Any:
-            array = ARRAY.copy()
-            if sign != "?":
-                array = array.view(Parameter)
-                array.requires_grad = sign != "-"
-            return array
-
+        kinds = {"": Trained, "-": Untrained, "?": np.ndarray}
         recorder = TrialRecorder(tmp_path)
         for step in steps:
             if step == "resume":
                 recorder = TrialRecorder(tmp_path, resume=True)
                 continue
-            recorder.step({name[0]: parameter(name[1:]) for name in step.split()})
+            recorder.step({name[0]: ARRAY.view(kinds[name[1:]]) for name in step.split()})
         assert expected == read_notes(tmp_path).not_trained == set(described(tmp_path)[1]["not_trained"])
 
     def test_notes_reach_the_findings(self, tmp_path: Path) -> None:
         """What is not trained, and a type whose resolution hides small updates."""
-
-        class Trained(np.ndarray):  # type: ignore[type-arg]
-            trainable = True
-
-        class Variable(np.ndarray):  # type: ignore[type-arg]
-            trainable = False
 
         class Half:
             """What a tensor of bfloat16 is to the recorder."""
@@ -297,7 +283,7 @@ class TestNotes:
                 return ARRAY
 
         said = {}
-        for name, still in (("base", ARRAY.view(Variable)), ("half", Half())):
+        for name, still in (("base", ARRAY.view(Untrained)), ("half", Half())):
             record(
                 tmp_path / name, 12, lambda step, still=still: {"still": still, "lora": (ARRAY + step).view(Trained)}
             )
@@ -308,12 +294,7 @@ class TestNotes:
         assert "bfloat16 cannot hold a change below 1/256 of a weight" in said["half"]
 
     def test_trained_only(self, tmp_path: Path) -> None:
-        """Keras says trainable for requires_grad."""
-
-        class Variable(np.ndarray):  # type: ignore[type-arg]
-            trainable = False
-
-        record(tmp_path, 3, lambda step: {"base": ARRAY.view(Variable), "lora": ARRAY + step}, trained_only=True)
+        record(tmp_path, 3, lambda step: {"base": ARRAY.view(Untrained), "lora": ARRAY + step}, trained_only=True)
         assert ["lora"] == described(tmp_path)[0]["weights"]
 
     @pytest.mark.parametrize(
@@ -321,7 +302,6 @@ class TestNotes:
         [(True, None, True), (True, True, True), (True, False, False), (False, True, False)],
     )
     def test_pairs(self, tmp_path: Path, first: bool, then: bool | None, expected: bool) -> None:
-        """They are said of the whole trial, before and after it was resumed."""
         record(tmp_path, 4, pairs=first)
         if then is not None:
             record(tmp_path, 4, pairs=then, resume=True)
@@ -411,8 +391,6 @@ def test_which_steps_are_saved(tmp_path: Path, options: Any, calls: str, saved: 
 
 
 class Layers(dict):  # type: ignore[type-arg]
-    """A module that can be called, and has items."""
-
     def __call__(self) -> Any:
         raise AssertionError
 
@@ -466,7 +444,6 @@ class TestTensors:
         ids=lambda passed: type(passed).__name__,  # smdebug reads nothing below a folder that has __ in its name twice
     )
     def test_forms(self, tmp_path: Path, passed: Any) -> None:
-        """A mapping, also one that can be called, pairs, or a function that returns either."""
         with TrialRecorder(tmp_path / "t") as recorder:
             assert recorder.step(passed) is True
         (saved,) = as_smdebug_reads(tmp_path / "t")
@@ -525,7 +502,6 @@ class TestTensors:
         assert [] == check_trial(tmp_path / "t").unreadable
 
     def test_a_tensor_of_two_gibibytes(self, tmp_path: Path) -> None:
-        """It is refused before a byte of it is read."""
         with (tmp_path / "file").open("wb") as file:
             file.truncate(2**31)
         large = np.memmap(tmp_path / "file", np.uint8, "r")
@@ -549,7 +525,6 @@ class TestArguments:
     def test_of_the_recorder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str, values: list[Any]
     ) -> None:
-        """No folder is made."""
         monkeypatch.chdir(tmp_path)
         for value in values:
             with pytest.raises(ValueError) as caught:
@@ -590,7 +565,6 @@ class TestArguments:
         assert [] == os.listdir(tmp_path / "elsewhere")
 
     def test_a_file_in_the_folders_place(self, tmp_path: Path) -> None:
-        """An OSError names it, and it stays."""
         (tmp_path / "file").write_text("text")
         for path in (tmp_path / "file", tmp_path / "file" / "below"):
             with pytest.raises(OSError, match="file"):
@@ -615,7 +589,6 @@ class TestTheEnd:
         assert (0, True) == (check_trial(tmp_path / "t").exit_code, check_trial(tmp_path / "t").job_ended)
 
     def test_closing(self, tmp_path: Path) -> None:
-        """Twice is once; what was closed records no more."""
         recorder = TrialRecorder(tmp_path / "t")
         recorder.step(weights(0))
         recorder.close()
@@ -629,14 +602,14 @@ class TestTheEnd:
 class TestFoldersThatHoldATrial:
     def assert_refused(self, folder: Path, **options: Any) -> None:
         """Assert that nobody records there who does not ask for it, and that nothing of it is touched."""
-        before, found = files_of(folder), sorted(folder.rglob("*"))
+        before, actual = files_of(folder), sorted(folder.rglob("*"))
         with pytest.raises(FileExistsError) as caught:
             TrialRecorder(folder, **options)
         assert str(caught.value) == (
             f"the folder {str(folder)!r} holds a trial already\n\n"
             "Record into another folder, or pass resume=True to continue this one."
         )
-        assert (before, found) == (files_of(folder), sorted(folder.rglob("*")))
+        assert (before, actual) == (files_of(folder), sorted(folder.rglob("*")))
 
     @pytest.mark.parametrize("name", ["pytorch_ddp_one", "xgboost"])
     def test_recordings_of_smdebugs_hooks(self, name: str) -> None:
@@ -693,7 +666,6 @@ class TestFoldersThatHoldATrial:
 
 class TestResume:
     def test_nothing_to_resume(self, tmp_path: Path) -> None:
-        """It begins at 0, whether or not there is a folder."""
         for folder in (tmp_path / "new", tmp_path):
             assert_recorded(record(folder, 3, resume=True), folder)
 
@@ -715,16 +687,15 @@ class TestResume:
         assert check_trial(path).job_ended
 
     def test_collections_keep_what_they_had(self, tmp_path: Path) -> None:
-        """Names that were known, and other collections with their patterns."""
         record(tmp_path, 2, lambda step: {"old": ARRAY})
         record(tmp_path, 2, lambda step: {"state": ARRAY}, collection="optimizer", resume=True)
         biases = {"name": "biases", "tensor_names": None, "include_regex": ["bias$"]}
         change_json(tmp_path / COLLECTIONS, lambda content: content["collections"].update(biases=biases))
         record(tmp_path, 2, lambda step: {f"new{step}": ARRAY}, resume=True)
-        found = json.loads((tmp_path / COLLECTIONS).read_text())["collections"]
+        actual = json.loads((tmp_path / COLLECTIONS).read_text())["collections"]
         members = {"weights": ["new0", "new1", "old"], "biases": [], "vectors": [], "optimizer": ["state"]}
-        assert members == {name: collection["tensor_names"] for name, collection in found.items()}
-        assert ["bias$"] == found["biases"]["include_regex"]
+        assert members == {name: collection["tensor_names"] for name, collection in actual.items()}
+        assert ["bias$"] == actual["biases"]["include_regex"]
 
     def test_workers_resume_their_own(self, tmp_path: Path) -> None:
         """Each after its own last step, and worker_0 alone removes and writes the end-of-job file."""
@@ -762,12 +733,12 @@ class TestResume:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text("half")
         with TrialRecorder(tmp_path, worker="worker_1", num_workers=3, resume=True) as recorder:
-            found = files_of(tmp_path)
-            assert others == [name for name in left + others if name in found]
+            actual = files_of(tmp_path)
+            assert others == [name for name in left + others if name in actual]
             recorder.step(weights(steps))
-        found = {name for name in files_of(tmp_path) if "worker_1_" in name or "worker_1." in name}
-        assert {f"{event}_worker_1.tfevents", f"{index}_worker_1.json"} <= found
-        assert 1 + 2 * (steps + 1) == len(found)
+        actual = {name for name in files_of(tmp_path) if "worker_1_" in name or "worker_1." in name}
+        assert {f"{event}_worker_1.tfevents", f"{index}_worker_1.json"} <= actual
+        assert 1 + 2 * (steps + 1) == len(actual)
 
     @pytest.mark.parametrize(("broken", "number"), [(1, 4), (3, 3)])
     def test_an_index_file_that_is_broken(self, tmp_path: Path, broken: int, number: int) -> None:
@@ -837,7 +808,6 @@ class TestProcesses:
 
     @pytest.mark.slow
     def test_several_workers_at_once(self, tmp_path: Path) -> None:
-        """Four processes record into one folder, and nothing of any is lost."""
         with ProcessPoolExecutor(4, get_context("spawn")) as pool:
             saved = [entry for part in pool.map(record_worker, [tmp_path / "t"] * 4, range(4)) for entry in part]
         assert_recorded(saved, tmp_path / "t")
@@ -856,7 +826,6 @@ class TestProcesses:
 
 
 def test_recording_imports_neither_smdebug_nor_a_framework(tmp_path: Path) -> None:
-    """It needs NumPy and the standard library only."""
     program = """
 import sys
 before = {*sys.modules, *getattr(sys, "stdlib_module_names", ())}

@@ -67,7 +67,7 @@ def said(log: list[logging.LogRecord], level: int) -> list[str]:
 
 def as_they_are_all(case: Case, rows: list[Any]) -> list[Any]:
     """Return rows with their verdicts where no others are judged: rests are counted among them."""
-    return [row._replace(verdict=own.verdict) for row, own in zip(rows, judgement(case, rows))]
+    return [row._replace(verdict=each.verdict) for row, each in zip(rows, judgement(case, rows))]
 
 
 class TestAnyOrderOfSteps:
@@ -140,15 +140,15 @@ class TestLiveJobs:
         monkeypatch.setattr(rule_module, "POLL_SECONDS", 0.0)
         trial = trial_writer().collections({"weights": ["w"]})
         rule = WeightUpdateRatio(create_trial(str(trial.path)))
-        found = []
+        answers = []
         for step, (mode, value) in enumerate(saved):
             assert rule.invoke_at_step(step) is False
             trial.save(step, {"w": [value]}, mode)
             if step == ends_before:
                 trial.end()
-            found.append(rule.invoke_at_step(step))
-            assert found[-1] == rule.invoke_at_step(step)
-        assert fired == [step for step, fires in enumerate(found) if fires]
+            answers.append(rule.invoke_at_step(step))
+            assert answers[-1] == rule.invoke_at_step(step)
+        assert fired == [step for step, fires in enumerate(answers) if fires]
         report = check_trial(trial.path)
         assert rows == len(report)
         assert digits(rows_of(report)) == digits(rows_of(rule))
@@ -158,7 +158,6 @@ class TestLiveJobs:
     def test_an_event_file_that_is_not_there(
         self, write_trial: Any, monkeypatch: pytest.MonkeyPatch, comes: str
     ) -> None:
-        """It is waited for while that may help, and is unreadable then."""
         trial: TrialWriter = write_trial({"w": random_walk()}, steps=4, ended=False)
         steps = [0, 1, 2, 3] if comes == "when a later step is there" else [0, 1, 3]
         missing, hidden = event_file(trial.path, 3), trial.path / "hidden"
@@ -243,7 +242,6 @@ class TestErrors:
             assert str(problem) in str(caught.value)
 
     def test_no_folder(self) -> None:
-        """The error comes at once; smdebug alone would wait for ever."""
         with pytest.raises(TrialError, match="the trial folder '/no/such/trial' does not exist"):
             WeightUpdateRatio("/no/such/trial")
 
@@ -253,8 +251,8 @@ class TestLog:
         """Each names its step, its worst tensor and the numbers; smdebug's filter of repeats drops none."""
         fired, _ = invoked(WeightUpdateRatio(EXPLODING), Case(Path(EXPLODING), Path(EXPLODING), {}))
         warnings = said(log, logging.WARNING)
-        found = [re.match(r"WeightUpdateRatio fired at step (\d+) \(TRAIN step \d+\): ", text) for text in warnings]
-        assert fired == [int(match.group(1)) for match in found if match]
+        matches = [re.match(r"WeightUpdateRatio fired at step (\d+) \(TRAIN step \d+\): ", text) for text in warnings]
+        assert fired == [int(match.group(1)) for match in matches if match]
         truth = {key: ratio for key, (_, _, ratio) in recorded_truth("pytorch_exploding").items() if key[2] == 1}
         worst = max(truth, key=truth.__getitem__)[0]
         assert f"4 ratios; the worst is large: tensor {worst!r} of worker_0, ratio" in warnings[0]

@@ -1,7 +1,7 @@
 """The process of the command, which ``weight-update-ratio`` and ``python -m weight_update_ratio`` start.
 
-Exit code 1 means that the rule fired, but Python ends with 1 for whatever goes wrong. So all that may go wrong, the
-imports too, happens within ``main``.
+Exit code 1 means that the rule fired, but Python ends with 1 whatever goes wrong. So all that may go wrong, the imports
+too, happens within ``main``.
 """
 
 from __future__ import annotations
@@ -9,44 +9,36 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False  # typing's own would be imported before main, where a failure ends with 1
-if TYPE_CHECKING:
-    from typing import Any
-
 
 def main() -> None:
     """Run the command; whatever keeps it from a verdict ends with a message and exit code 2."""
-    code: Any = 2
-    unfinished: set[str] = set()
-
-    def end(number: int, frame: Any) -> None:
-        """End at once. An exception could be swallowed, or become another one, in the code that it passes through."""
-        try:
-            for name in list(unfinished):
-                try:  # noqa: SIM105  (a signal may come before contextlib is there)
-                    os.unlink(name)
-                except OSError:
-                    pass
-            signal.signal(number, signal.SIG_DFL)  # a second one does not wait until stderr takes the message
-            if os.isatty(2):
-                os.write(2, b"\r\x1b[2K\x1b[?25h")  # clears the progress bar, and shows the cursor that it hides
-            if number == signal.SIGINT:
-                os.write(2, b"Error: interrupted before the trial was judged\n\nRun the command again.\n")
-        finally:
-            os._exit(2 if number == signal.SIGINT else 128 + number)
-
+    code: str | int | None = 2
     try:
+        import contextlib
         import signal
         import threading
+
+        from .files import UNFINISHED
+
+        def end(number: int, frame: object) -> None:
+            """End at once: an exception could be swallowed, or become another one, in the code that it passes."""
+            try:
+                for name in list(UNFINISHED):
+                    with contextlib.suppress(OSError):
+                        os.unlink(name)
+                signal.signal(number, signal.SIG_DFL)  # a second one does not wait until stderr takes the message
+                if os.isatty(2):
+                    os.write(2, b"\r\x1b[2K\x1b[?25h")  # clears the progress bar, and shows the cursor that it hides
+                if number == signal.SIGINT:
+                    os.write(2, b"Error: interrupted before the trial was judged\n\nRun the command again.\n")
+            finally:
+                os._exit(2 if number == signal.SIGINT else 128 + number)
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # which nohup, and a shell's &, set
                 signal.signal(number, end)
         # OpenBLAS, which NumPy loads, begins a thread for each core. They take memory, and ratio.py uses one only.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        from . import files
-
-        unfinished = files.UNFINISHED
         from .cli import main as command
 
         command(prog_name="weight-update-ratio")
@@ -55,12 +47,12 @@ def main() -> None:
         if any(thread.name.startswith("S3_") for thread in threading.enumerate()):  # pragma: no cover  (it ends here)
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(code)  # Python would wait for requests that hang
+            os._exit(int(code or 0))  # Python would wait for requests that hang
     except BaseException as error:
         remedy = "Install it again, or report it; check_trial(TRIAL) in Python shows where it happens."
         print(f"Error: the command cannot be loaded or run: {error!r}\n\n{remedy}", file=sys.stderr, flush=True)
     finally:
-        sys.exit(code)  # also where stderr cannot be written
+        sys.exit(code)  # also if stderr cannot be written
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 from .compare.comparer import Comparer
 from .compare.diagnosis import missing_trial
 from .compare.history import history_files, read_history
-from .compare.loop import Loop, add_rows
+from .compare.loop import Loop
 from .compare.mode import TRAIN, judged_mode
 from .compare.references import StepPairs
-from .compare.rows import Rows
-from .errors import TrialError, Unreadable
+from .compare.rows import StepRows
+from .errors import TrialError
 from .parameters import Parameters, parse_parameters, with_parameters
 from .report import Report
 from .storage.location import open_storage, trial_location
@@ -100,8 +100,13 @@ def judged_history(files: Sequence[str], parameters: Parameters, first: int, end
     bounds, is_wanted = open_bounds(parameters), name_filter(parameters)
     history = read_history(files, is_wanted, first, end)
     bounds.require_alike(history.mode)
-    report = Report(", ".join(files), history.rows, bounds, history.mode, strict=strict)
-    return measured(report, is_wanted, history.unreadable, history.notes)
+    name = ", ".join(files)
+    nothing = TrialError(
+        f"the history {name!r} has no row of mode {history.mode} that is chosen",
+        "Widen start_step and end_step, and give patterns that are found in the names of the weights.",
+    )
+    report = Report(name, history.rows, bounds, history.mode, strict=strict)
+    return measured(report, is_wanted, nothing, folder_unreadable=history.unreadable, notes=history.notes)
 
 
 def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextManager[Progress]:
@@ -129,20 +134,21 @@ def _compare_ranges(executor: Executor, folder: TrialFolder, steps: list[int], l
     ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
     location = folder.storage.location
     path = location if location.startswith("s3://") else os.path.abspath(os.path.expanduser(location))
-    types, futures = folder.collections.types, dict[Future[Rows], int]()
+    types, futures = folder.collections.types, dict[Future[list[list[StepRows]]], int]()
     try:
         for position, part in enumerate(ranges):
-            pairs = [(global_step, *loop.pairs(global_step)) for global_step in part]
+            pairs = [loop.pairs(global_step) for global_step in part]
             # As one object, for Dask would look for futures in all that a task is given.
             futures[executor.submit(functools.partial(_compare_range, path, pairs, types))] = position
-        waiting: dict[int, Rows] = {}
+        waiting: dict[int, list[list[StepRows]]] = {}
         merged = done = 0
         for future in as_completed(list(futures)):
             position = futures.pop(future)
             waiting[position] = future.result()
             done += len(ranges[position])
             while merged in waiting:
-                loop.rows.merge(waiting.pop(merged))
+                for global_step, rows in zip(ranges[merged], waiting.pop(merged)):
+                    loop.add(global_step, rows)
                 merged += 1
             progress(done, len(steps))
     except BrokenExecutor as error:
@@ -155,15 +161,11 @@ def _compare_ranges(executor: Executor, folder: TrialFolder, steps: list[int], l
             future.cancel()
 
 
-def _compare_range(
-    location: str, steps: list[tuple[int, list[StepPairs], list[Unreadable]]], types: Mapping[str, str]
-) -> Rows:
+def _compare_range(location: str, steps: list[list[StepPairs]], types: Mapping[str, str]) -> list[list[StepRows]]:
     """Return the rows of some steps. Runs in a worker and needs nothing from the other ranges."""
-    rows, comparer = Rows(), Comparer(open_storage(location))
+    comparer = Comparer(open_storage(location))
     comparer.types = types
-    for global_step, pairs, unreadable in steps:
-        add_rows(rows, comparer, global_step, pairs, unreadable)
-    return rows
+    return [comparer.compare(pairs) for pairs in steps]
 
 
 @contextlib.contextmanager

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
+from .errors import TrialError
 from .parameters import TABLE, Parameters
 from .render.terminal import (
-    CommandError,
     print_error,
     print_note,
     print_text,
@@ -43,7 +43,7 @@ class _Command(click.Group):
             pass  # click's own, with 1, where nobody reads its output
         except click.ClickException as error:
             error.show()
-        except CommandError as error:
+        except TrialError as error:
             print_error(error)
         sys.exit(code)
 
@@ -129,7 +129,6 @@ def check(
     """
     from .check import check_trial, dask_executor
     from .compare.history import HISTORY_ENDING
-    from .errors import TrialError
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.live_view import LiveView
@@ -140,17 +139,17 @@ def check(
     run = trial[0] if len(trial) == 1 else trial
     for option, given in (("--follow", follow), ("--dask", dask is not None)):
         if given and trial[0].endswith(HISTORY_ENDING):
-            raise CommandError(f"{option!r} has no meaning for a history ({trial[0]!r})", f"Leave {option} out.")
+            raise TrialError(f"{option!r} has no meaning for a history ({trial[0]!r})", f"Leave {option} out.")
     if follow and dask is not None:
-        raise CommandError("'--follow' and '--dask' exclude each other", "Leave one of them out.")
+        raise TrialError("'--follow' and '--dask' exclude each other", "Leave one of them out.")
     for option, given in (("--timeout", timeout is not None), ("--fail-fast", fail_fast)):
         if given and not follow:
-            raise CommandError(f"{option!r} needs '--follow'", f"Add --follow, or leave {option} out.")
+            raise TrialError(f"{option!r} needs '--follow'", f"Add --follow, or leave {option} out.")
     for option, given in (("--quiet", quiet), (f"--format {style}", style != "text")):
         if verbose and given:
-            raise CommandError(f"'--verbose' and {option!r} exclude each other", "Leave one of them out.")
+            raise TrialError(f"'--verbose' and {option!r} exclude each other", "Leave one of them out.")
     if history is not None and not history.endswith(HISTORY_ENDINGS):
-        raise CommandError(
+        raise TrialError(
             f"'--history' must end in {', '.join(HISTORY_ENDINGS)} (got {history!r})",
             f"Name a file that ends in {', '.join(HISTORY_ENDINGS)}.",
         )
@@ -158,13 +157,14 @@ def check(
         require("pyarrow", "--history", "parquet")
     if html is not None:
         require("bokeh", "--html", "report")
+        require("jinja2", "--html", "report")
     outputs = {"--output": output, "--history": history, "--html": html, "--save-baseline": save_baseline}
     named: dict[str, str] = {}
     for option, path in outputs.items():
         require_folder(path)
         other = named.setdefault(os.path.realpath(path), option) if path is not None else option
         if other != option:
-            raise CommandError(f"{other!r} and {option!r} name the same file ({path!r})", "Name a file for each.")
+            raise TrialError(f"{other!r} and {option!r} name the same file ({path!r})", "Name a file for each.")
     try:
         with dask_executor(dask) as executor, optional_bar(quiet) as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
@@ -174,11 +174,11 @@ def check(
             steps = {"start_step": start_step, "end_step": end_step}
             report = judge(run, **parameters, **steps, strict=strict, progress=progress)
     except ValueError as error:
-        raise CommandError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
+        raise TrialError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:
         if style != "text":  # programs read the others, whatever happened
             _print_report(unjudged_report(", ".join(trial), parameters, error), style, output, quiet, verbose)
-        raise CommandError(error.message, error.remedy) from None
+        raise
     if history is not None:
         with writing(history):
             write_history(report, history)
@@ -199,8 +199,6 @@ def check(
 
 def _save_baseline(report: Report, path: str, quiet: bool) -> None:
     """Save a report that is complete and finite as a baseline, and say what a user should know of it."""
-    from .errors import TrialError
-
     try:
         text = report.to_baseline()
     except TrialError as error:
@@ -271,7 +269,7 @@ def print_rule_configuration(output: str | None, baseline: tuple[str, ...], **op
             configuration = rule_configuration(baseline=",".join(baseline), **options)
     except ValueError as error:
         remedy = "'weight-update-ratio rule-config --help' lists what each option takes."
-        raise CommandError(str(error), remedy) from None
+        raise TrialError(str(error), remedy) from None
     for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
     _print_or_save(json.dumps(configuration, indent=2) + "\n", output)

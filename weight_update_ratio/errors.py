@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class TrialError(Exception):
-    """A trial that cannot be judged: what is wrong and where, and one remedy.
+    """A trial that cannot be judged, or a file that cannot be written: what is wrong and where, and one remedy.
 
     As a string it is the message, an empty line and the remedy: what a traceback shows, and a cell of a notebook.
 
     Attributes:
-        message: What is wrong, and where.
+        message: What is wrong, and in which trial or file.
         remedy: What the reader can do about it, one sentence.
     """
 
@@ -29,7 +29,7 @@ class UnreadableError(Exception):
 
 
 class Unreadable(NamedTuple):
-    """Something of a trial that should be readable and is not; ``global_step`` is -1 where it belongs to none."""
+    """Something of a trial that should be readable and is not; ``global_step`` is -1 if it belongs to none."""
 
     file: str
     tensor: str | None

@@ -13,15 +13,8 @@ UNFINISHED: set[str] = set()  # temporary names in use, for a handler of signals
 def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
     """Give a file that takes its name when it is whole, so that no reader finds half of one.
 
-    Until then it has a temporary name in the same folder, which nobody can foretell. A symbolic link stays a link. A
-    pipe or a device is written to directly.
-
-    Args:
-        path: The file's name.
-        mode: "w" for text, which is written as UTF-8, or "wb" for bytes.
-
-    Raises:
-        OSError: The file cannot be written. Nothing of it is left, and a file that was there is as it was.
+    Until then it has a temporary name in the same folder, which nobody can foretell; if writing fails, nothing is left
+    of it. A symbolic link stays a link. A pipe or a device is written to directly. Mode "w" is text, as UTF-8.
     """
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
     if os.path.exists(path) and not os.path.isfile(path):
@@ -31,7 +24,7 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
     target = os.path.realpath(path)
 
     # The name is known before the file is made, so that a signal at any moment leaves no file. ``tempfile`` cannot
-    # promise that. "x" fails where there is a file or a link of this name.
+    # promise that. "x" fails if there is a file or a link of this name.
     temporary = os.path.join(os.path.dirname(target), f".writing.{os.urandom(8).hex()}")
     UNFINISHED.add(temporary)
     try:

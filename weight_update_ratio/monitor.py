@@ -14,6 +14,7 @@ from .compare.mode import TRAIN
 from .compare.ratio import update_norms, update_ratios, weight_norms
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows, StepRows
+from .errors import TrialError
 from .findings.live import LiveFaults
 from .parameters import documented, parse_parameters
 from .record import Tensors, whole_number, worker_name
@@ -240,7 +241,11 @@ class RatioMonitor:
 
     def report(self) -> Report:
         """Return the report of what was measured so far: that of ``check`` on a recording of the same steps."""
-        return measured(self._report(), self._is_wanted)
+        nothing = TrialError(
+            f"nothing was measured in {self._count} calls of step()",
+            f"Call step() after each update; an update of what trains is measured once in every={self._every}.",
+        )
+        return measured(self._report(), self._is_wanted, nothing)
 
 
 def _copied(weights: np.ndarray[Any, Any], reference: _Reference | None) -> np.ndarray[Any, Any]:

@@ -8,13 +8,13 @@ import re
 from typing import Any, Callable, Iterable, Mapping, Tuple, Union
 
 from .parameters import local_folder
+from .trial.folder import GLOBAL
 from .trial.folder_writer import FolderWriter
 from .trial.index_file import LARGEST_STEP, MODES
 from .trial.saved_array import saved_tensors
 
 Tensors = Union[Mapping[str, Any], Iterable[Tuple[str, Any]], Any]  # Any: a module of PyTorch, a model of Keras
 
-GLOBAL = "GLOBAL"
 _WORKER = re.compile(r"[A-Za-z0-9]+(?:[_.-][A-Za-z0-9]+)*")  # smdebug takes "__" for a device of TensorFlow
 
 
@@ -26,26 +26,26 @@ class TrialRecorder:
                 ...  # one training step
                 recorder.step(model)
 
-    A step is recorded whole or not at all, and is in its place when ``step`` returns: a process that is killed loses
-    none of those before. Leaving the block writes the end-of-job file, also where an exception ends the training.
+    A step is recorded whole or not at all, and its files are whole when ``step`` returns: a killed process loses no
+    earlier step. Leaving the block writes the end-of-job file, also if an exception ends the training.
 
     Args:
-        path: Folder on this machine, made where it does not exist.
+        path: Folder on this machine, made if it does not exist.
         save_interval: Save the steps 0, n, 2n, ... of each mode; >= 1.
         pairs: Save the step after each of them too, so that a ratio is that of one update (``num_steps=1``).
-        worker: The name of this process, as in ``f"worker_{rank}"``; each process that records has one of its own.
-            The end-of-job file is worker_0's. None: worker_0, or worker_RANK where the environment has a RANK, as under
-            torchrun.
+        worker: The name of this process, as in ``f"worker_{rank}"``; no two processes may have the same one. worker_0
+            writes the end-of-job file. None: worker_RANK if the environment has a RANK, as under torchrun, else
+            worker_0.
         num_workers: How many processes record into this folder; >= 1.
-        collection: The collection that all tensors are in. None: those of two or more dimensions are in "weights",
-            which is what the rule judges by default; of the others those whose name says bias or beta are in "biases",
-            and the rest in "vectors". A name stays where it was first put.
-        trained_only: Leave out what is not trained (``requires_grad`` is False), such as the base of a LoRA.
-        resume: Continue the trial that the folder holds, if it holds one: each count goes on after the last step that
-            was saved. Files that a killed process left unfinished are removed, and so is the end-of-job file.
+        collection: The collection of all tensors. None: those of two or more dimensions are in "weights", which is what
+            the rule judges by default; of the others those whose name says bias or beta are in "biases", and the rest
+            in "vectors". A name keeps its first collection.
+        trained_only: Leave out what is not trained (``requires_grad`` is False), for example the base of a LoRA.
+        resume: Continue the trial in the folder, if there is one: each count goes on after the last step that was
+            saved. Files that a killed process left unfinished are removed, and so is the end-of-job file.
 
     Raises:
-        FileExistsError: The folder holds a trial, and ``resume`` is False. Nothing of it was changed.
+        FileExistsError: The folder has a trial, and ``resume`` is False. Nothing in it was changed.
         OSError: The folder cannot be made or read.
         ValueError: An argument is not valid.
     """
@@ -85,14 +85,14 @@ class TrialRecorder:
 
         Args:
             tensors: {name: array}, pairs (name, array), a PyTorch module (its named parameters), a Keras model (its
-                weights by path), or a function that returns one of these. It is only asked, and only looked into, where
-                the step is saved. Arrays of NumPy, PyTorch (on any device), JAX, TensorFlow, Keras, or anything with
+                weights by path), or a function that returns one of these. It is only called, and only read, if the step
+                is saved. Arrays of NumPy, PyTorch (on any device), JAX, TensorFlow, Keras, or anything with
                 ``__array__``; of any shape. bfloat16 and float8 are widened to float32. Of a DTensor (FSDP2) it is this
                 process's shard. Names are those of the plain model: what ``torch.compile``, DDP, FSDP and checkpoint
                 wrappers add is taken off.
             mode: "TRAIN", "EVAL" or "PREDICT"; or "GLOBAL", whose steps are numbered over all modes.
             step: The number of this step in its mode, >= 0, from which it counts on; None: one more than the last.
-                For a job that goes on from an older checkpoint.
+                It is for a job that goes on from an older checkpoint.
 
         Returns:
             Whether the step was saved: its number in its mode is a multiple of ``save_interval`` or, with ``pairs``,
@@ -105,7 +105,7 @@ class TrialRecorder:
                 or more, or the recorder is closed.
             OSError: The step cannot be written.
 
-        The step is counted, but not recorded, where this raises after ``tensors`` were asked for.
+        The step is counted, but not recorded, if this raises after ``tensors`` were asked for.
         """
         if self._is_closed:
             raise ValueError("step() of a recorder that is closed")
@@ -119,8 +119,8 @@ class TrialRecorder:
         self._counts[GLOBAL] = global_step + 1
         if number % self._save_interval > int(self._pairs):
             return False
-        found = saved_tensors(tensors, self._num_workers, self._trained_only)
-        self._writer.write_step(found, global_step, mode, number)
+        saved = saved_tensors(tensors, self._num_workers, self._trained_only)
+        self._writer.write_step(saved, global_step, mode, number)
         return True
 
     def close(self) -> None:
@@ -143,6 +143,7 @@ class TrialRecorder:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
+    """Return a whole number that is checked, or raise ValueError that names it."""
     try:
         number = operator.index(value)
     except TypeError:

@@ -25,9 +25,9 @@ class Report(Judgement):
     @computed
     def findings(self) -> list[Finding]:
         """What happened, in words: faults before notes, and of these what began first."""
-        from .render.words.advice import told_findings
+        from .render.words.advice import worded_findings
 
-        return told_findings(self, super().findings)
+        return worded_findings(self, super().findings)
 
     def summary(self) -> pandas.DataFrame:
         """Return a row a tensor and worker, in the trial's order: median, lowest, highest, last ratio and violations.
@@ -57,7 +57,7 @@ class Report(Judgement):
         Raises:
             TrialError: The report is not complete, or a ratio is not finite.
         """
-        from .verdict.saving import saved_baseline
+        from .verdict.good_runs import saved_baseline
 
         return saved_baseline(self)
 
@@ -73,7 +73,7 @@ class Report(Judgement):
         return render_text(self, width, verbose=verbose)
 
     def to_html(self) -> str:
-        """Return the report as one self-contained HTML page; needs the extra ``report`` (bokeh)."""
+        """Return the report as one self-contained HTML page; needs the extra ``report`` (bokeh, Jinja2)."""
         from .render.page.document import render_html
 
         return render_html(self)
@@ -103,14 +103,14 @@ class Report(Judgement):
         write_tensorboard(self, folder)
 
     def plot(self) -> Any:
-        """Return the interactive chart, a bokeh layout: ``bokeh.io.show(report.plot())``; needs the extra ``report``.
+        """Return the page of ``to_html`` as a notebook shows it, in a frame; needs the extra ``report``.
 
         Raises:
             ValueError: There is no comparison to draw.
         """
-        from .render.page.chart import report_chart
+        from .render.page.document import NotebookPage
 
-        return report_chart(self)
+        return NotebookPage(self)
 
     def _repr_html_(self) -> str:
         """Return the verdict and the grouped violations, as a notebook shows them."""

@@ -82,7 +82,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._parameters = parse_parameters(**{name: given[name] for name in TABLE})
         actions = parse_actions(action_str, action_json)
         folder = parse_report_dir(report_dir)
-        bounds = open_bounds(self._parameters)
+        self._bounds = open_bounds(self._parameters)
         if isinstance(base_trial, (str, os.PathLike)):
             base_trial = _open_trial(trial_location(base_trial), self._parameters)
         # By keyword: smdebug <= 1.0.4 has these in another order.
@@ -92,12 +92,11 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
         if self._folder.parameters != self._parameters:  # the trial was saved in pairs
             self._parameters = self._folder.parameters
-            bounds = open_bounds(self._parameters)
+            self._bounds = open_bounds(self._parameters)
         self._is_live = not self._folder.ended
-        self._bounds = bounds
         self._report_file = ReportFile(folder, self.logger.error)
         self._loop: Loop | None = None  # None: it is not known yet which mode is judged
-        self._run = JudgedRun(base_trial.path, Rows(), bounds)
+        self._run = JudgedRun(base_trial.path, Rows(), self._bounds)
         self._fired: dict[int, bool] = {}  # what was returned, by global step
         self._asked: list[range] = []  # by smdebug, which passes over some steps
         self._waiting: list[int] = []  # invoked before it was known which mode is judged
@@ -142,7 +141,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         try:
             super().invoke(step)
         except NoMoreData:
-            self._note_change(self._folder.look_once_more() if self._is_live else None)
+            if self._is_live:
+                self._compare_again(self._folder.look_once_more())
             loop = self._settle_loop()
             late = [] if loop is None else self._finish(loop, is_over=True)
             if late:
@@ -168,8 +168,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         self._await_event_files(step)
         if not self._folder.ended and not self._folder.workers_at(step):
             return False  # it may come yet
-        waiting, self._waiting = self._waiting, []
-        fired = self._compare(loop, [*waiting, step])
+        fired = self._compare(loop, [*self._waiting, step])
+        self._waiting = []
         if self._folder.ended and (self._has_all(loop) or self._folder.step_after(step) is None):
             return bool(self._finish(loop)) or fired
         self._report_file.write(self._run, is_due=fired)
@@ -195,25 +195,22 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             self._refresh(step)
 
     def _refresh(self, step: int) -> None:
-        """Look at the folder, and compare again what was compared of changed steps and of those after them."""
         self._looked = time.monotonic()
-        self._note_change(self._folder.refresh(step))
+        self._compare_again(self._folder.refresh(step))
 
-    def _note_change(self, changed: int | None) -> None:
-        if changed is not None and self._loop is not None:
-            self._compare_again(self._loop, changed)
-
-    def _compare_again(self, loop: Loop, first: int) -> None:
-        steps = sorted(step for step in loop.done if step >= first)
-        loop.cut(first)
-        for step in steps:
-            loop.compare(step)
-        self._late = min([self._late, *steps])
+    def _compare_again(self, first: int | None) -> None:
+        """Compare again what was compared of the steps from the first changed one on; None: no step changed."""
+        if first is not None and self._loop is not None:
+            steps = sorted(step for step in self._loop.done if step >= first)
+            self._loop.cut(first)
+            for step in steps:
+                self._loop.compare(step)
+            self._late = min([self._late, *steps])
 
     def _settle_loop(self) -> Loop | None:
         """Return the loop of the mode that is judged, None while that is not known; GLOBAL steps may come before TRAIN.
 
-        Raises InsufficientInformationForRuleInvocation where the index alone shows that the trial cannot be judged.
+        It raises if the index alone shows that an ended trial cannot be judged.
         """
         folder = self._folder
         mode = judged_mode(folder, folder.ended, self._bounds.baseline_mode)
@@ -225,7 +222,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             self._bounds.require_alike(mode)
         except TrialError as error:
             self._raise_insufficient(error)
-        if folder.ended and not any(self._can_be_judged(own) for step in folder.steps for own in loop.pairs(step)[0]):
+        if folder.ended and not any(self._can_be_judged(each) for step in folder.steps for each in loop.pairs(step)):
             for step in folder.steps:
                 loop.compare(step)
             self._is_unheld = self._bounds.baseline is not None
@@ -255,9 +252,9 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
                 loop.compare(step)
         self._run = JudgedRun(self._run.trial, loop.rows, self._bounds, loop.mode)
         self._log_errors(map(_record_line, itertools.islice(loop.rows.unreadable, known, None)))
-        for step in steps:
-            self._fired[step] = self._fires_at(loop, step)
-        return any(self._fired[step] for step in steps)
+        fired = {step: self._fires_at(loop, step) for step in steps}
+        self._fired.update(fired)
+        return any(fired.values())
 
     def _fires_at(self, loop: Loop, step: int) -> bool:
         """Return whether the rule fires at a compared step, and log it."""
@@ -280,7 +277,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _finish(self, loop: Loop, is_over: bool = False) -> list[int]:
         """Write the report, now that no more steps come or are asked for, and return the steps that fire only now.
 
-        Raises InsufficientInformationForRuleInvocation where the trial was gone through and cannot be judged.
+        These came late, or smdebug passed over them. It raises if the trial was gone through and cannot be judged.
         """
         folder = self._folder
         asked = set(itertools.chain(*self._asked)).intersection(folder.steps)
@@ -289,10 +286,12 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             loop.compare(step)
         self._late = min([self._late, *passed_over])
         if self._is_live:
-            self._compare_again(loop, loop.first_doubtful())
+            self._compare_again(loop.first_doubtful())
         loop.rows.cut(LARGEST_STEP)  # puts names in the order of the steps, whatever the order of the calls
         self._run = JudgedRun(self._run.trial, loop.rows, self._bounds, loop.mode)
-        late = self._note_late(loop)
+        steps = [step for step in self._run.fired_steps if step >= self._late and not self._fired.get(step)]
+        late = [step for step in steps if self._fires_at(loop, step)]
+        self._fired.update(dict.fromkeys(late, True))
         run = self._run = concluded(self._run, folder)
         self._log_errors(map(_record_line, run.unreadable))
         is_gone_through = folder.ended and (self._has_all(loop) or (is_over and bool(loop.done)))
@@ -303,13 +302,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         if run.problem is not None and len(run):
             self._log_errors([f"{run.problem.message}; {run.problem.remedy}"])
         self._report_file.write(run, at_once=True)
-        return late
-
-    def _note_late(self, loop: Loop) -> list[int]:
-        """Note the steps that fire only now: their files came late, or smdebug passed over them."""
-        steps = [step for step in self._run.fired_steps if step >= self._late and not self._fired.get(step)]
-        late = [step for step in steps if self._fires_at(loop, step)]
-        self._fired.update(dict.fromkeys(late, True))
         return late
 
     def _await_event_files(self, step: int) -> None:

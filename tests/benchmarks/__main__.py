@@ -1,10 +1,10 @@
 """Times the documented way to write a rule, this package's rule, its check, and ``cat``, side by side in one run.
 
-Beside them stand what nobody here can change: a rule that does nothing, and NumPy's own time for arrays in memory.
+Beside them is what nobody here can change: a rule that does nothing, and NumPy's own time for arrays in memory.
 
     python -m tests.benchmarks
 
-Every figure is a whole process, started anew, but for the norms of arrays in memory, which alone are timed. All take
+Every figure is a whole process, started anew, except the norms of arrays in memory, which alone are timed. All take
 turns, so that a machine whose speed drifts is unfair to none of them, and the median of the rounds is shown. Files are
 in the page cache: the trials were just written.
 """
@@ -20,11 +20,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
 import click
+import numpy as np
 
-from tests.benchmarks.trials import write_trial
+from tests.conftest import TrialWriter
 from tests.s3_server import CREDENTIALS, S3Server
 
 JUDGES = {
@@ -64,10 +65,24 @@ class Run(NamedTuple):
     memory: float
 
 
-def run(judge: str, location: str) -> Run:
+def write_trial(folder: Path, shape: Shape) -> None:
+    """Write a trial with smdebug's own writer: weights that take a step of 1e-3 of their size at each step."""
+    random = np.random.default_rng(0)
+    names = [f"layer_{number:03d}.weight" for number in range(shape.tensors)]
+    weights = {name: random.standard_normal(shape.elements, np.float32) for name in names}
+    update = random.standard_normal(shape.elements, np.float32) * np.float32(1e-3)
+    writer = TrialWriter(folder).collections({"weights": names})
+    for step in range(shape.steps):
+        writer.save(step, weights)
+        for weight in weights.values():
+            weight += update
+    writer.end()
+
+
+def run(judge: str, location: Path | str) -> Run:
     """Return what a judge took for a trial; it must have compared something."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "tests.benchmarks.judges", judge, location]
+    command = [sys.executable, "-m", "tests.benchmarks.judges", judge, str(location)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     seconds = time.perf_counter() - started
     result = {name: value for line in output.splitlines() for name, value in json.loads(line).items()}
@@ -75,48 +90,51 @@ def run(judge: str, location: str) -> Run:
     return Run(result.get("seconds", seconds), result["memory"])
 
 
-def medians(judges: list[str], folder: Path | str, rounds: int) -> dict[str, Run]:
+def medians(judges: Iterable[str], location: Path | str, rounds: int) -> dict[str, Run]:
     """Return the medians of judges that take turns; the first turn of each is not counted."""
     runs: dict[str, list[Run]] = {judge: [] for judge in judges}
     for turn in range(rounds + 1):
-        for judge in judges:
-            if turn or judge != "docs":  # a warm-up of the slow one would say nothing
-                runs[judge].append(run(judge, str(folder)))
-    counted = {judge: done if judge == "docs" else done[1:] for judge, done in runs.items()}
+        for judge, done in runs.items():
+            if turn == 0 and judge == "docs":
+                continue  # a warm-up of the slow one would say nothing
+            result = run(judge, location)
+            done += [result] if turn else []
     return {
         judge: Run(statistics.median(r.seconds for r in done), max(r.memory for r in done))
-        for judge, done in counted.items()
+        for judge, done in runs.items()
     }
+
+
+def print_table(title: str, columns: list[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table in markdown, whose first column is of words and whose others are of numbers."""
+    click.echo(f"\n**{title}**\n\n| {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) - 1)}")
+    for row in rows:
+        click.echo(f"| {' | '.join(row)} |")
 
 
 def speed_table(shape: Shape, folder: Path, rounds: int) -> None:
     """Print seconds and ratios of all for one trial."""
-    found = medians(list(JUDGES), folder, rounds)
-    click.echo(f"\n**{shape}**\n")
-    click.echo("| | seconds | times faster than the first | times as long as cat | peak memory, MB |")
-    click.echo("|---|---:|---:|---:|---:|")
-    for judge, name in JUDGES.items():
-        seconds, memory = found[judge]
-        judges = judge in ("docs", "rule", "check")
-        faster = f"{found['docs'].seconds / seconds:.1f}" if judges else ""
-        longer = f"{seconds / found['cat'].seconds:.1f}" if judge != "cat" else ""
-        click.echo(f"| {name} | {seconds:.2f} | {faster} | {longer} | {f'{memory:.0f}' if judges else ''} |")
+    runs = medians(JUDGES, folder, rounds)
+    rows = []
+    for judge, (seconds, memory) in runs.items():
+        faster, megabytes = f"{runs['docs'].seconds / seconds:.1f}", f"{memory:.0f}"
+        longer = f"{seconds / runs['cat'].seconds:.1f}" if judge != "cat" else ""
+        cells = [faster, longer, megabytes] if judge in ("docs", "rule", "check") else ["", longer, ""]
+        rows.append([JUDGES[judge], f"{seconds:.2f}", *cells])
+    columns = ["", "seconds", "times faster than the first", "times as long as cat", "peak memory, MB"]
+    print_table(str(shape), columns, rows)
 
 
 def growth_table(folders: dict[Shape, Path], rounds: int) -> None:
     """Print how check and rule grow with ten times the steps."""
-    click.echo("\n**Ten times the steps**\n")
-    click.echo(
-        f"| | seconds, {SHORT.steps:,} steps | seconds, {LONG.steps:,} steps | times as long | more memory, MB |"
-    )
-    click.echo("|---|---:|---:|---:|---:|")
     short, long = (medians(["check", "rule"], folders[shape], rounds) for shape in (SHORT, LONG))
-    for judge in ("check", "rule"):
-        times = long[judge].seconds / short[judge].seconds
-        more = long[judge].memory - short[judge].memory
-        click.echo(
-            f"| {JUDGES[judge]} | {short[judge].seconds:.2f} | {long[judge].seconds:.2f} | {times:.1f} | {more:.0f} |"
-        )
+    rows = []
+    for judge in short:
+        times, more = long[judge].seconds / short[judge].seconds, long[judge].memory - short[judge].memory
+        seconds = [f"{runs[judge].seconds:.2f}" for runs in (short, long)]
+        rows.append([JUDGES[judge], *seconds, f"{times:.1f}", f"{more:.0f}"])
+    seconds = [f"seconds, {shape.steps:,} steps" for shape in (SHORT, LONG)]
+    print_table("Ten times the steps", ["", *seconds, "times as long", "more memory, MB"], rows)
 
 
 def remote_tables(folders: dict[Shape, Path], scratch: Path, rounds: int) -> None:
@@ -127,22 +145,24 @@ def remote_tables(folders: dict[Shape, Path], scratch: Path, rounds: int) -> Non
     proxy = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         uri = server.upload(folders[REMOTE], "near")
-        click.echo(f"\n**Requests to S3: {REMOTE}, {REMOTE.steps} event files**\n")
-        click.echo("| | requests | an event file |\n|---|---:|---:|")
+        rows = []
         for judge in ("docs", "rule", "check"):
             before = len(server.requests())
             run(judge, uri)
             requests = len(server.requests()) - before
-            click.echo(f"| {JUDGES[judge]} | {requests:,} | {requests / REMOTE.steps:.1f} |")
+            rows.append([JUDGES[judge], f"{requests:,}", f"{requests / REMOTE.steps:.1f}"])
+        title = f"Requests to S3: {REMOTE}, {REMOTE.steps} event files"
+        print_table(title, ["", "requests", "an event file"], rows)
         uri = server.upload(folders[FAR], "far")
         assert proxy.stdout is not None
         os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{int(proxy.stdout.readline())}"
-        found = medians(["download", "check"], uri, rounds)
-        click.echo(f"\n**S3 that takes {LATENCY} ms a request: {FAR}**\n")
-        click.echo("| | seconds | times as long as the download |\n|---|---:|---:|")
-        for judge in ("download", "check"):
-            seconds = found[judge].seconds
-            click.echo(f"| {REMOTE_JUDGES[judge]} | {seconds:.2f} | {seconds / found['download'].seconds:.2f} |")
+        seconds = {judge: result.seconds for judge, result in medians(REMOTE_JUDGES, uri, rounds).items()}
+        rows = [
+            [name, f"{seconds[judge]:.2f}", f"{seconds[judge] / seconds['download']:.2f}"]
+            for judge, name in REMOTE_JUDGES.items()
+        ]
+        title = f"S3 that takes {LATENCY} ms a request: {FAR}"
+        print_table(title, ["", "seconds", "times as long as the download"], rows)
     finally:
         proxy.terminate()
         server.stop()
@@ -163,25 +183,23 @@ def executor_table(folder: Path, rounds: int) -> None:
             times.append(time.perf_counter() - started)
         return statistics.median(times[1:])
 
-    click.echo(f"\n**Workers of Dask, on this machine: {LONG}**\n")
-    click.echo("| | seconds | times as long as alone | more a range, of a processor's ms |\n|---|---:|---:|---:|")
     alone = seconds(None)
-    click.echo(f"| check_trial, without workers | {alone:.2f} | 1.00 | |")
+    rows = [["check_trial, without workers", f"{alone:.2f}", "1.00", ""]]
     for workers in (1, 2, 4):
         with LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
             taken = seconds(client.get_executor(pure=False))
         more = 1000 * (taken * min(workers, os.cpu_count() or 1) - alone) / MOST_RANGES
-        click.echo(f"| {workers} worker{'s' * (workers > 1)} | {taken:.2f} | {taken / alone:.2f} | {more:.0f} |")
+        rows.append([f"{workers} worker{'s' * (workers > 1)}", f"{taken:.2f}", f"{taken / alone:.2f}", f"{more:.0f}"])
+    columns = ["", "seconds", "times as long as alone", "more a range, of a processor's ms"]
+    print_table(f"Workers of Dask, on this machine: {LONG}", columns, rows)
 
 
 def machine() -> str:
     """Return what a reader must know of the machine."""
-    import numpy
-
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}, "
-        f"Python {platform.python_version()}, NumPy {numpy.__version__}"
+        f"Python {platform.python_version()}, NumPy {np.__version__}"
     )
 
 
@@ -199,7 +217,7 @@ def main(rounds: int, folder: Path | None) -> None:
         for shape in (LARGE, MANY, SHORT, LONG, REMOTE, FAR):
             folders[shape] = root / f"{shape.tensors}x{shape.elements}x{shape.steps}"
             if not folders[shape].exists():
-                write_trial(folders[shape], *shape)
+                write_trial(folders[shape], shape)
         click.echo(machine())
         for shape in (LARGE, MANY):
             speed_table(shape, folders[shape], rounds)
@@ -209,5 +227,4 @@ def main(rounds: int, folder: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("SMDEBUG_LOG_LEVEL", "error")
     main()

@@ -1,6 +1,6 @@
-"""What is timed: each runs in a process of its own and prints one line of JSON.
+"""What is timed: each runs in a new process and prints one line of JSON.
 
-``docs_rule`` is a rule as smdebug's documentation teaches to write one: it declares the tensors of the current and the
+``docs`` is a rule as smdebug's documentation teaches to write one: it declares the tensors of the current and the
 previous step as required, asks for their values, and takes NumPy's norm.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +20,7 @@ os.environ.setdefault("SMDEBUG_LOG_LEVEL", "error")
 os.environ.setdefault("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")
 
 
-def docs_rule(location: str) -> int:
+def docs(location: str) -> int:
     """Judge a trial by the rule that smdebug's documentation leads to."""
     import numpy as np
     from smdebug.rules.rule import Rule
@@ -47,18 +47,14 @@ def docs_rule(location: str) -> int:
                 fired = fired or ratio > 10.0 or ratio < 1e-8
             return fired
 
-    rule = DocsRule(_trial(location))
-    _invoke(rule)
-    return rule.compared
+    return _invoked(DocsRule, location).compared
 
 
-def invoked_rule(location: str) -> int:
+def rule(location: str) -> int:
     """Judge a trial by this package's rule under invoke_rule."""
     from weight_update_ratio import WeightUpdateRatio
 
-    rule = WeightUpdateRatio(_trial(location))
-    _invoke(rule)
-    return rule.report["Datapoints"]
+    return _invoked(WeightUpdateRatio, location).report["Datapoints"]
 
 
 def check(location: str) -> int:
@@ -92,11 +88,10 @@ def download(location: str) -> int:
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
     keys = [entry["Key"] for page in pages for entry in page["Contents"]]
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        bodies = pool.map(lambda key: len(client.get_object(Bucket=bucket, Key=key)["Body"].read()), keys)
-        return sum(bodies)
+        return sum(pool.map(lambda key: len(client.get_object(Bucket=bucket, Key=key)["Body"].read()), keys))
 
 
-def empty_rule(location: str) -> int:
+def empty(location: str) -> int:
     """Read a trial's index as smdebug does for every rule, and judge nothing."""
     from smdebug.rules.rule import Rule
 
@@ -109,16 +104,14 @@ def empty_rule(location: str) -> int:
             self.invoked += 1
             return False
 
-    rule = EmptyRule(_trial(location))
-    _invoke(rule)
-    return rule.invoked
+    return _invoked(EmptyRule, location).invoked
 
 
-def in_memory(location: str) -> int:
+def memory(location: str) -> int:
     """Take NumPy's norms of arrays in memory, tensor by tensor in float64: no files, no checks and no rule.
 
-    The weights of two steps take turns, for as many steps as the trial has. What it took is printed by itself. One
-    thread, for those of OpenBLAS wait actively.
+    The weights of two steps take turns, for as many steps as the trial has. What it took is printed by itself. There is
+    one thread, because those of OpenBLAS wait actively.
     """
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import numpy as np
@@ -130,49 +123,34 @@ def in_memory(location: str) -> int:
     compared = 0
     started = time.perf_counter()
     for step in range(steps):
-        for place in range(tensors):
-            wide = both[step % 2][place].astype(np.float64)
+        for number in range(tensors):
+            wide = both[step % 2][number].astype(np.float64)
             norm = np.sqrt(wide.dot(wide))
-            np.subtract(wide, both[1 - step % 2][place], out=wide)
-            compared += np.sqrt(wide.dot(wide)) / (norms[place] + 1e-9) > 0
-            norms[place] = norm
+            np.subtract(wide, both[1 - step % 2][number], out=wide)
+            compared += np.sqrt(wide.dot(wide)) / (norms[number] + 1e-9) > 0
+            norms[number] = norm
     print(json.dumps({"seconds": time.perf_counter() - started}))
     return compared
 
 
-def _trial(location: str):
-    from smdebug.trials import create_trial
-
-    return create_trial(location)
-
-
-def _invoke(rule) -> None:
+def _invoked(kind, location: str):
+    """Return a rule of a kind that has gone through a trial."""
     from smdebug.exceptions import NoMoreData
     from smdebug.rules import invoke_rule
+    from smdebug.trials import create_trial
 
+    rule = kind(create_trial(location))
     with contextlib.suppress(NoMoreData):
         invoke_rule(rule)
+    return rule
 
 
 def _peak_memory() -> float:
     """Return this program's peak resident memory in MB; getrusage would count that of the process that forked it."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) / 1024
+    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 if __name__ == "__main__":
-    what, where = sys.argv[1:]
-    judges = {
-        "docs": docs_rule,
-        "rule": invoked_rule,
-        "empty": empty_rule,
-        "check": check,
-        "cat": cat,
-        "memory": in_memory,
-        "download": download,
-    }
-    compared = int(judges[what](where))
+    judge, location = sys.argv[1:]
+    compared = int(globals()[judge](location))
     print(json.dumps({"compared": compared, "memory": _peak_memory()}))

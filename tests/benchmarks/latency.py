@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.latency PORT_OF_MOTO MILLISECONDS
 
-It prints its port. What moto answered once it keeps, for moto itself takes milliseconds of a processor a request, and
-would be what is measured; so each request takes the latency and nothing else.
+It prints its port. It asks moto once for each answer and keeps it, because moto takes milliseconds of a processor a
+request, which would be measured too; so each request takes the latency and nothing else.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import asyncio
 import sys
 
 
-async def asked(reader: asyncio.StreamReader) -> list[bytes]:
-    """Return the lines of a request's head; none where the client has hung up."""
+async def request_lines(reader: asyncio.StreamReader) -> list[bytes]:
+    """Return the lines of a request's head; none if the client has hung up."""
     try:
         return (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[:-2]
     except asyncio.IncompleteReadError:
         return []
 
 
-async def answered(port: int, lines: list[bytes]) -> bytes:
-    """Return what moto answers, head and body."""
+async def answer_of_moto(port: int, lines: list[bytes]) -> bytes:
+    """Return the head and the body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     kept = [line for line in lines if not line.lower().startswith(b"connection:")]
     writer.write(b"\r\n".join([*kept, b"Connection: close", b"", b""]))
@@ -32,15 +32,15 @@ async def answered(port: int, lines: list[bytes]) -> bytes:
 
 
 async def serve(port: int, seconds: float) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process ends."""
     answers: dict[tuple[bytes, ...], bytes] = {}
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while lines := await asked(reader):
+        while lines := await request_lines(reader):
             end = asyncio.get_running_loop().time() + seconds
             request = lines[0], *(line for line in lines if line.lower().startswith(b"range:"))
             if request not in answers:
-                answers[request] = await answered(port, lines)
+                answers[request] = await answer_of_moto(port, lines)
             await asyncio.sleep(max(0.0, end - asyncio.get_running_loop().time()))
             writer.write(answers[request])
             await writer.drain()

@@ -4,7 +4,7 @@
 
 Every figure is the writing of some steps into a new folder. The four take turns, so that a disk whose speed drifts is
 unfair to none of them, and the median of the rounds is shown. Each begins with a disk that has nothing left to write.
-A last table tells what nets of known sizes cost, every 50 steps in pairs.
+A last table shows what nets of known sizes cost, every 50 steps in pairs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import Any, Callable, Dict
 import click
 import numpy as np
 
-from tests.benchmarks.__main__ import Shape, machine
+from tests.benchmarks.__main__ import Shape, machine, print_table
+from tests.conftest import TrialWriter
+from weight_update_ratio import TrialRecorder
 
 Tensors = Dict[str, np.ndarray[Any, Any]]
 LARGE, SMALL = Shape(160, 160_000, 10), Shape(300, 1_024, 100)
@@ -29,7 +31,6 @@ INTERVAL, PAIRS, TRAINING = 50, 2, 10_000  # steps; pairs that are timed; steps 
 
 
 def numpy_save(folder: Path, tensors: Tensors, steps: int) -> None:
-    """Write a file a tensor and step, with numpy.save."""
     for step in range(steps):
         (folder / str(step)).mkdir(parents=True)
         for name, tensor in tensors.items():
@@ -37,7 +38,6 @@ def numpy_save(folder: Path, tensors: Tensors, steps: int) -> None:
 
 
 def safetensors(folder: Path, tensors: Tensors, steps: int) -> None:
-    """Write a file a step, with safetensors."""
     from safetensors.numpy import save_file
 
     folder.mkdir()
@@ -46,27 +46,19 @@ def safetensors(folder: Path, tensors: Tensors, steps: int) -> None:
 
 
 def file_writer(folder: Path, tensors: Tensors, steps: int) -> None:
-    """Write the event and index files of each step, with smdebug's FileWriter."""
-    from smdebug.core.modes import ModeKeys
-    from smdebug.core.writer import FileWriter
-
+    writer = TrialWriter(folder)
     for step in range(steps):
-        writer = FileWriter(trial_dir=str(folder), step=step, worker="worker_0")
-        for name, tensor in tensors.items():
-            writer.write_tensor(tdata=tensor, tname=name, mode=ModeKeys.TRAIN, mode_step=step)
-        writer.close()
+        writer.save(step, tensors)
 
 
 def trial_recorder(folder: Path, tensors: Tensors, steps: int) -> None:
-    """Write a trial folder, with this package's TrialRecorder."""
-    from weight_update_ratio import TrialRecorder
-
     with TrialRecorder(folder) as recorder:
         for _ in range(steps):
             recorder.step(tensors)
 
 
-WRITERS: dict[str, Callable[[Path, Tensors, int], None]] = {
+Writer = Callable[[Path, Tensors, int], None]
+WRITERS: dict[str, Writer] = {
     "numpy.save, a file a tensor": numpy_save,
     "safetensors, a file a step": safetensors,
     "smdebug's FileWriter": file_writer,
@@ -74,9 +66,8 @@ WRITERS: dict[str, Callable[[Path, Tensors, int], None]] = {
 }
 
 
-def seconds(write: Callable[[Path, Tensors, int], None], root: Path, tensors: Tensors, steps: int) -> float:
+def seconds(write: Writer, folder: Path, tensors: Tensors, steps: int) -> float:
     """Return how long a writer takes."""
-    folder = root / "written"
     os.sync()
     started = time.perf_counter()
     write(folder, tensors, steps)
@@ -92,18 +83,14 @@ def transformer(layers: int, width: int, vocabulary: int, context: int) -> Tenso
         for name, rows, columns in (("attn", 1, 3), ("proj", 1, 1), ("fc", 1, 4), ("out", 4, 1)):
             shapes[f"{layer}.{name}.weight"] = (rows * width, columns * width)
             shapes[f"{layer}.{name}.bias"] = (columns * width,)
-        shapes.update(
-            {f"{layer}.{name}": (width,) for name in ("ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias")}
-        )
-    shapes.update({"ln_f.weight": (width,), "ln_f.bias": (width,)})
+    for name in ("ln_f", *(f"{layer}.ln_{number}" for layer in range(layers) for number in (1, 2))):
+        shapes.update({f"{name}.weight": (width,), f"{name}.bias": (width,)})
     random = np.random.default_rng(0)
     return {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 
 def cost(folder: Path, tensors: Tensors) -> tuple[float, float, int]:
     """Return the seconds of a saved step into the page cache, and until it is on the disk, and its bytes."""
-    from weight_update_ratio import TrialRecorder
-
     os.sync()
     started = time.perf_counter()
     with TrialRecorder(folder, save_interval=INTERVAL, pairs=True) as recorder:
@@ -118,20 +105,38 @@ def cost(folder: Path, tensors: Tensors) -> tuple[float, float, int]:
 
 def print_costs(rounds: int, scratch: Path) -> None:
     """Print what a recorder costs where it saves pairs of steps of two transformers."""
-    click.echo(f"\n**Every {INTERVAL} steps in pairs, float32**\n")
-    click.echo(
-        "| parameters | tensors | MB a saved step | seconds a saved step | the same until it is on the disk |", nl=False
-    )
-    click.echo(f" GB of {TRAINING:,} steps |\n|---:|---:|---:|---:|---:|---:|")
+    rows = []
     for shape in TRANSFORMERS:
         tensors = transformer(*shape)
         measured = [cost(scratch / "written", tensors) for _ in range(rounds + 1)][1:]
         cached, synced, size = (statistics.median(column) for column in zip(*measured))
         parameters, total = sum(tensor.size for tensor in tensors.values()), size * 2 * TRAINING / INTERVAL
-        click.echo(
-            f"| {parameters / 1e6:.1f} M | {len(tensors)} | {size / 1e6:.1f} | {cached:.3f} | {synced:.3f} | "
-            f"{total / 1e9:.1f} |"
+        seconds = [f"{cached:.3f}", f"{synced:.3f}"]
+        rows.append(
+            [f"{parameters / 1e6:.1f} M", str(len(tensors)), f"{size / 1e6:.1f}", *seconds, f"{total / 1e9:.1f}"]
         )
+    seconds = ["seconds a saved step", "the same until it is on the disk"]
+    columns = ["parameters", "tensors", "MB a saved step", *seconds, f"GB of {TRAINING:,} steps"]
+    print_table(f"Every {INTERVAL} steps in pairs, float32", columns, rows)
+
+
+def print_throughput(shape: Shape, rounds: int, scratch: Path) -> None:
+    """Print how fast each writer writes tensors of a shape."""
+    random = np.random.default_rng(0)
+    names = [f"layer_{number:03d}.weight" for number in range(shape.tensors)]
+    tensors = {name: random.standard_normal(shape.elements, np.float32) for name in names}
+    taken: dict[str, list[float]] = {name: [] for name in WRITERS}
+    for _ in range(rounds + 1):
+        for name, write in WRITERS.items():
+            taken[name].append(seconds(write, scratch / "written", tensors, shape.steps))
+    medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
+    reference = next(iter(medians.values()))
+    size = shape.tensors * shape.elements * 4 * shape.steps / 1e6
+    rows = [
+        [name, f"{time / shape.steps * 1e3:.1f}", f"{size / time:.0f}", f"{reference / time:.0%}"]
+        for name, time in medians.items()
+    ]
+    print_table(str(shape), ["", "milliseconds a step", "MB/s", "of numpy.save's throughput"], rows)
 
 
 @click.command()
@@ -140,27 +145,12 @@ def print_costs(rounds: int, scratch: Path) -> None:
 @click.option("--costs", is_flag=True, help="Print the last table alone.")
 def main(rounds: int, folder: Path | None, costs: bool) -> None:
     """Print the tables of recording that README.md, beside this file, shows."""
-    random = np.random.default_rng(0)
     click.echo(machine())
-    for shape in () if costs else (LARGE, SMALL):
-        tensors = {
-            f"layer_{n:03d}.weight": random.standard_normal(shape.elements, np.float32) for n in range(shape.tensors)
-        }
-        taken: dict[str, list[float]] = {name: [] for name in WRITERS}
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            for _ in range(rounds + 1):
-                for name, write in WRITERS.items():
-                    taken[name].append(seconds(write, Path(scratch), tensors, shape.steps))
-        click.echo(f"\n{shape}\n\n| | milliseconds a step | MB/s | of numpy.save's throughput |\n|---|---:|---:|---:|")
-        medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
-        reference = next(iter(medians.values()))
-        for name, duration in medians.items():
-            speed = shape.tensors * shape.elements * 4 * shape.steps / duration / 1e6
-            click.echo(f"| {name} | {duration / shape.steps * 1e3:.1f} | {speed:.0f} | {reference / duration:.0%} |")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for shape in () if costs else (LARGE, SMALL):
+            print_throughput(shape, rounds, Path(scratch))
         print_costs(rounds, Path(scratch))
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("SMDEBUG_LOG_LEVEL", "error")
     main()

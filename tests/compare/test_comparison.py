@@ -20,7 +20,6 @@ def said(report: Report) -> Any:
 
 
 def types_of(report: Report) -> list[str]:
-    """Return the type that the tensor of each comparison was saved as."""
     names = list(report.rows.types.codes)
     return [names[code] for code in report.columns["type"]]
 
@@ -37,7 +36,6 @@ def test_a_row(write_trial: Any) -> None:
 
 
 def test_types(write_trial: Any) -> None:
-    """Of each comparison."""
     trial = write_trial(
         {"w": [np.float32(1), np.float64(2), np.float32(3)], "v": [None, np.int8(1), np.int8(2)], "x": [np.int8(1)]}
     )
@@ -56,7 +54,6 @@ def test_types(write_trial: Any) -> None:
     ],
 )
 def test_what_is_skipped(write_trial: Any, before: Any, after: Any, reason: str) -> None:
-    """What was read and has no ratio is listed, with the reason."""
     report = check_trial(write_trial({"w": [before, after], "v": [1.0, 2.0]}).path)
     assert [SkippedGroup("w", "worker_0", reason, 1, 1, 1)] == report.skipped
     assert (["v"], []) == ([row.tensor for row in report], report.unreadable)
@@ -116,9 +113,9 @@ class TestLargeTrials:
         report = check_trial(trial.path, num_steps=num_steps)
         first = [row.tensor for row in report if (row.global_step, row.worker) == (1, "a")]
         skipped = [group.tensor for group in report.skipped if (group.first_step, group.worker) == (1, "a")]
-        for found in (first, skipped):
-            assert len(found) > 1
-            assert [tensor for tensor in order if tensor in found] == found
+        for names in (first, skipped):
+            assert len(names) > 1
+            assert [tensor for tensor in order if tensor in names] == names
         limits = {"THREADED_BYTES": 0, "PLANNED": 2, "KEPT_BYTES": kept_bytes}  # which are there for large trials only
         for name, value in limits.items():
             monkeypatch.setattr(comparer, name, value, raising=False)

@@ -146,7 +146,6 @@ def test_tensors_whose_reductions_lack_the_output_number(write_trial: Any) -> No
     ("options", "said"),
     [
         ({"tensor_regex": "nope"}, "no saved tensor of 'weights' matches tensor_regex 'nope'"),
-        ({"exclude_regex": "."}, "exclude_regex leaves out every saved tensor"),
         ({"start_step": 100}, "no step of mode TRAIN that holds a chosen tensor is between start_step and end_step"),
     ],
 )
@@ -173,7 +172,6 @@ def test_absent_workers_hide_no_other_cause(write_trial: Any, options: Any, said
     ],
 )
 def test_no_trial(tmp_path: Path, files: dict[str, str], words: str, remedy: str) -> None:
-    """What is there in its place is said."""
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -184,7 +182,6 @@ def test_no_trial(tmp_path: Path, files: dict[str, str], words: str, remedy: str
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    """The error names it."""
     with pytest.raises(TrialError, match=r"the trial folder '.*nowhere' does not exist"):
         check_trial(tmp_path / "nowhere")
     with pytest.raises(TrialError, match="is a file, not a trial folder"):

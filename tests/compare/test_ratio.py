@@ -15,34 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import exact_norm
-from weight_update_ratio.compare.ratio import (
-    BLOCK,
-    UNTHREADED,
-    update_norms,
-    weight_norms,
-)
+from weight_update_ratio.compare.ratio import BLOCK, UNTHREADED, update_norms, weight_norms
 
 # At the ends of a row, of what is squared at once, and of a block; and two that are between them.
-SIZES = [
-    0,
-    1,
-    2,
-    255,
-    256,
-    257,
-    1024,
-    UNTHREADED - 1,
-    UNTHREADED,
-    UNTHREADED + 1,
-    BLOCK - 1,
-    BLOCK,
-    BLOCK + 1,
-    2 * BLOCK + 1,
-]
+SIZES = [0, 1, 2, 255, 256, 257, 1024, *(end + by for end in (UNTHREADED, BLOCK) for by in (-1, 0, 1)), 2 * BLOCK + 1]
 DTYPES = ["f2", "f4", "f8", "c8", "c16", "i1", "i4", "i8", "u1", "u8", "?"]
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-NORMS = st.one_of(st.floats(0, 1e300), st.floats(0, 20), st.sampled_from([0.0, math.inf, math.nan]))
-BOUNDS = st.one_of(st.floats(0, 1e300), st.sampled_from([0.0, 1e-8, 10.0]))
+FLOATS = st.floats(-1e308, 1e308)  # a norm within half a unit of the largest float64 may be rounded to infinity
 
 
 def close(expected: float) -> Any:
@@ -51,9 +29,9 @@ def close(expected: float) -> Any:
 
 def norms(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> tuple[float, float, float]:
     """Return one tensor's (update norm, norm after, norm before)."""
-    found = (*update_norms([before], [after]), weight_norms([before]))
-    assert [(np.float64, (1,))] * 3 == [(each.dtype, each.shape) for each in found]
-    return float(found[0][0]), float(found[1][0]), float(found[2][0])
+    values = (*update_norms([before], [after]), weight_norms([before]))
+    assert [(np.float64, (1,))] * 3 == [(each.dtype, each.shape) for each in values]
+    return float(values[0][0]), float(values[1][0]), float(values[2][0])
 
 
 def exact(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
@@ -96,7 +74,6 @@ class TestMagnitudes:
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
     def test_one_element_that_is_not_finite_shows(self, position: int, bad: float, dtype: str) -> None:
-        """Wherever it is, and whichever it is."""
         before = np.ones(2 * BLOCK + 1, dtype)
         after = before.copy()
         after[position] = bad
@@ -122,7 +99,6 @@ class TestMagnitudes:
     @settings(max_examples=200)
     @given(st.lists(st.tuples(FLOATS, FLOATS), max_size=20))
     def test_any_floats(self, pairs: Any) -> None:
-        """Whatever the elements, the norms are those of fsum."""
         before, after = (np.array([pair[n] for pair in pairs]) for n in (0, 1))
         with np.errstate(all="ignore"):
             difference = after - before
@@ -148,7 +124,6 @@ def alone(before: list[Any], after: list[Any]) -> list[tuple[float, float, float
 
 
 def together(before: list[Any], after: list[Any]) -> list[tuple[float, float, float]]:
-    """Return the same of each tensor, given all at once."""
     columns = (*update_norms(before, after), weight_norms(before))
     return list(zip(*(column.tolist() for column in columns)))
 
@@ -160,10 +135,10 @@ class TestManyTensors:
     def test_all_sizes_of_a_type(self, dtype: str) -> None:
         """As alone to the last bit, forwards and backwards, and right: no element is lost or counted twice."""
         before, after = ([some_weights(size, dtype, seed) for size in SIZES] for seed in range(2))
-        found = together(before, after)
-        assert alone(before, after) == found
-        assert found[::-1] == together(before[::-1], after[::-1])
-        for old, new, row in zip(before, after, found):
+        rows = together(before, after)
+        assert alone(before, after) == rows
+        assert rows[::-1] == together(before[::-1], after[::-1])
+        for old, new, row in zip(before, after, rows):
             wide = "c16" if old.dtype.kind == "c" else "f8"
             updates = new.astype(wide) - old.astype(wide)
             right = [math.sqrt(math.fsum(np.abs(each.astype(wide)) ** 2)) for each in (updates, new, old)]
@@ -196,8 +171,8 @@ class TestManyTensors:
         spoilt, zero = np.zeros(size), np.zeros(size)
         spoilt[[0, -1]] = bad
         wrong = close(exact_norm(spoilt[[0, -1]] if size > 1 else spoilt))
-        for place in range(5):
+        for index in range(5):
             for old, new, right in [(zero, spoilt, (wrong, wrong, 0.0)), (spoilt, zero, (wrong, 0.0, wrong))]:
-                found = together([*before[:place], old, *before[place:]], [*after[:place], new, *after[place:]])
-                assert expected == found[:place] + found[place + 1 :]
-                assert right == found[place]
+                rows = together([*before[:index], old, *before[index:]], [*after[:index], new, *after[index:]])
+                assert expected == rows[:index] + rows[index + 1 :]
+                assert right == rows[index]

@@ -62,9 +62,9 @@ def test_references(trial_writer: Any, case: Any, is_lost: bool) -> None:
         else:
             index_file(trial.path, step).write_text("{")
     report = check_trial(trial.path, num_steps=num_steps)
-    found: dict[str, dict[int, int]] = {}
+    by_tensor: dict[str, dict[int, int]] = {}
     for row in report:
-        found.setdefault(row.tensor, {})[row.global_step] = row.reference_step
-    assert references == found
+        by_tensor.setdefault(row.tensor, {})[row.global_step] = row.reference_step
+    assert references == by_tensor
     assert sorted(uncertain) == sorted((e.tensor, e.global_step) for e in report.unreadable if e.reason == UNCERTAIN)
     assert broken == [entry.global_step for entry in report.unreadable if entry.tensor is None]

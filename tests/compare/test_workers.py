@@ -20,7 +20,7 @@ def saved(path: Path, steps: dict[str, Any], ended: bool = True) -> Path:
     """Write a trial of workers that save a weight at these steps, and a loss at others: {worker: steps}."""
     workers = [worker for worker in steps if worker != "loss"]
     trial = TrialWriter(path).collections({"weights": ["w"]}, workers=workers)
-    for step in sorted({step for own in steps.values() for step in own}):
+    for step in sorted({step for numbers in steps.values() for step in numbers}):
         for worker in workers:
             if step in steps[worker]:
                 trial.save(step, {"w": np.float32([1, step / 100])}, "TRAIN", step, worker)
@@ -36,11 +36,8 @@ class TestAnnouncedWorkers:
         [
             ({"num_workers": 4}, 1, 3),
             ({"num_workers": 4}, 3, 1),
-            ({"num_workers": 2}, 2, 0),
             ({"num_workers": 1}, 2, 0),
-            ({"num_workers": 0}, 1, 0),
             ({"num_workers": "x"}, 1, 0),
-            ({}, 1, 0),
             (None, 1, 0),
         ],
     )
@@ -87,7 +84,7 @@ class TestLateAndEarly:
         assert all(f"  v: {reason}\n" in report.to_text() for reason in said)
         assert 0 == report.exit_code
         trial = TrialWriter(tmp_path / "tensors").collections({"weights": ["u", "v", "w"]})
-        for step in sorted({step for own in steps.values() for step in own}):
+        for step in sorted({step for numbers in steps.values() for step in numbers}):
             trial.save(step, {name: np.float32([1, step / 99]) for name in steps if step in steps[name]})
         report = check_trial(trial.end().path if ended else trial.path, large_threshold=1000)
         assert [("v", "worker_0", reason) for reason in said] == [group[:3] for group in report.skipped]

@@ -2,9 +2,9 @@
 
     python -m tests.examples.recordings pytorch FOLDER
 
-``examples`` runs an example as it stands, with several command lines, and writes what they printed and their exit codes
-to FOLDER/ends.json. What the weights of a trial were after each step is written to an .npz file beside it, as
-{step/tensor: array}, got in another way than the recorder gets them. A program imports its own framework only.
+``examples`` runs an example as it is, with several command lines, and writes what they printed and their exit codes to
+FOLDER/ends.json. Beside a trial is an .npz file with the weights after each step, as {step/tensor: array}, from another
+source than the recorder's. A program imports its own framework only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import runpy
 import sys
 from pathlib import Path
-from typing import Any, Iterable, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -49,24 +49,35 @@ def save(file: Path, steps: Iterable[Weights]) -> None:
     np.savez(file, **{f"{step}/{name}": array for step, named in enumerate(steps) for name, array in named.items()})
 
 
-def pytorch(folder: Path) -> None:
-    """The example; what its optimizers' own hooks see after each step of the healthy run is the truth."""
+@contextlib.contextmanager
+def optimizer_steps(file: Path, named: Callable[[Any], Any], most: int | None = None) -> Iterator[None]:
+    """Write the weights after each step of PyTorch's optimizers, of which ``named`` returns (name, weight)."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    updates: list[list[Any]] = []
+    truth: list[Weights] = []
 
     def remember(optimizer: Any, *arguments: Any) -> None:
-        updates.append([weight.detach().clone() for group in optimizer.param_groups for weight in group["params"]])
+        truth.append({name: weight.detach().double().numpy() for name, weight in named(optimizer)})
 
     handle = register_optimizer_step_post_hook(remember)
-    examples("pytorch", folder, [HEALTHY, HEALTHY, [*FROZEN, "conv"], EXPLODING, ["no_amp", "--no-amp"]])
+    yield
     handle.remove()
+    save(file, truth[:most])
+
+
+def pytorch(folder: Path) -> None:
+    """Run the example; what its optimizers' hooks see after each step of the healthy run is the truth."""
     names = ["conv.weight", "norm.weight", "norm.bias", "hidden.weight", "hidden.bias", "output.weight", "output.bias"]
-    save(folder / "healthy.npz", [dict(zip(names, weights)) for weights in updates[:20]])
+
+    def named(optimizer: Any) -> Any:
+        return zip(names, (weight for group in optimizer.param_groups for weight in group["params"]))
+
+    with optimizer_steps(folder / "healthy.npz", named, most=20):
+        examples("pytorch", folder, [HEALTHY, HEALTHY, [*FROZEN, "conv"], EXPLODING, ["no_amp", "--no-amp"]])
 
 
 def keras(folder: Path) -> None:
-    """The example; and its callback in fit, with train_on_batch from the same beginning as the truth."""
+    """Run the example, and its callback in fit; train_on_batch from the same beginning is the truth."""
     import keras as framework
 
     lines = [HEALTHY, HEALTHY, [*FROZEN, "conv"], [*EXPLODING, "--dtype", "float32"]]
@@ -98,7 +109,7 @@ def keras(folder: Path) -> None:
 
 
 def jax(folder: Path) -> None:
-    """The example; the truth is a descent in NumPy, with the gradients of JAX."""
+    """Run the example; a descent in NumPy with the gradients of JAX is the truth."""
     import jax as framework
 
     examples("jax", folder, [HEALTHY, HEALTHY, [*FROZEN, "hidden"], EXPLODING, ["bfloat16", "--dtype", "bfloat16"]])
@@ -118,8 +129,17 @@ def jax(folder: Path) -> None:
     save(folder / "healthy.npz", truth)
 
 
+def _enter(folder: Path) -> None:
+    folder.mkdir()
+    os.chdir(folder)
+
+
+def _truth_of(model: Any) -> Any:
+    return optimizer_steps(Path("out.npz"), lambda optimizer: model.named_parameters())
+
+
 def lightning(folder: Path) -> None:
-    """The callback of the document, in FOLDER/lightning_callback.py; an optimizer's hook sees the truth."""
+    """Train with the callback of the document, in FOLDER/lightning_callback.py; an optimizer's hook sees the truth."""
     import lightning as framework
     import torch
     from lightning_callback import Record
@@ -142,9 +162,7 @@ def lightning(folder: Path) -> None:
             return torch.optim.Adam(self.parameters(), 0.01)
 
     for name, accumulate, precision in [("accumulated", 4, "bf16-mixed"), ("failing", 1, None)]:
-        place = folder / name
-        place.mkdir()
-        os.chdir(place)
+        _enter(folder / name)
         torch.manual_seed(0)
         images = torch.randn(160, 8)
         loader = DataLoader(TensorDataset(images, images[:, :4].argmax(1)), batch_size=16)
@@ -161,28 +179,12 @@ def lightning(folder: Path) -> None:
             callbacks=[Record()],
             **dict.fromkeys(quiet, False),
         )
-        with _optimizer_steps(torch, module, place / "out.npz"), contextlib.suppress(RuntimeError):
+        with _truth_of(module), contextlib.suppress(RuntimeError):
             trainer.fit(module, loader, loader)
 
 
-@contextlib.contextmanager
-def _optimizer_steps(torch: Any, model: Any, file: Path) -> Any:
-    """Write what the weights of a model are after each step of an optimizer."""
-    from torch.optim.optimizer import register_optimizer_step_post_hook
-
-    truth = []
-
-    def remember(*arguments: Any) -> None:
-        truth.append({name: weight.detach().double().numpy() for name, weight in model.named_parameters()})
-
-    handle = register_optimizer_step_post_hook(remember)
-    yield
-    handle.remove()
-    save(file, truth)
-
-
 def transformers(folder: Path) -> None:
-    """The callback of the document, in FOLDER/transformers_callback.py, with a Llama of two small layers."""
+    """Train a Llama of two small layers with the callback of the document, in FOLDER/transformers_callback.py."""
     import torch
     import transformers as framework
     from transformers_callback import Record
@@ -192,9 +194,7 @@ def transformers(folder: Path) -> None:
     rows = [torch.arange(row, row + 12) % 64 for row in range(32)]
     data = [{"input_ids": row, "labels": row} for row in rows]
     for name, accumulate, dtype in [("accumulated", 2, "mixed"), ("bfloat16", 1, torch.bfloat16)]:
-        place = folder / name
-        place.mkdir()
-        os.chdir(place)
+        _enter(folder / name)
         framework.set_seed(0)
         model = framework.LlamaForCausalLM(config).to(dtype if name == "bfloat16" else torch.float32)
         arguments = framework.TrainingArguments(
@@ -211,19 +211,17 @@ def transformers(folder: Path) -> None:
             disable_tqdm=True,
         )
         trainer = framework.Trainer(model, arguments, train_dataset=data, eval_dataset=data, callbacks=[Record()])
-        with _optimizer_steps(torch, model, place / "out.npz"):
+        with _truth_of(model):
             trainer.train()
 
 
 def distributed(folder: Path) -> None:
-    """Two processes of torch.distributed, by RANK; each one's part of the full tensors is the truth."""
+    """Train as one of two processes of torch.distributed, by RANK; its rows of the full tensors are the truth."""
     import torch
     from torch.distributed.fsdp import fully_shard
 
-    rank, processes = int(os.environ["RANK"]), 2
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes
-    )
+    rank = int(os.environ["RANK"])
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.manual_seed(0)
     # 7 rows are 4 and 3; 1 row is 1 and none.
     model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 1))
@@ -231,22 +229,17 @@ def distributed(folder: Path) -> None:
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     random = torch.Generator().manual_seed(rank)
     truth = []
-    with TrialRecorder(folder / "fsdp", num_workers=processes) as recorder:
+    with TrialRecorder(folder / "fsdp", num_workers=2) as recorder:
         for _ in range(STEPS):
             optimizer.zero_grad()
             model(torch.randn(4, 5, generator=random)).square().mean().backward()
             optimizer.step()
             recorder.step(model)
-            truth.append({name: _part(weight, rank, processes) for name, weight in model.named_parameters()})
+            full = {name: weight.full_tensor().detach().clone().numpy() for name, weight in model.named_parameters()}
+            rows = {name: -(-len(array) // 2) for name, array in full.items()}
+            truth.append({name: array[rank * rows[name] :][: rows[name]] for name, array in full.items()})
     save(folder / f"fsdp_{rank}.npz", truth)
     torch.distributed.destroy_process_group()
-
-
-def _part(weight: Any, rank: int, processes: int) -> Any:
-    """Return the rows of a process."""
-    full = weight.full_tensor().detach().clone().numpy()
-    rows = -(-len(full) // processes)
-    return full[rank * rows : rank * rows + rows]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The examples run as they stand, in processes of their own; record_pytorch_smdebug.py needs torch.
+"""The examples run as they are, each in a new process; record_pytorch_smdebug.py needs torch.
 
 Those that record with ``TrialRecorder`` are in test_recording.py, and need frameworks; those of examples/sagemaker/ run
 in its document (tests/test_readme.py) and at an endpoint (tests/sagemaker/).
@@ -64,7 +64,7 @@ def test_record_pytorch_smdebug(tmp_path: Path, options: list[str], verdicts: li
 
 @pytest.mark.parametrize("old_numpy", [pytest.param(True, marks=needs_writing), False])
 def test_the_hook_is_not_begun(tmp_path: Path, old_numpy: bool) -> None:
-    """Where NumPy is too new or the folder exists, it says so before it needs torch; nothing is written."""
+    """If NumPy is too new or the folder exists, it says so before it needs torch; nothing is written."""
     example = "examples/record_pytorch_smdebug.py"
     program = f"import numpy, runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path({example!r}, run_name='__main__')"
     if not old_numpy and CAN_WRITE:  # a class with the attributes of NumPy 2.3's arrays
@@ -107,7 +107,7 @@ def test_workflow_gate(name: str, code: int, tmp_path: Path) -> None:
 
 
 def test_the_baseline_is_that_of_the_healthy_trial() -> None:
-    """But for the last digits, which depend on the processor."""
+    """Except the last digits, which depend on the processor."""
     saved = check_trial(RECORDED["pytorch_healthy"]).to_baseline()
     committed = (EXAMPLES / "ci" / "baseline.json").read_text(encoding="utf-8")
     assert FLOAT.sub("", committed) == FLOAT.sub("", saved)
@@ -117,18 +117,18 @@ def test_the_baseline_is_that_of_the_healthy_trial() -> None:
 
 def shown_by_cells(notebook: Any) -> list[str]:
     """Return what reports and rules showed of themselves, and printed lines."""
-    found = []
+    shown = []
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             html = "".join(output.get("data", {}).get("text/html", ""))
-            found += [html] if "weight-update-ratio" in html else []
-            found += [output.text.rpartition("\r")[2]] if output.output_type == "stream" else []
-    return found
+            shown += [html] if "weight-update-ratio" in html else []
+            shown += [output.text.rpartition("\r")[2]] if output.output_type == "stream" else []
+    return shown
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebook_runs_to_its_committed_outputs(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It is small, and tells nothing of who ran it."""
+    """It is small, and says nothing of who ran it."""
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")

@@ -1,7 +1,7 @@
 """The examples that record with TrialRecorder, in the frameworks themselves: what is recorded, and its verdict.
 
-Each framework is one process (recordings.py), for importing it takes seconds. A test whose framework is not there skips
-itself; nothing else is needed but the package and pytest.
+Each framework is one process (recordings.py), because importing it takes seconds. A test whose framework is not there
+skips itself; nothing else is needed except the package and pytest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable
@@ -34,16 +35,11 @@ from weight_update_ratio import check_trial
 pytestmark = pytest.mark.slow
 
 SECONDS = 300  # that a framework may take
-KERAS = [
-    pytest.param(backend, marks=pytest.mark.skipif(not (find_spec("keras") and find_spec(backend)), reason=why))
-    for backend, why in [("jax", "needs keras and jax"), ("torch", "needs keras and torch")]
-]
-JAX = pytest.mark.skipif(not (find_spec("jax") and find_spec("optax")), reason="needs jax and optax")
 
 
-def needs(framework: str) -> pytest.MarkDecorator:
-    """Return the mark of a test that needs a framework."""
-    return pytest.mark.skipif(find_spec(framework) is None, reason=f"needs {framework}")
+def needs(*packages: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that needs frameworks."""
+    return pytest.mark.skipif(not all(map(find_spec, packages)), reason=f"needs {' and '.join(packages)}")
 
 
 def start(program: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
@@ -118,29 +114,28 @@ def assert_recorded(file: Path, trial: Path, tolerance: float = 0.0) -> None:
         np.testing.assert_allclose(actual[key], array, rtol=tolerance, atol=tolerance, err_msg=str(key))
 
 
-def assert_examples(folder: Path, *frozen: str) -> None:
-    """Assert that a healthy run is OK, a frozen layer is found, a high rate explodes, and a second run is refused."""
+def assert_examples(folder: Path, frozen: str) -> None:
+    """Assert that a healthy run is OK, a frozen layer is seen, a high rate explodes, and a second run is refused."""
     ends = json.loads((folder / "ends.json").read_text())
-    assert ["healthy", "healthy", "frozen", "exploding"] == [end["trial"] for end in ends[:4]]
+    trials = [end["trial"] for end in ends]
+    assert ["healthy", "healthy", "frozen", "exploding"] == trials[:4]
     assert [0, 2, *[0] * (len(ends) - 2)] == [end["code"] for end in ends]
     for end in ends[:1] + ends[2:]:
         assert end["out"].endswith(f"judge it with: weight-update-ratio check {folder / end['trial']}\n")
     refused = f"Error: the folder {str(folder / 'healthy')!r} holds a trial already\n\nRecord into another folder, or "
     assert ends[1]["err"].startswith(refused)
-    verdicts = {}
-    for end in ends:
-        report = check_trial(folder / end["trial"])
-        assert report.complete
-        verdicts[end["trial"]] = sorted({group.verdict for group in report.violations})
-        assert verdicts[end["trial"]] != ["small"] or set(frozen) == {group.tensor for group in report.violations}
-    others: dict[str, list[str]] = {end["trial"]: [] for end in ends[4:]}
-    assert {"healthy": [], "frozen": ["small"], "exploding": ["large", "not_finite"], **others} == verdicts
+    reports = {trial: check_trial(folder / trial) for trial in trials}
+    assert all(report.complete for report in reports.values())
+    verdicts = {trial: sorted({group.verdict for group in report.violations}) for trial, report in reports.items()}
+    sick = {"frozen": ["small"], "exploding": ["large", "not_finite"]}
+    assert {**{trial: [] for trial in trials}, **sick} == verdicts
+    assert {frozen} == {group.tensor for group in reports["frozen"].violations}
 
 
 def modes(trial: Path) -> dict[str, int]:
     """Return how many steps there are of each mode."""
     steps = {(saved.mode, saved.step) for saved in as_smdebug_reads(trial)}
-    return {mode: sum(found == mode for found, _ in steps) for mode in sorted({mode for mode, _ in steps})}
+    return dict(Counter(mode for mode, _ in steps))
 
 
 @needs("torch")
@@ -157,11 +152,11 @@ def test_pytorch_example(recorded: Callable[..., Path]) -> None:
     assert printed[printed.index("20 TRAIN steps") :] in shown
 
 
-@pytest.mark.parametrize("backend", KERAS)
+@pytest.mark.parametrize("backend", [pytest.param(name, marks=needs("keras", name)) for name in ("jax", "torch")])
 def test_keras_example(recorded: Callable[..., Path], backend: str) -> None:
     """Each command line has its verdict; what is recorded in the middle of fit is what train_on_batch makes.
 
-    In validation it is what training left, and so it is where the model itself is passed.
+    In validation it is what training left, and also if the model itself is passed.
     """
     folder = recorded("keras", KERAS_BACKEND=backend)
     assert_examples(folder, "network/conv/kernel")
@@ -177,7 +172,7 @@ def test_keras_example(recorded: Callable[..., Path], backend: str) -> None:
         assert all(np.array_equal(array, whole[name]) for name, array in last.items())
 
 
-@JAX
+@needs("jax", "optax")
 def test_jax_example(recorded: Callable[..., Path]) -> None:
     """Each command line has its verdict; the first epoch's weights are those of a descent in NumPy."""
     folder = recorded("jax")
@@ -202,10 +197,7 @@ def test_jax_example(recorded: Callable[..., Path]) -> None:
 def test_callbacks_of_the_document(
     recorded: Callable[..., Path], framework: str, name: str, steps: int, fired: bool
 ) -> None:
-    """Each update is recorded once, and the trial ended, also by an exception.
-
-    Norms of bfloat16 do not move by 1e-3, and this is found.
-    """
+    """Each update is recorded once, and an exception ends the trial; norms of bfloat16 do not move by 1e-3."""
     folder = recorded(framework) / name
     assert_recorded(folder / "out.npz", folder / "out")
     assert {"TRAIN": steps} == modes(folder / "out")
@@ -219,7 +211,7 @@ def test_callbacks_of_the_document(
 
 @needs("torch")
 def test_two_processes_of_fsdp(tmp_path: Path) -> None:
-    """Each records its own rows of the weights; where it has none, that is skipped."""
+    """Each records its rows of the weights; a tensor of which it has no row is skipped."""
     finish(*(start("distributed", tmp_path, RANK=str(rank)) for rank in range(2)))
     saved = [
         Saved(name, f"worker_{rank}", "TRAIN", step, step, array)

@@ -106,5 +106,4 @@ def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy
 
 @pytest.fixture(scope="module")
 def uploaded(s3_server: S3Server) -> str:
-    """Give the URI of a recorded trial."""
     return s3_server.upload(RECORDED["pytorch_healthy"], "faults")

@@ -47,7 +47,6 @@ def test_names_are_inert(tmp_path: Path, name: str) -> None:
 @needs_writing
 @pytest.mark.slow
 def test_names_of_workers_that_are_not_utf8(tmp_path: Path) -> None:
-    """Any bytes are read, and shown as escapes."""
     values = [np.float32([1.0, 2.0]) * (1 + step / 100) for step in range(3)]
     trial = write_whole_trial(tmp_path / "trial", {"w": values}).path
     for step in range(3):
@@ -63,7 +62,6 @@ def test_names_of_workers_that_are_not_utf8(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(CORPUS.glob("*/*")), ids=lambda file: f"{file.parent.name}-{file.name}")
 def test_what_a_fuzzer_found(file: Path) -> None:
-    """It is kept, and read without a failure."""
     FUZZERS[file.parent.name](file.read_bytes())
 
 
@@ -71,7 +69,6 @@ def test_what_a_fuzzer_found(file: Path) -> None:
 @pytest.mark.parametrize("count", [50, pytest.param(500, marks=pytest.mark.rare)])
 @pytest.mark.parametrize("reader", FUZZERS)
 def test_nearly_sound_records_and_indexes(reader: str, count: int) -> None:
-    """Seeds that are changed here and there."""
     chance = random.Random(reader)
     for _ in range(count):
         content = bytearray(chance.choice(SEEDS[reader]))
@@ -85,7 +82,6 @@ def test_nearly_sound_records_and_indexes(reader: str, count: int) -> None:
 @settings(max_examples=50)
 @example(b"", 0)
 def test_any_bytes_as_a_record(content: bytes, kind: int) -> None:
-    """An error, or a tensor."""
     harness.fuzz_record(bytes((kind, 1)) + content)
 
 
@@ -98,6 +94,5 @@ def of_keys(inner: Any) -> Any:
 )
 @settings(max_examples=50)
 def test_any_json_as_an_index(value: Any) -> None:
-    """No row comes of it."""
     collections = b'{"collections": {"weights": {"tensor_names": [""], "include_regex": []}}}'
     assert set() == harness.judged_rows(harness.SEPARATOR.join([collections, json.dumps(value).encode(), b"{}"]))

@@ -92,10 +92,10 @@ def test_at_any_moment(
     within = random.Random(count)
     moments = [(part + within.random()) / count * 1.3 * whole for part in range(count)]
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda moment: interrupted(start, moment, numbers, tmp_path)[:2], moments))
-    assert {code for code, _ in found} <= {0, *codes}, found
-    assert any(code in codes for code, _ in found), found
-    for _, errors in found:
+        ends = list(pool.map(lambda moment: interrupted(start, moment, numbers, tmp_path)[:2], moments))
+    assert {code for code, _ in ends} <= {0, *codes}, ends
+    assert any(code in codes for code, _ in ends), ends
+    for _, errors in ends:
         assert not re.search(r"^Traceback(.|\n)* in (main|end)$|Exception ignored", errors, re.MULTILINE), errors
     assert {"h.csv", "r"} == set(os.listdir(tmp_path))
 

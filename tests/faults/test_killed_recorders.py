@@ -87,7 +87,6 @@ def assert_files_whole(folder: Path) -> None:
 
 
 def assert_whole_steps(folder: Path) -> int:
-    """Assert that a folder holds whole steps of the program and nothing else, and return how many."""
     assert_files_whole(folder)
     saved = as_package_reads(folder) if folder.exists() else []
     steps = len({entry.step for entry in saved})
@@ -140,7 +139,6 @@ def test_killed_at_any_moment(tmp_path: Path, count: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", KILLS)
 def test_killed_again_and_again(tmp_path: Path, count: int) -> None:
-    """A recorder that is resumed and killed in one folder loses no step."""
     said = sum(run_killed(tmp_path, "resumed", count))
     assert_files_whole(tmp_path)
     global_steps = sorted({entry.global_step for entry in as_package_reads(tmp_path)})
@@ -150,7 +148,6 @@ def test_killed_again_and_again(tmp_path: Path, count: int) -> None:
 
 
 def large(step: int) -> dict[str, Any]:
-    """Return 4 KiB of weights."""
     return {"w": 1 + np.random.default_rng(step).normal(0, 0.01, 256), "v": 2 + np.random.default_rng(step).random(256)}
 
 

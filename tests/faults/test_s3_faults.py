@@ -35,7 +35,6 @@ ATTEMPTS = 5
 
 @pytest.mark.parametrize(("what", "fault"), [*itertools.product(("LIST", EVENTS), TRANSIENT), (INDEX, CUT)])
 def test_what_fails_once_is_asked_for_again(proxy: FaultyProxy, uploaded: str, what: str, fault: Any) -> None:
-    """The report is that of the disk."""
     proxy.plan = lambda path, attempt: fault if what in path and attempt == 1 else None
     report = check_trial(uploaded)
     assert (True, list(check_trial(HEALTHY))) == (report.complete, list(report))
@@ -43,7 +42,6 @@ def test_what_fails_once_is_asked_for_again(proxy: FaultyProxy, uploaded: str, w
 
 
 def test_every_third_request_fails(proxy: FaultyProxy, uploaded: str) -> None:
-    """Each in another way, and no row changes."""
     counter = itertools.count()
 
     def plan(path: str, attempt: int) -> Any:
@@ -56,7 +54,6 @@ def test_every_third_request_fails(proxy: FaultyProxy, uploaded: str) -> None:
 
 
 def test_a_slow_body_is_waited_for(proxy: FaultyProxy, uploaded: str) -> None:
-    """A body that comes slowly is not a fault."""
     proxy.plan = lambda path, attempt: ("pause", 0.5) if EVENTS in path else None
     assert list(check_trial(uploaded)) == list(check_trial(HEALTHY))
     assert 1 == proxy.most_attempts(EVENTS)

@@ -8,14 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
 
 from tests.conftest import RECORDED, REPOSITORY, run_command
-from tests.reports import invoke_command
 from weight_update_ratio import __main__ as entry
 from weight_update_ratio import cli, files
 
@@ -38,7 +36,6 @@ def shell(line: str, **options: Any) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("style", ["text", "json"])
 @pytest.mark.parametrize(("trial", "code"), [(HEALTHY, 0), (FROZEN, 1)])
 def test_a_reader_that_goes_away_changes_no_verdict(trial: Path, code: int, style: str) -> None:
-    """It was there, also in a pipeline."""
     done = shell(f"set -o pipefail; COMMAND check {trial} --format {style} | head -c 1")
     assert (code, "") == (done.returncode, done.stderr)
 
@@ -77,7 +74,6 @@ def test_a_full_disk_behind_stdout(arguments: str) -> None:
 
 @pytest.mark.parametrize("option", ["--output", "--history"])
 def test_a_full_disk_behind_an_output_file(option: str, tmp_path: Path) -> None:
-    """The error names the file and a remedy."""
     link = tmp_path / "full.csv"
     link.symlink_to(FULL)
     done = run_command("check", HEALTHY, option, link)
@@ -88,7 +84,6 @@ def test_a_full_disk_behind_an_output_file(option: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--output", "--history"])
 def test_a_file_that_cannot_be_written_to_its_end(option: str, tmp_path: Path) -> None:
-    """What was there before is there and whole, and nothing else is in the folder."""
     (tmp_path / "out.csv").write_text("before")
     done = shell(f"ulimit -f 1; COMMAND check {FROZEN} {option} out.csv --format json", cwd=tmp_path)
     assert (2, True) == (done.returncode, "Error: 'out.csv' cannot be written: File too large" in done.stderr)
@@ -133,15 +128,6 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def test_outside_of_the_main_thread() -> None:
-    """No signal reaches another thread; the command runs there too."""
-    found: list[int] = []
-    thread = threading.Thread(target=lambda: found.append(invoke_command("check", str(FROZEN), "--follow").exit_code))
-    thread.start()
-    thread.join()
-    assert [1] == found
 
 
 class UnsayableError(Exception):

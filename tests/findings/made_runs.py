@@ -24,7 +24,7 @@ def faded(first: float, last: float, steps: int) -> list[float]:
 
 
 def at_steps(length: int, ratio: float, *steps: int, well: float = OK) -> list[float]:
-    """Return ratios of a tensor that trains well but at some steps."""
+    """Return ratios of a tensor that trains well except at some steps."""
     return [ratio if step in steps else well for step in range(1, length + 1)]
 
 
@@ -46,7 +46,7 @@ def linear(steps: int, zeros: int) -> Any:
 
 
 def accumulated(steps: int, every: int, phase: int = 0) -> list[float]:
-    """Return ratios that are 0 but at each ``every``-th step."""
+    """Return ratios that are 0 except at each ``every``-th step."""
     return [OK if (step + phase) % every == 0 else 0.0 for step in range(1, steps + 1)]
 
 
@@ -98,8 +98,6 @@ def judged_report(
     zero_weights: Iterable[tuple[str, int]] = (),
     gaps: Mapping[str, int] | None = None,
     dtypes: Mapping[str, str] | str = "float32",
-    mode: str = "TRAIN",
-    every: int = 1,
     shuffle: Any = None,
     norms: Mapping[str, Sequence[float]] | None = None,
 ) -> Report:
@@ -108,32 +106,29 @@ def judged_report(
     Args:
         ratios: {tensor: ratios} or {(tensor, worker): ratios}; a sequence begins at step 1, and None is not compared.
         parameters: With patience too.
-        baseline: What the run is held against.
+        baseline: What the run is judged against.
         zero_weights: (tensor, step) whose reference weights are all zero.
         gaps: {tensor: steps to its reference}, 1 for the others.
         dtypes: Of all tensors, or of each.
-        mode: That is judged.
-        every: How many global steps a step stands for.
-        shuffle: A random.Random: the rows of a step stand in any order.
+        shuffle: A random.Random: the rows of a step come in any order.
         norms: {tensor: the weights' norm before each comparison, from step 1 on}, 2 for the others.
     """
     keyed = {key if isinstance(key, tuple) else (key, "worker_0"): values for key, values in ratios.items()}
     tensors, workers = (list(dict.fromkeys(names)) for names in zip(*keyed))
     types = [dtypes if isinstance(dtypes, str) else dtypes[tensor] for tensor in tensors]
     kinds, zero = list(dict.fromkeys(types)), set(zero_weights)
-    made, norms = [], norms or {}
+    rows, norms = [], norms or {}
     for (tensor, worker), values in keyed.items():
-        at = values.items() if isinstance(values, Mapping) else enumerate(values, 1)
-        for step, ratio in at:
+        for step, ratio in values.items() if isinstance(values, Mapping) else enumerate(values, 1):
             if ratio is not None:
                 weight = 0.0 if (tensor, step) in zero else norms[tensor][step - 1] if tensor in norms else 2.0
-                code, gap = tensors.index(tensor), (gaps or {}).get(tensor, 1)
-                places = code, workers.index(worker), kinds.index(types[code])
-                made.append((*places, step, step - gap, step * every, ratio * (weight or 1e-9), weight, ratio))
-    made.sort(key=lambda row: (row[5], row[1]))
+                number, gap = tensors.index(tensor), (gaps or {}).get(tensor, 1)
+                numbers = number, workers.index(worker), kinds.index(types[number])
+                rows.append((*numbers, step, step - gap, step, ratio * (weight or 1e-9), weight, ratio))
+    rows.sort(key=lambda row: (row[5], row[1]))
     if shuffle is not None:
-        shuffle.shuffle(made)
+        shuffle.shuffle(rows)
     names = ("tensor", "worker", "type", "step", "reference_step", "global_step", "update_norm", "weight_norm", "ratio")
-    columns = dict(zip(names, np.array(made, np.float64).reshape(-1, len(names)).T))
-    steps = {int(step) * every for name in ("step", "reference_step") for step in columns[name]}
-    return columns_report(tensors, workers, columns, parameters, baseline, mode=mode, steps=steps, types=kinds)
+    columns = dict(zip(names, np.array(rows, np.float64).reshape(-1, len(names)).T))
+    steps = {int(step) for name in ("step", "reference_step") for step in columns[name]}
+    return columns_report(tensors, workers, columns, parameters, baseline, steps=steps, types=kinds)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import TrialWriter, event_file, needs_writing, run_command
+from tests.conftest import TrialWriter, needs_writing, run_command
 from tests.findings.made_runs import (
     FOUR,
     INF,
@@ -29,28 +29,26 @@ from tests.findings.made_runs import (
     faded,
     good_baseline,
     judged_report,
-    made_baseline,
     weights_of,
 )
 from tests.sick_runs import sick_resnet, sick_transformer
 from weight_update_ratio import check_trial
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.saving import baseline_text
 
 
-def told(report: Report) -> set[str]:
+def summarised(report: Report) -> set[str]:
     """Return the findings in short: "KIND TENSORS [on WORKERS] [from ONSET] FIRST-LAST: COUNT", a note in brackets."""
-    found = []
+    texts = []
     for each in report.findings:
         names = "all" if each.tensors == TENSORS else ",".join(each.tensors)
         workers = "all" if each.workers == FOUR else ",".join(each.workers)
-        place = f" on {workers}" if len(report.workers) > 1 else ""
-        place += f" from {each.onset_step}" * (each.onset_step != each.first_step)
-        short = f"{each.kind} {names}{place} {each.first_step}-{each.last_step}: {each.count}"
-        found.append(short if each.severity == "fault" else f"({short})")
-    assert len(set(found)) == len(found)
-    return set(found)
+        where = f" on {workers}" if len(report.workers) > 1 else ""
+        where += f" from {each.onset_step}" * (each.onset_step != each.first_step)
+        text = f"{each.kind} {names}{where} {each.first_step}-{each.last_step}: {each.count}"
+        texts.append(text if each.severity == "fault" else f"({text})")
+    assert len(set(texts)) == len(texts)
+    return set(texts)
 
 
 ONE_TENSOR = {
@@ -111,41 +109,41 @@ ONE_TENSOR = {
 @pytest.mark.parametrize("name", ONE_TENSOR)
 def test_one_tensor_beside_two_that_train_well(name: str) -> None:
     ratios, expected = ONE_TENSOR[name]
-    assert expected == told(judged_report({**WELL, "a": ratios}))
-
-
-ZERO_STARTS = {
-    "then a spike": ([1e6, *at_steps(19, LARGE, 9)], [1], {"(zero_start a 1-1: 1)", "spike a 10-10: 1"}),
-    "after weights that stay zero": (
-        [0, 0, 1e6] + [OK] * 17,
-        [1, 2, 3],
-        {"(not_yet a 1-2: 2)", "(zero_start a 3-3: 1)"},
-    ),
-    "weights that stay zero": ([0] * 20, range(1, 21), {"frozen a 1-20: 20"}),
-    "not finite": ([NAN] + [OK] * 19, [1], {"not_finite a 1-1: 1"}),
-}
-
-
-@pytest.mark.parametrize("name", ZERO_STARTS)
-def test_one_tensor_that_begins_at_zero(name: str) -> None:
-    ratios, steps, expected = ZERO_STARTS[name]
-    assert expected == told(judged_report({**WELL, "a": ratios}, zero_weights=[("a", step) for step in steps]))
+    assert expected == summarised(judged_report({**WELL, "a": ratios}))
 
 
 PATIENT = {"parameters": Parameters(patience=3)}
 HELD = {"parameters": Parameters(baseline=("good",), patience=1)}
-SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
+SEVERAL: dict[str, tuple[Any, ...]] = {
+    "begins at zero, then a spike": (
+        {**WELL, "a": [1e6, *at_steps(19, LARGE, 9)]},
+        {"(zero_start a 1-1: 1)", "spike a 10-10: 1"},
+        {"zero_weights": [("a", 1)]},
+    ),
+    "begins after weights that stay zero": (
+        {**WELL, "a": [0, 0, 1e6] + [OK] * 17},
+        {"(not_yet a 1-2: 2)", "(zero_start a 3-3: 1)"},
+        {"zero_weights": [("a", step) for step in (1, 2, 3)]},
+    ),
+    "weights that stay zero": (
+        {**WELL, "a": [0] * 20},
+        {"frozen a 1-20: 20"},
+        {"zero_weights": [("a", step) for step in range(1, 21)]},
+    ),
+    "begins at zero, and is not finite": (
+        {**WELL, "a": [NAN] + [OK] * 19},
+        {"not_finite a 1-1: 1"},
+        {"zero_weights": [("a", 1)]},
+    ),
     "nothing moves on one worker": (
         {**alike([0] * 20), **alike([OK] * 20, ["worker_1"])},
         {"frozen all on worker_0 1-20: 100"},
-        {},
     ),
     "nothing moves but one tensor, once": (
         {**alike([0] * 20), "f": at_steps(20, OK, 9, well=0)},
         {"frozen all 1-20: 100", "(not_yet f 1-8: 8)", "stopped f 10-20: 11"},
-        {},
     ),
-    "accumulation of 8 from its middle": (alike(accumulated(64, 8, 3)), {"(resting all 1-64: 280)"}, {}),
+    "accumulation of 8 from its middle": (alike(accumulated(64, 8, 3)), {"(resting all 1-64: 280)"}),
     "frozen, rest, spike and NaN, each in another": (
         {
             "a": [0] * 1000,
@@ -155,17 +153,14 @@ SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
             "well": [OK] * 1000,
         },
         {"frozen a 1-1000: 1000", "resting b 500-500: 1", "spike c 401-401: 1", "not_finite d 986-1000: 15"},
-        {},
     ),
     "spikes of steps that are near, and that are not": (
         {"a": at_steps(20, LARGE, 8), "b": at_steps(20, LARGE, 11), "c": at_steps(20, LARGE, 12), "d": [OK] * 20},
         {"spike a,b 8-11: 2", "spike c 12-12: 1"},
-        {},
     ),
     "NaN that reaches one after the other": (  # each within 3 of the one before, not of the first
         {name: [OK] * (4 + 2 * at) + [NAN] * (16 - 2 * at) for at, name in enumerate("abcd")},
         {"not_finite a,b 5-20: 30", "not_finite c,d 9-20: 22"},
-        {},
     ),
     "workers that stop at nearly one time": (
         {
@@ -173,7 +168,6 @@ SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
             **{("a", worker): [OK] * (10 + at) + [0] * (50 - at) for at, worker in enumerate(FOUR)},
         },
         {"stopped a on all 11-60: 194"},
-        {},
     ),
     "the same steps on other workers": (
         {
@@ -182,12 +176,10 @@ SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
             ("b", "worker_1"): at_steps(20, LARGE, 8),
         },
         {"spike a,b on all 8-8: 5"},
-        {},
     ),
     "six spikes far from each other": (
         {**{f"t{at}": at_steps(100, LARGE, 10 * at) for at in range(1, 7)}, "h": [OK] * 100},
         {f"spike t{at} {10 * at}-{10 * at}: 1" for at in range(1, 7)},
-        {},
     ),
     "saved at other intervals": (
         {
@@ -202,7 +194,6 @@ SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
     "steps that were not compared do not end a spike": (
         {"a": [OK] * 5 + [None] * 3 + [LARGE] + [None] * 3 + [OK] * 8, "h": [OK] * 20},
         {"spike a 9-9: 1"},
-        {},
     ),
     "moved by decay alone, and by more": (
         {name: [1e-3] * 6 for name in "abcd"},
@@ -216,8 +207,8 @@ SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
             }
         },
     ),
-    "one comparison of 0": ({"a": [0]}, {"nothing_moved a 1-1: 1"}, {}),
-    "nothing compared": ({"a": [None]}, set(), {}),
+    "one comparison of 0": ({"a": [0]}, {"nothing_moved a 1-1: 1"}),
+    "nothing compared": ({"a": [None]}, set()),
     "violations that last and that do not": (
         {
             "a": at_steps(20, LARGE, 5, 6),
@@ -288,8 +279,8 @@ SEVERAL: dict[str, tuple[Any, set[str], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", SEVERAL)
 def test_several_tensors(name: str) -> None:
     """Each tensor's own faults, folded where kind, workers and steps are the same; more are among the golden words."""
-    ratios, expected, options = SEVERAL[name]
-    assert expected == told(judged_report(ratios, **options))
+    ratios, expected, *options = SEVERAL[name]
+    assert expected == summarised(judged_report(ratios, **dict(*options)))
 
 
 def firing_violations(report: Report, patience: int) -> int:
@@ -390,6 +381,9 @@ KINDS = {
 }
 
 
+STEADY = [np.full(4, 1.0) * (1 + 1e-4) ** step for step in range(4)]  # which float16 cannot hold
+
+
 @needs_writing
 class TestTrialFolders:
     @pytest.fixture
@@ -405,7 +399,7 @@ class TestTrialFolders:
 
     def test_the_command_has_the_findings_of_the_function_the_earliest_first(self, sick: Path) -> None:
         report = check_trial(sick)
-        assert {f"{kind} {rest}" for kind, rest in KINDS.items()} == told(report)
+        assert {f"{kind} {rest}" for kind, rest in KINDS.items()} == summarised(report)
         result = run_command("check", sick, "--format", "json")
         assert (1, json.loads(report.to_json())) == (result.returncode, json.loads(result.stdout))
         assert list(KINDS) == [finding["kind"] for finding in json.loads(result.stdout)["findings"]]
@@ -425,7 +419,7 @@ class TestTrialFolders:
         ],
     )
     def test_patience_and_a_window_of_steps(self, sick: Path, options: Any, differs: set[str]) -> None:
-        assert differs == told(check_trial(sick, **options)) - {f"{kind} {rest}" for kind, rest in KINDS.items()}
+        assert differs == summarised(check_trial(sick, **options)) - {f"{kind} {rest}" for kind, rest in KINDS.items()}
 
     @pytest.mark.parametrize(("every", "phase"), [(2, 0), (2, 1), (4, 1), (8, 0)])
     @pytest.mark.parametrize(("first", "modes"), [(0, ["TRAIN"]), (1000, ["TRAIN"]), (0, ["TRAIN", "EVAL"])])
@@ -445,31 +439,25 @@ class TestTrialFolders:
     def test_over_three_steps_a_spike_is_seen_three_times_and_a_rest_of_one_step_never(self, write_trial: Any) -> None:
         ratios = {"a": at_steps(30, LARGE, 15), "b": at_steps(30, 0, 15), "c": [OK] * 30}
         trial = write_trial({name: weights_of(own) for name, own in ratios.items()}).path
-        assert {"spike a 15-17: 3"} == told(check_trial(trial, num_steps=3))
+        assert {"spike a 15-17: 3"} == summarised(check_trial(trial, num_steps=3))
 
-    def test_of_steps_saved_again_the_later_rows_stand(self, trial_writer: Any) -> None:
-        writer = trial_writer().collections({"weights": ["a", "b"]})
-        weights = weights_of([OK] * 30)
-        for global_step, step in enumerate([*range(8), *range(5, 12)]):
-            frozen = np.ones(3) if global_step < 8 else weights[global_step]
-            writer.save(global_step, {"a": frozen, "b": weights[global_step]}, "TRAIN", step)
-        assert {"not_yet a 1-4: 4"} == told(check_trial(writer.end().path))
-
-    def test_unreadable_records_neither_break_a_row_nor_add_to_it(self, write_trial: Any) -> None:
-        ratios = {"a": at_steps(20, LARGE, 9, 12), "b": [OK] * 20}
-        trial = write_trial({name: weights_of(own) for name, own in ratios.items()}).path
-        event_file(trial, 10).write_bytes(b"")
-        report = check_trial(trial)
-        assert report.unreadable
-        assert {"spike a 9-12: 2"} == told(report)
-
-    def test_of_a_run_that_cannot_be_held_only_what_is_not_finite_is_told(
-        self, tmp_path: Path, write_trial: Any
+    @pytest.mark.parametrize(
+        ("tensors", "options", "kind", "words", "never"),
+        [
+            ({"a": STEADY, "b": STEADY}, {"dtype": np.float16}, "nothing_moved", "float16", "EVAL"),
+            ({"a": STEADY, "b": [own.astype(np.float16) for own in STEADY]}, {}, "frozen", "float16", "EVAL"),
+            ({"a": [np.ones(3)] * 6}, {"modes": "EVAL"}, "nothing_moved", "EVAL", "learning rate"),
+            ({"a": [np.ones(3)] * 6}, {"modes": ["EVAL", "PREDICT"]}, "nothing_moved", "EVAL", "learning rate"),
+            ({"a": [np.ones(3)] * 6}, {"modes": ["TRAIN", "EVAL"]}, "nothing_moved", "learning rate", "EVAL"),
+        ],
+    )
+    def test_weights_rest_for_the_cause_that_the_trial_shows(
+        self, write_trial: Any, tensors: Any, options: Any, kind: str, words: str, never: str
     ) -> None:
-        ratios = {"a": [OK] * 3 + [NAN] * 3, "b": [0] * 6}
-        trial = write_trial({name: weights_of(own) for name, own in ratios.items()}).path
-        (tmp_path / "other.json").write_text(baseline_text(made_baseline({"other": (1, {0: (0.5, 0.5)})})))
-        assert {"not_finite a 4-6: 3"} == told(check_trial(trial, baseline=tmp_path / "other.json"))
+        """The type and the modes that its weights were saved in."""
+        (finding,) = check_trial(write_trial(tensors, **options).path).findings
+        assert (kind, True) == (finding.kind, words in finding.advice)
+        assert never not in finding.text + finding.advice
 
 
 @pytest.mark.no_cover

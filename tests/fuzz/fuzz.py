@@ -15,32 +15,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-READERS = ("event_file", "index")
+import atheris
+
+with atheris.instrument_imports(include=["weight_update_ratio"]):
+    from tests.fuzz import harness
+
+READERS = {
+    "event_file": (harness.fuzz_record, harness.record_seeds),
+    "index": (harness.fuzz_index, harness.index_seeds),
+}
 LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=16384")
 
-
-def main() -> None:
-    """Run one reader's fuzzer until libFuzzer ends it."""
-    if sys.argv[1:2] == [] or sys.argv[1] not in READERS:
-        sys.exit(f"Name a reader to fuzz: {' or '.join(READERS)}")
-    import atheris
-
-    with atheris.instrument_imports(include=["weight_update_ratio"]):
-        from tests.fuzz import harness
-
-    reader = sys.argv[1]
-    target, seeds = {
-        "event_file": (harness.fuzz_record, harness.record_seeds),
-        "index": (harness.fuzz_index, harness.index_seeds),
-    }[reader]
-    folder = Path(tempfile.gettempdir()) / f"weight_update_ratio_fuzz_{reader}"
-    folder.mkdir(exist_ok=True)
-    for number, seed in enumerate(seeds()):
-        (folder / f"seed_{number:03d}").write_bytes(seed)
-    kept = Path(__file__).parent / "corpus" / reader
-    atheris.Setup([sys.argv[0], *LIMITS, *sys.argv[2:], str(folder), str(kept)], target)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()
+reader = sys.argv[1]
+target, seeds = READERS[reader]
+folder = Path(tempfile.gettempdir()) / f"weight_update_ratio_fuzz_{reader}"
+folder.mkdir(exist_ok=True)
+for number, seed in enumerate(seeds()):
+    (folder / f"seed_{number:03d}").write_bytes(seed)
+kept = Path(__file__).parent / "corpus" / reader
+atheris.Setup([sys.argv[0], *LIMITS, *sys.argv[2:], str(folder), str(kept)], target)
+atheris.Fuzz()

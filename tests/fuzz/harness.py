@@ -111,15 +111,14 @@ def sound_rows() -> set[Any]:
 def recorded_record(step: int) -> bytes:
     """Return the tensor's recorded record of step 1, as of any step."""
     payload = json.loads((RECORDED / INDEX.format(1)).read_text())["tensor_payload"]
-    place = next(entry for entry in payload if entry["tensorname"] == TENSOR)
-    content = (RECORDED / EVENTS.format(1)).read_bytes()[place["start_idx"] :][: place["length"]]
+    entry = next(entry for entry in payload if entry["tensorname"] == TENSOR)
+    content = (RECORDED / EVENTS.format(1)).read_bytes()[entry["start_idx"] :][: entry["length"]]
     event = Event.FromString(content[12:-4])
     event.step = step
     return framed(UNCHECKED_PAYLOAD, event.SerializeToString())
 
 
 def record_seeds() -> Iterator[bytes]:
-    """Yield records of the tensor, as they are and as payloads."""
     for step in (0, 1, 14):
         record = recorded_record(step)
         yield bytes((AS_IT_IS, step)) + record

@@ -22,12 +22,10 @@ WORKERS = ("worker_0", "worker_1")
 
 
 def mode_of(step: int) -> str:
-    """Return the mode of a global step."""
     return "EVAL" if step < 3 or step % 10 == 9 else "TRAIN"
 
 
 def number_in_mode(step: int) -> int:
-    """Return how many steps of its mode come before it."""
     return sum(mode_of(earlier) == mode_of(step) for earlier in range(step))
 
 
@@ -39,7 +37,6 @@ def weights(step: int, worker: str) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Write the steps that the arguments name."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("first", type=int)

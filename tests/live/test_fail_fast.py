@@ -34,8 +34,6 @@ class Case(NamedTuple):
 
 
 class Weights(np.ndarray):  # type: ignore[type-arg]
-    """Weights that are trained, or not."""
-
     requires_grad = True
 
 

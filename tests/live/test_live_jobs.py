@@ -75,8 +75,6 @@ def save(job: TrialWriter, step: int, workers: int = 2) -> None:
 
 
 class NotedRule(WeightUpdateRatio):
-    """Notes at which steps it was invoked, and whether it fired."""
-
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.answers: dict[int, bool] = {}
@@ -190,7 +188,6 @@ class TestTheEndOfPatience:
 
 class TestWatch:
     def test_it_is_called_after_each_step_with_what_fires_there(self, live: TrialWriter) -> None:
-        """The report grows."""
         live.end()
         seen = []
 
@@ -225,7 +222,6 @@ class TestWatch:
         assert pages != [page.read_text("utf-8")]
 
     def test_a_page_that_cannot_be_written(self, live: TrialWriter) -> None:
-        """It ends the following with a message, not with a traceback."""
         done = invoke_command("check", str(live.path), "--follow", "--html", "/dev/full")
         assert 2 == done.exit_code
         assert done.stderr.startswith("Error: '/dev/full' cannot be written: No space left on device\n\n")
@@ -236,7 +232,6 @@ class TestCtrlC:
     def test_prints_what_was_found(
         self, live: TrialWriter, start: Callable[..., subprocess.Popen[str]], threshold: str, code: int
     ) -> None:
-        """With a message, without a traceback."""
         options = ["--follow", "--format", "json", "--large-threshold", threshold]
         process = start("weight_update_ratio", "check", live.path, *options)
         wait_until_asleep(process)
@@ -248,7 +243,6 @@ class TestCtrlC:
         assert "Traceback" not in errors
 
     def test_before_there_is_a_trial(self, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
-        """Nothing was found."""
         process = start("weight_update_ratio", "check", tmp_path / "none", "--follow")
         wait_until_asleep(process)
         process.send_signal(signal.SIGINT)
@@ -258,7 +252,6 @@ class TestCtrlC:
         assert "Traceback" not in errors
 
     def test_does_not_reach_another_thread(self, live: TrialWriter) -> None:
-        """It is followed there all the same."""
         live.end()
         with ThreadPoolExecutor(1) as thread:
             report = thread.submit(follow_trial, live.path).result()

@@ -19,15 +19,7 @@ import numpy as np
 import pytest
 
 import weight_update_ratio.follow as follow_module
-from tests.conftest import (
-    RECORDED,
-    REPOSITORY,
-    TrialWriter,
-    event_file,
-    index_file,
-    needs_writing,
-    write_whole_trial,
-)
+from tests.conftest import RECORDED, REPOSITORY, TrialWriter, event_file, index_file, needs_writing, write_whole_trial
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
 
 pytestmark = pytest.mark.slow
@@ -56,7 +48,6 @@ class Family(NamedTuple):
 
 
 def files_of(trial: Path) -> dict[str, bytes]:
-    """Return {name: content} of a trial's files."""
     files = {path.relative_to(trial).as_posix(): path.read_bytes() for path in trial.rglob("*") if path.is_file()}
     files.pop(END, None)
     return files
@@ -77,7 +68,6 @@ def written_family(folder: Path, modes: Sequence[str]) -> Family:
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> list[Family]:
-    """Give families of recorded, written and hooks' runs."""
     names = ("pytorch_healthy", "pytorch_frozen", "pytorch_exploding")
     recorded = Family([files_of(RECORDED[name]) for name in names], RECORDED[names[0]])
     written = [written_family(tmp_path_factory.mktemp(name), modes) for name, modes in MODES.items()]
@@ -86,7 +76,6 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> list[Family]:
 
 
 def step_of(name: str) -> int:
-    """Return the global step of an index or event file."""
     return int(name.rsplit("/", 1)[-1].split("_")[0])
 
 
@@ -167,7 +156,6 @@ class Job:
                 return
 
     def finish(self) -> None:
-        """Write all that is left."""
         while self._writes:
             self._write(*self._writes.pop(0))
 
@@ -234,11 +222,7 @@ def test_the_rule_has_the_rows_of_a_check_afterwards(
     families: list[Family], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Under invoke_rule, which passes over late steps; it has fired if the check does."""
-    from smdebug.exceptions import (
-        InsufficientInformationForRuleInvocation,
-        NoMoreData,
-        RuleEvaluationConditionMet,
-    )
+    from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
     from smdebug.rules import invoke_rule
     from smdebug.trials import create_trial
 
@@ -305,7 +289,6 @@ def save(job: TrialWriter, steps: str, mode: str = "TRAIN", **tensors: Any) -> N
 
 @pytest.fixture
 def job(tmp_path: Path) -> TrialWriter:
-    """Give a job of two workers that has begun."""
     return TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, workers=["worker_0", "worker_1"])
 
 
@@ -323,8 +306,8 @@ class TestWhenAStepIsCompared:
         self, job: TrialWriter, monkeypatch: pytest.MonkeyPatch, writes: list[str], before: list[int]
     ) -> None:
         monkeypatch.setattr("weight_update_ratio.trial.folder.MOST_INCOMPLETE", 3)
-        report, found = followed(monkeypatch, job.path, *(lambda steps=steps: save(job, steps) for steps in writes))
-        assert before == found
+        report, counts = followed(monkeypatch, job.path, *(lambda steps=steps: save(job, steps) for steps in writes))
+        assert before == counts
         assert (0, True, None) == (report.exit_code, report.complete, report.problem)
 
     @pytest.mark.parametrize(("step", "is_listed"), [(0, False), (2, True)])

@@ -26,7 +26,7 @@ from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report, unjudged_report
 from weight_update_ratio.verdict.baseline import Baseline
-from weight_update_ratio.verdict.learning import learn_baseline
+from weight_update_ratio.verdict.good_runs import learn_baseline
 
 FOLDER = Path(__file__).parent / "golden"
 GOOD = {"moves": [0.001] * 20, "rests": [0.0] * 20, "spikes": [0.01] * 20, "grows": [0.001] * 20}

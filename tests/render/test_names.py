@@ -1,4 +1,4 @@
-"""Many names in few words, and short labels: every name is counted once, and no two are alike, whatever they are."""
+"""Many names in few words: every name is counted once, whatever the names are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sick_runs import resnet_names, transformer_names
-from weight_update_ratio.render.words.labels import distinct_labels
 from weight_update_ratio.render.words.names import elided, tensors_text, workers_text
 
 RESNET, TRANSFORMER = resnet_names(), transformer_names()
@@ -91,25 +90,3 @@ def test_an_elided_name_keeps_its_two_ends_and_is_no_longer_than_it_may_be(name:
     assert len(text) == min(len(name), most)
     head, mark, tail = text.rpartition("\u2026")
     assert text == name or (mark and name.startswith(head) and name.endswith(tail))
-
-
-@pytest.mark.parametrize("names", [RESNET, TRANSFORMER], ids=["resnet", "transformer"])
-@pytest.mark.parametrize("most", [14, 20, 34])
-def test_labels_of_a_network_are_distinct_and_short(names: list[str], most: int) -> None:
-    found = distinct_labels(names, most)
-    assert len(set(found)) == len(names)
-    assert max(map(len, found)) <= most
-
-
-LABELLED = st.text("ab.", min_size=1, max_size=40).filter(lambda name: name.strip("."))
-
-
-@given(st.lists(LABELLED, min_size=1, unique=True))
-def test_no_two_labels_are_alike(names: list[str]) -> None:
-    found = distinct_labels(names, 12)
-    assert len(set(found)) == len(names)
-    assert max(map(len, found)) <= 12
-
-
-def test_the_label_of_one_name_alone_keeps_its_two_ends() -> None:
-    assert ["encoder\u2026.weight"] == distinct_labels(["encoder.layers.11.weight"], 15)

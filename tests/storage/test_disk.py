@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.conftest import (
-    RECORDED,
-    expected_comparisons,
-    found_comparisons,
-    needs_writing,
-    random_walk,
-    write_whole_trial,
-)
+from tests.conftest import RECORDED
 from weight_update_ratio import check_trial
 from weight_update_ratio.storage import disk
 from weight_update_ratio.storage.disk import DiskStorage
@@ -30,9 +21,9 @@ def test_a_trial_in_the_home_folder_and_behind_a_link(tmp_path: Path, monkeypatc
     """A tilde is the home folder, and the trial stays as it was named."""
     (tmp_path / "trial").symlink_to(HEALTHY)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for place in ("~/trial", str(tmp_path / "trial")):
-        report = check_trial(place)
-        assert (place, list(check_trial(HEALTHY))) == (report.trial, list(report))
+    for path in ("~/trial", str(tmp_path / "trial")):
+        report = check_trial(path)
+        assert (path, list(check_trial(HEALTHY))) == (report.trial, list(report))
 
 
 def test_reads_that_give_less_than_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,22 +37,7 @@ def test_reads_that_give_less_than_is_asked_for(monkeypatch: pytest.MonkeyPatch)
     assert "while the index names bytes" in report.unreadable[0].reason
 
 
-@needs_writing
-def test_more_files_than_may_be_open(tmp_path: Path) -> None:
-    """More workers than the process may open files: every row is right."""
-    workers = [f"worker_{number}" for number in range(150)]
-    writer = write_whole_trial(tmp_path / "trial", {"w": random_walk()}, steps=2, workers=workers, dtype=np.float64)
-    most, limits = max(map(int, os.listdir("/proc/self/fd"))), resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most + 50, limits[1]))
-    try:
-        found = found_comparisons(check_trial(writer.path))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert expected_comparisons(writer.saved).keys() == found.keys()
-
-
 def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
-    """It is not taken for an empty folder."""
     trial = Path(shutil.copytree(HEALTHY, tmp_path / "trial"))
     shutil.rmtree(trial / "index")
     (trial / "index").touch()
@@ -71,7 +47,6 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path) -> None:
 
 
 def test_little_memory_is_kept_that_nobody_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many sizes the records have."""
     monkeypatch.setattr(disk, "SPARE_BYTES", 4 << 20)
     (tmp_path / "large").write_bytes(bytes(2 << 20))
     storage = DiskStorage(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Where a trial is: what people type in its place gets the right path or form."""
+"""Where a trial is: what people type gets the right path or form."""
 
 from __future__ import annotations
 
@@ -62,7 +62,6 @@ def test_another_form_of_a_path_or_uri(written: str) -> None:
 
 @pytest.mark.parametrize("path", ["/no/s3", "no/s3/trial", "no/arn:1", "https"])
 def test_a_path_is_a_path(path: str) -> None:
-    """It has no other form."""
     remedy = "Pass the folder that the training job wrote to: the one that holds 'collections' and 'index'."
     assert (f"the trial folder {path!r} does not exist", remedy) == refusal(path)
 
@@ -79,7 +78,6 @@ def test_a_folder_of_that_name_and_blanks_around_it(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("trial", [None, 3, b"trial"])
 def test_what_is_not_text(trial: Any) -> None:
-    """It is refused, and said."""
     with pytest.raises(ValueError, match="'trial' must be a path, an S3 URI or smdebug's Trial"):
         check_trial(trial)
 
@@ -88,7 +86,7 @@ def test_what_is_not_text(trial: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "trial"),
+    ("path", "trial"),
     [
         ("{}", "{}/debug-output"),
         (".", "./debug-output"),
@@ -99,21 +97,20 @@ def test_what_is_not_text(trial: Any) -> None:
         ("{}/debug-output/training_job_end.ts", "{}/debug-output"),
     ],
 )
-def test_the_trial_above_or_below_is_named(job: Path, place: str, trial: str) -> None:
+def test_the_trial_above_or_below_is_named(job: Path, path: str, trial: str) -> None:
     """Where a folder cannot be listed, the others are looked at; a follower does not wait for what is no trial."""
     (job / "closed").mkdir(mode=0)
     os.symlink("nowhere", job / "dangling")
-    place, trial = place.format(job), trial.format(job)
-    message = f"the folder {place!r} is not a trial, but {trial!r} is"
-    if os.path.isfile(place):
-        message = f"the trial folder {place!r} is a file, not a trial folder"
-    assert (message, f"Pass {trial!r}.") == refusal(place)
+    path, trial = path.format(job), trial.format(job)
+    message = f"the folder {path!r} is not a trial, but {trial!r} is"
+    if os.path.isfile(path):
+        message = f"the trial folder {path!r} is a file, not a trial folder"
+    assert (message, f"Pass {trial!r}.") == refusal(path)
     with pytest.raises(TrialError):
-        follow_trial(place, timeout=1e9)
+        follow_trial(path, timeout=1e9)
 
 
 def test_several_trials_below(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is named."""
     shutil.copytree(HEALTHY, job / "again" / "debug-output")
     message = f"the folder {str(job)!r} is not a trial, but '{job}/debug-output', '{job}/again/debug-output' are"
     assert (message, "Pass one of them.") == refusal(job)
@@ -129,7 +126,6 @@ def test_several_trials_below(job: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_no_trial_near(tmp_path: Path, folders: list[str], message: str) -> None:
-    """The message says what a trial has."""
     for folder in folders:
         (tmp_path / folder).mkdir()
     assert message.format(str(tmp_path)) == refusal(tmp_path)[0]
@@ -137,11 +133,10 @@ def test_no_trial_near(tmp_path: Path, folders: list[str], message: str) -> None
 
 @pytest.mark.slow
 def test_near_a_trial_on_s3(s3: S3Server) -> None:
-    """The trial's URI is named: of those below, the ones that one LIST sees."""
     uri = s3.upload(HEALTHY, "near/job/debug-output")
     above = ["s3://trials/near", "s3://trials/near/job/"]
-    for place in [*above, *(f"{uri}/{part}" for part in ("index", "index/000000000/", "events/000000000003"))]:
-        assert f"Pass {uri!r}." == refusal(place)[1]
+    for path in [*above, *(f"{uri}/{part}" for part in ("index", "index/000000000/", "events/000000000003"))]:
+        assert f"Pass {uri!r}." == refusal(path)[1]
     for name in ("a", "b"):
         s3.upload(HEALTHY / "collections", f"several/{name}/collections")
     message, remedy = refusal("s3://trials/several")
@@ -178,12 +173,10 @@ def test_where_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("location", ["s3://", "s3://bucket", "s3://bucket/", "s3://bucket/prefix/"])
 def test_a_bucket_or_a_prefix_is_no_file(location: str) -> None:
-    """S3 is not asked."""
     assert file_content(location) is None
 
 
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:
-    """It is not read: the message says its size and the limit."""
     (tmp_path / "model.bin").touch()
     os.truncate(tmp_path / "model.bin", 1 << 40)
     with pytest.raises(UnreadableError, match=r"^has 1099511627776 bytes, more than a file of its kind can have \(33"):

@@ -29,17 +29,17 @@ pytestmark = pytest.mark.slow
 
 HEALTHY, FROZEN, KILLED = (RECORDED[name] for name in ("pytorch_healthy", "pytorch_frozen", "pytorch_killed"))
 EVENT_FILES = len(list(FROZEN.glob("events/*/*")))
+NOTHING_THERE, NO_URL = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, {"AWS_ENDPOINT_URL": "nonsense"}
+CHECK_URL = "See that AWS_ENDPOINT_URL"
 NO_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_CONFIG_FILE": "none", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def fetched(requests: list[str], folder: str) -> Counter[str]:
-    """Return how often each object below a folder was asked for."""
     return Counter(request for request in requests if f"/{folder}/" in request and "list-type" not in request)
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
 def test_a_check_gives_the_rows_of_the_disk(s3: S3Server, name: str) -> None:
-    """Of every recorded trial."""
     report, on_disk = check_trial(s3.upload(RECORDED[name], f"rows/{name}")), check_trial(RECORDED[name])
     assert report.counts == on_disk.counts
     np.testing.assert_equal(list(map(tuple, report)), list(map(tuple, on_disk)))
@@ -47,12 +47,12 @@ def test_a_check_gives_the_rows_of_the_disk(s3: S3Server, name: str) -> None:
 
 @needs_writing
 @pytest.mark.parametrize("num_steps", [None, 3])
-@pytest.mark.parametrize("held_bytes", [100, s3_storage.HELD_BYTES])
-def test_sparse_saves_whatever_is_held(
-    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int | None, held_bytes: int
+@pytest.mark.parametrize("cache_bytes", [100, s3_storage.CACHE_BYTES])
+def test_sparse_saves_whatever_is_cached(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int | None, cache_bytes: int
 ) -> None:
     """With room for next to nothing, objects are released and asked for again; listings have two pages."""
-    monkeypatch.setattr(s3_storage, "HELD_BYTES", held_bytes)
+    monkeypatch.setattr(s3_storage, "CACHE_BYTES", cache_bytes)
     tensors = {"every": random_walk(), "third": random_walk(seed=1), "tenth": random_walk(seed=2)}
     trial = write_whole_trial(tmp_path, tensors, steps=31, intervals={"third": 3, "tenth": 10}, modes="GLOBAL").path
     uri = s3.upload(trial, "sparse")
@@ -60,7 +60,7 @@ def test_sparse_saves_whatever_is_held(
     assert list(check_trial(uri, num_steps=num_steps)) == list(check_trial(trial, num_steps=num_steps))
     requests = s3.requests()[before:]
     assert {1} == set(fetched(requests, "index").values())
-    if held_bytes > 100:
+    if cache_bytes > 100:
         assert {1} == set(fetched(requests, "events").values())
         assert len(requests) <= 2 * 31 + 15
 
@@ -87,7 +87,6 @@ def test_a_check_and_the_rule_ask_once_for_each_file(s3: S3Server) -> None:
 
 @needs_writing
 def test_a_large_unwanted_tensor_is_not_fetched(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights on both sides of a large gradient are fetched without it."""
     from botocore.response import StreamingBody
 
     tensors = {"a": random_walk(), "gradient": lambda step: np.ones(400_000), "z": random_walk(seed=3)}
@@ -108,7 +107,6 @@ def test_a_large_unwanted_tensor_is_not_fetched(s3: S3Server, tmp_path: Path, mo
 
 @needs_writing
 def test_absent_truncated_and_foreign_objects(s3: S3Server, tmp_path: Path) -> None:
-    """An absent, a short, an empty, a foreign and a large object are unreadable, and the rest is compared."""
     trial = write_whole_trial(tmp_path, {"w": random_walk((50,)), "v": random_walk((50,), seed=1)}, steps=11).path
     event_file(trial, 2).unlink()
     event_file(trial, 4).write_bytes(event_file(trial, 4).read_bytes()[:300])
@@ -206,24 +204,9 @@ def test_empty_folder_objects_change_nothing(s3: S3Server) -> None:
     ("uri", "environment", "message", "remedy"),
     [
         ("s3://no-such-bucket/x", {}, "there is no bucket 'no-such-bucket'", "Name the S3OutputPath of the job's"),
-        (
-            "s3://",
-            {},
-            "'' is not a bucket's name",
-            "See that AWS_ENDPOINT_URL",
-        ),
-        (
-            "s3://trials/x",
-            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
-            "Could not connect to",
-            "See that AWS_ENDPOINT_URL",
-        ),
-        (
-            "s3://trials/x",
-            {"AWS_ENDPOINT_URL": "nonsense"},
-            "Invalid endpoint: nonsense",
-            "See that AWS_ENDPOINT_URL",
-        ),
+        ("s3://", {}, "'' is not a bucket's name", CHECK_URL),
+        ("s3://trials/x", NOTHING_THERE, "Could not connect to", CHECK_URL),
+        ("s3://trials/x", NO_URL, "Invalid endpoint: nonsense", CHECK_URL),
         ("s3://trials/x", {"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be", "Set AWS_PROFILE, or"),
         ("s3://trials/x", NO_FILES, "Unable to locate credentials", "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and"),
     ],
@@ -231,7 +214,6 @@ def test_empty_folder_objects_change_nothing(s3: S3Server) -> None:
 def test_what_s3_does_not_let_be_read(
     s3: S3Server, monkeypatch: pytest.MonkeyPatch, uri: str, environment: dict[str, str], message: str, remedy: str
 ) -> None:
-    """One message that names the trial and what is wrong, and one remedy."""
     for name in CREDENTIALS if environment is NO_FILES else ():
         monkeypatch.delenv(name)
     for name, value in environment.items():

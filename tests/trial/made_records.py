@@ -69,11 +69,13 @@ def write_trial_of_records(
     for step, records in steps.items():
         file = event_file(path, step)
         file.parent.mkdir(parents=True)
-        file.write_bytes(b"".join(bytes(own)[:length].ljust(length, b"\0") for own, length in zip(records, lengths)))
+        file.write_bytes(
+            b"".join(bytes(content)[:length].ljust(length, b"\0") for content, length in zip(records, lengths))
+        )
         meta = {"mode": "TRAIN", "mode_step": step, "event_file_name": str(file.relative_to(path))}
         payload = [
-            {"tensorname": tensor, "start_idx": sum(lengths[:place]), "length": lengths[place]}
-            for place, tensor in enumerate(tensors)
+            {"tensorname": tensor, "start_idx": sum(lengths[:number]), "length": lengths[number]}
+            for number, tensor in enumerate(tensors)
         ]
         index_file(path, step).parent.mkdir(parents=True, exist_ok=True)
         index_file(path, step).write_text(json.dumps({"meta": meta, "tensor_payload": payload}))

@@ -82,7 +82,6 @@ ODD = {
 
 
 def read_alone(content: bytes, tensor: str, step: int) -> np.ndarray[Any, Any] | str:
-    """Return the elements of a record, or why it is unreadable."""
     view = memoryview(content)
     try:
         layout = tensor_layout(view, tensor, step)
@@ -95,16 +94,16 @@ def assert_each_is_read_for_itself(path: Path, tensors: str, steps: Sequence[Seq
     """Assert that a check has the rows of the records that can be read, and reports the others; return how many."""
     lengths = [len(content) for content in steps[0]]
     records = {
-        FIRST + place: [bytes(own)[:length].ljust(length, b"\0") for own, length in zip(step, lengths)]
-        for place, step in enumerate(steps)
+        FIRST + number: [bytes(contents)[:length].ljust(length, b"\0") for contents, length in zip(step, lengths)]
+        for number, step in enumerate(steps)
     }
     report = check_trial(write_trial_of_records(path, tensors, records))
     expected, reasons = {}, set()
-    for place, tensor in enumerate(tensors):
-        found = {step: read_alone(own[place], tensor, step) for step, own in records.items()}
-        reasons |= {(tensor, step, why) for step, why in found.items() if isinstance(why, str)}
+    for number, tensor in enumerate(tensors):
+        elements = {step: read_alone(contents[number], tensor, step) for step, contents in records.items()}
+        reasons |= {(tensor, step, why) for step, why in elements.items() if isinstance(why, str)}
         for step in range(FIRST + 1, FIRST + len(steps)):
-            before, after = found[step - 1], found[step]
+            before, after = elements[step - 1], elements[step]
             is_read = not isinstance(before, str) and not isinstance(after, str)
             if is_read and before.shape == after.shape and np.iscomplexobj(before) == np.iscomplexobj(after):
                 expected[tensor, step] = exact_norm(after, before), exact_norm(before)
@@ -122,7 +121,6 @@ def neighbour(step: int) -> memoryview:
 
 @pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED)
 def test_one_record_is_another(tmp_path: Path, changed: bytes) -> None:
-    """Between sound ones, and first of all; with a checksum that holds, and with that of the record before."""
     before = smdebugs_crc(at(FIRST))
     for name, first_crc, crc in (
         ("none", None, None),
@@ -148,7 +146,7 @@ def test_any_damage(tmp_path: Path, bits: int) -> None:
     """A bit of every byte of two records, or each, and up to four bytes anywhere, each between steps that are sound."""
     chance = random.Random(0)
     size = len(at(FIRST)) + 16 + len(neighbour(FIRST))
-    damages = [[(place, 1 << (place + bit) % 8)] for place in range(size) for bit in range(bits)]
+    damages = [[(number, 1 << (number + bit) % 8)] for number in range(size) for bit in range(bits)]
     for _ in range(50 * bits):
         damages.append([(chance.randrange(size), chance.randrange(1, 256)) for _ in range(chance.randrange(1, 5))])
     steps: list[list[bytes]] = []
@@ -156,7 +154,7 @@ def test_any_damage(tmp_path: Path, bits: int) -> None:
         first, second = record(at(FIRST + len(steps))), neighbour(FIRST + len(steps))
         steps.append([bytes(first), bytes(second)])
         content = bytearray(record(at(FIRST + len(steps)))) + bytes(neighbour(FIRST + len(steps)))
-        for place, change in damage:
-            content[place] ^= change
+        for number, change in damage:
+            content[number] ^= change
         steps.append([bytes(content[: len(first)]), bytes(content[len(first) :])])
     assert len(damages) > assert_each_is_read_for_itself(tmp_path / "t", "wu", steps) > len(damages) / 3

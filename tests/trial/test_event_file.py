@@ -35,7 +35,6 @@ def why_unreadable(view: memoryview) -> str:
 
 @given(st.binary(max_size=300))
 def test_the_checksum_is_smdebugs(content: bytes) -> None:
-    """Whatever the content."""
     assert smdebugs_crc(content) == masked_crc32c(content)
 
 
@@ -44,16 +43,15 @@ class TestTensors:
     def test_shapes(self, shape: tuple[int, ...]) -> None:
         """Elements and shape are those that were written; nobody can change them."""
         array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        found = elements(record(payload(array=array)))
-        assert (array.shape, array.dtype, array.tolist()) == (found.shape, found.dtype, found.tolist())
-        assert not found.flags.writeable
+        actual = elements(record(payload(array=array)))
+        assert (array.shape, array.dtype, array.tolist()) == (actual.shape, actual.dtype, actual.tolist())
+        assert not actual.flags.writeable
 
     @pytest.mark.parametrize(("kind", "dtype"), TYPES.items())
     def test_types(self, kind: int, dtype: str) -> None:
-        """Every type of numbers."""
         array = np.array([0, 1, 1, 0], dtype)
-        found = elements(record(payload(array=array, kind=kind)))
-        assert (array.dtype, array.tolist()) == (found.dtype, found.tolist())
+        actual = elements(record(payload(array=array, kind=kind)))
+        assert (array.dtype, array.tolist()) == (actual.dtype, actual.tolist())
 
     @pytest.mark.parametrize("tag", ["", "a/b:0", "größe", "x" * 20_000, "\ud800"])
     def test_names(self, tag: str) -> None:
@@ -69,7 +67,6 @@ class TestTensors:
         assert [1, 2] == elements(record(content, smdebugs_crc(content) if checksum else None), step=step).tolist()
 
     def test_fields_that_are_not_known_are_passed_over(self) -> None:
-        """Of every wire type, with keys of one byte and of two."""
         unknown = field(9, 0, b"\x81\x01") + field(9, 1, bytes(8)) + field(9, 2, b"abc") + field(500, 5, bytes(4))
         dims = field(2, 2, unknown + field(2, 2, field(1, 0, b"\x01") + unknown))
         tensor = unknown + FLOAT + dims + field(4, 2, bytes(4))
@@ -88,10 +85,12 @@ class TestUnreadable:
             (record(payload(shape=())), "has 8 bytes of elements, while its shape () of float32 needs 4"),
             (record(payload(shape=(0,))), "has 8 bytes of elements, while its shape (0,) of float32 needs 0"),
             (record(payload(array=(), shape=(2,))), "has 0 bytes of elements, while its shape (2,) of float32 needs 8"),
+            (record(payload(shape=(2**62,) * 3)), f" {(2**62,) * 3} of float32 needs {2**188}"),
+            (record(payload(shape=(2**32,) * 2)), f" {(2**32,) * 2} of float32 needs {2**66}"),
+            (record(payload(shape=(-1,))), f" (18446744073709551615,) of float32 needs {2**66 - 4}"),
         ],
     )
     def test_another_record_than_the_index_says(self, view: memoryview, reason: str) -> None:
-        """Both are named."""
         assert reason in why_unreadable(view)
 
     @pytest.mark.parametrize(
@@ -114,10 +113,10 @@ class TestUnreadable:
             (field(5, 2, bytes(9))[:-1], "is corrupt: a field at byte 14 is longer than what holds it"),
             (b"\x10" + b"\xff" * 11, "is corrupt: a number that does not end at byte 23"),
             (b"\x10\x80", "is corrupt: a number that does not end at byte 14"),
+            (bytes(4000), "is corrupt: it has a message of more than 1000 fields"),
         ],
     )
     def test_what_is_no_event_of_numbers(self, content: bytes, reason: str) -> None:
-        """What is missing or broken is said."""
         assert reason in why_unreadable(record(content))
 
     def test_every_flipped_bit_and_every_cut_shows(self) -> None:

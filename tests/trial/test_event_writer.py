@@ -28,7 +28,6 @@ ARRAYS = np_st.arrays(st.sampled_from(TYPES), np_st.array_shapes(min_dims=0, max
 def written(
     tensors: dict[str, Any], global_step: int, mode: str = "TRAIN", step: int = 3
 ) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    """Return an event file, and where its records are."""
     file = io.BytesIO()
     records = write_records(file, tensors.items(), global_step, mode, step)
     return file.getvalue(), records
@@ -36,16 +35,16 @@ def written(
 
 def payloads(content: bytes) -> list[bytes]:
     """Return the payloads of an event file, whose checksums hold as smdebug computes them."""
-    found, position = [], 0
+    contents, position = [], 0
     while position < len(content):
         (length,) = struct.unpack_from("<Q", content, position)
         length_crc = struct.pack("<I", smdebugs_crc(content[position : position + 8]))
         assert length_crc == content[position + 8 : position + 12]
         end = position + 12 + length
         assert struct.pack("<I", smdebugs_crc(CHECKSUM_MAGIC_BYTES)) == content[end : end + 4]
-        found.append(content[position + 12 : end])
+        contents.append(content[position + 12 : end])
         position = end + 4
-    return found
+    return contents
 
 
 def without_names(payload: bytes) -> bytes:
@@ -77,11 +76,11 @@ def test_records_are_those_of_smdebugs_file_writer(tmp_path: Path, mode: str, gl
 def test_any_tensors(tensors: Any, global_step: int) -> None:
     """Protobuf's classes read each and would write the very same bytes; the reader finds it where it is said to be."""
     content, records = written(tensors, global_step)
-    found = payloads(content)
-    assert found == [Event.FromString(payload).SerializeToString() for payload in found]
+    contents = payloads(content)
+    assert contents == [Event.FromString(payload).SerializeToString() for payload in contents]
     assert list(tensors) == list(records)
     position = 0
-    for payload, (name, (start, length)) in zip(found, records.items()):
+    for payload, (name, (start, length)) in zip(contents, records.items()):
         array, event = tensors[name], Event.FromString(payload)
         (value,) = event.summary.value
         assert (global_step, name) == (event.step, value.tag)

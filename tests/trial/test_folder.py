@@ -1,4 +1,4 @@
-"""Index and collections files: what other writers may write, and what is said of those that cannot be read."""
+"""Index and collections files: what other writers may write. tests/faults has those that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.storage.disk import DiskStorage
 from weight_update_ratio.trial.collections import RECORDER_NOTES
 from weight_update_ratio.trial.folder import TrialFolder
-from weight_update_ratio.trial.index_file import LARGEST_STEP
 
 COLLECTIONS = "collections/000000000/worker_0_collections.json"
 
@@ -28,7 +27,6 @@ def trial(tmp_path: Path) -> Path:
 
 
 def said(trial: Path, **parameters: Any) -> Any:
-    """Return all that a report says of a trial."""
     return json.loads(check_trial(trial, **parameters).to_json())
 
 
@@ -46,7 +44,6 @@ class TestWhatOtherWritersWrite:
         ids=["in another order", "mode", "no event file", "other members", "of two the last counts", "not selected"],
     )
     def test_index_files_that_say_the_same(self, trial: Path, change: Any) -> None:
-        """With spaces between their members or without."""
         expected = said(trial)
         change_json(index_file(trial, 2), change)
         assert expected == said(trial)
@@ -63,7 +60,6 @@ class TestWhatOtherWritersWrite:
         assert [] == report.unreadable
 
     def test_files_of_other_names_are_passed_over(self, trial: Path) -> None:
-        """Only what is named as a trial's files counts."""
         expected = said(trial)
         for name in ("readme.json", "_worker_0.json", "12.json", "abc_worker_0.json", "000000000009_worker_0.json.tmp"):
             (trial / "index" / "000000000" / name).write_text("{}")
@@ -71,7 +67,6 @@ class TestWhatOtherWritersWrite:
         assert expected == said(trial)
 
     def test_workers_of_tensorflow(self, trial: Path) -> None:
-        """A worker's name in a file's is escaped."""
         for file in (*trial.glob("*/*/*worker_0.*"), trial / COLLECTIONS):
             name = file.name.replace("worker_0", "_job-worker_replica-0_device-GPU-0")
             file.rename(file.with_name(name))
@@ -88,102 +83,26 @@ class TestWhatOtherWritersWrite:
         assert (["b/weight"], None) == ([row.tensor for row in report], report.problem)
 
     def test_a_collection_of_nothing(self, trial: Path) -> None:
-        """Lists may be null."""
         expected = said(trial)
         nothing = {"tensor_names": None, "include_regex": None}
         change_json(trial / COLLECTIONS, lambda content: content["collections"].update(biases=nothing))
         assert expected == said(trial)
 
 
-STEP = "has a step that is not a whole number "
-OTHER = "names the event file of another step or worker "
-
-
-class TestUnreadable:
-    @pytest.mark.parametrize(
-        ("content", "reason"),
-        [
-            (b"", "is empty"),
-            (b"{", "is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
-            (b"\xff", "is not JSON ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte)"),
-            (b"[" * 100_000, "is not JSON ("),
-            (b"[]", "is not an index: it has no 'meta'"),
-            (b'{"meta": []}', "is not an index: it has no 'meta'"),
-            ({"mode": None}, "has an unknown mode 'None'"),
-            ({"mode": ["TRAIN"]}, "has an unknown mode 'a list or object'"),
-            ({"mode": "x" * 99}, f"has an unknown mode '{'x' * 50}'"),
-            ({"mode_step": "1"}, STEP + "('1')"),
-            ({"mode_step": True}, STEP + "('True')"),
-            ({"mode_step": LARGEST_STEP}, STEP + "('4611686018427387904')"),
-            ({"event_file_name": 3}, OTHER + "('3')"),
-            (
-                {"event_file_name": "events/000000000003/000000000003_worker_0.tfevents"},
-                OTHER + "('events/000000000003",
-            ),
-            (
-                {"event_file_name": "events/000000000002/000000000002_worker_1.tfevents"},
-                OTHER + "('events/000000000002",
-            ),
-            (3, "is not an index: its payload is not a list of tensors"),
-            ("w", "is not an index: its payload is not a list of tensors"),
-            ([None], "has an entry without a tensor's name"),
-            ([{"tensorname": 3}], "has an entry without a tensor's name"),
-            ([{"tensorname": "\ud800"}], "has an entry without a tensor's name"),
-        ],
-    )
-    def test_index_files(self, trial: Path, content: Any, reason: str) -> None:
-        """What they are is said, and the next step has no certain reference: content, or a part of meta, or payload."""
-        if isinstance(content, bytes):
-            index_file(trial, 2).write_bytes(content)
-        elif isinstance(content, dict):
-            change_json(index_file(trial, 2), lambda index: index["meta"].update(content))
-        else:
-            change_json(index_file(trial, 2), lambda index: index.update(tensor_payload=content))
-        report = check_trial(trial)
-        first, second = report.unreadable
-        assert ("index/000000000/000000000002_worker_0.json", None, "worker_0", 2) == first[:4]
-        assert first.reason.startswith(reason)
-        assert ("w", 3) == (second.tensor, second.global_step)
-        assert 0 == len(report)
-
-    def test_notes_of_the_recorder(self, trial: Path) -> None:
-        """A value that is broken is as absent; the rest is believed."""
-        whole = {"pairs": True, "types": {"a": "int8"}, "not_trained": ["b"]}
-        folder = TrialFolder(DiskStorage(str(trial)), parse_parameters())
-        values = [None, 3, [], {}, "x", {"a": 3}, [3], {"a": None}]
-        for notes in (*values, *({**whole, name: value} for name in whole for value in values)):
-            change_json(trial / COLLECTIONS, lambda content, notes=notes: content.update(_meta={RECORDER_NOTES: notes}))
-            folder.look_once_more()
-            given = notes if isinstance(notes, dict) and "pairs" in notes else {}
-            found = folder.collections
-            assert (given.get("pairs") is True, []) == (found.pairs, found.unreadable)
-            assert found.types == (whole["types"] if given.get("types") == whole["types"] else {})
-            assert found.not_trained == ({"b"} if given.get("not_trained") == ["b"] else set())
-            assert folder.parameters.num_steps == (1 if found.pairs else None)
-        change_json(trial / COLLECTIONS, lambda content: content.update(_meta=3))
+def test_notes_of_the_recorder(trial: Path) -> None:
+    """A value that is broken is as absent; the rest is believed."""
+    whole = {"pairs": True, "types": {"a": "int8"}, "not_trained": ["b"]}
+    folder = TrialFolder(DiskStorage(str(trial)), parse_parameters())
+    values = [None, 3, [], {}, "x", {"a": 3}, [3], {"a": None}]
+    for notes in (*values, *({**whole, name: value} for name in whole for value in values)):
+        change_json(trial / COLLECTIONS, lambda content, notes=notes: content.update(_meta={RECORDER_NOTES: notes}))
         folder.look_once_more()
-        assert (1, {}) == (folder.collections.num_workers, folder.collections.types)
-
-    @pytest.mark.parametrize(
-        ("content", "reason"),
-        [
-            ("{", "is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
-            ("[]", "holds no collections"),
-            ('{"collections": 3}', "holds no collections"),
-            ('{"collections": {"weights": 3}}', "has a collection 'weights' without lists of names and patterns"),
-            (
-                '{"collections": {"weights": {"tensor_names": 3}}}',
-                "has a collection 'weights' without lists of names and patterns",
-            ),
-            (
-                '{"collections": {"weights": {"tensor_names": [], "include_regex": [3]}}}',
-                "has a collection 'weights' without lists of names and patterns",
-            ),
-        ],
-    )
-    def test_collections_files(self, trial: Path, content: str, reason: str) -> None:
-        """Another worker's are used all the same."""
-        (trial / COLLECTIONS.replace("_0", "_1")).write_text(content)
-        report = check_trial(trial)
-        assert [(COLLECTIONS.replace("_0", "_1"), None, None, -1, reason)] == report.unreadable
-        assert (2, 2) == (len(report), report.exit_code)
+        given = notes if isinstance(notes, dict) and "pairs" in notes else {}
+        collections = folder.collections
+        assert (given.get("pairs") is True, []) == (collections.pairs, collections.unreadable)
+        assert collections.types == (whole["types"] if given.get("types") == whole["types"] else {})
+        assert collections.not_trained == ({"b"} if given.get("not_trained") == ["b"] else set())
+        assert folder.parameters.num_steps == (1 if collections.pairs else None)
+    change_json(trial / COLLECTIONS, lambda content: content.update(_meta=3))
+    folder.look_once_more()
+    assert (1, {}) == (folder.collections.num_workers, folder.collections.types)

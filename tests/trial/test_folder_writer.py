@@ -27,12 +27,10 @@ pytestmark = pytest.mark.parametrize("before", [0, 1, 2], ids=["first step", "kn
 
 
 def tensors(step: int) -> dict[str, Any]:
-    """Return what a step saves; every second one has a new name."""
     return {"w": np.arange(50.0) + step, f"new{step // 2}": np.float32([step, 1])}
 
 
 def recorder_of(path: Path, steps: int) -> TrialRecorder:
-    """Return a recorder that has recorded so many steps."""
     recorder = TrialRecorder(path)
     for step in range(steps):
         recorder.step(tensors(step))
@@ -83,7 +81,6 @@ class Interrupter:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file that it left to be closed
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.rare)])
 def test_interrupted_before_any_line(tmp_path: Path, before: int, every: int) -> None:
-    """The step is whole or nothing of it is left, and the next one is saved."""
     for line in range(before, 100_000, every):
         path = tmp_path / str(line)
         recorder = recorder_of(path, before)

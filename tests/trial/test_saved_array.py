@@ -24,55 +24,43 @@ LONG_DOUBLES = pytest.mark.skipif(np.dtype(np.longdouble) == np.dtype(np.float64
 
 
 class TorchLike:
-    """A tensor with PyTorch's methods: ``numpy`` refuses what PyTorch's refuses, with the errors that PyTorch has.
+    """A tensor with PyTorch's methods: ``numpy`` refuses, as PyTorch's does, until those in ``needs`` were called."""
 
-    It is in a graph and on another device until it is asked for otherwise, and may be conjugated or negated when it is
-    read. ``is_known`` says whether NumPy has its type.
-    """
+    def __init__(self, array: Any, *needs: str) -> None:
+        self.array, self.needs = np.asarray(array), {"detach", "cpu", *needs}
 
-    def __init__(
-        self, array: Any, is_known: bool = True, is_conjugated: bool = False, is_negated: bool = False
-    ) -> None:
-        self.array = np.asarray(array)
-        self.is_known, self.is_conjugated, self.is_negated = is_known, is_conjugated, is_negated
-        self.in_graph, self.on_host = True, False
+    def called(self, name: str, array: Any) -> TorchLike:
+        if name in self.needs:
+            self.array = array
+            self.needs.remove(name)
+        return self
 
     def detach(self) -> TorchLike:
-        self.in_graph = False
-        return self
+        return self.called("detach", self.array)
 
     def cpu(self) -> TorchLike:
-        self.on_host = True
-        return self
+        return self.called("cpu", self.array)
 
     def resolve_conj(self) -> TorchLike:
-        self.array, self.is_conjugated = self.array.conj() if self.is_conjugated else self.array, False
-        return self
+        return self.called("resolve_conj", self.array.conj())
 
     def resolve_neg(self) -> TorchLike:
-        self.array, self.is_negated = -self.array if self.is_negated else self.array, False
-        return self
+        return self.called("resolve_neg", -self.array)
+
+    def float(self) -> TorchLike:
+        return self.called("float", self.array.astype(np.float32))
+
+    def cfloat(self) -> TorchLike:
+        return self.called("cfloat", self.array.astype(np.complex64))
 
     def is_complex(self) -> bool:
         return self.array.dtype.kind == "c"
 
-    def float(self) -> TorchLike:
-        self.array, self.is_known = self.array.astype(np.float32), True
-        return self
-
-    def cfloat(self) -> TorchLike:
-        self.array, self.is_known = self.array.astype(np.complex64), True
-        return self
-
     def numpy(self) -> np.ndarray[Any, Any]:
-        if not self.is_known:
+        if self.needs & {"float", "cfloat"}:
             raise TypeError("Got unsupported ScalarType")
-        if self.in_graph:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if not self.on_host:
-            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
-        if self.is_conjugated or self.is_negated:
-            raise RuntimeError("Can't call numpy() on Tensor that has conjugate or negative bit set.")
+        if self.needs:
+            raise RuntimeError("Can't call numpy() on Tensor")
         return self.array
 
     def __array__(self, *arguments: Any, **options: Any) -> Any:
@@ -131,7 +119,6 @@ class TestTypes:
         assert_saved(expected, array.astype(array.dtype.newbyteorder(">")))
 
     def test_special_values(self) -> None:
-        """NaN with its bits, infinities, negative zeros and subnormal numbers."""
         bits = np.uint32([0x7FC00001, 0xFFC12345, 0x7F800000, 0xFF800000, 0x80000000, 1])
         assert bits.tolist() == saved_array(bits.view(np.float32)).view(np.uint32).tolist()
         complex_numbers = np.array([complex(np.inf, -0.0), complex(-0.0, -np.inf), 1e-45 + 1j], np.complex64)
@@ -150,7 +137,6 @@ class TestTypes:
         ],
     )
     def test_numbers_and_lists(self, value: Any, expected: np.ndarray[Any, Any]) -> None:
-        """They are what NumPy makes of them."""
         assert_saved(expected, value)
 
     @pytest.mark.parametrize(
@@ -206,7 +192,6 @@ class TestTypes:
 class TestLayouts:
     @pytest.mark.parametrize("dtype", ["f4", "c8"])
     def test_order_in_memory(self, dtype: str) -> None:
-        """The elements are in C order, whatever their strides are."""
         array = numbers(dtype, (4, 6, 5))
         views = [np.asfortranarray(array), array[::2, ::-1, 1:4], np.broadcast_to(array[0], (3, 6, 5))]
         views += [np.frombuffer(b"x" + array.tobytes(), dtype, offset=1), array[0].view(np.matrix)]
@@ -216,7 +201,6 @@ class TestLayouts:
     @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,) * MOST_DIMENSIONS])
     @pytest.mark.parametrize("dtype", ["f4", "i1"])
     def test_shapes(self, shape: tuple[int, ...], dtype: str) -> None:
-        """No dimensions, no elements, and as many dimensions as NumPy has."""
         array = numbers(dtype, shape)
         assert_saved(array.astype(WIDENED.get(dtype, dtype)), array)
 
@@ -228,10 +212,10 @@ class TestObjects:
             (ArrayLike(np.arange(6).astype("i1")), np.arange(6, dtype="i4")),
             (ArrayLike(np.arange(6).astype(">f8")), np.arange(6, dtype="f8")),
             (TorchLike(np.float32([1, 2])), np.float32([1, 2])),
-            (TorchLike(np.complex64([1 - 2j]), is_conjugated=True), np.complex128([1 + 2j])),
-            (TorchLike(np.complex128([1 - 2j]), is_negated=True), np.complex128([-1 + 2j])),
-            (TorchLike(np.float16([1.5, -2]), is_known=False), np.float32([1.5, -2])),  # bfloat16, float8
-            (TorchLike(np.complex64([1.5 - 2j]), is_known=False), np.complex128([1.5 - 2j])),  # of half precision
+            (TorchLike(np.complex64([1 - 2j]), "resolve_conj"), np.complex128([1 + 2j])),
+            (TorchLike(np.complex128([1 - 2j]), "resolve_neg"), np.complex128([-1 + 2j])),
+            (TorchLike(np.float16([1.5, -2]), "float"), np.float32([1.5, -2])),  # bfloat16, float8
+            (TorchLike(np.complex64([1.5 - 2j]), "cfloat"), np.complex128([1.5 - 2j])),  # of half precision
             (Sharded(np.float32([1, 2, 3])), np.float32([1, 2])),
         ],
     )
@@ -244,7 +228,6 @@ class TestObjects:
         [([True], 1, 1), ([False], 3, 3), ([False], 2, 3), ([True, False], 2, 2), ([False, False], 3, 6)],
     )
     def test_of_some_processes_alone(self, replicated: list[bool], num_workers: int, shards: int) -> None:
-        """A shard is refused where other processes hold some of the elements and do not save."""
         tensor = Sharded(np.float32([1, 2, 3]))
         tensor.placements = [SimpleNamespace(is_replicate=lambda whole=whole: whole) for whole in replicated]
         tensor.device_mesh = SimpleNamespace(size=lambda dim: 3 - dim if len(replicated) == 2 else 3)
@@ -260,7 +243,6 @@ class TestObjects:
         )
 
     def test_nothing_is_copied_that_is_in_this_machines_memory(self) -> None:
-        """As of a PyTorch tensor on a CPU."""
         array = numbers("f4")
         assert np.shares_memory(array, saved_array(TorchLike(array)))
 
@@ -268,7 +250,6 @@ class TestObjects:
 class TestTorch:
     @pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
     def test_types(self) -> None:
-        """Each of PyTorch's has the values that PyTorch gives it."""
         torch = pytest.importorskip("torch")
         floats = ["float16", "float32", "float64", "bfloat16", *(name for name in dir(torch) if "float8" in name)]
         for name in floats:
@@ -286,7 +267,6 @@ class TestTorch:
         assert_saved(np.float32([2]), torch.tensor([1.5 - 2j]).conj().imag)  # a view with the negative bit
 
     def test_layouts(self) -> None:
-        """Parameters, strided views and scalars; a contiguous one on this machine is not copied."""
         torch = pytest.importorskip("torch")
         parameter = torch.nn.Parameter(torch.arange(12.0).reshape(3, 4))
         actual = assert_saved(np.arange(12, dtype="f4").reshape(3, 4), parameter)
@@ -298,7 +278,6 @@ class TestTorch:
 
     @pytest.mark.filterwarnings("ignore")  # that some of these are prototypes, or will go
     def test_without_elements(self) -> None:
-        """What to pass is said, by us or by PyTorch."""
         torch = pytest.importorskip("torch")
         tensors = {
             "Sparse.*to_dense": torch.eye(3).to_sparse(),
@@ -314,7 +293,6 @@ class TestTorch:
 
     @pytest.mark.filterwarnings("ignore")  # what compiling warns of
     def test_modules(self) -> None:
-        """Wrapped ones have the plain model's names."""
         torch = pytest.importorskip("torch")
         modules = {"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2).bfloat16()}
         modules["b"].bias.requires_grad_(False)
@@ -354,7 +332,6 @@ class TestNames:
         ],
     )
     def test_of_wrappers(self, given: Iterable[str], expected: list[str]) -> None:
-        """They come off, and stay where two names would become one."""
         assert expected == named(dict.fromkeys(given, 1.0))
         assert expected == named((name, 1.0) for name in given)
 
@@ -370,7 +347,6 @@ class TestNames:
 
     @pytest.mark.parametrize("attribute", ["requires_grad", "trainable"])
     def test_of_what_is_trained(self, attribute: str) -> None:
-        """Arrays that do not say whether they are trained are."""
         tensors = {name: TorchLike([1.0]) for name in "ab"}
         setattr(tensors["a"], attribute, False)
         setattr(tensors["b"], attribute, True)
@@ -383,7 +359,6 @@ class TestNames:
             named({"a": tensors["a"]}, trained_only=True)
 
     def test_of_types(self) -> None:
-        """As NumPy names them, however a framework's type says it."""
         tensors = {dtype: TorchLike([1.0]) for dtype in ("bfloat16", "torch.bfloat16", np.float32, np.dtype(">f4"))}
         for dtype, tensor in tensors.items():
             tensor.dtype = dtype

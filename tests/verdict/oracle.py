@@ -90,12 +90,11 @@ def courses_of(rows: Iterable[Any]) -> dict[tuple[str, str], list[Any]]:
 
 
 def learnt(rows: Sequence[Any]) -> dict[str, Known]:
-    """Return what a run teaches of each tensor."""
     known = {}
     for tensor in {row.tensor for row in rows}:
         gaps = Counter(gap_of(row) for row in rows if row.tensor == tensor)
         gap = min(each for each in gaps if gaps[each] == max(gaps.values()))
-        longest, found = 0, {}
+        longest, by_bin = 0, {}
         for (name, _), course in courses_of(rows).items():
             if name != tensor:
                 continue
@@ -104,11 +103,11 @@ def learnt(rows: Sequence[Any]) -> dict[str, Known]:
                 rest = rest + 1 if row.ratio == 0 else 0
                 longest = max(longest, rest)
             moves = [row for row in course if gap_of(row) == gap and row.ratio > 0 and row.weight_norm > 0]
-            for place, row in enumerate(moves):
-                is_between = 0 < place < len(moves) - 1
-                near = sorted(each.ratio for each in moves[place - 1 : place + 2]) if is_between else [0, row.ratio]
-                found.setdefault(exact_bin(row.step), []).append((near[1], row.weight_norm))
-        bins = {place: tuple(f(v) for v in zip(*seen) for f in (min, max)) for place, seen in found.items()}
+            for index, row in enumerate(moves):
+                is_between = 0 < index < len(moves) - 1
+                near = sorted(each.ratio for each in moves[index - 1 : index + 2]) if is_between else [0, row.ratio]
+                by_bin.setdefault(exact_bin(row.step), []).append((near[1], row.weight_norm))
+        bins = {number: tuple(f(v) for v in zip(*seen) for f in (min, max)) for number, seen in by_bin.items()}
         known[tensor] = Known(gap, longest, bins)
     return known
 
@@ -120,9 +119,9 @@ def merged(*runs: dict[str, Known]) -> dict[str, Known]:
         for tensor, new in run.items():
             old = together.get(tensor, new)
             bins = dict(old.bins)
-            for place, ends in new.bins.items():
-                both = zip(bins.get(place, ends), ends)
-                bins[place] = tuple(f(pair) for f, pair in zip((min, max, min, max), both))
+            for number, ends in new.bins.items():
+                both = zip(bins.get(number, ends), ends)
+                bins[number] = tuple(f(pair) for f, pair in zip((min, max, min, max), both))
             together[tensor] = Known(old.gap, max(old.rest, new.rest), bins)
     return together
 
@@ -131,8 +130,8 @@ def near_bins(known: Known, step: int) -> list[tuple[float, ...]]:
     """Return the extremes that count at a step: of its bin and the two beside it; past the last one, of the last."""
     if exact_bin(step) < min(known.bins):
         return []
-    place = min(exact_bin(step), max(known.bins))
-    return [ends for at, ends in known.bins.items() if abs(at - place) <= 1]
+    number = min(exact_bin(step), max(known.bins))
+    return [ends for other, ends in known.bins.items() if abs(other - number) <= 1]
 
 
 def judged(
@@ -144,33 +143,32 @@ def judged(
     for row in rows:
         key = row.tensor, row.worker
         rests[key] = rests[key] + 1 if row.ratio == 0 else 0
-        own = known.get(row.tensor)
-        if own is not None and own.gap != gap_of(row):
-            own = None
-        near = near_bins(own, row.step) if own is not None and own.bins else []
+        band = known.get(row.tensor)
+        if band is not None and band.gap != gap_of(row):
+            band = None
+        near = near_bins(band, row.step) if band is not None and band.bins else []
         lower, upper, norms = small, large, (0.0, math.inf)
         if near:
             lower, upper = min(ends[0] for ends in near) / factor, max(ends[1] for ends in near) * factor
             upper, by = max(upper, small), 1 + (factor - 1) / 4
             norms = min(ends[2] for ends in near) / by, max(ends[3] for ends in near) * by
-        elif own is not None and not own.bins:  # it never moves
+        elif band is not None and not band.bins:  # it never moves
             lower, upper = 0.0, small
         if not math.isfinite(row.ratio):
             verdict = "not_finite"
-        elif own is not None and row.ratio == 0:
-            verdict = "small" if own.bins and rests[key] > 2 * own.rest else "ok"
+        elif band is not None and row.ratio == 0:
+            verdict = "small" if band.bins and rests[key] > 2 * band.rest else "ok"
         elif row.ratio > upper or row.ratio < lower:
             verdict = "large" if row.ratio > upper else "small"
         else:
             is_away = not norms[0] <= row.weight_norm <= norms[1] and row.weight_norm > 0 and row.ratio > 0
             verdict = "drifted" if is_away else "ok"
-        is_held = own is not None and (bool(near) or not own.bins or row.ratio == 0)
+        is_held = band is not None and (bool(near) or not band.bins or row.ratio == 0)
         result.append(Judged(lower, upper, verdict, is_held))
     return result
 
 
 def fires(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[bool]:
-    """Return which rows fire where these are all that were judged."""
     in_a_row: Counter[tuple[str, str]] = Counter()
     result = []
     for row, verdict in zip(rows, verdicts):
@@ -184,7 +182,6 @@ def fires(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[b
 
 
 def package_rows(rows: Sequence[Row]) -> Rows:
-    """Return rows as the package keeps them."""
     made = Rows()
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Row._fields}
     columns["tensor"] = [made.tensors.add(name, -1) for name in columns["tensor"]]
@@ -200,20 +197,17 @@ def report_of(
     known: dict[str, Known] | None = None,
     mode: str = "TRAIN",
 ) -> Report:
-    """Return the report of a run that gave these rows."""
     baseline = None if known is None else package_baseline(known)
-    report = Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
-    return report
+    return Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
 
 
 def package_baseline(known: dict[str, Known], runs: int = 1, mode: str = "TRAIN", last_step: int = 0) -> Baseline:
-    """Return what is known as the package keeps it."""
     bands = {}
-    for tensor, own in known.items():
+    for tensor, each in known.items():
         limits = np.full((4, BINS), math.nan)
-        for place, ends in own.bins.items():
-            limits[:, place] = ends
-        bands[tensor] = Band(own.gap, own.rest, limits)
+        for number, ends in each.bins.items():
+            limits[:, number] = ends
+        bands[tensor] = Band(each.gap, each.rest, limits)
     return Baseline(runs, mode, EPSILON, last_step, bands)
 
 
@@ -222,6 +216,6 @@ def known_of(document: dict[str, Any]) -> dict[str, Known]:
     known = {}
     for tensor, entry in document["tensors"].items():
         lists = zip(*(entry[name] for name in ("low", "high", "norm_low", "norm_high")))
-        bins = {place: ends for place, ends in enumerate(lists, entry["first_bin"]) if ends != (None,) * 4}
+        bins = {number: ends for number, ends in enumerate(lists, entry["first_bin"]) if ends != (None,) * 4}
         known[tensor] = Known(entry["gap"], entry["rest"], bins)
     return known

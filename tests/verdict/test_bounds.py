@@ -38,10 +38,10 @@ def assert_judged_alike(rows: Sequence[Row], known: dict[str, Known], parameters
     report = report_of(rows, parameters, known)
     for name in ("lower", "upper"):
         assert report.columns[name].tolist() == pytest.approx(
-            [getattr(own, name) for own in expected], rel=1e-15, abs=1e-320
+            [getattr(each, name) for each in expected], rel=1e-15, abs=1e-320
         )
-    assert [own.verdict for own in expected] == [own.verdict for own in report]
-    assert [own.is_held for own in expected] == report.columns["held"].tolist()
+    assert [each.verdict for each in expected] == [each.verdict for each in report]
+    assert [each.is_held for each in expected] == report.columns["held"].tolist()
 
 
 @given(KNOWN, st.lists(st.tuples(STEPS, st.sampled_from("abcd"), st.sampled_from([1, 2]))), st.floats(1, 1e6))
@@ -53,7 +53,6 @@ def test_the_bounds_of_any_comparisons(known: dict[str, Known], compared: list[A
 
 @given(st.integers(0, 2**32))
 def test_the_verdicts_of_any_run(seed: int) -> None:
-    """Against one good run, several, or none."""
     chance = random.Random(seed)
     good = [learnt([row for row in drawn_run(chance, 1, is_good=True) if row.step - row.reference_step == 1])]
     good += [{name: Known(1, chance.randrange(4), {}) for name in "ab"}]
@@ -82,8 +81,8 @@ def test_the_verdicts_of_any_run(seed: int) -> None:
 )
 def test_the_bounds_of_a_step(bins: Any, gap: int, step: int, expected: tuple[float, float]) -> None:
     """Bins 0 to 3 begin at 0, 8, 11 and 13."""
-    (found,) = report_of([row(step, gap=gap)], Parameters(baseline_factor=2.0), {"a": Known(1, 0, bins)})
-    assert expected == (found.lower, found.upper)
+    (result,) = report_of([row(step, gap=gap)], Parameters(baseline_factor=2.0), {"a": Known(1, 0, bins)})
+    assert expected == (result.lower, result.upper)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_the_bounds_of_a_step(bins: Any, gap: int, step: int, expected: tuple[fl
 )
 def test_verdicts(known: Known, rows: list[Row], verdicts: str) -> None:
     """The factor is 3, and 1.5 that of the norm; ratios are 1e-3 and norms 2 in the good run."""
-    assert verdicts.split() == [own.verdict for own in report_of(rows, None, {"a": known})]
+    assert verdicts.split() == [each.verdict for each in report_of(rows, None, {"a": known})]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +126,6 @@ def test_bounds_are_strict(factor: float, ratio: float, norm: float, ends: tuple
     norms = [math.nextafter(norm, 9), math.nextafter(norm, 0)]
     cases = [*((each, norm, LEVEL) for each in ratios), *((1e-3, each, (1e-4, 1e-2, 2.0, 2.0)) for each in norms)]
     parameters = Parameters(baseline_factor=factor, epsilon=1e-300)
-    for (own, weight, level), verdict in zip(cases, ends):
-        rows = [Row("a", "w", 1, 0, 1, own * weight, weight)]
+    for (size, weight, level), verdict in zip(cases, ends):
+        rows = [Row("a", "w", 1, 0, 1, size * weight, weight)]
         assert [verdict] == [row.verdict for row in report_of(rows, parameters, {"a": Known(1, 0, {0: level})})]

@@ -25,7 +25,7 @@ NORM_BOUNDS = ("norm_lower", "norm_upper")
 def drawn(chance: random.Random, stride: int) -> dict[str, Known] | None:
     """Return what good runs teach: None, of another gap, nearly of the run's steps, with rests from 0 to 5 of them."""
     good = learnt(drawn_run(chance, chance.choice([stride, stride, 5]), is_good=True))
-    return chance.choice([None, *[{name: own._replace(rest=chance.randrange(6)) for name, own in good.items()}] * 3])
+    return chance.choice([None, *[{name: band._replace(rest=chance.randrange(6)) for name, band in good.items()}] * 3])
 
 
 def decades_outside(row: Any, norms: tuple[float, float]) -> float:
@@ -43,10 +43,10 @@ def test_any_run(seed: int, patience: int) -> None:
     stride = chance.choice([1, 2])
     known, rows = drawn(chance, stride), drawn_run(chance, stride)
     report, expected = report_of(rows, Parameters(patience=patience), known), judged(rows, known or {})
-    is_judged = known is None or any(own.is_held for own in expected)
-    verdicts = [own.verdict for own in expected]
+    is_judged = known is None or any(each.is_held for each in expected)
+    verdicts = [each.verdict for each in expected]
     fired = fires(rows, verdicts, patience if is_judged else 10**6)
-    assert sorted({row.global_step for row, own in zip(rows, fired) if own}) == report.fired_steps
+    assert sorted({row.global_step for row, is_fired in zip(rows, fired) if is_fired}) == report.fired_steps
     groups: dict[Any, list[Any]] = {}
     for row in report:
         if row.verdict != "ok":
@@ -57,24 +57,26 @@ def test_any_run(seed: int, patience: int) -> None:
     }
     norms = {tuple(row[:6]): ends for row, ends in zip(report, zip(*(report.columns[n] for n in NORM_BOUNDS)))}
     for group in report.violations:
-        own = groups[group[:3]]
-        worst = max(own, key=lambda row: round(decades_outside(row, norms[tuple(row[:6])]), 6))  # the first of equals
-        assert (own[0].step, own[-1].step, len(own)) == (group.first_step, group.last_step, group.count)
+        members = groups[group[:3]]
+        worst = max(
+            members, key=lambda row: round(decades_outside(row, norms[tuple(row[:6])]), 6)
+        )  # the first of equals
+        assert (members[0].step, members[-1].step, len(members)) == (group.first_step, group.last_step, group.count)
         assert (worst.step, worst.lower, worst.upper) == (group.worst_step, group.lower, group.upper)
 
 
 def leading(rows: Sequence[Row], verdicts: Sequence[str], fired: Sequence[bool], patience: int) -> set[tuple[str, ...]]:
     """Return the groups (tensor, worker, verdict) of which a row fires, or leads up to one that does."""
-    found = set()
+    leads = set()
     in_a_row: dict[tuple[str, str], list[str]] = {}
-    for row, verdict, own in zip(rows, verdicts, fired):
+    for row, verdict, is_fired in zip(rows, verdicts, fired):
         course = in_a_row.setdefault((row.tensor, row.worker), [])
         course.append(verdict)
         if verdict == "ok":
             course.clear()
-        elif own:
-            found.update((row.tensor, row.worker, each) for each in (course if len(course) >= patience else [verdict]))
-    return found
+        elif is_fired:
+            leads.update((row.tensor, row.worker, each) for each in (course if len(course) >= patience else [verdict]))
+    return leads
 
 
 @given(SEEDS, st.sampled_from([1, 2, 3, 5]))
@@ -85,11 +87,11 @@ def test_step_by_step(seed: int, patience: int) -> None:
     stride = chance.choice([1, 2])
     known, rows = drawn(chance, stride), drawn_run(chance, stride)
     bounds, kept = report_of(rows, Parameters(patience=patience), known).bounds, package_rows(rows)
-    fired = fires(rows, [own.verdict for own in judged(rows, known or {})], patience)
+    fired = fires(rows, [each.verdict for each in judged(rows, known or {})], patience)
     for step in sorted({row.global_step for row in rows}):
-        expected = {row[:2] for row, own in zip(rows, fired) if own and row.global_step == step}
-        found = [(row.tensor, row.worker) for row in firing_at(kept, bounds, "TRAIN", step)]
-        assert (expected, len(expected)) == (set(found), len(found))
+        expected = {row[:2] for row, is_fired in zip(rows, fired) if is_fired and row.global_step == step}
+        actual = [(row.tensor, row.worker) for row in firing_at(kept, bounds, "TRAIN", step)]
+        assert (expected, len(expected)) == (set(actual), len(actual))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,6 @@ class TestAPatienceThatNothingCanReach:
         assert (1, [2], None, True) == (advised.exit_code, advised.fired_steps, advised.problem, advised.is_judged)
 
     def test_that_of_a_baseline_is_named(self, write_trial: Any) -> None:
-        """Nobody gave it."""
         trial = write_trial({"a": [[1.0], [1.1]]}).path
         report = check_trial(trial, baseline=trial)
         assert 2 == report.exit_code

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
-from ..errors import Unreadable, UnreadableError
+from ..errors import UnreadableError
 from ..storage.location import Storage
 from ..trial.event_file import DTYPES, TensorLayout, tensor_array
 from ..trial.index_file import Records
@@ -25,9 +25,6 @@ KEPT_BYTES = 256 << 20  # of a step's records; those of a larger step are read a
 PLANNED = 65536  # tensors of which it is kept how their records are read; a trial needs those of a few steps
 
 TYPE_NAMES = {dtype: dtype.name for dtype in DTYPES.values()}  # asking NumPy for a name takes it 5 us
-
-UNCERTAIN = "has no certain reference: the index file of a step before it is lost or broken"
-
 
 Shape = Tuple[int, ...]
 _Plan = Tuple[List[RecordGroup], List[Tuple[str, str]]]  # what record_plan returns
@@ -46,39 +43,36 @@ class Comparer:
 
     It keeps the records of the last step for the next one. How a step's records are read is planned once for all steps
     that have them at the same positions.
-
-    Attributes:
-        types: The types of the tensors that were widened when they were saved, {name: type before}.
     """
 
     def __init__(self, storage: Storage) -> None:
-        self.types: Mapping[str, str] = {}
+        self.types: Mapping[str, str] = {}  # {tensor: type before it was widened to be saved}
         self._storage = storage
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
         self._plans: dict[tuple[int, tuple[str, ...]], tuple[Records, _Plan]] = {}
-        self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # by worker, with the global step
+        self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # {worker: (global step, records)}
 
-    def compare(self, pairs: list[StepPairs]) -> Sequence[StepRows]:
+    def compare(self, pairs: list[StepPairs]) -> list[StepRows]:
         """Return the rows of one global step, by worker: every tensor that has a reference is compared with it."""
-        steps = [_Step(own) for own in pairs]
+        steps = [StepRows(each) for each in pairs]
         self._storage.retain(self._needed(steps))
         groups = [self._groups(step, step.pairs.saved, step.pairs.tensors) for step in steps]
-        keeps = sum(group.length for own in groups for group in own) <= KEPT_BYTES
-        for step, own in zip(steps, groups):
+        keeps = sum(group.length for each in groups for group in each) <= KEPT_BYTES
+        for step, of_step in zip(steps, groups):
             saved = step.pairs.saved
-            judged = self._each(own)(functools.partial(self._judge, step, keeps), own)
+            judged = self._each(of_step)(functools.partial(self._judge, step, keeps), of_step)
             records = {tensor: record for part in judged for tensor, record in part.items()}
             self._last[saved.worker] = saved.global_step, records
         return steps
 
     def _each(self, groups: list[RecordGroup]) -> Callable[..., Iterable[dict[str, _Record]]]:
-        """Return what calls a function for each group of a step: several threads, where that is worth it and fits."""
+        """Return what calls a function for each group of a step: several threads if that is worth it and fits."""
         sizes = [group.length for group in groups]
         is_large = 2 * max(sizes, default=0) * (os.cpu_count() or 1) > BYTES_AT_ONCE
         return map if is_large or len(sizes) < 2 or sum(sizes) < THREADED_BYTES else self._threads.map
 
-    def _needed(self, steps: list[_Step]) -> dict[str, list[tuple[int, int]]]:
-        """Return where the records of steps and of their references are: {event file: [(first byte, length)]}."""
+    def _needed(self, steps: list[StepRows]) -> dict[str, list[tuple[int, int]]]:
+        """Return the bytes of the records of steps and of their references: {event file: [(first byte, length)]}."""
         needed: dict[str, list[tuple[int, int]]] = {}
         for step in steps:
             saved, tensors, _, _ = step.pairs
@@ -90,65 +84,61 @@ class Comparer:
     def _plan(self, at: WorkerStep, tensors: tuple[str, ...]) -> _Plan:
         key = id(at.records), tensors  # steps that save the same tensors at the same positions share their records
         known = self._plans.get(key)
-        if known is None:
+        if known is None:  # several threads plan
             if sum(len(names) for _, names in list(self._plans)) > PLANNED:
                 self._plans.clear()
             known = self._plans[key] = at.records, record_plan(at.records, tensors)
         return known[1]
 
-    def _groups(self, step: _Step, at: WorkerStep, tensors: tuple[str, ...]) -> list[RecordGroup]:
+    def _groups(self, step: StepRows, at: WorkerStep, tensors: tuple[str, ...]) -> list[RecordGroup]:
         groups, refused = self._plan(at, tensors)
         for tensor, reason in refused:
             step.note(at, tensor, reason)
         return groups
 
-    def _judge(self, step: _Step, keeps: bool, group: RecordGroup) -> dict[str, _Record]:
+    def _judge(self, step: StepRows, keeps: bool, group: RecordGroup) -> dict[str, _Record]:
         """Compare the tensors of a group and return its records. Several threads have a group each."""
         before = self._references(step, group)
         after = self._read(step, step.pairs.saved, group)
-        compared: list[int] = []
-        for tensor, position in zip(group.tensors, group.places):
+        names, positions = [], []
+        for tensor, position in zip(group.tensors, group.positions):
             if tensor in after and tensor in before:
                 old, new = before[tensor].layout, after[tensor].layout
                 reason = why_skipped(old.shape, old.dtype, new.shape, new.dtype)
                 if reason:
                     step.skipped.append((position, reason))
                 else:
-                    compared.append(position)
-        names = [step.pairs.tensors[position] for position in compared]
+                    names.append(tensor)
+                    positions.append(position)
+                    step.types[position] = self.types.get(tensor) or TYPE_NAMES[after[tensor].layout.dtype]
         norms: dict[str, float] = {}
         if names:
             elements = ([records[name].elements for name in names] for records in (before, after))
-            step.update[compared], own = update_norms(*elements)
-            step.weight[compared] = [before[name].norm for name in names]
-            step.types.update(
-                (position, self.types.get(name) or TYPE_NAMES[after[name].layout.dtype])
-                for position, name in zip(compared, names)
-            )
-            norms.update(zip(names, own.tolist()))
-        if not keeps:
-            return {}
-        return _with_norms(after, norms)
+            step.update[positions], norms_after = update_norms(*elements)
+            step.weight[positions] = [before[name].norm for name in names]
+            norms.update(zip(names, norms_after.tolist()))
+        return _with_norms(after, norms) if keeps else {}
 
-    def _references(self, step: _Step, group: RecordGroup) -> dict[str, _Record]:
-        """Return the records of a group's references; what is not at hand is read."""
-        found: dict[str, _Record] = {}
-        last_step, records = self._last.get(step.pairs.saved.worker, (-1, {}))
-        for reference, tensors in step.by_reference(group.places):
-            last = records if reference.global_step == last_step else {}
-            found.update((tensor, last.pop(tensor)) for tensor in tensors if tensor in last)
-            missing = tuple([tensor for tensor in tensors if tensor not in found])
+    def _references(self, step: StepRows, group: RecordGroup) -> dict[str, _Record]:
+        """Return the records of a group's references; what is not kept is read."""
+        references: dict[str, _Record] = {}
+        last_step, kept = self._last.get(step.pairs.saved.worker, (-1, {}))
+        for reference, tensors in step.by_reference(group.positions):
+            last = kept if reference.global_step == last_step else {}
+            references.update((tensor, last.pop(tensor)) for tensor in tensors if tensor in last)
+            missing = tuple([tensor for tensor in tensors if tensor not in references])
             for each in self._groups(step, reference, missing) if missing else ():
-                found.update(_with_norms(self._read(step, reference, each), {}))
-        return found
+                references.update(_with_norms(self._read(step, reference, each), {}))
+        return references
 
-    def _read(self, step: _Step, at: WorkerStep, group: RecordGroup) -> dict[str, _Record]:
+    def _read(self, step: StepRows, at: WorkerStep, group: RecordGroup) -> dict[str, _Record]:
         """Return the records of a group that can be read, without norms, and note the others."""
         try:
             octets = self._storage.span(at.event_file, group.start, group.length)
         except UnreadableError as error:
             if len(group.tensors) > 1:  # some may be there
-                return {tensor: record for own in group.alone() for tensor, record in self._read(step, at, own).items()}
+                alone = [self._read(step, at, each) for each in group.alone()]
+                return {tensor: record for records in alone for tensor, record in records.items()}
             step.note(at, group.tensors[0], str(error))
             return {}
         records = {}
@@ -158,30 +148,6 @@ class Comparer:
             else:
                 records[tensor] = _Record(tensor_array(octets, layout), layout, np.nan)
         return records
-
-
-class _Step(StepRows):
-    """The rows of a step while they are found."""
-
-    def __init__(self, pairs: StepPairs) -> None:
-        super().__init__(pairs)
-        for tensor in pairs.uncertain:
-            self.note(pairs.saved, tensor, UNCERTAIN)
-
-    def by_reference(self, positions: Iterable[int]) -> list[tuple[WorkerStep, list[str]]]:
-        """Return the certain reference steps of the tensors at these positions, each with its tensors."""
-        _, tensors, references, uncertain = self.pairs
-        found: dict[int, tuple[WorkerStep, list[str]]] = {}
-        for position in positions:
-            reference = references[position]
-            if reference is not None and tensors[position] not in uncertain:
-                found.setdefault(reference.global_step, (reference, []))[1].append(tensors[position])
-        return list(found.values())
-
-    def note(self, at: WorkerStep, tensor: str, reason: str) -> None:
-        """Note that a tensor could not be read at this step or at its reference step."""
-        file = at.index_file if at.records[tensor] is None else at.event_file
-        self.unreadable.append(Unreadable(file, tensor, at.worker, at.global_step, reason))
 
 
 def _with_norms(records: dict[str, _Record], norms: dict[str, float]) -> dict[str, _Record]:

@@ -1,4 +1,4 @@
-"""Why a trial could not be judged at all: what was found in its place, and what to do."""
+"""Why a trial could not be judged at all: what is there instead, and what to do."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .rows import Rows
 
 
 def missing_trial(folder: TrialFolder) -> TrialError | None:
-    """Return what is wrong where a folder is not a trial, or does not say what its weights are; else None."""
-    where = repr(folder.storage.location)
+    """Return what is wrong if a folder is not a trial, or does not say what its weights are; else None."""
     if folder.collections.tensor_names:
         return None
+    where = repr(folder.storage.location)
     unreadable = [entry for entry in folder.unreadable if entry.file.startswith("collections")]
     if unreadable or folder.steps:
         what = f"'{unreadable[0].file}' {unreadable[0].reason}" if unreadable else "it has steps, but no collections"
@@ -43,9 +43,10 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
 
 
 def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> TrialError:
-    """Return why a trial gave no comparison at all: what was found in it, and what to save instead."""
-    chosen = listed(folder.parameters.collection_names)
-    selection = folder.selection
+    """Return why a trial gave no comparison at all: what it has, and what to save instead."""
+    chosen, selection = listed(folder.parameters.collection_names), folder.selection
+    saved = folder.saved_collections()
+    there = f"saved were {listed(saved) or 'tensors of no collection'}"
     if not folder.steps:
         return TrialError(
             f"the trial {folder.storage.location!r} has no saved steps: it holds collections, but no index files",
@@ -74,9 +75,8 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
                 f"ha{'s' if len(groups) == 1 else 've'} no elements)",
                 "Record weights that are gathered (DeepSpeed ZeRO-3: zero.GatheredParameters), or each process's part.",
             )
-        first_skip = groups[0]
         return TrialError(
-            f"every comparison was skipped; the first: tensor {first_skip.tensor!r}: {first_skip.reason}",
+            f"every comparison was skipped; the first: tensor {groups[0].tensor!r}: {groups[0].reason}",
             "Set collection_names to collections whose tensors have elements and keep their shape.",
         )
     if not rows.steps and any(name in selection for name in selection.seen()):
@@ -91,27 +91,26 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
             f"({len(rows.steps)} saved steps, num_steps {folder.parameters.num_steps})",
             "Save more steps (save_interval=1), or widen num_steps, start_step and end_step.",
         )
-    found = f"saved were {listed(folder.saved_collections()) or 'tensors of no collection'}"
     if selection.seen_members:
         return unmatched_choice(folder) or TrialError(
             f"exclude_regex leaves out every saved tensor of {chosen} that tensor_regex chooses; the collections' "
             f"tensors are {listed(sorted(selection.seen_members))}",
             "Give exclude_regex patterns that leave some of them.",
         )
-    saved, listed_by = folder.saved_collections(), folder.collections.tensor_names
-    if saved and all(listed_by.get(name) == set() for name in folder.parameters.collection_names):
+    members = folder.collections.tensor_names
+    if saved and all(members.get(name) == set() for name in folder.parameters.collection_names):
         return TrialError(
-            f"the collection {chosen} is empty; {found}",
+            f"the collection {chosen} is empty; {there}",
             f"Judge those that were saved: --collection-names {','.join(saved)} (in Python, collection_names).",
         )
     return TrialError(
-        f"no tensor of the collection {chosen} was saved; {found}",
+        f"no tensor of the collection {chosen} was saved; {there}",
         "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was saved.",
     )
 
 
 def unmatched_choice(folder: TrialFolder) -> TrialError | None:
-    """Return what is wrong where a chosen collection or tensor_regex matches no saved tensor, else None.
+    """Return what is wrong if a chosen collection or tensor_regex matches no saved tensor, else None.
 
     A collection that the trial lists and that is empty is sound beside one that is not, and so is an exclude_regex that
     matches nothing: one command serves all models.

@@ -120,7 +120,7 @@ def read_history(
         row for row in by_key.values() if row.mode == mode and first <= row.global_step < end and is_wanted(row.tensor)
     ]
     for other in sorted(modes - {mode, "GLOBAL"}):
-        notes.append(SkippedGroup(None, None, f"rows of mode {other} are not judged", None, None, 1))
+        notes.append(SkippedGroup(None, None, f"rows of mode {other} are not judged"))
     return History(_in_columns(sorted(chosen, key=lambda row: row.global_step)), mode, unreadable, notes)
 
 
@@ -139,7 +139,7 @@ def _rows_of(path: str, unreadable: list[Unreadable], notes: list[SkippedGroup])
             rows.append(_parsed(line))
         except ValueError as error:
             if number == len(lines):  # no newline ends it: the process was killed while it wrote
-                notes.append(SkippedGroup(None, None, f"the last line of {path!r} is cut off", None, None, 1))
+                notes.append(SkippedGroup(None, None, f"the last line of {path!r} is cut off"))
             else:
                 unreadable.append(Unreadable(path, None, None, -1, f"line {number} is not a row: {error}"))
     return rows
@@ -197,7 +197,7 @@ def _in_columns(given: Iterable[HistoryRow]) -> Rows:
     names = {"tensor": rows.tensors, "worker": rows.workers, "type": rows.types}
     codes = {name: [known.add(getattr(row, name), row.global_step) for row in given] for name, known in names.items()}
     rows.compared.add(len(given), **{name: np.array(values) for name, values in {**columns, **codes}.items()})
-    rows.steps = list(dict.fromkeys(steps))
+    rows.steps = set(steps)
     return rows
 
 

@@ -13,10 +13,9 @@ def judged_mode(folder: TrialFolder, finished: bool = True, expected: str | None
     A job may begin with EVAL steps, a sanity validation: until the job ends or saves a step of another mode, those say
     nothing of what will be judged. Neither do its GLOBAL steps where ``expected``, the mode of a baseline, is TRAIN.
     """
-    modes = folder.modes
-    if TRAIN in modes:
+    if TRAIN in folder.modes:
         return TRAIN
-    if GLOBAL in modes and (finished or expected != TRAIN):
+    if GLOBAL in folder.modes and (finished or expected != TRAIN):
         return GLOBAL
     if not finished:
         return None

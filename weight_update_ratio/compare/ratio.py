@@ -29,52 +29,36 @@ NOT_FINITE = "not_finite"
 DRIFTED = "drifted"
 VERDICTS = (OK, LARGE, SMALL, NOT_FINITE, DRIFTED)
 
+Vector = Any  # a one-dimensional NumPy array
 
-def weight_norms(weights: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Return the L2 norm of each tensor, over all its elements.
 
-        ||w|| = sqrt(sum_i w_i^2)
+def weight_norms(weights: Sequence[Vector]) -> Vector:
+    """Return the L2 norm of each tensor, ||w|| = sqrt(sum_i w_i^2): float64 >= 0, shape (number of tensors,).
 
-    Args:
-        weights: n tensors, each of shape (its size,); float16/32/64, complex, any integer, or bool.
-
-    Returns:
-        Shape (n,), float64 >= 0, to a relative error below 1e-9; NaN where an element is NaN; inf where one is infinite
-        or the norm is beyond float64. What else is given along with a tensor does not change its norm by a bit.
+    A tensor is of shape (its size,) and of type float16/32/64, complex, any integer, or bool. The relative error is
+    below 1e-9; NaN where an element is NaN, inf where one is infinite or the norm is beyond float64. What else is given
+    along with a tensor does not change its norm by a bit.
     """
-    return _norms(_reals(weights))[0]  # type: ignore[no-any-return]
+    return _norms(_reals(weights))[0]
 
 
-def update_norms(
-    before: Sequence[np.ndarray[Any, Any]], after: Sequence[np.ndarray[Any, Any]]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the L2 norm of each ``after - before``, and of each ``after``, which is the next step's reference.
+def update_norms(before: Sequence[Vector], after: Sequence[Vector]) -> tuple[Vector, Vector]:
+    """Return the norm of each ``after - before``, and of each ``after``, which is the next step's reference.
 
-    Args:
-        before: n tensors at the reference step, each of shape (its size,); any numeric dtype.
-        after: The same tensors at the judged step, each of the same shape.
-
-    Returns:
-        (update norms, norms of ``after``), each as ``weight_norms`` returns them.
+    Both are as ``weight_norms`` returns them. The tensors at the reference step and at the judged step have the same
+    shapes, and any numeric types.
     """
     weights, updates = _norms(_reals(after), _reals(before))
     return updates, weights
 
 
-def update_ratios(
-    update_norms: np.ndarray[Any, Any], weight_norms: np.ndarray[Any, Any], epsilon: float
-) -> np.ndarray[Any, Any]:
-    """Return the size of each update relative to the weights that it changed.
+def update_ratios(update_norms: Vector, weight_norms: Vector, epsilon: float) -> Vector:
+    """Return the size of each update relative to the weights that it changed: float64 >= 0, shape (n,).
 
         ratio = ||w_s - w_r|| / (||w_r|| + epsilon)
 
-    Args:
-        update_norms: L2 norms of the updates, >= 0 or not finite; shape (n,).
-        weight_norms: L2 norms of the weights *before* the updates, likewise.
-        epsilon: Added to ``weight_norms``, in their unit; > 0.
-
-    Returns:
-        Shape (n,), dimensionless float64 >= 0; NaN or inf where a norm is not finite.
+    It is dimensionless; NaN or inf where a norm is not finite. ``weight_norms`` are those *before* the updates, and
+    ``epsilon`` > 0 has their unit.
 
     >>> update_ratios(np.array([3.0]), np.array([4.0]), 2.0).tolist()
     [0.5]
@@ -83,14 +67,11 @@ def update_ratios(
     """
     with np.errstate(all="ignore"):
         ratios = update_norms / (weight_norms + epsilon)
-    # An update of infinite weights has no finite ratio.
-    return np.where(np.isinf(weight_norms), np.nan, ratios)
+    return np.where(np.isinf(weight_norms), np.nan, ratios)  # an update of infinite weights has no finite ratio
 
 
-def verdict_codes(
-    ratios: np.ndarray[Any, Any], lower: np.ndarray[Any, Any], upper: np.ndarray[Any, Any]
-) -> np.ndarray[Any, Any]:
-    """Return what each ratio is, as its place in ``VERDICTS``; both bounds are strict. All are of shape (n,).
+def verdict_codes(ratios: Vector, lower: Vector, upper: Vector) -> Vector:
+    """Return what each ratio is, as its index in ``VERDICTS``; both bounds are strict. All are of shape (n,).
 
     >>> codes = verdict_codes(np.array([10.0, 10.1, 0.0, np.nan]), np.full(4, 1e-8), np.full(4, 10.0))
     >>> [VERDICTS[code] for code in codes]
@@ -100,43 +81,41 @@ def verdict_codes(
     with np.errstate(invalid="ignore"):
         codes[ratios < lower] = VERDICTS.index(SMALL)
         codes[ratios > upper] = VERDICTS.index(LARGE)
-    codes[~np.isfinite(ratios)] = VERDICTS.index(NOT_FINITE)  # last, for NaN compares false with every bound
+    codes[~np.isfinite(ratios)] = VERDICTS.index(NOT_FINITE)  # last, because NaN compares false with every bound
     return codes
 
 
-def _reals(weights: Sequence[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
+def _reals(tensors: Sequence[Vector]) -> Sequence[Vector]:
     """Return complex tensors as pairs of reals, which have the same norm, and others as they are."""
-    if COMPLEX.isdisjoint([each.dtype.char for each in weights]):
-        return weights
-    return [each.view(each.real.dtype) if each.dtype.char in COMPLEX else each for each in weights]
+    if COMPLEX.isdisjoint([each.dtype.char for each in tensors]):
+        return tensors
+    return [each.view(each.real.dtype) if each.dtype.char in COMPLEX else each for each in tensors]
 
 
-def _norms(
-    after: Sequence[np.ndarray[Any, Any]], before: Sequence[np.ndarray[Any, Any]] | None = None
-) -> np.ndarray[Any, Any]:
+def _norms(after: Sequence[Vector], before: Sequence[Vector] | None = None) -> Any:
     """Return the norms of tensors and, if there is a second operand, of how they differ from it: shape (1 or 2, n)."""
     weights, updates = [], []
     with np.errstate(all="ignore"):
-        for place, tensor in enumerate(after):
+        for index, tensor in enumerate(after):
             weight = update = 0.0
             for start in range(0, tensor.size, BLOCK):
                 block = tensor[start : start + BLOCK].astype(np.float64)
                 weight += _sum_of_squares(block)
                 if before is not None:
-                    np.subtract(block, before[place][start : start + BLOCK], out=block)
+                    np.subtract(block, before[index][start : start + BLOCK], out=block)
                     update += _sum_of_squares(block)
             weights.append(weight)
             updates.append(update)
         squared = np.array([weights] if before is None else [weights, updates])
-        norms: np.ndarray[Any, Any] = np.sqrt(squared)
-        for which, place in np.argwhere(~((squared > LEAST_SAFE_SUM) & (squared < math.inf))).tolist():
-            tensors = [after[place]] if before is None or not which else [after[place], before[place]]
+        norms = np.sqrt(squared)
+        for which, index in np.argwhere(~((squared > LEAST_SAFE_SUM) & (squared < math.inf))).tolist():
+            tensors = [after[index]] if before is None or not which else [after[index], before[index]]
             if any(each.dtype == np.float64 for each in tensors):
-                norms[which, place] = _scaled_norm(*tensors)
+                norms[which, index] = _scaled_norm(*tensors)
     return norms
 
 
-def _sum_of_squares(block: np.ndarray[Any, Any]) -> Any:
+def _sum_of_squares(block: Vector) -> Any:
     if block.size <= UNTHREADED:
         return block.dot(block)
     whole = block.size - block.size % ROW
@@ -144,7 +123,7 @@ def _sum_of_squares(block: np.ndarray[Any, Any]) -> Any:
     return np.matmul(rows, rows.transpose(0, 2, 1)).sum() + rest.dot(rest)
 
 
-def _scaled_norm(*tensors: np.ndarray[Any, Any]) -> float:
+def _scaled_norm(*tensors: Vector) -> float:
     """Return the norm with its largest element scaled to about 1, so that no square overflows or vanishes."""
     largest = float(np.max([np.abs(block).max() for block in _blocks(*tensors)], initial=0.0))  # NaN, if there is one
     if largest == 0 or not math.isfinite(largest):
@@ -154,7 +133,7 @@ def _scaled_norm(*tensors: np.ndarray[Any, Any]) -> float:
     return float(np.ldexp(math.sqrt(squared), exponent))
 
 
-def _blocks(after: np.ndarray[Any, Any], before: np.ndarray[Any, Any] | None = None) -> Iterator[np.ndarray[Any, Any]]:
+def _blocks(after: Vector, before: Vector | None = None) -> Iterator[Vector]:
     for start in range(0, after.size, BLOCK):
         block = after[start : start + BLOCK].astype(np.float64)
         yield block if before is None else block - before[start : start + BLOCK]

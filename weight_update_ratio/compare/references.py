@@ -1,7 +1,7 @@
 """Which earlier saved step each tensor is compared with.
 
-A tensor's own saved steps count, for tensors may have different save intervals. The index alone decides, so that every
-way of judging a trial finds the same references.
+A tensor's own saved steps count, because tensors may have different save intervals. The index alone decides, so that
+every way of judging a trial comes to the same references.
 """
 
 from __future__ import annotations
@@ -14,19 +14,12 @@ from ..trial.timeline import Timeline, WorkerStep
 
 
 class StepPairs(NamedTuple):
-    """The tensors that one worker saved at one step, each with its reference.
+    """The tensors that one worker saved at one step and that are compared, each with its reference."""
 
-    Attributes:
-        saved: The step, with its number in the judged mode.
-        tensors: Those of it that are compared, in the order of the index.
-        references: The step that each is compared with; None: there is none.
-        uncertain: The tensors of which an unreadable index file may have held another reference.
-    """
-
-    saved: WorkerStep
-    tensors: tuple[str, ...]
-    references: list[WorkerStep | None]
-    uncertain: frozenset[str]
+    saved: WorkerStep  # with its number in the judged mode
+    tensors: tuple[str, ...]  # in the order of the index
+    references: list[WorkerStep | None]  # None: there is none
+    uncertain: frozenset[str]  # the tensors of which an unreadable index file may have had another reference
 
 
 def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPairs]:
@@ -38,66 +31,59 @@ def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPai
     for saved in folder.saved(global_step).workers:
         timeline = folder.timeline(saved.worker, mode)
         position = timeline.position(global_step)
-        if position is None:
+        tensors = () if position is None else timeline.counted(position)
+        if position is None or not tensors:
             continue
-        step = timeline.steps[position]
-        tensors = timeline.counted(position)
-        if not tensors:
-            continue
+        num_steps = folder.parameters.num_steps
+        oldest = None if num_steps is None else timeline.numbers[position] - num_steps
+        references = _references(timeline, position, oldest, tensors)
         broken = [lost for lost in folder.broken.get(saved.worker, ()) if lost < global_step]
-        window = _Window(timeline, position, folder.parameters.num_steps)
-        references = window.references(tensors)
         uncertain = frozenset(
-            tensor for tensor, found in zip(tensors, references) if broken and window.is_uncertain(found, broken)
+            tensor
+            for tensor, reference in zip(tensors, references)
+            if broken and _is_uncertain(timeline, position, oldest, reference, broken)
         )
-        pairs.append(StepPairs(step, tensors, references, uncertain))
+        pairs.append(StepPairs(timeline.steps[position], tensors, references, uncertain))
     return pairs
 
 
-class _Window:
-    """The steps of a worker that may be the reference of what it saved at one step.
+def _references(
+    timeline: Timeline, position: int, oldest: int | None, tensors: Sequence[str]
+) -> list[WorkerStep | None]:
+    references: dict[str, WorkerStep] = {}
+    missing = set(tensors)
+    for earlier in _earlier_positions(timeline, position, oldest):
+        step = timeline.steps[earlier]
+        here = {tensor for tensor in missing if tensor in step.records}
+        references.update(dict.fromkeys(here, step))
+        missing -= here
+        if not missing:
+            break
+    return [references.get(tensor) for tensor in tensors]
 
-    The immediately previous saved step where ``num_steps`` is None, else the oldest saved step r with
-    s - num_steps <= r < s. Steps that have the number s or a higher one are passed over, as those of a run that a
-    resumed job repeats.
+
+def _earlier_positions(timeline: Timeline, position: int, oldest: int | None) -> Iterator[int]:
+    """Yield the positions of the steps that may be references, the preferred one first.
+
+    That is the immediately previous saved step, or the one with the oldest number from ``oldest`` on. Steps that have
+    the number of the step itself or a higher one are passed over, as those of a run that a resumed job repeats.
     """
+    numbers = timeline.numbers
+    if oldest is None:
+        yield from (at for at in range(position - 1, -1, -1) if numbers[at] < numbers[position])
+    else:
+        yield from (at for at in timeline.between(oldest, numbers[position]) if at < position)
 
-    def __init__(self, timeline: Timeline, position: int, num_steps: int | None) -> None:
-        self._timeline = timeline
-        self._position = position
-        self._number = timeline.numbers[position]
-        self._oldest = None if num_steps is None else self._number - num_steps
 
-    def _positions(self) -> Iterator[int]:
-        """Yield where the steps are, the one that is preferred first."""
-        if self._oldest is None:
-            numbers = self._timeline.numbers
-            yield from (at for at in range(self._position - 1, -1, -1) if numbers[at] < self._number)
-        else:
-            yield from (at for at in self._timeline.between(self._oldest, self._number) if at < self._position)
-
-    def references(self, tensors: Sequence[str]) -> list[WorkerStep | None]:
-        """Return the reference step of each tensor, or None."""
-        found: dict[str, WorkerStep] = {}
-        missing = set(tensors)
-        for position in self._positions():
-            step = self._timeline.steps[position]
-            here = {tensor for tensor in missing if tensor in step.records}
-            found.update(dict.fromkeys(here, step))
-            missing -= here
-            if not missing:
-                break
-        return [found.get(tensor) for tensor in tensors]
-
-    def is_uncertain(self, reference: WorkerStep | None, broken: list[int]) -> bool:
-        """Return whether one of the worker's broken index files, all of earlier steps, may hold the right reference."""
-        if self._oldest is None:
-            return reference is None or broken[-1] > reference.global_step
-        if reference is not None and reference.step == self._oldest:
-            return False
-        # The number of a broken step is not known, but it is below that of the next sound one.
-        latest = self._timeline.global_steps[self._position] if reference is None else reference.global_step
-        return any(self._number_after(lost) > self._oldest for lost in broken if lost < latest)
-
-    def _number_after(self, global_step: int) -> int:
-        return self._timeline.numbers[bisect_left(self._timeline.global_steps, global_step)]
+def _is_uncertain(
+    timeline: Timeline, position: int, oldest: int | None, reference: WorkerStep | None, broken: list[int]
+) -> bool:
+    """Return whether one of the broken index files, all of earlier steps, may be that of the right reference."""
+    if oldest is None:
+        return reference is None or broken[-1] > reference.global_step
+    if reference is not None and reference.step == oldest:
+        return False
+    # The number of a broken step is not known, but it is below that of the next sound one.
+    latest = timeline.global_steps[position] if reference is None else reference.global_step
+    after = (bisect_left(timeline.global_steps, lost) for lost in broken if lost < latest)
+    return any(timeline.numbers[at] > oldest for at in after)

@@ -5,15 +5,17 @@ A comparison takes 49 bytes. What follows from the columns, such as ratios, verd
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from typing import Any, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 
 from ..errors import Unreadable
+from ..trial.timeline import WorkerStep
 from .references import StepPairs
 
 Array = Any  # a NumPy array; its generic alias came with Python 3.9
+
+UNCERTAIN = "has no certain reference: the index file of a step before it is lost or broken"
 
 
 class Comparison(NamedTuple):
@@ -36,45 +38,43 @@ class Comparison(NamedTuple):
     verdict: str
 
 
-class Skipped(NamedTuple):
-    """A tensor of a worker that was read at a step and has no ratio there."""
-
-    global_step: int
-    worker: str
-    step: int
-    tensor: str
-    reason: str
-
-
 class SkippedGroup(NamedTuple):
     """The steps at which one tensor of one worker, or None: the worker as a whole, was skipped for one reason."""
 
     tensor: str | None
     worker: str | None
     reason: str
-    first_step: int | None
-    last_step: int | None
-    count: int  # type: ignore[assignment]  # in place of tuple.count
+    first_step: int | None = None
+    last_step: int | None = None
+    count: int = 1  # type: ignore[assignment]  # in place of tuple.count
 
 
 class StepRows:
-    """What comparing the tensors of one worker at one step gives, by their places in ``pairs.tensors``.
-
-    Attributes:
-        pairs: The tensors, n of them, and their references.
-        update: The norms of the updates, NaN where there is none; float64, shape (n,).
-        weight: Those of the weights before them; likewise.
-        types: The types that the compared ones were saved as, {place: type}.
-        skipped: (place, reason) of those that were read and have no ratio.
-        unreadable: What could not be read.
-    """
+    """What comparing the tensors of one worker at one step gives; a position is one in ``pairs.tensors``."""
 
     def __init__(self, pairs: StepPairs) -> None:
         self.pairs = pairs
-        self.update, self.weight = np.full((2, len(pairs.tensors)), np.nan)
-        self.types: dict[int, str] = {}
-        self.skipped: list[tuple[int, str]] = []
+        self.update, self.weight = np.full((2, len(pairs.tensors)), np.nan)  # norms, by position; NaN: not compared
+        self.types: dict[int, str] = {}  # {position: type that it was saved as} of those that were compared
+        self.skipped: list[tuple[int, str]] = []  # (position, reason) of those that were read and have no ratio
         self.unreadable: list[Unreadable] = []
+        for tensor in pairs.uncertain:
+            self.note(pairs.saved, tensor, UNCERTAIN)
+
+    def by_reference(self, positions: Iterable[int]) -> list[tuple[WorkerStep, list[str]]]:
+        """Return the certain reference steps of the tensors at these positions, each with its tensors."""
+        _, tensors, references, uncertain = self.pairs
+        steps: dict[int, tuple[WorkerStep, list[str]]] = {}
+        for position in positions:
+            reference = references[position]
+            if reference is not None and tensors[position] not in uncertain:
+                steps.setdefault(reference.global_step, (reference, []))[1].append(tensors[position])
+        return list(steps.values())
+
+    def note(self, at: WorkerStep, tensor: str, reason: str) -> None:
+        """Note that a tensor could not be read at this step or at its reference step."""
+        file = at.index_file if at.records[tensor] is None else at.event_file
+        self.unreadable.append(Unreadable(file, tensor, at.worker, at.global_step, reason))
 
 
 class Columns:
@@ -87,9 +87,6 @@ class Columns:
         self._arrays: dict[str, Array] = {name: np.empty(0, kind) for name, kind in types.items()}
         self._count = 0
 
-    def __len__(self) -> int:
-        return self._count
-
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name][: self._count]
 
@@ -99,113 +96,92 @@ class Columns:
 
     def add(self, count: int, **values: Any) -> None:
         """Add so many rows after those of earlier global steps and of the same."""
-        end = self._count + count
+        before, end = self._count, self._count + count
         for name, array in self.arrays().items():
             if end > len(self._arrays[name]):
                 self._arrays[name] = np.empty(end + end // 20, array.dtype)
-                self._arrays[name][: self._count] = array
-            self._arrays[name][self._count : end] = values[name]
-        before, self._count = self._count, end
+                self._arrays[name][:before] = array
+            self._arrays[name][before:end] = values[name]
+        self._count = end
         steps = self["global_step"]
         if 0 < before < end and steps[before] < steps[before - 1]:
             order = np.argsort(steps, kind="stable")
             self._arrays = {name: array[order] for name, array in self.arrays().items()}
 
-    def cut(self, global_step: int, **codes: Array) -> None:
-        """Remove the rows from ``global_step`` on; ``codes`` say what the values of a column become."""
-        kept = int(np.searchsorted(self["global_step"], global_step))
-        arrays = {name: array[:kept].copy() for name, array in self.arrays().items()}
-        self._arrays = {name: codes[name][array] if name in codes else array for name, array in arrays.items()}
-        self._count = kept
+    def cut(self, global_step: int) -> None:
+        """Remove the rows from ``global_step`` on."""
+        self._count = int(np.searchsorted(self["global_step"], global_step))
+        self._arrays = {name: array.copy() for name, array in self.arrays().items()}
 
 
 class Names:
-    """Names in the order in which they first came; columns hold their places in it."""
+    """Names in the order of the global steps at which they first came; columns have their codes."""
 
     def __init__(self) -> None:
         self.codes: dict[str, int] = {}
-        self._first: list[int] = []  # global steps, by place
+        self._first: list[int] = []  # global steps, by code
+        self._last: tuple[int, tuple[str, ...], Array] = (0, (), np.empty(0, np.int32))
 
     def add(self, name: str, global_step: int) -> int:
-        """Return the place of a name that is known from ``global_step`` on."""
+        """Return the code of a name that is known from ``global_step`` on."""
         code = self.codes.setdefault(name, len(self.codes))
         if code == len(self._first):
             self._first.append(global_step)
-        elif global_step < self._first[code]:
-            self._first[code] = global_step
+        self._first[code] = min(self._first[code], global_step)
         return code
 
-    def cut(self, global_step: int) -> Array:
-        """Remove the names that are known only from ``global_step`` on; return the new places by the old ones."""
-        names = list(self.codes)
-        kept = sorted((first, code) for code, first in enumerate(self._first) if first < global_step)
-        self.codes = {names[code]: place for place, (_, code) in enumerate(kept)}
-        self._first = [first for first, _ in kept]
-        places = np.zeros(len(names), np.int32)
-        places[[code for _, code in kept]] = np.arange(len(kept))
-        return places
+    def add_all(self, names: tuple[str, ...], global_step: int) -> Array:
+        """Return the codes of names; mostly each step has the same."""
+        last_step, last, codes = self._last
+        if global_step < last_step or names != last:
+            codes = np.array([self.add(name, global_step) for name in names], np.int32)
+        self._last = global_step, names, codes
+        return codes
 
-    def merge(self, later: Names) -> Array:
-        """Add the names of later steps; return their places here by their places there."""
-        return np.array([self.add(name, first) for name, first in zip(later.codes, later._first)], np.int32)
+    def cut(self, global_step: int) -> Array:
+        """Remove the names that are known only from ``global_step`` on; return the new codes by the old ones."""
+        every = zip(self._first, self.codes.values(), self.codes)
+        kept = sorted(entry for entry in every if entry[0] < global_step)
+        new_codes = np.zeros(len(self.codes), np.int32)
+        new_codes[[code for _, code, _ in kept]] = np.arange(len(kept))
+        self.codes = {name: code for code, (_, _, name) in enumerate(kept)}
+        self._first = [first for first, _, _ in kept]
+        self._last = (0, (), np.empty(0, np.int32))
+        return new_codes
 
 
 class Rows:
-    """The rows of the steps that were compared, in any order of the calls.
-
-    Attributes:
-        compared: The comparisons: places in ``tensors``, ``workers`` and ``types``, steps, and the two norms.
-        skipped: What was read and has no ratio.
-        unreadable: What could not be read, {entry: the first global step that needed it}.
-        steps: The global steps that hold a selected tensor, ascending.
-        tensors: The selected tensors of these steps, and so on: the names that places stand for.
-    """
+    """The rows of the steps that were compared, in any order of the calls."""
 
     def __init__(self) -> None:
-        codes, steps = {"tensor": "i4", "worker": "i4"}, {"step": "i8", "global_step": "i8"}
-        norms = {"update_norm": "f8", "weight_norm": "f8"}
-        self.compared = Columns(**codes, type="i1", **steps, reference_step="i8", **norms)
-        self.skipped: list[Skipped] = []
-        self.unreadable: dict[Unreadable, int] = {}
-        self.steps: list[int] = []
-        self.tensors, self.workers, self.types = Names(), Names(), Names()
-        self._last: tuple[int, tuple[str, ...], Array] = (-1, (), np.empty(0, np.int32))
+        codes, steps = {"tensor": "i4", "worker": "i4", "type": "i1"}, {"step": "i8", "global_step": "i8"}
+        self.compared = Columns(**codes, **steps, reference_step="i8", update_norm="f8", weight_norm="f8")
+        self.tensors, self.workers, self.types = Names(), Names(), Names()  # of the selected tensors
+        self.steps: set[int] = set()  # the global steps that have a selected tensor
+        self.skipped: list[tuple[int, tuple[str, str, str], int]] = []  # (global step, (tensor, worker, reason), step)
+        self.unreadable: dict[Unreadable, int] = {}  # {entry: the first global step that needed it}
 
     def append(self, part: StepRows) -> None:
         """Add the rows of one worker at one step."""
         saved, tensors, references, _ = part.pairs
-        at, compared = saved.global_step, np.array(sorted(part.types), np.int64)
-        if tensors and (not self.steps or at > self.steps[-1]):
-            self.steps.append(at)
-        elif tensors and self.steps[bisect_left(self.steps, at)] != at:
-            insort(self.steps, at)
+        at, compared = saved.global_step, sorted(part.types)
+        self.steps.add(at)
         self.compared.add(
             len(compared),
-            tensor=self._tensor_codes(at, tensors)[compared],
+            tensor=self.tensors.add_all(tensors, at)[compared],
             worker=self.workers.add(saved.worker, at),
-            type=self._type_codes(at, [part.types[place] for place in compared.tolist()]),
+            type=self.types.add_all(tuple([part.types[position] for position in compared]), at),
             step=saved.step,
             global_step=at,
-            reference_step=[references[place].step for place in compared.tolist()],
+            reference_step=[references[position].step for position in compared],  # type: ignore[union-attr]
             update_norm=part.update[compared],
             weight_norm=part.weight[compared],
         )
-        for place, reason in sorted(part.skipped):
-            self.skipped.append(Skipped(at, saved.worker, saved.step, tensors[place], reason))
+        for position, reason in sorted(part.skipped):
+            self.skipped.append((at, (tensors[position], saved.worker, reason), saved.step))
         if part.unreadable:  # by several threads, in any order
-            places = {tensor: place for place, tensor in enumerate(tensors)}
-            self.add_unreadable(at, sorted(part.unreadable, key=lambda entry: places[entry.tensor or ""]))
-
-    def _tensor_codes(self, global_step: int, tensors: tuple[str, ...]) -> Array:
-        last_step, last, codes = self._last
-        if global_step < last_step or tensors != last:  # mostly each step holds the same tensors
-            codes = np.array([self.tensors.add(tensor, global_step) for tensor in tensors], np.int32)
-        self._last = global_step, tensors, codes
-        return codes
-
-    def _type_codes(self, global_step: int, types: list[str]) -> int | list[int]:
-        codes = {name: self.types.add(name, global_step) for name in dict.fromkeys(types)}
-        return next(iter(codes.values())) if len(codes) == 1 else [codes[name] for name in types]
+            positions = {tensor: position for position, tensor in enumerate(tensors)}
+            self.add_unreadable(at, sorted(part.unreadable, key=lambda entry: positions[entry.tensor or ""]))
 
     def add_unreadable(self, global_step: int, unreadable: list[Unreadable]) -> None:
         """Add what could not be read for a step."""
@@ -213,32 +189,17 @@ class Rows:
             self.unreadable[entry] = min(global_step, self.unreadable.get(entry, global_step))
 
     def cut(self, global_step: int) -> None:
-        """Remove all that was found at the steps from ``global_step`` on."""
-        codes = {"tensor": self.tensors.cut(global_step), "worker": self.workers.cut(global_step)}
-        self.compared.cut(global_step, **codes)
-        self.skipped = [entry for entry in self.skipped if entry.global_step < global_step]
+        """Remove the steps from ``global_step`` on, and put the names in the order of the steps."""
+        self.compared.cut(global_step)
+        for codes, names in ((self.compared["tensor"], self.tensors), (self.compared["worker"], self.workers)):
+            codes[:] = names.cut(global_step)[codes]
+        self.steps = {step for step in self.steps if step < global_step}
+        self.skipped = [entry for entry in self.skipped if entry[0] < global_step]
         self.unreadable = {entry: at for entry, at in self.unreadable.items() if at < global_step}
-        del self.steps[bisect_left(self.steps, global_step) :]
-        self._last = (-1, (), np.empty(0, np.int32))
-
-    def merge(self, later: Rows) -> None:
-        """Add the rows of later steps."""
-        places = {
-            "tensor": self.tensors.merge(later.tensors),
-            "worker": self.workers.merge(later.workers),
-            "type": self.types.merge(later.types),
-        }
-        columns = later.compared.arrays()
-        columns.update((name, own[columns[name]]) for name, own in places.items())
-        self.compared.add(len(later.compared), **columns)
-        self.skipped += later.skipped
-        for entry, at in later.unreadable.items():
-            self.add_unreadable(at, [entry])
-        self.steps += later.steps
 
     def skipped_groups(self) -> list[SkippedGroup]:
         """Return what was skipped by tensor, worker and reason, in the order of the first steps."""
         groups: dict[tuple[str, str, str], list[int]] = {}
-        for entry in sorted(self.skipped, key=lambda skipped: skipped.global_step):
-            groups.setdefault((entry.tensor, entry.worker, entry.reason), []).append(entry.step)
+        for _, named, step in sorted(self.skipped, key=lambda entry: entry[0]):
+            groups.setdefault(named, []).append(step)
         return [SkippedGroup(*named, steps[0], steps[-1], len(steps)) for named, steps in groups.items()]

@@ -17,33 +17,33 @@ def whole_notes(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
     every = sorted((step for steps in saved for step in (steps[0], steps[-1])), key=lambda step: step.global_step)
     for steps in saved:
         notes += _late_or_early(None, steps, every, folder.ended)
-        distinct = {id(step.records): step.records for step in steps}  # steps that save alike share them
+        distinct = {id(step.records): step.records for step in steps}  # steps that save the same tensors share them
         always = set.intersection(*map(set, distinct.values()))
         for tensor in dict.fromkeys(tensor for records in distinct.values() for tensor in records):
             if tensor not in always:
-                own = [step for step in steps if tensor in step.records]
-                notes += _late_or_early(tensor, own, steps, folder.ended)
+                with_it = [step for step in steps if tensor in step.records]
+                notes += _late_or_early(tensor, with_it, steps, folder.ended)
     return notes
 
 
 def _saved_again(timeline: Timeline) -> Iterator[SkippedGroup]:
-    numbers = sorted({timeline.numbers[position] for position, _ in timeline.saved_again()})
+    numbers = sorted({timeline.numbers[position] for position in timeline.saved_again()})
     if numbers:
         reason = f"saved again later: {_step_ranges(numbers)}"
         yield SkippedGroup(None, timeline.steps[0].worker, reason, numbers[0], numbers[-1], len(numbers))
 
 
 def _late_or_early(
-    tensor: str | None, own: list[WorkerStep], others: Sequence[WorkerStep], ended: bool
+    tensor: str | None, saved: list[WorkerStep], others: Sequence[WorkerStep], ended: bool
 ) -> Iterator[SkippedGroup]:
-    """Yield what is missing at either end by more than the own interval; in a live job twice of it at the last."""
-    interval = max([1, *(after.step - before.step for before, after in zip(own, own[1:]))])
-    first, last = own[0], own[-1]
-    if first.step - interval >= others[0].step:
-        yield SkippedGroup(tensor, own[0].worker, f"first saved at step {first.step}", None, None, 1)
-    if last.step + interval * (1 if ended else 2) <= others[-1].step:
-        reason = f"last saved at step {last.step}, others to {others[-1].step}"
-        yield SkippedGroup(tensor, own[0].worker, reason, None, None, 1)
+    """Yield what is missing at either end by more than its own interval; in a live job twice of it at the last."""
+    interval = max([1, *(after.step - before.step for before, after in zip(saved, saved[1:]))])
+    first, last, worker = saved[0].step, saved[-1].step, saved[0].worker
+    if first - interval >= others[0].step:
+        yield SkippedGroup(tensor, worker, f"first saved at step {first}")
+    if last + interval * (1 if ended else 2) <= others[-1].step:
+        reason = f"last saved at step {last}, others to {others[-1].step}"
+        yield SkippedGroup(tensor, worker, reason)
 
 
 def _step_ranges(numbers: list[int]) -> str:
@@ -52,11 +52,8 @@ def _step_ranges(numbers: list[int]) -> str:
     >>> _step_ranges([5, 6, 7, 12])
     'steps 5-7, 12'
     """
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges]
+    known = set(numbers)
+    begins = [number for number in numbers if number - 1 not in known]
+    ends = [number for number in numbers if number + 1 not in known]
+    texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in zip(begins, ends)]
     return f"step{'s' * (len(numbers) > 1)} {', '.join(texts)}"

@@ -11,45 +11,29 @@ from ..compare.rows import Array
 from ..verdict.firing import decades_outside, keys_of
 from ..verdict.judged_run import JudgedRun
 
-COLUMNS = ("step", "reference_step", "global_step", "ratio", "update_norm", "weight_norm", "verdict", "held")
 BOUNDS = ("lower", "upper", "norm_lower", "norm_upper")
+COLUMNS = ("step", "reference_step", "global_step", "ratio", "update_norm", "weight_norm", "verdict", "held", *BOUNDS)
 
 
 class Course(NamedTuple):
-    """The comparisons of one tensor of one worker by global step; every array has shape (n,).
+    """The comparisons of one tensor of one worker by global step; every array has shape (n,)."""
 
-    Attributes:
-        tensor: Its place in the run's tensors.
-        worker: Its place in the run's workers.
-        steps: int64, of the judged mode.
-        references: int64, the step that each is compared with.
-        global_steps: int64.
-        ratios: float64.
-        updates: float64, the norms of the updates.
-        norms: float64, of the reference weights.
-        verdicts: Places in VERDICTS.
-        held: bool, whether its bounds are a baseline's.
-        lower: The bounds, float64, and so is ``upper``; ``norm_lower`` and ``norm_upper`` are those of the norms.
-        decades: float64, how many decades it is outside of its bounds.
-        fires: bool, whether it is a violation that fires or leads up to one that does.
-    """
-
-    tensor: int
+    tensor: int  # its index in the run's tensors
     worker: int
     steps: Array
-    references: Array
+    references: Array  # the steps of the reference weights
     global_steps: Array
     ratios: Array
-    updates: Array
-    norms: Array
-    verdicts: Array
-    held: Array
+    updates: Array  # their norms
+    norms: Array  # of the reference weights
+    verdicts: Array  # indices in VERDICTS
+    held: Array  # whether the bounds are a baseline's
     lower: Array
     upper: Array
     norm_lower: Array
     norm_upper: Array
-    decades: Array
-    fires: Array
+    decades: Array  # by how many it is outside of its bounds
+    fires: Array  # whether it is a violation that fires or leads up to one that does
 
     @property
     def end(self) -> int:
@@ -63,7 +47,7 @@ class Course(NamedTuple):
 
     @property
     def moves(self) -> Array:
-        """Positions, before the first comparison that is not finite, at which it moved."""
+        """Indices, before the first comparison that is not finite, at which it moved."""
         return np.flatnonzero(self.ratios[: self.end] > 0)
 
     @property
@@ -79,7 +63,8 @@ def courses_of(run: JudgedRun) -> list[Course]:
     columns, keys = run.columns, keys_of(run.columns)
     order = np.lexsort((columns["global_step"], keys))
     starts = np.unique(keys[order], return_index=True)[1]
-    sources = [*(columns[name] for name in (*COLUMNS, *BOUNDS)), decades_outside(columns), run.leads]
-    parts = [np.split(source[order], starts[1:]) for source in sources]
-    places = zip(columns["tensor"][order][starts].tolist(), columns["worker"][order][starts].tolist())
-    return [Course(*place, *own) for place, own in zip(places, zip(*parts))]
+    sources = [*(columns[name] for name in COLUMNS), decades_outside(columns), run.leads]
+    parts = zip(*(np.split(source[order], starts[1:]) for source in sources))
+    firsts = order[starts]
+    names = zip(columns["tensor"][firsts].tolist(), columns["worker"][firsts].tolist())
+    return [Course(tensor, worker, *arrays) for (tensor, worker), arrays in zip(names, parts)]

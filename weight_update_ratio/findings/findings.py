@@ -13,54 +13,33 @@ from ..verdict.judged_run import JudgedRun
 from .course import Course
 from .entries import Entry, entries_of
 from .kinds import EXPLODED, FEW, KINDS, LOST, NOT_FINITE_KIND, NOTE, RESTING, SHRINKING, TOO_LARGE, family
-from .severity import ALIKE, HALF, RunCourses, in_the_run
+from .severity import HALF, TOGETHER, RunCourses, in_the_run
 
 MOST_OF_A_KIND = 5  # findings; the rest of a kind become one
 UNSURE = 0.25  # of the steps from an onset to the first violation; guessed: noise moves onsets of one fade so far
 
 
 class Finding(NamedTuple):
-    """One thing that happened; steps are of the judged mode.
+    """One thing that happened; steps are of the judged mode, names in the trial's order."""
 
-    Attributes:
-        kind: One of KINDS.
-        severity: "fault" or "note".
-        tensors: Names, in the trial's order.
-        workers: Names, in the trial's order.
-        onset_step: From which on the ratios left their own course.
-        first_step: Of its first violation.
-        last_step: Of its last one.
-        count: How many violations it has.
-        worst_ratio: The one furthest outside of its bounds.
-        worst_step: Where that is.
-        worst_tensor: Whose it is.
-        text: One sentence of what happened; the renderings give it words, and so the next one.
-        advice: One sentence of what to do.
-        worst_worker: Whose it is.
-        entries: What happened to each of its tensors.
-        first: Those of them that began it, as a cause where it is not finite.
-        share: Of the tensors that move on its workers, how many it has.
-        is_rest: Whether it holds all further findings of its kind.
-    """
-
-    kind: str
-    severity: str
+    kind: str  # one of KINDS
+    severity: str  # "fault" or "note"
     tensors: tuple[str, ...]
     workers: tuple[str, ...]
-    onset_step: int
-    first_step: int
+    onset_step: int  # from which on the ratios left their own course
+    first_step: int  # of its violations
     last_step: int
-    count: int  # type: ignore[assignment]  # in place of tuple.count
-    worst_ratio: float
+    count: int  # type: ignore[assignment]  # of violations; in place of tuple.count
+    worst_ratio: float  # the one furthest outside of its bounds
     worst_step: int
     worst_tensor: str
-    text: str
-    advice: str
+    text: str  # one sentence of what happened, in words that the renderings give it
+    advice: str  # one sentence of what to do, likewise
     worst_worker: str
-    entries: tuple[Entry, ...]
-    first: tuple[Entry, ...]
-    share: float
-    is_rest: bool
+    entries: tuple[Entry, ...]  # what happened to each of its tensors
+    first: tuple[Entry, ...]  # those that began it; if it is not finite, those that are its cause
+    share: float  # of the tensors that move on its workers
+    is_rest: bool  # whether it is made of all further findings of its kind
 
     @property
     def worst(self) -> Entry:
@@ -73,8 +52,7 @@ class Finding(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding by the names of the JSON format."""
-        hidden = ("worst_worker", "entries", "first", "share", "is_rest")
-        document = {name: value for name, value in self._asdict().items() if name not in hidden}
+        document = dict(zip(self._fields[: self._fields.index("worst_worker")], self))
         return {**document, "tensors": list(self.tensors), "workers": list(self.workers)}
 
 
@@ -92,39 +70,51 @@ def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
     """Return what happened: faults before notes, and of these what began first."""
     if not courses:
         return []
-    known = RunCourses(courses)
-    entries = in_the_run([entry for course in courses for entry in entries_of(course)], run, known)
-    groups: dict[tuple[str, str], list[list[Entry]]] = {}
-    for group in _events(entries, run.bounds.baseline is not None, known.length):
-        groups.setdefault((_kind(group), group[0].severity), []).append(group)
-    for (kind, _), own in groups.items():
-        _each_tensor_once(kind, own)
-    found = []
-    for (kind, _), own in groups.items():
-        own.sort(key=lambda group: -len(group))
-        few = MOST_OF_A_KIND if len(own) > MOST_OF_A_KIND + 1 else len(own)
-        found += [_finding(run, known, kind, group) for group in own[:few]]
-        if own[few:]:
-            found.append(_finding(run, known, kind, [entry for group in own[few:] for entry in group], is_rest=True))
-    return _in_order(found, max(FEW * min(course.gap for course in courses), ALIKE * known.length))
+    common = RunCourses(courses)
+    entries = in_the_run([entry for course in courses for entry in entries_of(course)], run, common)
+    by_kind: dict[tuple[str, str], list[list[Entry]]] = {}
+    for event in _events(entries, run.bounds.baseline is not None, common.length):
+        by_kind.setdefault((_kind(event), event[0].severity), []).append(event)
+    for (kind, _), events in by_kind.items():
+        _put_each_tensor_into_one_event(kind, events)
+    findings = []
+    for (kind, _), events in by_kind.items():
+        events.sort(key=len, reverse=True)
+        most = MOST_OF_A_KIND if len(events) > MOST_OF_A_KIND + 1 else len(events)
+        findings += [_finding(run, common, kind, event) for event in events[:most]]
+        rest = [entry for event in events[most:] for entry in event]
+        if rest:
+            findings.append(_finding(run, common, kind, rest, is_rest=True))
+    return _in_order(findings, max(FEW * min(course.gap for course in courses), TOGETHER * common.length))
 
 
-def _each_tensor_once(kind: str, groups: list[list[Entry]]) -> None:
-    """Move what is of another kind than its finding to the finding of that kind that its tensor is in."""
-    places = {id(entry.course): group for group in groups for entry in group if entry.kind == kind}
-    for group in groups:
-        for entry in [entry for entry in group if entry.kind != kind]:
-            other = places.setdefault(id(entry.course), group)
-            if other is not group:
-                group[:] = [each for each in group if each is not entry]
-                other.append(entry)
+def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[list[Entry]]:
+    """Return the entries in groups of one family and severity that begin together; an explosion takes in its NaN."""
+    families: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        families.setdefault((family(entry.kind, has_baseline), entry.severity), []).append(entry)
+    events = []
+    for waiting in families.values():
+        while waiting:
+            first = _began_together(waiting, length)
+            workers = {entry.course.worker for entry in first if entry.kind == EXPLODED}
+            taken = {id(entry) for entry in first}
+            taken |= {id(entry) for entry in waiting if entry.kind in LOST and entry.course.worker in workers}
+            event = [entry for entry in waiting if id(entry) in taken]
+            waiting = [entry for entry in waiting if id(entry) not in taken]
+            kind = EXPLODED if _rises(event) else NOT_FINITE_KIND
+            events.append([entry._replace(kind=kind) if entry.kind in LOST else entry for entry in event])
+    return events
 
 
 def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
-    """Return the entries that began when the earliest did; where a slow trend begins is less sure."""
+    """Return the entries that began when the earliest did; where a slow trend begins is less sure.
+
+    Rests come again and again, and begin by chance: they are together. So is what fades by a schedule.
+    """
     first = min(entries, key=lambda entry: entry.onset_step)
     trend = int(first.course.steps[first.rows[0]]) - first.onset_step
-    last = first.onset_step + max(FEW * first.course.gap, ALIKE * length)
+    last = first.onset_step + max(FEW * first.course.gap, TOGETHER * length)
 
     def is_near(entry: Entry) -> bool:
         if entry.kind == RESTING or (entry.severity == NOTE and entry.kind in SHRINKING):
@@ -135,26 +125,24 @@ def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
     return [entry for entry in entries if is_near(entry)]
 
 
-def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[list[Entry]]:
-    """Return the entries in groups of one family and severity that begin together; an explosion takes in its NaN.
+def _kind(event: Sequence[Entry]) -> str:
+    """Return the most urgent kind that at least half of the tensors of an event have, else the most frequent one."""
+    tensors = {kind: {entry.course.tensor for entry in event if entry.kind == kind} for kind in KINDS}
+    least = HALF * len(set().union(*tensors.values()))
+    return next(
+        (kind for kind in KINDS if len(tensors[kind]) >= least), max(KINDS, key=lambda kind: len(tensors[kind]))
+    )
 
-    Rests are one group: they come again and again, and begin by chance. So is what fades by a schedule.
-    """
-    families: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        families.setdefault((family(entry.kind, has_baseline), entry.severity), []).append(entry)
-    events = []
-    for waiting in families.values():
-        while waiting:
-            event = _began_together(waiting, length)
-            workers = {entry.course.worker for entry in event if entry.kind == EXPLODED}
-            taken = {id(entry) for entry in event}
-            taken |= {id(entry) for entry in waiting if entry.kind in LOST and entry.course.worker in workers}
-            event = [entry for entry in waiting if id(entry) in taken]
-            waiting = [entry for entry in waiting if id(entry) not in taken]
-            kind = EXPLODED if _rises(event) else NOT_FINITE_KIND
-            events.append([entry._replace(kind=kind) if entry.kind in LOST else entry for entry in event])
-    return events
+
+def _put_each_tensor_into_one_event(kind: str, events: list[list[Entry]]) -> None:
+    """Move what is of another kind than its event to the event that its tensor is in with this kind."""
+    homes = {id(entry.course): event for event in events for entry in event if entry.kind == kind}
+    for event in events:
+        for entry in [entry for entry in event if entry.kind != kind]:
+            home = homes.setdefault(id(entry.course), event)
+            if home is not event:
+                event[:] = [other for other in event if other is not entry]
+                home.append(entry)
 
 
 def _rises(event: Sequence[Entry]) -> list[Entry]:
@@ -165,7 +153,7 @@ def _rises(event: Sequence[Entry]) -> list[Entry]:
 
 
 def _roots(entries: Sequence[Entry], first: Sequence[Entry]) -> list[Entry]:
-    """Return what was not finite from its first saved step on, else what rose first, else what was so first."""
+    """Return what was not finite from its first saved step on, else what rose first, else what was not finite first."""
     from_start = [entry for entry in entries if not np.isfinite(entry.course.norms[0])]
     rises = [entry for entry in _rises(entries) if any(entry is other for other in first)]
     lost = [entry for entry in entries if entry.kind in LOST]
@@ -173,20 +161,13 @@ def _roots(entries: Sequence[Entry], first: Sequence[Entry]) -> list[Entry]:
     return from_start or rises or [entry for entry in lost if entry.course.steps[entry.course.end] == earliest]
 
 
-def _kind(group: Sequence[Entry]) -> str:
-    """Return the most urgent kind that at least half of the tensors of a group have, else the most frequent one."""
-    tensors = {kind: {entry.course.tensor for entry in group if entry.kind == kind} for kind in KINDS}
-    most = HALF * len(set().union(*tensors.values()))
-    return next((kind for kind in KINDS if len(tensors[kind]) >= most), max(KINDS, key=lambda kind: len(tensors[kind])))
-
-
-def _finding(run: JudgedRun, known: RunCourses, kind: str, entries: list[Entry], is_rest: bool = False) -> Finding:
-    first = _began_together(entries, known.length)
+def _finding(run: JudgedRun, common: RunCourses, kind: str, entries: list[Entry], is_rest: bool = False) -> Finding:
+    first = _began_together(entries, common.length)
     first = _roots(entries, first) if kind in LOST else first
     onsets, numbers = sorted(entry.onset_step for entry in first), numbers_of(run, entries)
     middle = onsets[0 if kind == RESTING else (len(onsets) - 1) // 2]
     pairs = {(entry.course.tensor, entry.course.worker) for entry in entries}
-    moving = sum(known.movers[worker] for worker in {worker for _, worker in pairs})
+    moving = sum(common.movers[worker] for worker in {worker for _, worker in pairs})
     return Finding(
         kind=kind,
         severity=entries[0].severity,
@@ -208,8 +189,8 @@ def numbers_of(run: JudgedRun, entries: Sequence[Entry]) -> dict[str, Any]:
     return {
         "tensors": tuple(tensors[tensor] for tensor in sorted({entry.course.tensor for entry in entries})),
         "workers": tuple(workers[worker] for worker in sorted({entry.course.worker for entry in entries})),
-        "first_step": min(int(own.min()) for own in steps),
-        "last_step": max(int(own.max()) for own in steps),
+        "first_step": min(int(each.min()) for each in steps),
+        "last_step": max(int(each.max()) for each in steps),
         "count": sum(map(len, steps)),
         "worst_ratio": float(worst.course.ratios[worst.worst]),
         "worst_step": int(worst.course.steps[worst.worst]),
@@ -226,7 +207,7 @@ def _in_order(findings: list[Finding], reach: float) -> list[Finding]:
     while waiting:
         first = waiting[0]
         last = first.onset_step + reach
-        together = [each for each in waiting if each.severity == first.severity and each.onset_step <= last]
-        ordered += sorted(together, key=lambda each: (-len(each.tensors), KINDS.index(each.kind), each.onset_step))
-        waiting = waiting[len(together) :]
+        near = [finding for finding in waiting if finding.severity == first.severity and finding.onset_step <= last]
+        ordered += sorted(near, key=lambda each: (-len(each.tensors), KINDS.index(each.kind), each.onset_step))
+        waiting = waiting[len(near) :]
     return ordered

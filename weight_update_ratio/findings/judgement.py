@@ -1,4 +1,4 @@
-"""A judged run with what was found in it: what every rendering takes."""
+"""A judged run with its findings: what every rendering takes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from .summary import Summary, run_summary
 
 
 class Judgement(JudgedRun):
-    """A judged run with what was found in it.
+    """A judged run with its findings."""
 
-    Attributes:
-        strict: Whether everything that fires counts, as the rule counts it; else only faults do.
-    """
-
-    strict = False
+    strict = False  # whether all that fires counts, as the rule counts it; else only faults do
 
     @computed
     def courses(self) -> list[Course]:
@@ -35,5 +31,5 @@ class Judgement(JudgedRun):
 
     @property
     def fired(self) -> bool:
-        """Whether there is a fault; where it is strict, whether the rule fires."""
+        """Whether there is a fault; if it is strict, whether the rule fires."""
         return super().fired if self.strict else any(finding.severity == FAULT for finding in self.findings)

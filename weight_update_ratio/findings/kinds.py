@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-EXPLODED = "exploded"
-NOT_FINITE_KIND = "not_finite"
-SPIKE = "spike"
-ZERO_START = "zero_start"
-TOO_LARGE = "too_large"
-NOTHING_MOVED = "nothing_moved"
-FROZEN = "frozen"
-STOPPED = "stopped"
-VANISHING = "vanishing"
-TOO_SMALL = "too_small"
-DRIFTED_KIND = "drifted"
-NOT_YET = "not_yet"
-RESTING = "resting"
-DECAYED = "decayed"
-CHANGED = "changed"
 KINDS = (  # most urgent first
-    EXPLODED,
-    NOT_FINITE_KIND,
-    SPIKE,
-    ZERO_START,
-    TOO_LARGE,
-    NOTHING_MOVED,
-    FROZEN,
-    STOPPED,
-    VANISHING,
-    TOO_SMALL,
-    DRIFTED_KIND,
-    NOT_YET,
-    RESTING,
-    DECAYED,
-    CHANGED,
+    "exploded",
+    "not_finite",
+    "spike",
+    "zero_start",
+    "too_large",
+    "nothing_moved",
+    "frozen",
+    "stopped",
+    "vanishing",
+    "too_small",
+    "drifted",
+    "not_yet",
+    "resting",
+    "decayed",
+    "changed",
 )
+EXPLODED, NOT_FINITE_KIND, SPIKE, ZERO_START, TOO_LARGE = KINDS[:5]
+NOTHING_MOVED, FROZEN, STOPPED, VANISHING, TOO_SMALL = KINDS[5:10]
+DRIFTED_KIND, NOT_YET, RESTING, DECAYED, CHANGED = KINDS[10:]
 LOST = (EXPLODED, NOT_FINITE_KIND)
 GROWING = (*LOST, SPIKE, TOO_LARGE)
 SHRINKING = (STOPPED, VANISHING, TOO_SMALL)
-AT_REST = (NOTHING_MOVED, FROZEN, NOT_YET, STOPPED, RESTING)
 FAULT, NOTE = "fault", "note"
-FEW = 3  # comparisons in a row: a spike lasts no longer, and steps are the same that are no further apart
+FEW = 3  # comparisons: a spike has no more in a row, and what begins no further apart begins together
 
 
 def family(kind: str, has_baseline: bool) -> str:
-    """Return the first of the kinds that are one event with this one where they begin together.
+    """Return the first of the kinds that are one event with this one if they begin together.
 
     >>> family("too_large", False), family("stopped", False), family("stopped", True), family("frozen", True)
     ('exploded', 'stopped', 'exploded', 'frozen')

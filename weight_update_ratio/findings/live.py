@@ -1,15 +1,13 @@
-"""The faults of a job that is still running, each told once, when nothing that follows can make it a note."""
+"""The faults of a job that is still running: each is announced once, when nothing that follows can make it a note."""
 
 from __future__ import annotations
-
-from typing import Iterable
 
 import numpy as np
 
 from ..compare.ratio import LARGE, NOT_FINITE, VERDICTS
 from ..compare.rows import Comparison
 from ..verdict.judged_run import firing_at
-from .entries import RESTS, Entry
+from .entries import RESTS, Entry, stretches
 from .judgement import Judgement
 from .kinds import DRIFTED_KIND, FAULT, FEW, LOST, SHRINKING, SPIKE, TOO_LARGE, TOO_SMALL
 from .severity import RunCourses, ends_by_schedule
@@ -19,15 +17,15 @@ GROWTH = 1.1  # of the rows, after which findings are looked for again
 
 
 class LiveFaults:
-    """Tells of each fault of a growing run once; it is asked after each step.
+    """Announces each fault of a growing run once; it is asked after each step.
 
-    Looking for findings costs as much as all rows. So it is done where a value is not finite, where violations in a row
-    become as many as tell a fault from a note, and else when the rows have grown by a tenth.
+    Looking for findings costs as much as all rows. So it is done if a value is not finite, if violations in a row
+    become as many as separate a fault from a note, and else when the rows have grown by a tenth.
     """
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str, str]] = set()  # tensor, worker, kind
-        self._in_a_row: dict[tuple[str, str, str], int] = {}
+        self._announced: set[tuple[str, str, str]] = set()  # tensor, worker, kind
+        self._in_a_row: dict[tuple[str, str, str], int] = {}  # tensor, worker, verdict
         self._most: dict[tuple[str, str, str], int] = {}
         self._rows_seen = 0
 
@@ -40,17 +38,16 @@ class LiveFaults:
         if not is_worth and not (firing and len(run) >= GROWTH * self._rows_seen):
             return []
         self._rows_seen = len(run)
-        faults = (finding for finding in run.findings if finding.severity == FAULT)
-        known, names = RunCourses(run.courses), (list(run.tensors), list(run.workers))
+        common, tensors, workers = RunCourses(run.courses), list(run.tensors), list(run.workers)
         new = []
-        for entry in (entry for finding in faults for entry in finding.entries):
-            key = names[0][entry.course.tensor], names[1][entry.course.worker], entry.kind
-            if key not in self._told and is_settled(entry, known):
-                self._told.add(key)
-                new.append(_last_violation(run, entry))
+        for entry in (entry for finding in run.findings if finding.severity == FAULT for entry in finding.entries):
+            key = tensors[entry.course.tensor], workers[entry.course.worker], entry.kind
+            if key not in self._announced and is_settled(entry, common):
+                self._announced.add(key)
+                new.append(_last_violation(entry, *key[:2], run.mode or ""))
         return new
 
-    def _is_worth_a_look(self, run: Judgement, global_step: int, firing: Iterable[Comparison]) -> bool:
+    def _is_worth_a_look(self, run: Judgement, global_step: int, firing: list[Comparison]) -> bool:
         """Return whether violations in a row became as many as never before, and as many as matter, or ended."""
         now = {(row.tensor, row.worker, row.verdict) for row in firing}
         compared, is_worth = _compared_at(run, global_step), False
@@ -69,16 +66,16 @@ def _compared_at(run: Judgement, global_step: int) -> set[tuple[str, str]]:
     columns = run.rows.compared
     begin, end = np.searchsorted(columns["global_step"], [global_step, global_step + 1])
     tensors, workers = list(run.tensors), list(run.workers)
-    codes = zip(columns["tensor"][begin:end].tolist(), columns["worker"][begin:end].tolist())
-    return {(tensors[tensor], workers[worker]) for tensor, worker in codes}
+    indices = zip(columns["tensor"][begin:end].tolist(), columns["worker"][begin:end].tolist())
+    return {(tensors[tensor], workers[worker]) for tensor, worker in indices}
 
 
-def is_settled(entry: Entry, known: RunCourses) -> bool:
+def is_settled(entry: Entry, common: RunCourses) -> bool:
     """Return whether nothing that follows can make an entry a note."""
     course, rows = entry.course, entry.rows
     if entry.kind in (*LOST, SPIKE):
         return True
-    last = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)[-1]  # in a row
+    last = stretches(rows)[-1]
     if entry.kind == TOO_LARGE:
         return len(last) > FEW or bool(rows[0] >= FEW and rows[-1] < len(course.steps) - 1)  # else: a zero start?
     if entry.kind in SHRINKING and ends_by_schedule(course):
@@ -86,16 +83,15 @@ def is_settled(entry: Entry, known: RunCourses) -> bool:
     if entry.kind in (DRIFTED_KIND, TOO_SMALL):
         return len(last) > FEW
     moves = np.concatenate([[-1], course.moves[course.moves < last[0]]])
-    others = known.moving_steps.get(course.worker, last[:0])
-    apart = np.count_nonzero((others >= course.steps[last[0]]) & (others <= course.steps[last[-1]]))
-    is_alike = 0 < apart <= FEW and len(moves) == 1  # it may begin with what is above it
-    return not is_alike and len(last) >= max(LASTING, RESTS * int((np.diff(moves) - 1).max(initial=0)) + 1)
+    others = common.moving_steps.get(course.worker, last[:0])
+    behind = np.count_nonzero((others >= course.steps[last[0]]) & (others <= course.steps[last[-1]]))
+    may_begin = 0 < behind <= FEW and len(moves) == 1  # a few steps after what is above it
+    return not may_begin and len(last) >= max(LASTING, RESTS * int((np.diff(moves) - 1).max(initial=0)) + 1)
 
 
-def _last_violation(run: Judgement, entry: Entry) -> Comparison:
-    course, at = entry.course, int(entry.rows[-1])
-    names = list(run.tensors)[course.tensor], list(run.workers)[course.worker], run.mode or ""
-    steps = int(course.steps[at]), int(course.references[at]), int(course.global_steps[at])
+def _last_violation(entry: Entry, tensor: str, worker: str, mode: str) -> Comparison:
+    course, row = entry.course, int(entry.rows[-1])
+    steps = (int(column[row]) for column in (course.steps, course.references, course.global_steps))
     columns = (course.updates, course.norms, course.ratios, course.lower, course.upper)
-    numbers = (float(column[at]) for column in columns)
-    return Comparison._make((*names, *steps, *numbers, VERDICTS[course.verdicts[at]]))
+    numbers = (float(column[row]) for column in columns)
+    return Comparison._make((tensor, worker, mode, *steps, *numbers, VERDICTS[course.verdicts[row]]))

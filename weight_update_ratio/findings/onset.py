@@ -8,7 +8,7 @@ from ..compare.rows import Array
 
 FEWEST = 10  # moves that are a course
 AWAY = float(np.log10(3))  # decades from the median of the moves so far
-MOST_PLACES = 100  # at which the median is taken, and the beginning is looked for
+MOST_MOVES = 100  # at which the median is taken, and the beginning is looked for
 SURE = 9.0  # times the variance, that a bend explains at least
 PART = 0.4  # of the way to the first violation, in decades, that a departure goes at least
 JUMP = 0.5  # of that way in one move: the move is the onset
@@ -19,8 +19,8 @@ BEFORE = 2  # times as many moves as the departure takes are looked at before it
 def departure(levels: Array) -> int | None:
     """Return the move from which on a course leaves its level and does not come back, else None.
 
-    A move is away where it is a factor of 3 from the median of the moves before it. Where the trend that leads there
-    begins is found by least squares: a line that bends or jumps at that move fits the moves around it best. A course
+    A move is away if it is a factor of 3 from the median of the moves before it. Least squares find the beginning of
+    the trend that leads there: the move at which a line that bends or jumps fits the moves around it best. A course
     that is away from its first ten moves on has no level.
 
     Args:
@@ -33,9 +33,10 @@ def departure(levels: Array) -> int | None:
         return None
     smooth = levels.copy()
     smooth[1:-1] = np.median(np.stack([levels[:-2], levels[1:-1], levels[2:]]), axis=0)
-    places, medians = _medians(levels)
-    lowest = np.minimum.accumulate(smooth[::-1])[::-1][places]
-    highest = np.maximum.accumulate(smooth[::-1])[::-1][places]
+    moves = np.unique(np.linspace(FEWEST, len(levels) - 1, MOST_MOVES).astype(int))
+    medians = np.array([np.partition(levels[:move], move // 2)[move // 2] for move in moves])  # of the moves before
+    lowest = np.minimum.accumulate(smooth[::-1])[::-1][moves]
+    highest = np.maximum.accumulate(smooth[::-1])[::-1][moves]
     gone = np.flatnonzero((lowest - medians > AWAY) | (medians - highest > AWAY))
     if not len(gone):
         return None
@@ -53,27 +54,20 @@ def departure(levels: Array) -> int | None:
     return begin + _bend(levels[begin : left + max(length, FEWEST // 2)], left - begin)
 
 
-def _medians(levels: Array) -> tuple[Array, Array]:
-    """Return places from the tenth move on, and the median of the moves before each."""
-    places = np.unique(np.linspace(FEWEST, len(levels) - 1, MOST_PLACES).astype(int))
-    medians = np.array([np.partition(levels[:place], place // 2)[place // 2] for place in places])
-    return places, medians
-
-
 def _bend(values: Array, latest: int) -> int:
-    """Return the place, up to ``latest``, at which a line bends or jumps that fits best; 0 where it is straight."""
+    """Return the index, up to ``latest``, at which a line bends or jumps that fits best; 0 if it is straight."""
     times = np.arange(len(values))
-    places = np.unique(np.linspace(min(2, latest), latest, MOST_PLACES).astype(int))[:, None]
+    bends = np.unique(np.linspace(min(2, latest), latest, MOST_MOVES).astype(int))[:, None]
     line = np.stack([np.ones(len(times)), times - times.mean()])
     line /= np.linalg.norm(line, axis=1, keepdims=True)
     rest = values - values @ line.T @ line
     best = []
-    for shape in (np.maximum(times - places + 1.0, 0), np.where(times >= places, 1.0, 0)):
+    for shape in (np.maximum(times - bends + 1.0, 0), np.where(times >= bends, 1.0, 0)):
         shape -= shape @ line.T @ line
         sizes = (shape**2).sum(axis=1)
         gains = np.where(sizes > 1e-9, (shape @ rest) ** 2 / np.maximum(sizes, 1e-9), 0)
-        best.append((float(gains.max()), int(places[gains.argmax(), 0])))
-    gain, place = max(best)
+        best.append((float(gains.max()), int(bends[gains.argmax(), 0])))
+    gain, bend = max(best)
     if gain > SURE * float(rest @ rest) / len(values):
-        return place
+        return bend
     return 0 if np.var(values) > 2 * np.var(rest) else latest

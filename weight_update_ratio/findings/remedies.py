@@ -10,33 +10,31 @@ import numpy as np
 from .course import Course
 from .entries import Entry
 
-MOST_ALIKE = 0.8  # of the distances between moves, that they have a period
+MOST_EQUAL = 0.8  # of the distances between moves, that they have a period
 LEAST_PERIODS = 2
 
 
 def period_of(entry: Entry) -> int | None:
-    """Return how many steps moves are apart from the first rest on, where that is regular, and half are rests."""
+    """Return how many steps moves are apart from the first rest on, if that is regular, and half are rests."""
     course = entry.course
     moves = course.steps[course.moves[course.moves >= entry.rows[0] - 1]]
-    begins = (
-        moves[np.append(True, np.diff(moves) > course.gap)] if len(moves) else moves
-    )  # of moves in a row, the first
+    begins = moves[np.diff(moves, prepend=-np.inf) > course.gap]  # of moves in a row, the first
     distances = np.diff(begins)
     if len(distances) < LEAST_PERIODS:
         return None
     period, count = Counter(distances.tolist()).most_common(1)[0]
-    is_regular = count >= MOST_ALIKE * len(distances) and 2 * len(moves) * course.gap <= period * (len(begins) + 1)
+    is_regular = count >= MOST_EQUAL * len(distances) and 2 * len(moves) * course.gap <= period * (len(begins) + 1)
     return int(period) if is_regular else None
 
 
 def longer_reference(entries: Sequence[Entry], num_steps: int) -> int | None:
-    """Return the start_step from which on every comparison over ``num_steps`` has a move; None where none does."""
+    """Return the start_step from which on every comparison over ``num_steps`` has a move; None if there is none."""
     starts = [_spans_moves_from(entry.course, num_steps) for entry in entries]
     return None if None in starts else max(start for start in starts if start is not None)
 
 
 def _spans_moves_from(course: Course, num_steps: int) -> int | None:
-    """Return the first global step from which on each range of so many steps has a move in it; None where none is."""
+    """Return the first global step from which on each range of so many steps has a move in it, or None."""
     moves = course.steps[course.moves]
     until, since = (np.searchsorted(moves, course.steps - back, side="right") for back in (0, num_steps))
     lacking = np.flatnonzero((until == since) | (course.steps - num_steps < course.references[0]))
@@ -45,20 +43,20 @@ def _spans_moves_from(course: Course, num_steps: int) -> int | None:
 
 
 def start_after(entries: Sequence[Entry]) -> int | None:
-    """Return the global step after the last violation of these entries; None where that is the last step."""
+    """Return the global step after the last violation of these entries; None if that is the last step."""
     if any(entry.rows[-1] == len(entry.course.steps) - 1 for entry in entries):
         return None
     return max(int(entry.course.global_steps[entry.rows[-1] + 1]) for entry in entries)
 
 
 def patience_over(entries: Sequence[Entry]) -> int | None:
-    """Return the patience with which none of these violations fires; None where one lasts to the end of its tensor."""
+    """Return the patience with which none of these violations fires; None if one lasts to the end of its tensor."""
     longest = 0
     for entry in entries:
         violates = np.concatenate([[False], entry.course.verdicts != 0, [False]])
         begins, ends = np.flatnonzero(np.diff(violates)).reshape(-1, 2).T
-        own = np.searchsorted(begins, entry.rows, side="right") - 1
-        if ends[own].max() == len(entry.course.steps):
+        runs = np.searchsorted(begins, entry.rows, side="right") - 1
+        if ends[runs].max() == len(entry.course.steps):
             return None
-        longest = max(longest, int((ends - begins)[own].max()))
+        longest = max(longest, int((ends - begins)[runs].max()))
     return longest + 1

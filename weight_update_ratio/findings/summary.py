@@ -13,34 +13,23 @@ from .course import Course
 
 
 class Summary(NamedTuple):
-    """The finite ratios of a run; None where there are none.
-
-    Attributes:
-        median: The middle one.
-        p05: The ratio that 5% are below.
-        p95: The ratio that 5% are above.
-        path: The median over tensors and workers of the sum of ratios: by how much of their size the weights can have
-            moved.
-    """
+    """The finite ratios of a run; None if there are none."""
 
     median: float | None
-    p05: float | None
-    p95: float | None
-    path: float | None
+    p05: float | None  # 5% are below
+    p95: float | None  # 5% are above
+    path: float | None  # median over tensors and workers of the sum of ratios: the most that weights can have moved
 
 
 class TensorSummary(NamedTuple):
-    """The ratios of one tensor of one worker: of the finite ones median, lowest and highest, NaN where there are none.
-
-    ``last`` is the last ratio, also where that is not finite; ``violations`` counts all of them.
-    """
+    """The ratios of one tensor of one worker; median, lowest and highest of the finite ones, NaN if there are none."""
 
     tensor: str
     worker: str
     median: float
     lowest: float
     highest: float
-    last: float
+    last: float  # also if it is not finite
     violations: int
 
 
@@ -57,12 +46,12 @@ def run_summary(ratios: Array, courses: list[Course]) -> Summary:
 def tensor_summaries(run: JudgedRun, courses: list[Course]) -> list[TensorSummary]:
     """Return the ratios of each tensor and worker in short, in the trial's order."""
     tensors, workers = list(run.tensors), list(run.workers)
-    rows = []
+    summaries = []
     for course in courses:
         finite = course.ratios[np.isfinite(course.ratios)]
         extremes = (np.median(finite), finite.min(), finite.max()) if len(finite) else (np.nan,) * 3
+        numbers = map(float, (*extremes, course.ratios[-1]))
         violations = int((course.verdicts != VERDICTS.index(OK)).sum())
-        median, lowest, highest, last = (float(value) for value in (*extremes, course.ratios[-1]))
-        names = (tensors[course.tensor], workers[course.worker])
-        rows.append(TensorSummary(*names, median, lowest, highest, last, violations))
-    return rows
+        names = tensors[course.tensor], workers[course.worker]
+        summaries.append(TensorSummary._make((*names, *numbers, violations)))
+    return summaries

@@ -3,8 +3,8 @@
     ::error title=TITLE::MESSAGE
 
 Every line is one command, so that no name of a trial can begin a second one. GitHub shows ten annotations of a level:
-of each kind one comes before a second of any, and the last notice says how many more there are. Notes are
-notices; errors are of faults, or where it is strict of all that fires.
+of each kind one comes before a second of any, and the last notice says how many more there are. Notes are notices;
+faults are errors, and with strict all that fires.
 
 Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``ActionCommand.cs``, for the escapes.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from .markdown import render_markdown
-from .words.escapes import command_message, command_property, printable
+from .words.escapes import printable
 from .words.names import elided, first_lines
 from .words.titles import finding_title, is_failure, left_text, with_room
 from .words.wording import run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
@@ -41,13 +41,16 @@ def render_github(report: Judgement) -> str:
     numbered = dict(enumerate(report.findings, 1))
     failures = {number: finding for number, finding in numbered.items() if is_failure(report, finding)}
     notes = {number: finding for number, finding in numbered.items() if number not in failures}
-    shown, notices = with_room(failures, MOST_ANNOTATIONS - len(errors)), with_room(notes, MOST_ANNOTATIONS - 1)
+    failures, notes = with_room(failures, MOST_ANNOTATIONS - len(errors)), with_room(notes, MOST_ANNOTATIONS - 1)
+    is_said = report.problem is not None and (report.is_unheld or not report.fired)  # by an error
+    verdict = f"{verdict_word(report)} {report.trial}" + ("" if is_said else f": {verdict_sentence(report)}")
+    left = left_text(report.findings, {**failures, **notes}, ALL)
     commands = [
         *errors,
-        *(_annotation("error", *each) for each in shown.items()),
+        *(_annotation("error", *each) for each in failures.items()),
         *(command("warning", text) for text in first_lines(warnings, MOST_ANNOTATIONS, ALL)),
-        *(_annotation("notice", *each) for each in notices.items()),
-        command("notice", _verdict(report, left_text(report.findings, {**shown, **notices}, ALL))),
+        *(_annotation("notice", *each) for each in notes.items()),
+        command("notice", ". ".join(filter(None, [verdict, *run_lines(report), left]))),
     ]
     return "\n".join(commands) + "\n"
 
@@ -57,28 +60,18 @@ def _annotation(level: str, number: int, finding: Finding) -> str:
     return command(level, f"{text} {finding.advice}", f"{TITLE}: {number}. {finding_title(finding)}")
 
 
-def _verdict(report: Judgement, left: str) -> str:
-    """Return the verdict, without a problem that an error has told, and the findings that have no annotation."""
-    told = report.problem is not None and (report.is_unheld or not report.fired)
-    sentence = "" if told else f": {verdict_sentence(report)}"
-    return ". ".join(filter(None, [f"{verdict_word(report)} {report.trial}{sentence}", *run_lines(report), left]))
-
-
 def command(level: str, message: str, title: str = TITLE) -> str:
-    r"""Return a workflow command, escaped as the runner reads it.
+    """Return a workflow command, escaped as the runner reads it.
 
     >>> command("error", "50%: ok", "a,b:c")
     '::error title=a%2Cb%3Ac::50%25: ok'
     """
-    return f"::{level} title={command_property(title)}::{command_message(message)}"
+    message, title = (printable(text).replace("%", "%25") for text in (message, title))
+    return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{message}"
 
 
 def append_summary(report: Judgement) -> None:
-    """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names; without one it does nothing.
-
-    Raises:
-        OSError: The file cannot be written to.
-    """
+    """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names, if it names one."""
     name = os.environ.get(SUMMARY)
     if name:
         with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:

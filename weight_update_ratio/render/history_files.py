@@ -1,51 +1,36 @@
-"""Every comparison of a report as a file: JSON lines, CSV or Parquet. Programs read these."""
+"""Every comparison of a report as a file: JSON lines, CSV or Parquet. Programs read these.
+
+A name that a spreadsheet would take for a formula gets an apostrophe before it.
+
+Source: OWASP's "CSV Injection", for the characters and the apostrophe.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from typing import IO
 
+from ..compare.rows import Comparison
 from ..files import whole_file
 from ..findings.judgement import Judgement
 from ..verdict.document import finite_numbers
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
-FORMULA = tuple("=+-@\t\r\n")  # what a cell begins with that a spreadsheet runs
+FORMULA = tuple("=+-@\t\r\n")  # the first characters of cells that a spreadsheet runs
 
 
 def write_history(report: Judgement, path: str) -> None:
-    """Write every comparison to a file, in the format of its ending: one of ``HISTORY_ENDINGS``.
-
-    Raises:
-        OSError: The file cannot be written.
-        ImportError: The file is Parquet, and pyarrow is not installed.
-    """
-    if path.endswith(".parquet"):
-        with whole_file(path, "wb") as file:
+    """Write every comparison to a file, in the format of its ending: one of ``HISTORY_ENDINGS``."""
+    with whole_file(path, "wb" if path.endswith(".parquet") else "w") as file:
+        if path.endswith(".parquet"):
             report.comparisons().to_parquet(file, index=False)
-        return
-    write = write_csv if path.endswith(".csv") else write_json_lines
-    with whole_file(path) as file:
-        write(report, file)
+        elif path.endswith(".csv"):
+            writer = csv.writer(file)
+            writer.writerow(Comparison._fields)
+            writer.writerows([_cell(value) for value in row] for row in report)
+        else:
+            file.writelines(json.dumps(finite_numbers(row._asdict()), allow_nan=False) + "\n" for row in report)
 
 
-def write_json_lines(report: Judgement, file: IO[str]) -> None:
-    """Write every comparison as a line of strict JSON."""
-    for row in report:
-        file.write(json.dumps(finite_numbers(row._asdict()), allow_nan=False) + "\n")
-
-
-def write_csv(report: Judgement, file: IO[str]) -> None:
-    """Write every comparison as a row of CSV with a header; floats keep their last digit.
-
-    A name that a spreadsheet would take for a formula gets an apostrophe before it.
-
-    Source: OWASP's "CSV Injection", for the characters and the apostrophe.
-    """
-    from ..compare.rows import Comparison
-
-    writer = csv.writer(file)
-    writer.writerow(Comparison._fields)
-    for row in report:
-        writer.writerow("'" + cell if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row)
+def _cell(value: str | float) -> str | float:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

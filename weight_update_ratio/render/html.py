@@ -1,4 +1,4 @@
-"""The verdict and the findings as plain HTML: what a notebook shows, and the top of a page.
+"""The verdict and the findings as plain HTML, for a notebook's cell; it needs no library.
 
 A notebook may be dark or light, and may drop styles: text keeps the notebook's own colour, and no meaning is in a
 colour alone.
@@ -19,32 +19,19 @@ FAULT_LINE, NOTE_LINE = "4px solid #b3123a", "4px solid #8c959f; opacity: .8"
 
 
 def report_html(report: Judgement) -> str:
-    """Return the verdict, the counts and the findings, for a notebook's cell."""
+    """Return the verdict, what to do if there is a problem, the counts, and a block for each finding."""
     if not len(report) and report.problem is None:
         return f"<p>{html_text(report.trial)}: nothing is compared yet</p>"
-    parts = [verdict_html(report), figures_html(report), findings_html(report)]
+    word, sentence = verdict_word(report), html_text(f"{report.trial}: {verdict_sentence(report)}")
+    parts = [f'<p class="verdict"><strong style="{BADGE}{COLORS[word]}">{word}</strong> {sentence}</p>']
+    if report.problem is not None:
+        parts.append(f"<p>{html_text(report.problem.remedy)}</p>")
+    parts += [f'<p class="counts">{html_text(line)}</p>' for line in run_lines(report)]
+    for number, finding in enumerate(report.findings, 1):
+        parts.append(
+            f'<div style="{CARD}{NOTE_LINE if finding.severity == NOTE else FAULT_LINE}">'
+            f'<p style="margin: 0"><b>{number}. {finding_title(finding)}</b></p>'
+            f'<p style="margin: 0">{html_text(finding.text)}</p>'
+            f'<p class="advice" style="margin: 0"><i>{html_text(finding.advice)}</i></p></div>'
+        )
     return '<div class="weight-update-ratio">' + "".join(parts) + "</div>"
-
-
-def verdict_html(report: Judgement, tag: str = "p") -> str:
-    """Return the verdict in one sentence, as an element of this tag, and what to do where there is a problem."""
-    word = verdict_word(report)
-    sentence = html_text(f"{report.trial}: {verdict_sentence(report)}")
-    remedy = "" if report.problem is None else f"<p>{html_text(report.problem.remedy)}</p>"
-    return f'<{tag} class="verdict"><strong style="{BADGE}{COLORS[word]}">{word}</strong> {sentence}</{tag}>{remedy}'
-
-
-def figures_html(report: Judgement) -> str:
-    """Return how large the ratios are, what the run was held against, and how much was judged."""
-    return "".join(f'<p class="counts">{html_text(line)}</p>' for line in run_lines(report))
-
-
-def findings_html(report: Judgement) -> str:
-    """Return what happened and what to do about it, a block a finding, notes in a lighter tone."""
-    return "".join(
-        f'<div style="{CARD}{NOTE_LINE if finding.severity == NOTE else FAULT_LINE}">'
-        f'<p style="margin: 0"><b>{number}. {finding_title(finding)}</b></p>'
-        f'<p style="margin: 0">{html_text(finding.text)}</p>'
-        f'<p class="advice" style="margin: 0"><i>{html_text(finding.advice)}</i></p></div>'
-        for number, finding in enumerate(report.findings, 1)
-    )

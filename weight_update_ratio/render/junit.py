@@ -1,9 +1,9 @@
 """A Report as JUnit XML, which CI systems show as tests: a suite a worker, a test case a tensor.
 
-A failure is a fault, or where it is strict a violation that fires, told by the findings that it is in. What is a note,
-or does not fire, is output of its case. An error is what could not be read or judged.
-Failures exist exactly where the exit code is 1, and errors wherever it is 2: a CI system that reads only this file
-never shows a failed check as passed. What was compared and not judged is skipped.
+A failure is a fault, or with strict a violation that fires, in the words of its findings. Notes, and what does not
+fire, are output of their cases. An error is what could not be read or judged. What was compared and not judged is
+skipped. Failures exist exactly if the exit code is 1, and errors whenever it is 2: a CI system that reads only this
+file never shows a failed check as passed.
 
 A class name is the trial, a dot and the worker. GitLab shows it as the suite, and of two tests of one class and name in
 a job it keeps the first; a job may judge several trials, so the trial is in it. Jenkins splits it at its last dot: the
@@ -19,7 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..findings.judgement import Judgement
-from .words.escapes import printable, xml_text
+from .words.escapes import printable
 from .words.titles import finding_title, is_failure
 from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
@@ -31,14 +31,12 @@ NO_REFERENCE = "no earlier saved step to compare with"
 def render_junit(report: Judgement) -> str:
     """Return the report as JUnit XML."""
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
-    cases, properties = _cases(report), _properties(report)
+    cases = _cases(report)
     for worker in dict.fromkeys(worker for worker, _ in cases):
-        name = f"{_name(report.trial)} {_name(worker)}".strip()
-        suite = ElementTree.SubElement(root, "testsuite", name=name)
-        if properties:
-            listed = ElementTree.SubElement(suite, "properties")
-            for key, value in properties.items():
-                ElementTree.SubElement(listed, "property", name=key, value=value)
+        suite = ElementTree.SubElement(root, "testsuite", name=f"{printable(report.trial)} {printable(worker)}".strip())
+        properties = _properties(report)
+        if len(properties):
+            suite.append(properties)
         suite.extend(case for (owner, _), case in cases.items() if owner == worker)
         _count(suite)
     _count(root)
@@ -46,30 +44,25 @@ def render_junit(report: Judgement) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _name(text: str) -> str:
-    return xml_text(printable(text))
-
-
-def _properties(report: Judgement) -> dict[str, str]:
-    figures = report.ratios._asdict()
-    properties = {name: format_ratio(figure) for name, figure in figures.items() if figure is not None}
+def _properties(report: Judgement) -> Any:
+    properties = ElementTree.Element("properties")
+    for name, figure in report.ratios._asdict().items():
+        if figure is not None:
+            ElementTree.SubElement(properties, "property", name=name, value=format_ratio(figure))
     if report.bounds.baseline is not None:
-        properties["baseline"] = _name(baseline_line(report))
+        ElementTree.SubElement(properties, "property", name="baseline", value=printable(baseline_line(report)))
     return properties
 
 
-def _class_name(report: Judgement, worker: str) -> str:
-    return _name(f"{report.trial}.{worker or NO_WORKER}")
-
-
 def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
-    """Return the test case of each (worker, tensor), and of the trial as a whole where it or a file has an error."""
+    """Return the test case of each (worker, tensor), and of the trial as a whole if it or a file has an error."""
     cases: dict[tuple[str, str], Any] = {}
 
     def case(worker: str | None, tensor: str | None) -> Any:
-        key = (worker or "", tensor if tensor is not None else WHOLE_TRIAL)
+        key = (worker or "", WHOLE_TRIAL if tensor is None else tensor)
         if key not in cases:
-            cases[key] = ElementTree.Element("testcase", classname=_class_name(report, key[0]), name=_name(key[1]))
+            class_name = printable(f"{report.trial}.{worker or NO_WORKER}")
+            cases[key] = ElementTree.Element("testcase", classname=class_name, name=printable(key[1]))
         return cases[key]
 
     tensors, workers = list(report.tensors), list(report.workers)
@@ -78,9 +71,9 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
         case(worker, tensor)
     for number, finding in enumerate(report.findings, 1):
         kind, type_ = ("failure", finding.kind) if is_failure(report, finding) else ("system-out", "")
-        told = f"{number}. {finding_title(finding)}: {finding.text} {finding.advice}"
+        text = f"{number}. {finding_title(finding)}: {finding.text} {finding.advice}"
         for entry in finding.entries:
-            _add(case(workers[entry.course.worker], tensors[entry.course.tensor]), kind, printable(told), type_)
+            _add(case(workers[entry.course.worker], tensors[entry.course.tensor]), kind, printable(text), type_)
     for group in report.violations:
         if not group.fires:
             _add(case(group.worker, group.tensor), "system-out", f"{violation_text(report, group)}: does not fire")
@@ -90,9 +83,9 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
     for lost in report.unreadable:
         owner = case(None, lost.file) if lost.tensor is None else case(lost.worker, lost.tensor)
         _add(owner, "error", "\n".join(unreadable_lines([lost])), "unreadable")
-    seen = {tensor for _, tensor in cases}
+    listed = {tensor for _, tensor in cases}
     for tensor in report.tensors:
-        if tensor not in seen:
+        if tensor not in listed:
             _add(case(None, tensor), "skipped", NO_REFERENCE)
     if len(report) and not report.job_ended:
         _add(case(None, None), "skipped", "the job has not ended")
@@ -106,18 +99,18 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
 
 def _add(case: Any, kind: str, text: str, type_: str = "") -> None:
     """Add a result of a kind to a test case; a second one of its kind is added to the first's text."""
-    text = "\n".join(map(printable, text.split("\n"))) if kind != "skipped" else printable(text)
+    lines = [text] if kind == "skipped" else text.split("\n")
     element = case.find(kind)
     if element is None:
         element = ElementTree.SubElement(case, kind, {"type": type_} if type_ else {})
-    element.text = f"{element.text or ''}\n{xml_text(text)}".strip()
+    element.text = "\n".join([element.text or "", *map(printable, lines)]).strip()
     if kind != "system-out":
         element.set("message", element.text.replace("\n", " "))
 
 
-def _count(owner: Any) -> None:
-    cases = list(owner.iter("testcase"))
-    owner.set("tests", str(len(cases)))
+def _count(parent: Any) -> None:
+    cases = list(parent.iter("testcase"))
+    parent.set("tests", str(len(cases)))
     for name, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        owner.set(name, str(sum(case.find(kind) is not None for case in cases)))
-    owner.set("time", "0")
+        parent.set(name, str(sum(case.find(kind) is not None for case in cases)))
+    parent.set("time", "0")

@@ -10,7 +10,7 @@ from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
-from ..verdict.violations import ViolationGroup
+from ..verdict.firing import ViolationGroup
 from .words.escapes import markdown_code, markdown_text, printable
 from .words.names import elided
 from .words.titles import finding_title, left_text, with_room
@@ -42,9 +42,10 @@ def render_markdown(report: Judgement) -> str:
     word = verdict_word(report)
     firing = [group for group in report.violations if group.fires]
     passing = [group for group in report.violations if not group.fires]
+    trial = markdown_code(elided(printable(report.trial), MOST_TRIAL))
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
-        f"{markdown_code(elided(printable(report.trial), MOST_TRIAL))}: {_sentence(verdict_sentence(report))}",
+        f"{trial}: {_sentence(verdict_sentence(report))}",
         _findings(report.findings),
         _problem(report),
         _table(report, "Violations by tensor" if report.fired else "Out of bounds by tensor", firing),
@@ -60,41 +61,38 @@ def _sentence(text: str, most: int = MOST_SENTENCE) -> str:
     return markdown_text(elided(printable(text), most))
 
 
-def _problem(report: Judgement) -> str:
-    """Return what to do about what ended the judgement, and what that was where the verdict does not say it."""
-    if report.problem is None:
-        return ""
-    said = report.is_unheld or not report.fired
-    return _sentence(report.problem.remedy if said else f"{report.problem.message}. {report.problem.remedy}")
-
-
 def _findings(findings: list[Finding]) -> str:
     """Return a numbered list of those that have room, and how many more there are."""
-    entries = {
-        number: f"{number}. {_title(finding)}: {_sentence(finding.text)}\n    {_sentence(finding.advice)}"
-        for number, finding in enumerate(findings, 1)
-    }
-    kept = with_room(dict(enumerate(findings, 1)), MOST_FINDINGS, lambda number: len(entries[number]))
-    left = left_text(findings, kept, "`--format json`")
-    return "\n".join(entries[number] for number in kept) + f"\n\n{left}" * bool(left)
+    entries = {}
+    for number, finding in enumerate(findings, 1):
+        mark = "*" if finding.severity == NOTE else "**"
+        heading = f"{number}. {mark}{finding_title(finding)}{mark}"
+        entries[number] = f"{heading}: {_sentence(finding.text)}\n    {_sentence(finding.advice)}"
+    shown = with_room(dict(enumerate(findings, 1)), MOST_FINDINGS, lambda number: len(entries[number]))
+    left = left_text(findings, shown, "`--format json`")
+    return "\n".join(entries[number] for number in shown) + f"\n\n{left}" * bool(left)
 
 
-def _title(finding: Finding) -> str:
-    return f"*{finding_title(finding)}*" if finding.severity == NOTE else f"**{finding_title(finding)}**"
+def _problem(report: Judgement) -> str:
+    """Return what to do about what ended the judgement, and what that was if the verdict does not say it."""
+    if report.problem is None:
+        return ""
+    is_said = report.is_unheld or not report.fired
+    return _sentence(report.problem.remedy if is_said else f"{report.problem.message}. {report.problem.remedy}")
 
 
 def _table(report: Judgement, title: str, groups: list[ViolationGroup]) -> str:
     """Return a folded table of groups of violations, the most urgent first and then those that last."""
     if not groups:
         return ""
-    workers = len(report.workers) > 1
-    head = ["tensor", *(["worker"] if workers else []), f"{report.mode}", "count", "worst ratio"]
-    rows = [head, [":--" if name in ("tensor", "worker") else "--:" for name in head]]
+    names = ["tensor", *(["worker"] if len(report.workers) > 1 else [])]
+    heads = [*names, f"{report.mode}", "count", "worst ratio"]
+    rows = [heads, [":--" if head in names else "--:" for head in heads]]
     groups = sorted(groups, key=lambda group: (URGENCY.index(group.verdict), -group.count, group.first_step))
     for group in groups[:MOST_ROWS]:
-        row = [_name(group.tensor, MOST_TENSOR), *([_name(group.worker, MOST_WORKER)] if workers else [])]
+        cells = [_name(group.tensor, MOST_TENSOR), _name(group.worker, MOST_WORKER)][: len(names)]
         worst = "weight norm" if group.verdict == DRIFTED else format_ratio(group.worst_ratio)
-        rows.append([*row, steps_text(group.first_step, group.last_step), f"{group.count:,}", worst])
+        rows.append([*cells, steps_text(group.first_step, group.last_step), f"{group.count:,}", worst])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return _folded(title, MOST_ROWS, len(groups), table)
 

@@ -17,21 +17,7 @@ FILE_REMEDY = "Name a file in a folder that exists and may be written to."
 PLAIN = {0x2500: "-", 0x2026: "~", **{0x2581 + height: str(height + 1) for height in range(8)}}  # lines, "...", bars
 
 
-class CommandError(Exception):
-    """The command cannot do what was asked; exit code 2, as for all that could not be judged.
-
-    Attributes:
-        message: What is wrong.
-        remedy: What the user can do about it, one sentence.
-    """
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
-
-
-def print_error(error: CommandError | TrialError) -> None:
+def print_error(error: TrialError) -> None:
     """Print one message, an empty line and one remedy to stderr."""
     print(f"Error: {printable(error.message)}\n\n{printable(error.remedy)}", file=sys.stderr, flush=True)
 
@@ -42,13 +28,10 @@ def print_note(text: str) -> None:
 
 
 def print_text(text: str, end: str) -> None:
-    """Print to stdout, with escapes for what its encoding cannot say.
-
-    Raises:
-        CommandError: The text cannot be written.
-    """
+    """Print to stdout, with escapes for what its encoding cannot say."""
+    remedy = "Write it elsewhere with --output."
     if sys.stdout is None:  # pragma: no cover  (test_streams runs it in a process of its own)
-        raise CommandError("the report cannot be written to stdout: it is closed", "Write it elsewhere with --output.")
+        raise TrialError("the report cannot be written to stdout: it is closed", remedy)
     encoding = sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)
@@ -58,36 +41,33 @@ def print_text(text: str, end: str) -> None:
         sys.stdout.write(text + end)
         sys.stdout.flush()
     except OSError as error:
-        raise CommandError(
-            f"the report cannot be written to stdout: {error.strerror}", "Write it elsewhere with --output."
-        ) from None
+        raise TrialError(f"the report cannot be written to stdout: {error.strerror}", remedy) from None
 
 
 @contextlib.contextmanager
 def writing(path: str | None, remedy: str = FILE_REMEDY) -> Iterator[None]:
-    """Turn an error of writing a file into CommandError."""
+    """Turn an error of writing a file into TrialError."""
     try:
         yield
     except OSError as error:
-        raise CommandError(f"{path!r} cannot be written: {error.strerror}", remedy) from None
+        raise TrialError(f"{path!r} cannot be written: {error.strerror}", remedy) from None
 
 
 def save_text(text: str, path: str) -> None:
-    """Write a text file whole, or raise CommandError."""
+    """Write a text file whole, or raise TrialError."""
     with writing(path), whole_file(path) as file:
         file.write(text)
 
 
 def require_folder(path: str | None) -> None:
-    """Raise CommandError where a file's folder does not exist, before the trial is judged."""
+    """Raise TrialError if a file's folder does not exist, before the trial is judged."""
     folder = os.path.dirname(os.path.abspath(path or "file"))
     if not os.path.isdir(folder):
-        raise CommandError(f"{path!r} cannot be written: {os.strerror(errno.ENOENT)}", FILE_REMEDY)
+        raise TrialError(f"{path!r} cannot be written: {os.strerror(errno.ENOENT)}", FILE_REMEDY)
 
 
 def require(package: str, option: str, extra: str) -> None:
-    """Raise CommandError where a package that an option needs is not installed."""
+    """Raise TrialError if a package that an option needs is not installed."""
     if importlib.util.find_spec(package) is None:
-        raise CommandError(
-            f"{option!r} needs {package}, which is not installed", f"pip install 'weight-update-ratio[{extra}]'"
-        )
+        remedy = f"pip install 'weight-update-ratio[{extra}]'"
+        raise TrialError(f"{option!r} needs {package}, which is not installed", remedy)

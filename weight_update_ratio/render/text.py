@@ -21,26 +21,19 @@ from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
 from ..findings.summary import tensor_summaries
 from .words.escapes import printable
-from .words.labels import distinct_labels
 from .words.names import elided, first_lines
 from .words.sparkline import sparkline
 from .words.titles import finding_title, left_text, with_room
-from .words.wording import (
-    format_ratio,
-    run_lines,
-    skipped_lines,
-    unreadable_lines,
-    verdict_sentence,
-    verdict_word,
-)
+from .words.wording import format_ratio, run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 
-PLAIN_WIDTH = 100  # columns where the text does not go to a terminal
+PLAIN_WIDTH = 100  # columns of a text that does not go to a terminal
 LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself
 MOST_LINES = 40
 MOST_ENTRIES = 3  # lines of what was skipped, and of what was unreadable, the last of which counts the others
 MOST_ENTRY_LINES = 2  # that one of them takes
 GAP = 2  # columns between those of the table
-MOST_COURSE = 40  # columns
+LEAST_COURSE, MOST_COURSE = 8, 40  # columns
+LEAST_NAME = 8  # columns
 MOST_WORKER = 12  # columns of a worker's name
 WIDE = 80  # columns from which on the table shows the extremes
 MORE = "--verbose"
@@ -54,25 +47,15 @@ class _Page:
         self._color = color
 
     def lines(self, *parts: Any) -> list[str]:
-        """Return the lines of texts and tables, one below the other."""
         file = io.StringIO()
-        console = Console(
-            file=file,
-            width=self.width,
-            force_terminal=self._color,
-            no_color=not self._color,
-            highlight=False,
-            emoji=False,
-            markup=False,
-            legacy_windows=False,
-        )
+        options: Any = {"force_terminal": self._color, "no_color": not self._color, "legacy_windows": False}
+        console = Console(file=file, width=self.width, highlight=False, emoji=False, markup=False, **options)
         for part in parts:
             console.print(part)
         return [line.rstrip() for line in file.getvalue().splitlines()]
 
-    def text(self, text: str, style: str = "", indent: int = 0) -> Any:
-        """Return text of a trial whose words fit into a line."""
-        return Padding(Text(fitted(text, self.width - indent), style), (0, 0, 0, indent))
+    def text_lines(self, text: str, style: str = "", indent: int = 0) -> list[str]:
+        return self.lines(Padding(Text(fitted(text, self.width - indent), style), (0, 0, 0, indent)))
 
 
 def fitted(text: str, width: int) -> str:
@@ -83,23 +66,13 @@ def fitted(text: str, width: int) -> str:
 def render_text(
     report: Judgement, width: int | None = None, color: bool = False, problem: bool = True, verbose: bool = False
 ) -> str:
-    """Return the report as text.
-
-    Args:
-        report: What is shown.
-        width: Columns; None: those of a file, 100.
-        color: Whether to add a terminal's codes for colours.
-        problem: Whether it says why nothing was judged, which a reader may get as an error.
-        verbose: Whether it has all findings and entries, and a row a tensor and worker.
-    """
+    """Return the report as text of ``width`` columns; without ``problem``, it does not say why nothing was judged."""
     page = _Page(width or PLAIN_WIDTH, color)
     verdict = page.lines(_verdict(page, report, problem))
-    entries = [
-        *_entries(page, "Skipped", skipped_lines(report), verbose),
-        *_entries(page, "Unreadable", list(unreadable_lines(report.unreadable)), verbose),
-    ]
-    end = page.lines(*(page.text(line) for line in run_lines(report)))
-    table = ["", *page.lines(_tensor_table(page, report))] if verbose and len(report) else []
+    entries = _entries(page, "Skipped", skipped_lines(report), verbose)
+    entries += _entries(page, "Unreadable", list(unreadable_lines(report.unreadable)), verbose)
+    end = [line for text in run_lines(report) for line in page.text_lines(text)]
+    table = ["", *_tensor_table(page, report)] if verbose and len(report) else []
     room = MOST_LINES - len(verdict) - len(entries) - len(end) - 2
     findings = _findings(page, report.findings, len(report.findings) * MOST_LINES if verbose else room)
     return "\n".join([*verdict, *findings, *table, *entries, "", *end]) + "\n"
@@ -108,68 +81,69 @@ def render_text(
 def _verdict(page: _Page, report: Judgement, problem: bool) -> Text:
     word = verdict_word(report)
     style = {"FIRED": "bold red", "OK": "bold green"}.get(word, "bold yellow")
-    told = problem or report.problem is None or report.fired
-    line = Text.assemble((word, style), "  ", (fitted(report.trial, page.width - 1) + ":" * told, "bold"))
-    return line.append(" " + fitted(verdict_sentence(report), page.width)) if told else line
+    is_said = problem or report.problem is None or report.fired
+    line = Text.assemble((word, style), "  ", (fitted(report.trial, page.width - 1) + ":" * is_said, "bold"))
+    return line.append(" " + fitted(verdict_sentence(report), page.width)) if is_said else line
 
 
-def _findings(page: _Page, found: list[Finding], room: int) -> list[str]:
+def _findings(page: _Page, findings: list[Finding], room: int) -> list[str]:
     """Return the lines of the findings that have room, notes after faults, and of how many more there are."""
-    all_found = dict(enumerate(found, 1))
-    blocks = {number: _finding(page, number, finding) for number, finding in all_found.items()}
-    kept = with_room(all_found, room, lambda number: len(blocks[number]))
-    if len(kept) < len(found):
-        most = len(page.lines(page.text(left_text(found, {}, MORE))))
-        kept = with_room(all_found, room - most, lambda number: len(blocks[number]))
-    left = left_text(found, kept, MORE)
-    lines = [line for number in kept for line in blocks[number]] + (page.lines(page.text(left)) if left else [])
+    numbered = dict(enumerate(findings, 1))
+    blocks = {number: _finding(page, number, finding) for number, finding in numbered.items()}
+    shown = with_room(numbered, room, lambda number: len(blocks[number]))
+    if len(shown) < len(findings):
+        room -= len(page.text_lines(left_text(findings, {}, MORE)))
+        shown = with_room(numbered, room, lambda number: len(blocks[number]))
+    left = left_text(findings, shown, MORE)
+    lines = [line for number in shown for line in blocks[number]] + (page.text_lines(left) if left else [])
     return ["", *lines] if lines else []
 
 
 def _finding(page: _Page, number: int, finding: Finding) -> list[str]:
     """Return the lines of a finding; those of a note are dim."""
-    is_note, indent = finding.severity == NOTE, len(f"{number}. ")
-    style = "dim" if is_note else ""
+    indent, style = len(f"{number}. "), "dim" if finding.severity == NOTE else ""
     title = (f"{finding_title(finding)}: ", style or "bold")
     table = Table.grid()
     table.add_column(no_wrap=True)
     table.add_column()
     table.add_row(Text(f"{number}. ", style), Text.assemble(title, (fitted(finding.text, page.width - indent), style)))
-    return page.lines(table, page.text(finding.advice, style, indent))
+    return page.lines(table) + page.text_lines(finding.advice, style, indent)
 
 
 def _entries(page: _Page, title: str, entries: list[str], verbose: bool) -> list[str]:
     lines = ["", *page.lines(Text(title, "bold"))] if entries else []
     for entry in entries if verbose else first_lines(entries, MOST_ENTRIES, MORE):
-        own, room = page.lines(page.text(entry, "", 2)), MOST_ENTRY_LINES * page.width
-        while len(own) > MOST_ENTRY_LINES and not verbose:
+        entry_lines, room = page.text_lines(entry, indent=2), MOST_ENTRY_LINES * page.width
+        while len(entry_lines) > MOST_ENTRY_LINES and not verbose:
             room -= 4
-            own = page.lines(page.text(elided(printable(entry), room, cell_len), "", 2))
-        lines += own
+            entry_lines = page.text_lines(elided(printable(entry), room, cell_len), indent=2)
+        lines += entry_lines
     return lines
 
 
-def _tensor_table(page: _Page, report: Judgement) -> Table:
+def _tensor_table(page: _Page, report: Judgement) -> list[str]:
+    """Return the lines of a table of all tensors; a name that its column has no room for is above its numbers."""
     several = len(report.workers) > 1
-    names = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
-    rows = tensor_summaries(report, report.courses)
-    ratios = [[format_ratio(getattr(row, name)) for name in names] for row in rows]
-    shown = {name: printable(name) for name in report.tensors}
-    worker = min(max(len("worker"), *(cell_len(printable(name)) for name in report.workers)), MOST_WORKER)
-    taken = sum(max(map(len, column)) + GAP for column in zip(names, *ratios))
-    taken += len("violations") + 2 * GAP + several * (worker + GAP)
-    longest = max(map(cell_len, shown.values()))
-    course = min(max((page.width - taken) // 3, page.width - taken - longest, 8), MOST_COURSE)
-    room = max(page.width - taken - course, 8)
-    labels = list(shown.values()) if longest <= room else distinct_labels(list(shown.values()), room)
-    label = dict(zip(shown, labels))
+    figures = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
+    summaries = tensor_summaries(report, report.courses)
+    ratios = [[format_ratio(getattr(summary, figure)) for figure in figures] for summary in summaries]
+    names = [printable(summary.tensor) for summary in summaries]
+    workers = [elided(printable(summary.worker), MOST_WORKER, cell_len) for summary in summaries]
+    taken = sum(max(map(len, column)) + GAP for column in zip(figures, *ratios)) + len("violations") + 2 * GAP
+    rest = page.width - taken - several * (max(map(cell_len, ["worker", *workers])) + GAP)
+    most = max(len(judged.steps) for judged in report.courses)
+    room = max(rest - max(min(rest // 3, most), LEAST_COURSE), LEAST_NAME)
+    widest = max([len("tensor"), *(cell_len(name) for name in names if cell_len(name) <= room)])
+    course = min(max(rest - widest, LEAST_COURSE), MOST_COURSE)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("tensor", *(["worker"] if several else []), *names, "violations", "course"):
-        table.add_column(name, justify="right" if name in (*names, "violations") else "left", no_wrap=True)
-    for row, numbers, own in zip(rows, ratios, report.courses):
-        cells = [Text(elided(label[row.tensor], room, cell_len))]
-        cells += [Text(elided(printable(row.worker), MOST_WORKER, cell_len))] if several else []
-        cells += [Text(number) for number in numbers]
-        cells += [Text(f"{row.violations:,}", "red" if row.violations else ""), Text(sparkline(own.ratios, course))]
-        table.add_row(*cells)
-    return table
+    for head in ("tensor", *(["worker"] if several else []), *figures, "violations", "course"):
+        table.add_column(head, justify="right" if head in (*figures, "violations") else "left", no_wrap=True)
+    for name, worker, numbers, summary, judged in zip(names, workers, ratios, summaries, report.courses):
+        cells = [name if cell_len(name) <= room else "", *([worker] if several else []), *numbers]
+        violations = Text(f"{summary.violations:,}", "red" if summary.violations else "")
+        table.add_row(*map(Text, cells), violations, Text(sparkline(judged.ratios, course)))
+    head, rule, *rows = page.lines(table)
+    lines = [head, rule]
+    for above, name, row in zip(["", *names], names, rows):
+        lines += [elided(name, page.width, cell_len), row] if cell_len(name) > room and name != above else [row]
+    return lines

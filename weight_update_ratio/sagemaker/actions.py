@@ -20,8 +20,8 @@ def parse_actions(action_str: Any, action_json: Any = "") -> str:
     >>> parse_actions('', '{\\"name\\": \\"SMS\\", \\"endpoint\\": \\"+1\\"}')
     '[{"name": "sms", "endpoint": "+1"}]'
     """
-    given = [(name, text) for name, text in (("action_str", action_str), ("action_json", action_json)) if text]
-    given = [(name, text) for name, text in given if not isinstance(text, str) or text.strip() not in ("", "None")]
+    given = [("action_str", action_str), ("action_json", action_json)]
+    given = [(name, text) for name, text in given if text and str(text).strip() not in ("", "None")]
     parsed = [_named_actions(name, text) for name, text in given]
     if len(parsed) == 2 and parsed[0] != parsed[1]:
         raise ValueError(f"'action_str' and 'action_json' must not differ (got {action_str!r} and {action_json!r})")
@@ -35,18 +35,15 @@ def _named_actions(parameter: str, text: Any) -> list[dict[str, Any]]:
     except (ValueError, RecursionError):
         raise ValueError(f"'{parameter}' must be JSON (got {text!r})") from None
     actions = []
-    for given_action in given if isinstance(given, list) else [given]:
-        action = (
-            {str(key).lower(): value for key, value in given_action.items()} if isinstance(given_action, dict) else {}
-        )
+    for entry in given if isinstance(given, list) else [given]:
+        action = {str(key).lower(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
         kind = action.get("name")
         needed = ACTION_KEYS.get(kind.lower()) if isinstance(kind, str) else None
         if needed is None:
-            raise ValueError(f"'{parameter}' must name actions of {', '.join(ACTION_KEYS)} (got {given_action!r})")
+            raise ValueError(f"'{parameter}' must name actions of {', '.join(ACTION_KEYS)} (got {entry!r})")
         if not isinstance(action.get(needed), str) or not action[needed]:
-            raise ValueError(f"'{parameter}' must give {needed!r} for the action {kind!r} (got {given_action!r})")
-        action["name"] = str(kind).lower()
-        actions.append(action)
+            raise ValueError(f"'{parameter}' must give {needed!r} for the action {kind!r} (got {entry!r})")
+        actions.append({**action, "name": str(kind).lower()})
     return actions
 
 
@@ -70,10 +67,9 @@ def idle_actions(actions: Any) -> Iterator[str]:
 
 
 class ActionText(str):
-    """Action JSON that smdebug takes as it is.
+    """Action JSON of ``parse_actions``, which smdebug takes as it is.
 
-    smdebug's ``Actions`` strips the text and lower-cases all of it. The prefix "MyJob" would then match no training
-    job. ``parse_actions`` has already lower-cased what must be.
+    smdebug strips and lower-cases the whole text, so that the prefix "MyJob" would match no training job.
     """
 
     __slots__ = ()
@@ -82,6 +78,4 @@ class ActionText(str):
         """Return the text itself."""
         return self
 
-    def lower(self) -> ActionText:
-        """Return the text itself."""
-        return self
+    lower = strip

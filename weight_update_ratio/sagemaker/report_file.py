@@ -13,14 +13,14 @@ from ..verdict.document import finite_numbers, run_document
 from ..verdict.judged_run import JudgedRun
 
 REPORT_FILE = "WeightUpdateRatio.json"
-FREE_SECONDS = 5.0  # that writing may take in all; then a report is not written at each step that fires,
-MOST_OF_THE_TIME = 0.1  # but so that writing takes no more of the time, because a long job's report is large
+FREE_SECONDS = 5.0  # of writing in all; after these not every step that fires writes a report
+MOST_OF_THE_TIME = 0.1  # that writing takes then: a long job's report is large
 
 
 class ReportFile:
-    """Writes reports to ``WeightUpdateRatio.json`` in a folder, each whole or not at all; in none for "".
+    """Writes reports to ``WeightUpdateRatio.json`` in a folder, each whole or not at all; to none for "".
 
-    A disk that refuses it does not stop the judging: that is logged once, for a disk stays full for many steps.
+    A disk that refuses it does not stop the judging: that is logged once, because a disk stays full for many steps.
     """
 
     def __init__(self, folder: str, log_error: Callable[[str], Any]) -> None:
@@ -33,7 +33,7 @@ class ReportFile:
             atexit.register(self.close)
 
     def write(self, report: JudgedRun, is_due: bool = True, at_once: bool = False) -> None:
-        """Write a report; if it is not due, or writing has taken long, leave that to a later one or to ``close``."""
+        """Write a report; if it is not due, or writing has taken long, leave that to a later call or to ``close``."""
         self._pending = report
         if at_once or (is_due and (self._spent < FREE_SECONDS or time.monotonic() >= self._next)):
             self.close()

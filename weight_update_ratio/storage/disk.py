@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 import weakref
-from typing import IO, Any, Iterable
+from typing import Any, Iterable
 
 import numpy as np
 
@@ -19,9 +19,9 @@ from ..errors import TrialError, UnreadableError
 from .storage import SMALL_FILE, FileStamp
 
 TRIAL_REMEDY = "Pass the folder that the training job wrote to: the one that holds 'collections' and 'index'."
-FOLDERS_BELOW = 1000  # that are looked at where a folder is not a trial
-PAGE = 4096  # a byte has the same place in a page of the file and of memory; a little behind, reading takes 4 x as long
-SPARE_BYTES = 256 << 20  # of memory that records were read into, and that is not used at the moment
+FOLDERS_BELOW = 1000  # a search for trials below a folder ends after so many
+PAGE = 4096  # a byte has the same offset in a page of the file and of memory; with another, reading takes 4 x as long
+SPARE_BYTES = 256 << 20  # of memory that records were read into, and that is not in use
 DEEPEST = 2  # folders below index or events; a link may lead back to one above
 
 
@@ -32,7 +32,7 @@ class DiskStorage:
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self.unlisted: dict[str, str] = {}
+        self.unlisted: dict[str, str] = {}  # folder -> why it cannot be listed
         path = os.path.expanduser(location)
         if not os.path.isdir(path):
             what = "is a file, not a trial folder" if os.path.exists(path) else "does not exist"
@@ -44,11 +44,8 @@ class DiskStorage:
         self._lock = threading.Lock()
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
-        """Return the names of the files below ``folder`` that sort after ``start_after``, sorted; links are followed.
-
-        A folder that cannot be listed is noted in ``unlisted``.
-        """
-        found: list[str] = []
+        """Return the sorted names of the files below ``folder`` that sort after ``start_after``; links are followed."""
+        names: list[str] = []
         pending = [folder]
         for parent in pending:  # which grows
             self.unlisted.pop(parent, None)
@@ -62,10 +59,10 @@ class DiskStorage:
             for entry in entries:
                 name = f"{parent}/{entry.name}"
                 if not (os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()):  # a link may be a loop
-                    found += [name] if name > start_after else []
+                    names += [name] if name > start_after else []
                 elif name + "0" > start_after and name.count("/") <= DEEPEST:  # "0" follows the separator
                     pending.append(name)
-        return sorted(found)
+        return sorted(names)
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name."""
@@ -74,63 +71,48 @@ class DiskStorage:
     def trials_near(self) -> list[str]:
         """Return the paths of trials above and below this folder."""
         path = os.path.expanduser(self.location)
-        found = _trials_above(path)
-        folders = [] if found else [path]
+        trials = _trials_above(path)
+        folders = [] if trials else [path]
         for folder in folders:  # which grows
             if _is_trial(folder):
-                found.append(folder)
+                trials.append(folder)
             elif len(folders) < FOLDERS_BELOW:
                 with contextlib.suppress(OSError):
                     folders += sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
-        return found
+        return trials
 
     def stamps(self, names: Iterable[str]) -> dict[str, FileStamp]:
-        """Return the stamps of those files that are there."""
-        found = {}
+        """Return the stamps of those files that exist."""
+        stamps = {}
         for name in names:
             with contextlib.suppress(OSError, UnreadableError):
                 status = self._status(name)
-                found[name] = FileStamp(status.st_size, (status.st_ino, status.st_mtime_ns))
-        return found
+                stamps[name] = FileStamp(status.st_size, (status.st_ino, status.st_mtime_ns))
+        return stamps
 
     def read(self, name: str) -> bytes:
-        """Return the content of a small file, for example of an index file.
-
-        Raises:
-            UnreadableError: The file is absent, not regular or larger than ``SMALL_FILE``.
-        """
+        """Return the content of a small file, for example of an index file."""
         try:
-            status = self._status(name)
-            if status.st_size > SMALL_FILE:
-                raise UnreadableError(
-                    f"has {status.st_size} bytes, more than a file of its kind can have ({SMALL_FILE})"
-                )
+            size = self._status(name).st_size
+            if size > SMALL_FILE:
+                raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
             with open(os.path.join(self._root, name), "rb", buffering=0) as file:
                 return file.read()
         except OSError as error:
             raise UnreadableError(_os_error_reason(error)) from None
 
     def span(self, name: str, start: int, length: int) -> memoryview:
-        """Return ``length`` bytes from ``start`` of a file.
-
-        Raises:
-            UnreadableError: The file is absent or shorter than the range, or there is not so
-                much memory.
-        """
+        """Return ``length`` bytes from ``start`` of a file."""
         end = start + length
         try:
-            with self._opened(name) as file:
+            self._status(name)
+            with open(os.path.join(self._root, name), "rb", buffering=0) as file:
                 reached = os.fstat(file.fileno()).st_size
-                if end <= reached:  # before as much memory is asked for
-                    with self._lock:
-                        memory = self._memory((-(-length // PAGE) + 1) * PAGE)
-                    place = (start - memory.ctypes.data) % PAGE
-                    record = memoryview(memory)[place : place + length]
-                    reached = start
-                    while reached < end:  # a call reads no more than 2 GiB
+                if end <= reached:  # else the index may ask for more memory than there is
+                    record = self._memory(start, length)
+                    reached, count = start, 1
+                    while count and reached < end:  # a call reads no more than 2 GiB
                         count = os.preadv(file.fileno(), [record[reached - start :]], reached)
-                        if not count:
-                            break
                         reached += count
         except MemoryError:
             raise UnreadableError(f"needs {length} bytes of memory, more than there are") from None
@@ -140,33 +122,29 @@ class DiskStorage:
             raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {end}")
         return record
 
-    def _memory(self, size: int) -> Any:
-        """Return so many bytes, uint8; memory of records that nobody refers to is used again: new pages cost time."""
-        if not self._unused.get(size):
-            if sum(each * len(memory) for each, memory in self._unused.items()) > SPARE_BYTES:
-                self._unused = {}
-            self._unused.setdefault(size, []).append(np.empty(size, np.uint8))
-        unused = self._unused[size]
-        memory = unused.pop()
+    def _memory(self, start: int, length: int) -> memoryview:
+        """Return memory for a record, reused from records that nobody refers to: new pages cost time."""
+        size = (-(-length // PAGE) + 1) * PAGE
+        with self._lock:
+            if not self._unused.get(size):
+                if sum(each * len(memory) for each, memory in self._unused.items()) > SPARE_BYTES:
+                    self._unused = {}
+                self._unused.setdefault(size, []).append(np.empty(size, np.uint8))
+            unused = self._unused[size]
+            memory = unused.pop()
         view = memory[:]
         weakref.finalize(view, unused.append, memory).atexit = False
-        return view
+        offset = (start - memory.ctypes.data) % PAGE
+        return memoryview(view)[offset : offset + length]
 
-    def prefetch_small(self, names: Iterable[str]) -> None:
-        """Do nothing: a file on disk is at hand."""
-
-    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool | None:
-        """Do nothing: a file on disk is at hand."""
+    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None] | None = None) -> bool | None:
+        """Do nothing, as the next two: a file on disk needs no fetching, and is read anew each time."""
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Do nothing: a file on disk is at hand."""
+        """Do nothing."""
 
     def discard(self, name: str) -> None:
-        """Do nothing: a file on disk is read anew each time."""
-
-    def _opened(self, name: str) -> IO[bytes]:
-        self._status(name)
-        return open(os.path.join(self._root, name), "rb", buffering=0)
+        """Do nothing."""
 
     def _status(self, name: str) -> os.stat_result:
         status = os.stat(os.path.join(self._root, name))

@@ -15,12 +15,7 @@ _OTHER_FORM = re.compile(r"(?:s3[an]?|arn|file):|[a-z][a-z0-9+.-]*://", re.IGNOR
 
 
 def trial_location(trial: Any) -> str:
-    """Return the path or S3 URI of a trial's folder: of smdebug's Trial, or as it was passed, without outer blanks.
-
-    Raises:
-        ValueError: It is not text.
-        TrialError: It has another form.
-    """
+    """Return the path or S3 URI of a trial's folder: of smdebug's Trial, or as it was passed, without outer blanks."""
     location = os.fspath(trial) if isinstance(trial, os.PathLike) else getattr(trial, "path", trial)
     if not isinstance(location, str):
         raise ValueError(f"'trial' must be a path, an S3 URI or smdebug's Trial (got {trial!r})")
@@ -35,16 +30,12 @@ def trial_location(trial: Any) -> str:
 
 
 def open_storage(location: str) -> Storage:
-    """Return the storage of a trial folder: a path on disk, or s3://bucket/prefix.
-
-    Raises:
-        TrialError: The folder does not exist, or S3 does not let it be read.
-    """
+    """Return the storage of a trial folder; a TrialError says why it cannot be opened."""
     return S3Storage(location) if location.startswith("s3://") else DiskStorage(location)
 
 
 def file_content(location: str) -> bytes | None:
-    """Return the content of a small file on disk or on S3; None where there is no file, but perhaps a folder.
+    """Return the content of a small file on disk or on S3; None: there is no file of this name, but perhaps a folder.
 
     Raises:
         UnreadableError: It is larger than ``SMALL_FILE``, or reading fails.

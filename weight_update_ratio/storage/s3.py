@@ -1,11 +1,11 @@
-"""A trial folder on S3: one GET for what is wanted of an object, several objects at a time.
+"""A trial folder on S3: one GET for what is needed of an object, several objects at a time.
 
-Threads fetch the next steps' objects while earlier steps are judged. An object is held until its room is needed,
-because its tensors are the next steps' references. The bytes held are bounded by ``HELD_BYTES``, or by what one step
-and its references need where that is more.
+Threads fetch the next steps' objects while earlier steps are judged. An object stays in memory until others need its
+room, because its tensors are the next steps' references. ``CACHE_BYTES`` bounds the memory, unless one step and its
+references need more.
 
-botocore has the timeouts, and makes a request again that fails before its answer's body. A body that breaks off is
-asked for again here.
+botocore has the timeouts, and repeats a request that fails before its answer's body. A body that breaks off is asked
+for again here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, Iterable, Iterator, List, Tuple, TypeVar
 
 from ..errors import TrialError, UnreadableError
-from .storage import COLLECTIONS_FOLDER, FOLDERS, SMALL_FILE, FileStamp
+from .storage import COLLECTIONS_FOLDER, SMALL_FILE, FileStamp
 
 Result = TypeVar("Result")
-_Fetched = Tuple[List[Tuple[int, int]], "Future[List[bytes]]"]  # ranges (first byte, end) of an object; their contents
+# Ranges (first byte, end) of an object, and their contents; no ranges: the whole object, which is small.
+_Fetched = Tuple[List[Tuple[int, int]], "Future[List[bytes]]"]
 
-HELD_BYTES = 256 << 20
-GAP = 1 << 20  # an unwanted stretch that is longer is not fetched
+CACHE_BYTES = 256 << 20
+GAP = 1 << 20  # bytes; a longer stretch that nobody needs is not fetched
 REQUESTS_AT_ONCE = 16
 ATTEMPTS = 5
 RETRY_SECONDS = 0.5  # before the second attempt at a body; so much more before each further one
@@ -33,16 +34,13 @@ REASONS = {"NoSuchKey": "does not exist", "InvalidRange": "is shorter than the i
 
 
 class S3Storage:
-    """A trial folder on S3, or on a server that speaks its protocol (AWS_ENDPOINT_URL).
-
-    ``unlisted`` stays empty: a LIST gives all names or none.
-    """
+    """A trial folder on S3, or on a server that speaks its protocol (AWS_ENDPOINT_URL)."""
 
     steps_ahead = 64
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self.unlisted: dict[str, str] = {}
+        self.unlisted: dict[str, str] = {}  # always empty: a LIST gives all names or none
         self._bucket, _, prefix = location[len("s3://") :].partition("/")
         # As smdebug joins: only one slash at the end may be left out. All others are part of the keys.
         self._prefix = prefix if not prefix or prefix.endswith("/") else prefix + "/"
@@ -50,8 +48,7 @@ class S3Storage:
             self._client = _s3_client()
         self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, "S3")
         self._objects: dict[str, _Fetched] = {}  # the oldest is first
-        self._held = 0  # bytes of all of them
-        self._small: dict[str, Future[bytes]] = {}
+        self._bytes = 0  # of their ranges
         self._stamps: dict[str, FileStamp] = {}
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
@@ -71,69 +68,62 @@ class S3Storage:
     def trials_near(self) -> list[str]:
         """Return the locations of trials above and below this one; below, as far as one LIST sees."""
         parts = f"s3://{self._bucket}/{self._prefix}".rstrip("/").split("/")
-        above = "/".join(parts[: next((at for at in range(4, len(parts)) if parts[at] in FOLDERS), 0)])
+        folders = (n for n, part in enumerate(parts) if n >= 4 and part in ("collections", "index", "events"))
+        above = "/".join(parts[: next(folders, 0)])
         if above and S3Storage(above).names(COLLECTIONS_FOLDER):
             return [above]
-        found = (key.partition(f"/{COLLECTIONS_FOLDER}/") for key in self._keys(self._prefix, is_one_page=True))
-        return [f"s3://{self._bucket}/{name}" for name in dict.fromkeys(name for name, sep, _ in found if sep)]
+        parts_of_keys = (key.partition(f"/{COLLECTIONS_FOLDER}/") for key in self._keys(self._prefix, is_one_page=True))
+        return [f"s3://{self._bucket}/{name}" for name in dict.fromkeys(name for name, sep, _ in parts_of_keys if sep)]
 
     def read(self, name: str) -> bytes:
         """Return the content of a small object, for example of an index file."""
-        future = self._small.pop(name, None)
-        return self._get(name) if future is None else future.result()
+        _, contents = self._objects.pop(name, ([], None))
+        return contents.result()[0] if contents else self._get(name)
 
-    def prefetch_small(self, names: Iterable[str]) -> None:
-        """Begin to fetch small objects that will be read."""
-        for name in names:
-            if name not in self._small:
-                self._small[name] = self._threads.submit(self._get, name)
-
-    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None]) -> bool:
-        """Begin to fetch the spans (first byte, length) of an object; return whether there was no room for them."""
-        wanted = [] if name in self._objects else [span for span in spans if span is not None]
-        ranges = joined_ranges(wanted)
-        is_full = bool(ranges) and self._held + _bytes_in(ranges) > HELD_BYTES
-        if ranges and not is_full:
+    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None] | None = None) -> bool:
+        """Begin to fetch a small object, or spans (first byte, length) of another; return whether it has no room."""
+        ranges = joined_ranges(span for span in spans or () if span is not None)
+        is_needed = name not in self._objects and (spans is None or bool(ranges))
+        is_full = is_needed and self._bytes + _bytes_in(ranges) > CACHE_BYTES
+        if is_needed and not is_full:
             self._fetch(name, ranges)
         return is_full
 
     def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Begin to fetch what the judged step needs, and release the oldest other objects where there is no room."""
+        """Begin to fetch what the judged step needs, and release the oldest other objects if there is no room."""
         for name, spans in files.items():
             ranges, _ = self._objects.get(name, ([], None))
-            if not all(_covers(ranges, *span) for span in spans):
+            if not all(any(first <= start and start + size <= end for first, end in ranges) for start, size in spans):
                 self._fetch(name, joined_ranges(spans))
         for name in list(self._objects):
-            if self._held <= HELD_BYTES:
+            if self._bytes <= CACHE_BYTES:
                 break
             if name not in files:
                 self.discard(name)
 
     def discard(self, name: str) -> None:
-        """Fetch an object anew when it is next asked for: a resumed job writes its last step again."""
+        """Forget an object's bytes: a resumed job writes its last step again."""
         ranges, _ = self._objects.pop(name, ([], None))
-        self._held -= _bytes_in(ranges)
-        self._small.pop(name, None)
+        self._bytes -= _bytes_in(ranges)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
         """Return a view of ``length`` bytes from ``start`` of an object."""
         ranges, contents = self._objects[name]  # retain has asked for it
-        at = next(at for at, (first, end) in enumerate(ranges) if first <= start < end)
-        content, offset = contents.result()[at], start - ranges[at][0]
-        if len(content) < offset + length:
-            reached = ranges[at][0] + len(content)
+        number = next(number for number, (first, end) in enumerate(ranges) if first <= start < end)
+        content, first = contents.result()[number], ranges[number][0]
+        if first + len(content) < start + length:
+            reached = first + len(content)
             raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {start + length}")
-        return memoryview(content)[offset : offset + length]
+        return memoryview(content)[start - first : start - first + length]
 
-    def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> _Fetched:
+    def _fetch(self, name: str, ranges: list[tuple[int, int]]) -> None:
         self.discard(name)  # so that it is the newest
-        fetched = ranges, self._threads.submit(lambda: [self._get(name, each) for each in ranges])
-        self._objects[name] = fetched
-        self._held += _bytes_in(ranges)
-        return fetched
+        parts: list[Any] = ranges or [None]
+        self._objects[name] = ranges, self._threads.submit(lambda: [self._get(name, part) for part in parts])
+        self._bytes += _bytes_in(ranges)
 
     def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:
-        """Return a small object's bytes, or those of a range (first byte, end); fewer where the object ends before."""
+        """Return a small object's bytes, or those of a range (first byte, end); fewer if the object ends before."""
         from botocore.exceptions import BotoCoreError, ClientError
         from urllib3.exceptions import HTTPError
 
@@ -186,7 +176,6 @@ class S3Storage:
 
     @contextlib.contextmanager
     def _trial_errors(self) -> Iterator[None]:
-        """Turn the errors of requests into a TrialError that says what a person can do."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -196,7 +185,7 @@ class S3Storage:
             raise TrialError(f"the trial {self.location!r} cannot be read: {message}", remedy) from None
 
 
-def joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined_ranges(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return ranges (first byte, end) that cover the spans (first byte, length), joined over gaps of up to ``GAP``."""
     joined: list[tuple[int, int]] = []
     for first, length in sorted(spans):
@@ -205,10 +194,6 @@ def joined_ranges(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((first, first + length))
     return joined
-
-
-def _covers(ranges: list[tuple[int, int]], start: int, length: int) -> bool:
-    return any(first <= start and start + length <= end for first, end in ranges)
 
 
 def _bytes_in(ranges: list[tuple[int, int]]) -> int:
@@ -220,7 +205,7 @@ class _BrokenOffError(Exception):
 
 
 def _whole(ask: Callable[[], Result]) -> Result:
-    """Return what a request gives; ask again where its body breaks off."""
+    """Return what a request gives; ask again if its body breaks off."""
     from botocore.parsers import ResponseParserError
 
     for attempt in range(ATTEMPTS):
@@ -265,7 +250,6 @@ def _message_and_remedy(error: Exception, bucket: str) -> tuple[str, str]:
 
 
 def _s3_answer(error: Any) -> tuple[str, str]:
-    """Return the code of an answer that is an error, and what to say of it."""
-    given = error.response.get("Error", {})
-    code = str(given.get("Code", "an error"))
-    return code, f"S3 answered {code}: {given.get('Message', '')}"
+    answer = error.response.get("Error", {})
+    code = str(answer.get("Code", "an error"))
+    return code, f"S3 answered {code}: {answer.get('Message', '')}"

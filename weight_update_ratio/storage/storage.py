@@ -1,14 +1,10 @@
-"""What the storages on disk and on S3 have in common; both have the same methods, so that no caller asks which it has.
-
-They give names and bytes of a trial folder, and do not know what they mean.
-"""
+"""What the storages on disk and on S3 share; both have the same methods, so that no caller asks which one it has."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 COLLECTIONS_FOLDER = "collections/000000000"
-FOLDERS = ("collections", "index", "events")  # of a trial
 SMALL_FILE = 1 << 25  # 32 MiB, some 350,000 tensors; a larger index or collections file is refused
 
 

@@ -2,7 +2,7 @@
 
     collections/000000000/{worker}_collections.json    {"collections": {name: {tensor_names, include_regex}}, "_meta"}
 
-What smdebug's format has no field for, ``TrialRecorder`` writes into ``_meta``, where smdebug keeps and ignores it:
+``TrialRecorder`` writes into ``_meta``, which smdebug keeps and ignores, what smdebug's format has no field for:
 
     "weight_update_ratio": {"pairs": bool, "types": {name: type before it was widened}, "not_trained": [names]}
 
@@ -23,38 +23,27 @@ RECORDER_NOTES = "weight_update_ratio"
 
 
 class Collections(NamedTuple):
-    """The collections of all workers, joined by name, and what ``TrialRecorder`` noted beside them.
+    """The collections of all workers, joined by name, and what ``TrialRecorder`` noted beside them."""
 
-    Attributes:
-        tensor_names: The tensors that each collection lists.
-        include_regex: The patterns of those that it has besides.
-        num_workers: How many workers save.
-        unreadable: The files that could not be read.
-        workers: As their files name them, readable or not.
-        pairs: Whether all workers saved each step of their interval and the one after it.
-        types: The types of the tensors that were widened, {name: type before}.
-        not_trained: The tensors that were not trained.
-    """
-
-    tensor_names: dict[str, set[str]]
-    include_regex: dict[str, list[str]]
+    tensor_names: dict[str, set[str]]  # collection -> the tensors that it lists
+    include_regex: dict[str, list[str]]  # collection -> patterns of its other tensors
     num_workers: int
     unreadable: list[Unreadable]
-    workers: set[str]
-    pairs: bool = False
-    types: Mapping[str, str] = {}
+    workers: set[str]  # as the files name them, readable or not
+    pairs: bool = False  # whether all workers saved each step of their interval and the one after it
+    types: Mapping[str, str] = {}  # tensor -> its type before it was widened
     not_trained: frozenset[str] = frozenset()
 
 
 def read_collections(storage: Storage, names: list[str]) -> Collections:
-    """Return the collections of all workers' files; a tensor is in one where any of them says so."""
-    found = Collections({}, {}, 1, [], set())
+    """Return the collections of all workers' files; a tensor is in one if any of them says so."""
+    joined = Collections({}, {}, 1, [], set())
     num_workers: list[int] = []
     types: dict[str, str] = {}
     not_trained: set[str] = set()
     in_pairs = 0
     for name in names:
-        found.workers.add(name[len(COLLECTIONS_FOLDER) + 1 : -len(COLLECTIONS_ENDING)])
+        joined.workers.add(name[len(COLLECTIONS_FOLDER) + 1 : -len(COLLECTIONS_ENDING)])
         try:
             content = parse_json(storage.read(name))
             collections = content.get("collections") if isinstance(content, dict) else None
@@ -67,10 +56,10 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
             types.update((tensor, old) for tensor, old in _dictionary(notes.get("types")).items() if _is_strings([old]))
             not_trained.update(notes.get("not_trained") or [] if _is_strings(notes.get("not_trained")) else [])
             for key, collection in collections.items():
-                _add_collection(found, key, collection)
+                _add_collection(joined, key, collection)
         except UnreadableError as error:
-            found.unreadable.append(Unreadable(name, None, None, -1, str(error)))
-    return found._replace(
+            joined.unreadable.append(Unreadable(name, None, None, -1, str(error)))
+    return joined._replace(
         num_workers=max(num_workers, default=1),
         pairs=0 < in_pairs == len(names),
         types=types,
@@ -78,13 +67,13 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
     )
 
 
-def _add_collection(found: Collections, key: str, collection: Any) -> None:
+def _add_collection(joined: Collections, key: str, collection: Any) -> None:
     given = _dictionary(collection)
     tensors, patterns = given.get("tensor_names", False), given.get("include_regex", False)
     if not _is_strings(tensors) or not _is_strings(patterns):
         raise UnreadableError(f"has a collection {excerpt(key)} without lists of names and patterns")
-    found.tensor_names.setdefault(key, set()).update(tensors or [])
-    known = found.include_regex.setdefault(key, [])
+    joined.tensor_names.setdefault(key, set()).update(tensors or [])
+    known = joined.include_regex.setdefault(key, [])
     known += [pattern for pattern in dict.fromkeys(patterns or []) if pattern not in known]
 
 

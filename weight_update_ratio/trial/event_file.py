@@ -1,4 +1,4 @@
-"""One tensor's record in an event file, to an array that views the bytes.
+"""One tensor's record in an event file, to an array that views its bytes.
 
 A record is a TFRecord around a serialized ``Event``:
 
@@ -6,11 +6,11 @@ A record is a TFRecord around a serialized ``Event``:
 
     Event{2: step, 5: Summary{1: Value{1: tag, 8: TensorProto{1: dtype, 2: shape, 4: tensor_content}}}}
 
-Only those fields are walked, in place: the framework's generated protobuf classes copy every tensor twice, and
-are pure Python where protobuf 3.20 has no compiled wheel.
+Only those fields are read: the framework's generated protobuf classes copy every tensor twice, and are pure Python if
+protobuf 3.20 has no compiled wheel.
 
 Source: TensorFlow's ``record_writer.cc``, ``event.proto``, ``summary.proto``, ``tensor.proto``, ``types.proto``;
-protobuf's "Encoding"; smdebug's ``record_writer.py`` for the constant that stands in place of a payload's checksum.
+protobuf's "Encoding"; smdebug's ``record_writer.py`` for the constant that replaces a payload's checksum.
 """
 
 from __future__ import annotations
@@ -29,51 +29,27 @@ UNCHECKED_FOOTER = struct.pack("<I", UNCHECKED)
 HEADER = 12
 FOOTER = 4
 TIME_KEY = 1 << 3 | 1  # the event's first field, as smdebug writes it
-TIMED = HEADER + 1 + 8  # where the wall time ends that this field has
+TIMED = HEADER + 1 + 8  # where the wall time ends
 STEP_KEY = 2 << 3
 METADATA_KEY = 9 << 3 | 2  # the value's last field, as smdebug writes it
-MOST_DIMENSIONS = 64  # as NumPy
-LONGEST_RECORD = (1 << 31) + HEADER + FOOTER  # bytes; protobuf has no longer messages
 
 # TensorFlow's DataType, all little-endian as smdebug writes them. smdebug itself reads DT_INT8 as uint8: its bug.
-DTYPES: dict[int, np.dtype[Any]] = {
-    1: np.dtype("<f4"),
-    2: np.dtype("<f8"),
-    3: np.dtype("<i4"),
-    4: np.dtype("u1"),
-    5: np.dtype("<i2"),
-    6: np.dtype("i1"),
-    8: np.dtype("<c8"),
-    9: np.dtype("<i8"),
-    10: np.dtype("?"),
-    17: np.dtype("<u2"),
-    18: np.dtype("<c16"),
-    19: np.dtype("<f2"),
-    22: np.dtype("<u4"),
-    23: np.dtype("<u8"),
-}
+_FLOATS = {1: "<f4", 2: "<f8", 8: "<c8", 18: "<c16", 19: "<f2"}
+_INTEGERS = {3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 17: "<u2", 22: "<u4", 23: "<u8"}
+DTYPES: dict[int, np.dtype[Any]] = {kind: np.dtype(name) for kind, name in {**_FLOATS, **_INTEGERS}.items()}
 
 
 class TensorLayout(NamedTuple):
-    """Where in its record a tensor's elements are, and what they are."""
+    """Where a tensor's elements are in its record, and what they are."""
 
-    offset: int
-    size: int
+    offset: int  # bytes
+    size: int  # elements
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
 
 def tensor_layout(record: memoryview, tensor: str, step: int) -> TensorLayout:
-    """Return where the elements of ``tensor``, saved at global step ``step``, are in ``record``.
-
-    Args:
-        record: The bytes of one TFRecord, with header and footer; uint8, shape (n,).
-        tensor: The name that the index gives the record.
-        step: The global step of its index file.
-
-    Raises:
-        UnreadableError: The record is truncated or corrupt, is of another tensor or step, or holds no numbers.
-    """
+    """Return where the elements of ``tensor``, saved at global step ``step``, are in the TFRecord ``record``."""
     payload_end = _check_frame(record)
     event = last_fields(record, HEADER, payload_end)
     summary = inner_message(event, 5, "event")
@@ -88,43 +64,40 @@ def tensor_layout(record: memoryview, tensor: str, step: int) -> TensorLayout:
     return _tensor_proto(record, *inner_message(fields, 8, "value"))
 
 
-def parts_of_every_step(record: memoryview, layout: TensorLayout, step: int) -> tuple[list[slice], slice] | None:
-    """Return which parts of a record its tensor has at every step, and where its step is.
+def parts_of_every_step(
+    record: memoryview, layout: TensorLayout, step: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Return the positions of the bytes that a tensor's record has at every step, and of those of its step.
 
-    Beside them are the wall time, the elements and metadata. None where smdebug would not write it so.
-
-    Args:
-        record: As ``tensor_layout`` takes it.
-        layout: What ``tensor_layout`` returned for it.
-        step: The global step of its index file.
+    The others are the wall time, the elements and the metadata. None: smdebug writes its records in another way.
     """
     payload_end = len(record) - FOOTER
     number = encoded_step(step)
-    fields = [field for field, *_ in message_fields(record, HEADER, payload_end)]
-    begins_alike = record[HEADER] == TIME_KEY and record[TIMED : TIMED + len(number)] == number
-    if not begins_alike or fields != ([1, 2, 5] if number else [1, 5]) or record[payload_end:] != UNCHECKED_FOOTER:
-        return None  # where its content has a checksum, that is compared each time
     step_end = TIMED + len(number)
+    fields = [field for field, *_ in message_fields(record, HEADER, payload_end)]
+    is_timed = record[HEADER] == TIME_KEY and record[TIMED:step_end] == number
+    if not is_timed or fields != ([1, 2, 5] if number else [1, 5]) or record[payload_end:] != UNCHECKED_FOOTER:
+        return None  # a checksum of the content is compared at every step
     elements_end = layout.offset + layout.size * layout.dtype.itemsize
     metadata = record[elements_end:payload_end]
     is_metadata = len(metadata) > 1 and metadata[0] == METADATA_KEY and metadata[1] == len(metadata) - 2 < 0x80
-    same = [slice(0, HEADER + 1), slice(step_end, layout.offset), slice(payload_end, len(record))]
-    same.append(slice(elements_end, elements_end + 2 if is_metadata else payload_end))
-    return same, slice(TIMED, step_end)
+    same_end = elements_end + 2 if is_metadata else payload_end
+    same = np.r_[0 : HEADER + 1, step_end : layout.offset, elements_end:same_end, payload_end : len(record)]
+    return same, np.arange(TIMED, step_end)
 
 
 def encoded_step(step: int) -> bytes:
-    """Return an event's field with the step, which protobuf leaves out where it is 0."""
+    """Return an event's field with the step, which protobuf leaves out if it is 0."""
     return bytes((STEP_KEY,)) + encoded_varint(step) if step else b""
 
 
 def tensor_array(record: memoryview, layout: TensorLayout) -> np.ndarray[Any, Any]:
-    """Return the tensor's elements, in order: shape (layout.size,), read-only, a view of ``record``."""
+    """Return the tensor's elements: shape (layout.size,), read-only, a view of ``record``."""
     return np.frombuffer(record, layout.dtype, layout.size, layout.offset)
 
 
 def _check_frame(record: memoryview) -> int:
-    """Return where the payload ends, after its checksums held."""
+    """Return where the payload ends; its checksums are right."""
     size = len(record)
     if size < HEADER + FOOTER:
         raise UnreadableError(f"is truncated: {size} bytes, less than an empty record has")
@@ -146,27 +119,23 @@ def _tensor_proto(record: memoryview, start: int, end: int) -> TensorLayout:
     dtype = DTYPES.get(kind)
     if dtype is None:
         raise UnreadableError(f"holds no numbers (TensorFlow's data type {kind})")
-    shape: list[int] = []
-    if 2 in fields:
-        for number, wire, first, last in message_fields(record, *inner_message(fields, 2, "tensor")):
-            if number == 2 and wire == 2:
-                shape.append(last_fields(record, first, last).get(1, (0, 0, 0))[1])
-                if len(shape) > MOST_DIMENSIONS:
-                    raise UnreadableError(f"has more than {MOST_DIMENSIONS} dimensions")
+    dims = message_fields(record, *inner_message(fields, 2, "tensor")) if 2 in fields else ()
+    sizes = (last_fields(record, first, last) for number, wire, first, last in dims if (number, wire) == (2, 2))
+    shape = tuple(size.get(1, (0, 0, 0))[1] for size in sizes)
     count = 1
     for size in shape:
         count *= size
     content, content_end = inner_message(fields, 4, "tensor") if 4 in fields else (end, end)
     if count * dtype.itemsize != content_end - content:
         raise UnreadableError(
-            f"has {content_end - content} bytes of elements, while its shape {tuple(shape)} "
+            f"has {content_end - content} bytes of elements, while its shape {shape} "
             f"of {dtype} needs {count * dtype.itemsize}"
         )
-    return TensorLayout(content, count, dtype, tuple(shape))
+    return TensorLayout(content, count, dtype, shape)
 
 
 @functools.lru_cache(maxsize=65536)
 def record_header(length: int) -> bytes:
-    """Return the header of a record whose payload has so many bytes; a tensor's records all have the same one."""
+    """Return the header of a record whose payload has ``length`` bytes; all records of a tensor have the same one."""
     header = struct.pack("<Q", length)
     return header + struct.pack("<I", masked_crc32c(header))

@@ -1,9 +1,8 @@
 """Tensors to the records of an event file: the inverse of ``event_file``.
 
-    uint64 length | uint32 masked crc32c of it | payload | uint32 "no checksum was computed"
+The payload's checksum says "not computed", as smdebug's does, and metadata follows the tensor:
 
-    Event{1: wall time, 2: step, 5: Summary{1: Value{1: tag, 8: TensorProto{1: dtype, 2: shape, 4: tensor_content},
-          9: SummaryMetadata{1: PluginData{1: "mode_step", 2: step in its mode}, 1: PluginData{1: "mode", 2: mode}}}}}
+    9: SummaryMetadata{1: PluginData{1: "mode_step", 2: step in its mode}, 1: PluginData{1: "mode", 2: mode}}
 
 Source: as ``event_file``, and smdebug 1.0.34, ``core/writer.py`` and ``core/modes.py``, for the metadata.
 """
@@ -16,17 +15,7 @@ from typing import IO, Any, Iterable
 
 import numpy as np
 
-from .event_file import (
-    DTYPES,
-    FOOTER,
-    HEADER,
-    LONGEST_RECORD,
-    METADATA_KEY,
-    TIME_KEY,
-    UNCHECKED_FOOTER,
-    encoded_step,
-    record_header,
-)
+from .event_file import DTYPES, FOOTER, HEADER, METADATA_KEY, TIME_KEY, UNCHECKED_FOOTER, encoded_step, record_header
 from .wire_format import encoded_varint
 
 SUMMARY_KEY = 5 << 3 | 2
@@ -34,6 +23,7 @@ VALUE_KEY = 1 << 3 | 2
 TAG_KEY = 1 << 3 | 2
 TENSOR_KEY = 8 << 3 | 2
 CONTENT_KEY = 4 << 3 | 2
+LONGEST_RECORD = (1 << 31) + HEADER + FOOTER  # bytes; protobuf has no longer messages
 
 _KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 _MODES = {"TRAIN": b"1", "EVAL": b"2", "PREDICT": b"3", "GLOBAL": b"4"}  # smdebug's ModeKeys, as text
@@ -42,32 +32,24 @@ _MODES = {"TRAIN": b"1", "EVAL": b"2", "PREDICT": b"3", "GLOBAL": b"4"}  # smdeb
 def write_records(
     file: IO[bytes], tensors: Iterable[tuple[str, np.ndarray[Any, Any]]], global_step: int, mode: str, step: int
 ) -> dict[str, tuple[int, int]]:
-    """Write a record a tensor, from the file's first byte on, and return {name: (first byte, length)}.
+    """Write a record a tensor, from the first byte of a new file on, and return {name: (first byte, length)}.
 
-    Args:
-        file: A new file.
-        tensors: Names, each once, and arrays, C-contiguous and of the types in ``DTYPES``; one is asked for at a time.
-        global_step: The number of the step over all modes, >= 0.
-        mode: One of ``MODES``.
-        step: The number of the step in its mode, >= 0.
+    The arrays are C-contiguous, of the types in ``DTYPES``, and asked for one at a time.
 
     Raises:
         ValueError: A name is not Unicode, or a tensor is too large for a record.
-        OSError: The file cannot be written.
     """
-    event = bytes((TIME_KEY,)) + struct.pack("<d", time.time())
-    event += encoded_step(global_step)
+    event = bytes((TIME_KEY,)) + struct.pack("<d", time.time()) + encoded_step(global_step)
     metadata = _field(METADATA_KEY, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))
     records: dict[str, tuple[int, int]] = {}
     position = 0
     for name, array in tensors:
-        heading = _field(TAG_KEY, name.encode("utf-8"))
-        proto = _tensor_heading(array)
-        heading += bytes((TENSOR_KEY,)) + encoded_varint(len(proto) + array.nbytes) + proto
-        value = bytes((VALUE_KEY,)) + encoded_varint(len(heading) + array.nbytes + len(metadata))
-        summary = encoded_varint(len(value) + len(heading) + array.nbytes + len(metadata))
-        before = event + bytes((SUMMARY_KEY,)) + summary + value + heading
-        payload = len(before) + array.nbytes + len(metadata)
+        after = array.nbytes + len(metadata)  # bytes that follow each heading
+        tensor = _tensor_heading(array)
+        value = _field(TAG_KEY, name.encode("utf-8")) + _heading(TENSOR_KEY, len(tensor) + array.nbytes) + tensor
+        summary = _heading(VALUE_KEY, len(value) + after) + value
+        before = event + _heading(SUMMARY_KEY, len(summary) + after) + summary
+        payload = len(before) + after
         length = HEADER + payload + FOOTER
         if length >= LONGEST_RECORD:
             raise ValueError(f"the tensor {name!r} has {array.nbytes:,} bytes, and a record holds less than 2 GiB")
@@ -84,12 +66,16 @@ def _tensor_heading(array: np.ndarray[Any, Any]) -> bytes:
     dims = (bytes((1 << 3,)) + encoded_varint(size) if size else b"" for size in array.shape)
     shape = b"".join(_field(2 << 3 | 2, dim) for dim in dims)
     heading = bytes((1 << 3, _KINDS[array.dtype])) + _field(2 << 3 | 2, shape)
-    return heading + bytes((CONTENT_KEY,)) + encoded_varint(array.nbytes) if array.nbytes else heading
+    return heading + _heading(CONTENT_KEY, array.nbytes) if array.nbytes else heading
 
 
 def _plugin(name: bytes, content: bytes) -> bytes:
     return _field(1 << 3 | 2, _field(1 << 3 | 2, name) + _field(2 << 3 | 2, content))
 
 
+def _heading(key: int, length: int) -> bytes:
+    return bytes((key,)) + encoded_varint(length)
+
+
 def _field(key: int, content: bytes) -> bytes:
-    return bytes((key,)) + encoded_varint(len(content)) + content
+    return _heading(key, len(content)) + content

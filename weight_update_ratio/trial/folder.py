@@ -1,11 +1,11 @@
-"""A trial folder: its collections, and which tensors were saved when, by whom, and where.
+"""A trial folder: its collections, and which tensors each worker saved at which step.
 
     collections/000000000/{worker}_collections.json       collections with tensor_names and include_regex
     index/{step // 1000:09d}/{step:012d}_{worker}.json    meta {mode, mode_step, event_file_name}, tensor_payload
     events/{step:012d}/{step:012d}_{worker}.tfevents      the records that the index names
     training_job_end.ts                                   the job has ended
 
-The index is believed, as smdebug believes it. Each index file is read once, and again where a live job writes it again.
+The index is believed, as smdebug believes it. Each index file is read once, and again if a live job writes it again.
 
 Source: smdebug 1.0.34, ``core/locations.py``, ``core/index_reader.py``.
 """
@@ -21,7 +21,7 @@ from ..parameters import Parameters
 from ..storage.location import Storage
 from ..storage.storage import COLLECTIONS_FOLDER, FileStamp
 from .collections import COLLECTIONS_ENDING, Collections, read_collections
-from .index_file import LARGEST_STEP, Records, index_parts, read_meta, read_payload
+from .index_file import BEFORE_PAYLOAD, LARGEST_STEP, Records, read_meta, read_payload
 from .listing import IndexListing, event_file_name, index_file_name
 from .selection import Selection
 from .timeline import Timeline, WorkerStep
@@ -29,7 +29,7 @@ from .timeline import Timeline, WorkerStep
 END_OF_JOB = "training_job_end.ts"
 GLOBAL = "GLOBAL"
 POLL_SECONDS = 1.0  # between two looks at a live job
-LATE_STEPS = 100  # saved steps, the last ones, at which each look finds what came late or was written again
+LATE_STEPS = 100  # each look sees what came late or was written again in so many saved steps, the last ones; a guess
 MOST_INCOMPLETE = 1000  # steps that wait for workers, as smdebug's INCOMPLETE_STEP_WAIT_WINDOW
 PAYLOADS_KEPT = 1000  # distinct index payloads that are parsed once each; a trial of one save interval has a few
 
@@ -37,7 +37,6 @@ PAYLOADS_KEPT = 1000  # distinct index payloads that are parsed once each; a tri
 class SavedStep(NamedTuple):
     """What the index says of one global step: the index files that could be read, and those that could not."""
 
-    global_step: int
     workers: list[WorkerStep]
     unreadable: list[Unreadable]
 
@@ -45,33 +44,26 @@ class SavedStep(NamedTuple):
 class TrialFolder:
     """A trial folder as its index describes it.
 
-    Attributes:
-        storage: Where its bytes are.
-        parameters: What is judged, and how; ``num_steps`` is 1 where it was not given and the trial was saved in pairs.
+    Args:
+        storage: The folder's bytes.
+        parameters: What is judged, and how.
         range_steps: The global steps, end exclusive, that smdebug's Trial keeps to; None: all.
-        collections: The collections of all workers.
-        selection: The tensors that are compared.
-        steps: The known global steps, ascending.
-        changes: How many looks found something new.
-        ended: Whether the job had ended when the steps were last listed, so that no more will come.
-        broken: {worker: global steps whose index file is lost or broken, ascending}.
     """
 
     def __init__(
         self, storage: Storage, parameters: Parameters, range_steps: tuple[int | None, int | None] | None = None
     ) -> None:
         self.storage = storage
-        self.parameters = self._given = parameters
-        self.range_steps = range_steps
+        self.parameters = self._given = parameters  # num_steps becomes 1 if it is None and the trial is in pairs
         first, end = range_steps or (None, None)
         self._listing = IndexListing(storage, first or 0, LARGEST_STEP if end is None else end)
-        self.steps: list[int] = []
-        self.changes = 0
-        self.ended = False
-        self.broken: dict[str, list[int]] = {}
+        self.steps: list[int] = []  # the known global steps, ascending
+        self.changes = 0  # how many looks saw something new
+        self.ended = False  # whether the job had ended when the steps were last listed, so that no more will come
+        self.broken: dict[str, list[int]] = {}  # worker -> global steps whose index file is lost or broken, ascending
         self._collections_seen: tuple[list[str], dict[str, FileStamp]] | None = None
         self._saved: dict[int, SavedStep] = {}
-        self._timelines: dict[tuple[str, str], Timeline] = {}
+        self._timelines: dict[tuple[str, str], Timeline] = {}  # (worker, mode); a worker's GLOBAL one has all its steps
         self._payloads: dict[bytes, Records] = {}
         self.collections = Collections({}, {}, 1, [], set())
         self.selection = Selection(self.collections, parameters)
@@ -88,21 +80,23 @@ class TrialFolder:
         if self.ended:
             return None
         ended = self.storage.exists(END_OF_JOB)  # asked before listing: what comes before the end is listed too
-        from_step = 0 if ended or not self.steps else min([from_step, *self.steps[-LATE_STEPS:]])
         is_described_anew = self._refresh_collections()
-        from_step = 0 if is_described_anew else from_step
+        is_whole_look = ended or is_described_anew or not self.steps
+        from_step = 0 if is_whole_look else min([from_step, *self.steps[-LATE_STEPS:]])
         changed = self._listing.look(from_step, ended)
-        if is_described_anew and self._given.num_steps is None:
-            num_steps = 1 if self.collections.pairs else None
-            if num_steps != self.parameters.num_steps:
-                self.parameters = self._given._replace(num_steps=num_steps)
-                changed |= set(self._listing.files)  # their references are others
+        is_in_pairs = self._given.num_steps is None and self.collections.pairs
+        parameters = self._given._replace(num_steps=1) if is_in_pairs else self._given
+        if parameters != self.parameters:
+            self.parameters = parameters
+            changed |= set(self._listing.files)  # their references are others
         for global_step in changed:
             for step in self.saved(global_step).workers:
                 self.storage.discard(step.event_file)
-                self.storage.discard(step.index_file)
         if is_described_anew or (self._listing.is_rewritten and not from_step):
-            self._forget_selection()
+            # Select anew, which needs all index files again: only the selected tensors of each were kept.
+            self.selection = Selection(self.collections, self.parameters)
+            self._payloads.clear()
+            self._listing.is_rewritten = False
             again = {*self._listing.files, *self._listing.lost}
         else:  # what could not be read may be there now
             again = set() if from_step else {step for step, saved in self._saved.items() if saved.unreadable}
@@ -121,23 +115,15 @@ class TrialFolder:
         return self.refresh(0)
 
     def _refresh_collections(self) -> bool:
-        """Read the collections where their files changed; return whether they did."""
+        """Return whether the collections changed."""
         names = [name for name in self.storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
         seen = names, self.storage.stamps(names)
         if seen == self._collections_seen:
             return False
         self._collections_seen = seen
-        for name in names:
-            self.storage.discard(name)
         before, self.collections = self.collections, read_collections(self.storage, names)
         self.changes += before != self.collections
         return before != self.collections
-
-    def _forget_selection(self) -> None:
-        """Select anew, which needs all index files again: only the selected tensors of each were kept."""
-        self.selection = Selection(self.collections, self.parameters)
-        self._payloads.clear()
-        self._listing.is_rewritten = False
 
     def _put_in_order(self, first: int) -> None:
         """Put the steps from ``first`` on, of which some are new or changed, in the order of global steps."""
@@ -147,57 +133,49 @@ class TrialFolder:
         self.broken = {worker: [step for step in steps if step < first] for worker, steps in self.broken.items()}
         for global_step in self.steps[bisect_left(self.steps, first) :]:
             for step in self._saved[global_step].workers:
-                self._append(step)
+                if step.mode != GLOBAL:
+                    self.timeline(step.worker, step.mode).append(step)
+                self.timeline(step.worker, GLOBAL).append(step._replace(mode=GLOBAL, step=step.global_step))
             for entry in self._saved[global_step].unreadable:
                 self.broken.setdefault(entry.worker or "", []).append(global_step)
 
     def _read_index(self, steps: list[int]) -> None:
-        names = [name for step in steps for _, name in sorted(self._listing.files.get(step, {}).items())]
-        done = 0
         for global_step in steps:
             self._saved.pop(global_step, None)
-            files, lost = self._listing.files.get(global_step, {}), self._listing.lost.get(global_step, {})
-            if not files and not lost:
-                continue
-            saved = self._saved[global_step] = SavedStep(global_step, [], [])
-            for worker_in_name, event_file in sorted(lost.items()):
-                name = index_file_name(global_step, worker_in_name)
+            for worker_in_name, event_file in sorted(self._listing.lost.get(global_step, {}).items()):
                 reason = f"does not exist, while its event file '{event_file}' does"
-                saved.unreadable.append(Unreadable(name, None, worker_name(worker_in_name), global_step, reason))
-            for worker_in_name, name in sorted(files.items()):
-                self.storage.prefetch_small(names[done : done + self.storage.steps_ahead])
-                done += 1
-                worker = worker_name(worker_in_name)
-                try:
-                    event_file = event_file_name(global_step, worker_in_name)
-                    saved.workers.append(self._read_step(worker, global_step, name, event_file))
-                except UnreadableError as error:
-                    saved.unreadable.append(Unreadable(name, None, worker, global_step, str(error)))
+                self._note(global_step, worker_in_name, index_file_name(global_step, worker_in_name), reason)
+        files = [(step, *file) for step in steps for file in sorted(self._listing.files.get(step, {}).items())]
+        for number, (global_step, worker_in_name, name) in enumerate(files):
+            for _, _, ahead in files[number : number + self.storage.steps_ahead]:
+                self.storage.prefetch(ahead)
+            try:
+                step = self._read_step(global_step, worker_in_name, name)
+                self._saved.setdefault(global_step, SavedStep([], [])).workers.append(step)
+            except UnreadableError as error:
+                self._note(global_step, worker_in_name, name, str(error))
 
-    def _read_step(self, worker: str, global_step: int, index_file: str, event_file: str) -> WorkerStep:
+    def _note(self, global_step: int, worker_in_name: str, name: str, reason: str) -> None:
+        entry = Unreadable(name, None, worker_name(worker_in_name), global_step, reason)
+        self._saved.setdefault(global_step, SavedStep([], [])).unreadable.append(entry)
+
+    def _read_step(self, global_step: int, worker_in_name: str, index_file: str) -> WorkerStep:
+        event_file = event_file_name(global_step, worker_in_name)
         content = self.storage.read(index_file)
-        try:
-            meta_part, payload_part = index_parts(content)
-            meta, records = read_meta(meta_part, event_file), self._records(payload_part)
+        head, separator, rest = content.partition(BEFORE_PAYLOAD)
+        try:  # as smdebug's writer and ours write it
+            (mode, step), records = read_meta(head + b"}", event_file), self._records(b"{" + separator[2:] + rest)
         except UnreadableError:
-            meta, records = read_meta(content, event_file), self._records(content)
-        return WorkerStep(worker, meta.mode, meta.step, global_step, index_file, meta.event_file, records)
+            (mode, step), records = read_meta(content, event_file), self._records(content)
+        return WorkerStep(worker_name(worker_in_name), mode, step, global_step, index_file, event_file, records)
 
     def _records(self, payload: bytes) -> Records:
-        records = self._payloads.get(payload)
-        if records is None:
-            named = read_payload(payload)
-            records = {tensor: place for tensor, place in named.items() if tensor in self.selection}
+        if payload not in self._payloads:
             if len(self._payloads) >= PAYLOADS_KEPT:
                 self._payloads.clear()
-            self._payloads[payload] = records
-        return records
-
-    def _append(self, step: WorkerStep) -> None:
-        if step.mode != GLOBAL:
-            self._timelines.setdefault((step.worker, step.mode), Timeline()).append(step)
-        everything = self._timelines.setdefault((step.worker, GLOBAL), Timeline())
-        everything.append(step._replace(mode=GLOBAL, step=step.global_step))
+            named = read_payload(payload).items()
+            self._payloads[payload] = {tensor: span for tensor, span in named if tensor in self.selection}
+        return self._payloads[payload]
 
     @property
     def modes(self) -> set[str]:
@@ -205,7 +183,7 @@ class TrialFolder:
         saved: Counter[str] = Counter()
         for (_, mode), timeline in self._timelines.items():
             saved[mode] += len(timeline.steps)
-        saved[GLOBAL] -= sum(count for mode, count in saved.items() if mode != GLOBAL)  # its timelines hold every step
+        saved[GLOBAL] -= sum(count for mode, count in saved.items() if mode != GLOBAL)
         return set(+saved)
 
     def timelines(self, mode: str) -> list[Timeline]:
@@ -214,32 +192,30 @@ class TrialFolder:
 
     def timeline(self, worker: str, mode: str) -> Timeline:
         """Return the timeline of a worker in a mode."""
-        return self._timelines.get((worker, mode)) or Timeline()
+        return self._timelines.setdefault((worker, mode), Timeline())
 
     def saved(self, global_step: int) -> SavedStep:
-        """Return what was saved at a global step; empty where nothing was."""
-        return self._saved.get(global_step) or SavedStep(global_step, [], [])
+        """Return what was saved at a global step, perhaps nothing."""
+        return self._saved.get(global_step) or SavedStep([], [])
 
     @property
     def unreadable(self) -> list[Unreadable]:
-        """What of the folder itself could not be read."""
-        found = [*self.collections.unreadable, *self.selection.unreadable]
-        found += [Unreadable(name, None, None, -1, why) for name, why in self.storage.unlisted.items()]
-        described = self.collections.workers
-        announced = self.collections.num_workers
-        absent = announced - len(described | self._listing.last_steps.keys())
+        """The parts of the folder itself that could not be read."""
+        entries = [*self.collections.unreadable, *self.selection.unreadable]
+        entries += [Unreadable(name, None, None, -1, why) for name, why in self.storage.unlisted.items()]
+        announced, described = self.collections.num_workers, self.collections.workers
+        saving = self._listing.last_steps().keys()
+        absent = announced - len(described | saving)
         if described and absent > 0:
-            reason = (
-                f'{absent} of {announced} workers left no files; the hook\'s include_workers="one" records one alone'
-            )
-            found.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
-        missing = sorted(worker for worker in self._listing.last_steps if worker not in described)
-        if missing and len(described) < max(self.collections.num_workers, len(self._listing.last_steps)):
-            for worker in missing:  # TensorFlow may name a device in one place and the worker in the other
+            remedy = 'the hook\'s include_workers="one" records one alone'
+            reason = f"{absent} of {announced} workers left no files; {remedy}"
+            entries.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
+        if len(described) < max(announced, len(saving)):
+            for worker in sorted(saving - described):  # TensorFlow may name a device in one and the worker in the other
                 file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
                 reason = "does not exist, while its worker saved steps"
-                found.append(Unreadable(file, None, worker_name(worker), -1, reason))
-        return found
+                entries.append(Unreadable(file, None, worker_name(worker), -1, reason))
+        return entries
 
     def workers_at(self, global_step: int) -> int:
         """Return how many workers are known to have saved at a step."""
@@ -251,28 +227,27 @@ class TrialFolder:
 
         All workers have saved it, or more than ``MOST_INCOMPLETE`` steps follow it, or the job has ended.
         """
-        if not self.steps or self.ended:
-            return self.steps[-1] if self.steps else -1
-        waiting = self.steps[-MOST_INCOMPLETE:]
+        if self.steps and self.ended:
+            return self.steps[-1]
         given_up = self.steps[-MOST_INCOMPLETE - 1] if len(self.steps) > MOST_INCOMPLETE else -1
-        whole = (step for step in reversed(waiting) if self.workers_at(step) >= self.collections.num_workers)
-        return next(whole, given_up)
+        waiting = reversed(self.steps[-MOST_INCOMPLETE:])
+        return next((step for step in waiting if self.workers_at(step) >= self.collections.num_workers), given_up)
 
     def awaits_files(self, global_step: int) -> bool:
         """Return whether a live job may still write files of a step; False once its newest step's files are whole."""
-        newest = self.steps[-1] if self.steps else -1
         if self.ended or self._is_whole(global_step):
             return False
+        newest = self.steps[-1] if self.steps else -1
         return newest <= global_step or not self._is_whole(newest)
 
     def _is_whole(self, global_step: int) -> bool:
         """Return whether a step's index files can be read, and its event files are as long as these say."""
         saved = self.saved(global_step)
-        ends: dict[str, int] = {}
-        for step in saved.workers:
-            if step.records:
-                places = [place for place in step.records.values() if place is not None]
-                ends[step.event_file] = max((start + length for start, length in places), default=0)
+        ends = {
+            step.event_file: max((sum(span) for span in step.records.values() if span is not None), default=0)
+            for step in saved.workers
+            if step.records
+        }
         stamps = self.storage.stamps(ends)
         return not saved.unreadable and all(file in stamps and stamps[file].size >= end for file, end in ends.items())
 
@@ -291,7 +266,7 @@ class TrialFolder:
         return sorted(name for name, members in self.collections.tensor_names.items() if members & seen)
 
     def prefetch(self, global_step: int, end: int, mode: str) -> None:
-        """Begin to fetch what judging the steps from ``global_step`` to before ``end`` needs, where that takes time."""
+        """Begin to fetch what judging the steps from ``global_step`` to before ``end`` needs, if that takes time."""
         for ahead in self.steps_between(global_step, end)[: self.storage.steps_ahead]:
             for step in self.saved(ahead).workers:
                 is_judged = mode in (step.mode, GLOBAL)

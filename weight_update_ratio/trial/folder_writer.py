@@ -1,12 +1,8 @@
 """Writes a trial folder on a disk: the inverse of ``folder``.
 
-    collections/000000000/{worker}_collections.json       before the first index file, and again where a name is new
-    events/{step:012d}/{step:012d}_{worker}.tfevents      a step's records
-    index/{step // 1000:09d}/{step:012d}_{worker}.json    once its event file is whole
-    training_job_end.ts                                   the job has ended
-
-A file's name ends in ``.tmp`` until the file is whole, as smdebug's do. So a process that is killed leaves whole steps
-and files that no reader looks at, which its worker removes when it goes on.
+The collections file is written first, if a name is new, then the step's event file, then its index file. Each name ends
+in ``.tmp`` until the file is whole, as smdebug's do. So a process that is killed leaves whole steps, and files that no
+reader looks at and that its worker removes when it resumes.
 
 Source: smdebug 1.0.34, ``core/locations.py``, ``core/tfevent/index_file_writer.py``, ``core/collection_manager.py``.
 """
@@ -16,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from typing import IO, Any, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -26,12 +23,11 @@ from ..storage.storage import COLLECTIONS_FOLDER
 from .collections import COLLECTIONS_ENDING, RECORDER_NOTES, Collections, read_collections
 from .event_writer import write_records
 from .folder import END_OF_JOB, GLOBAL
-from .index_file import index_parts, read_meta
+from .index_file import read_meta
 from .listing import event_file_name, index_file_name
 from .saved_array import USUAL_COLLECTIONS, SavedTensor
 
 UNFINISHED = ".tmp"
-FIRST_WORKER = "worker_0"  # the one that writes and removes the end-of-job file
 
 
 class FolderWriter:
@@ -47,30 +43,29 @@ class FolderWriter:
         self._num_workers = num_workers
         self._collection = collection
         self._pairs = pairs
+        self._file = re.compile(rf"(?:.*/)?([0-9]+)_{re.escape(worker)}\.(?:json|tfevents)(?:{re.escape(UNFINISHED)})?")
         self._storage = DiskStorage(folder)
         self._collections_file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
         self._described = Collections({}, {}, 0, [], set())  # what the collections file says
-        self._ends_job = worker == FIRST_WORKER
+        self._ends_job = worker == "worker_0"  # which writes and removes the end-of-job file
 
     def holds_trial(self) -> bool:
-        """Return whether the folder holds files of this worker, or of another trial.
+        """Return whether the folder has files of this worker, or of another trial.
 
-        Other workers' files are of this trial where their collections files announce its number of workers, and leave
-        room for this one.
+        Other workers' files are of this trial if their collections files announce its number of workers, and leave room
+        for this one.
         """
-        saved = self._saved_files()  # listed first, for a worker that begins now writes its collections file first
+        saved = self._saved_files()  # listed first: a worker that begins now writes its collections file first
         described = [name for name in self._storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
-        if self._collections_file in described or any(self._own_step(_whole(name)) is not None for name in saved):
+        if self._collections_file in described or any(self._step_of(name) is not None for name in saved):
             return True
         if not described:
-            return self._storage.exists(END_OF_JOB) or any(name == _whole(name) for name in saved)
+            return self._storage.exists(END_OF_JOB) or not all(name.endswith(UNFINISHED) for name in saved)
         announced = {read_collections(self._storage, [name]).num_workers for name in described}
         return announced != {self._num_workers} or len(described) >= self._num_workers
 
     def resume(self) -> dict[str, int]:
-        """Make a folder ready to be written to that this worker has perhaps written to before.
-
-        Removes the end-of-job file and what a killed process of this worker left.
+        """Remove the end-of-job file and what a killed process of this worker left.
 
         Returns:
             {mode: number of the last step that this worker saved in it}; for GLOBAL the last global step.
@@ -79,17 +74,18 @@ class FolderWriter:
             self._described = read_collections(self._storage, [self._collections_file])
         last_steps: dict[str, int] = {}
         for name in self._storage.names("index"):
-            global_step = self._own_step(name)
-            if global_step is not None:
+            global_step = self._step_of(name)
+            if global_step is not None and not name.endswith(UNFINISHED):
                 with contextlib.suppress(UnreadableError):
                     event_file = event_file_name(global_step, self._worker)
-                    meta = read_meta(index_parts(self._storage.read(name))[0], event_file)
-                    last_steps[meta.mode] = meta.step
+                    mode, step = read_meta(self._storage.read(name), event_file)
+                    last_steps[mode] = step
                 last_steps[GLOBAL] = global_step
         self._remove(self._collections_file + UNFINISHED)
         for name in self._saved_files():
-            global_step = self._own_step(_whole(name))
-            if global_step is not None and (name != _whole(name) or global_step > last_steps.get(GLOBAL, -1)):
+            global_step = self._step_of(name)
+            is_incomplete = name.endswith(UNFINISHED) or (global_step or 0) > last_steps.get(GLOBAL, -1)
+            if global_step is not None and is_incomplete:
                 self._remove(name)
         if self._ends_job:
             self._remove(END_OF_JOB)
@@ -98,31 +94,30 @@ class FolderWriter:
     def write_step(self, tensors: Iterable[SavedTensor], global_step: int, mode: str, step: int) -> None:
         """Write the tensors of one step; they are members of a collection from then on.
 
-        Args:
-            tensors: As ``saved_tensors`` yields them.
-            global_step: The number of the step over all modes, >= 0.
-            mode: One of ``MODES``.
-            step: The number of the step in its mode, >= 0.
-
         Raises:
             ValueError: ``write_records`` refuses a tensor. The folder is as before.
             FileExistsError: Another process writes as this worker. Its files are as before.
             OSError: A file cannot be written. What readers see of the folder is as before.
         """
         index_file, event_file = index_file_name(global_step, self._worker), event_file_name(global_step, self._worker)
+        written: list[SavedTensor] = []  # without their elements
+
+        def pairs() -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+            for tensor in tensors:
+                written.append(tensor._replace(array=np.empty(0, tensor.array.dtype)))
+                yield tensor.name, tensor.array
+
         try:
             with self._whole_file(index_file) as index, self._whole_file(event_file) as file:  # the event file is first
                 if self._storage.exists(event_file):
                     raise self._other_process()
-                written: list[SavedTensor] = []
-                records = write_records(file, _noted(tensors, written), global_step, mode, step)
+                records = write_records(file, pairs(), global_step, mode, step)
                 self._describe(written)
-                index.write(index_content(records, event_file, mode, step))
-        except FileExistsError:
-            raise  # the event file is the other process's
-        except BaseException:
-            if not self._storage.exists(index_file):
-                self._remove(event_file)  # else it would be reported as one whose index file is lost
+                index.write(_index_content(records, event_file, mode, step))
+        except BaseException as error:
+            is_of_other = isinstance(error, FileExistsError)
+            if not is_of_other and not self._storage.exists(index_file):
+                self._remove(event_file)  # else a check would report that its index file is lost
             raise
 
     def write_end(self) -> None:
@@ -132,7 +127,7 @@ class FolderWriter:
                 pass
 
     def _describe(self, tensors: list[SavedTensor]) -> None:
-        """Write the collections file where it does not yet say what it has to say of tensors."""
+        """Write the collections file if it does not yet describe these tensors."""
         before = self._described
         known: set[str] = set().union(*before.tensor_names.values())
         new = [tensor for tensor in tensors if tensor.name not in known]
@@ -140,30 +135,30 @@ class FolderWriter:
         members = {name: set(before.tensor_names.get(name, ())) for name in listed}
         for tensor in tensors if self._collection else new:
             members[self._collection or tensor.collection].add(tensor.name)
-        # Where none of them says that it is trained, as in a state_dict, nothing is known of the others.
+        # If none of them says that it is trained, as in a state_dict, nothing is known of the others.
         trained = {tensor.name for tensor in tensors if tensor.is_trained}
         not_trained = {tensor.name for tensor in new if trained and tensor.is_trained is False}
         widened = {tensor.name: tensor.type for tensor in tensors if tensor.type != tensor.array.dtype.name}
         changed = before._replace(
             tensor_names=members,
             num_workers=self._num_workers,
-            pairs=self._pairs and (before.pairs or not known),  # of the whole trial, also of what it held before
+            pairs=self._pairs and (before.pairs or not known),  # of the whole trial, also of its older steps
             types={**before.types, **widened},
             not_trained=(before.not_trained | not_trained) - trained,
         )
         if changed != before:
             with self._whole_file(self._collections_file) as file:
-                file.write(collections_content(changed))
+                file.write(_collections_content(changed))
             self._described = changed
 
     @contextlib.contextmanager
     def _whole_file(self, name: str) -> Iterator[IO[bytes]]:
-        """Give a file that takes its name when it is whole; where that fails, nothing of it is left."""
+        """Give a file that takes its name when it is whole; if that fails, nothing of it is left."""
         path = os.path.join(self._folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         is_open = False
         try:
-            with open(path + UNFINISHED, "xb") as file:  # "x" fails where another process has it open
+            with open(path + UNFINISHED, "xb") as file:  # "x" fails if another process has it open
                 is_open = True
                 yield file
             os.replace(path + UNFINISHED, path)
@@ -183,33 +178,19 @@ class FolderWriter:
         )
 
     def _saved_files(self) -> list[str]:
-        """Return the names of the index and event files of all workers, also of those that are not whole."""
         return [name for folder in ("index", "events") for name in self._storage.names(folder)]
 
-    def _own_step(self, name: str) -> int | None:
-        """Return the global step of one of this worker's index or event files, None for another file."""
-        step, _, rest = name.rpartition("/")[2].partition("_")
-        is_own = rest in (f"{self._worker}.json", f"{self._worker}.tfevents")
-        return int(step) if is_own and step.isdecimal() else None
+    def _step_of(self, name: str) -> int | None:
+        """Return the global step of an index or event file of this worker, whole or not; None: another file."""
+        match = self._file.fullmatch(name)
+        return None if match is None else int(match.group(1))
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._folder, name))
 
 
-def _whole(name: str) -> str:
-    return name[: -len(UNFINISHED)] if name.endswith(UNFINISHED) else name
-
-
-def _noted(tensors: Iterable[SavedTensor], written: list[SavedTensor]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Yield tensors as ``write_records`` takes them, and keep all but their elements."""
-    for tensor in tensors:
-        written.append(tensor._replace(array=np.empty(0, tensor.array.dtype)))
-        yield tensor.name, tensor.array
-
-
-def index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode: str, step: int) -> bytes:
-    """Return an index file: which tensors were saved, and (first byte, length) of their records in the event file."""
+def _index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode: str, step: int) -> bytes:
     index = {
         "meta": {"mode": mode, "mode_step": step, "event_file_name": event_file},
         "tensor_payload": [
@@ -220,8 +201,7 @@ def index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode:
     return json.dumps(index).encode("ascii")
 
 
-def collections_content(given: Collections) -> bytes:
-    """Return a worker's collections file."""
+def _collections_content(given: Collections) -> bytes:
     collections = {
         name: {"name": name, "include_regex": given.include_regex.get(name, []), "tensor_names": sorted(tensors)}
         for name, tensors in given.tensor_names.items()

@@ -1,9 +1,9 @@
-"""One index file of a trial, from JSON to checked values: what one worker saved at one global step, and where.
+"""One index file of a trial, from JSON to checked values: what one worker saved at one global step.
 
     {"meta": {"mode", "mode_step", "event_file_name"}, "tensor_payload": [{"tensorname", "start_idx", "length"}, ...]}
 
-Most steps of a trial save the same tensors at the same places, so that their index files differ in ``meta`` alone. The
-payload is parsed apart from it, and once for all files that share its bytes.
+Most steps of a trial save the same tensors at the same bytes, and their index files differ in ``meta`` alone. So the
+payload is parsed by itself, once for all files with the same one.
 
 Source: smdebug 1.0.34, ``core/tfevent/index_file_writer.py`` and ``core/index_reader.py``.
 """
@@ -11,45 +11,23 @@ Source: smdebug 1.0.34, ``core/tfevent/index_file_writer.py`` and ``core/index_r
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ..errors import UnreadableError
 
 MODES = ("TRAIN", "EVAL", "PREDICT", "GLOBAL")
 LARGEST_STEP = 2**62  # steps are kept as int64
 
-# Tensor -> (first byte, length) of its record, None where the index names no range of bytes.
+# Tensor -> (first byte, length) of its record; None: the index names no range of bytes.
 Records = Dict[str, Optional[Tuple[int, int]]]
 
-_PAYLOAD = b', "tensor_payload": '
+BEFORE_PAYLOAD = b', "tensor_payload": '
 
 
-class IndexMeta(NamedTuple):
-    """Which step an index file is of: ``step`` counts in ``mode``, and hooks write -1 as well."""
+def read_meta(part: bytes, event_file: str) -> tuple[str, int]:
+    """Return the mode and the step in it that an index file is of; hooks write the step -1 as well.
 
-    mode: str
-    step: int
-    event_file: str
-
-
-def index_parts(content: bytes) -> tuple[bytes, bytes]:
-    """Return an index file as two JSON objects: its members before the payload, and the payload with the rest.
-
-    Where smdebug's own writer did not write it, both are the whole file.
-    """
-    head, found, rest = content.partition(_PAYLOAD)
-    return (head + b"}", b'{"tensor_payload": ' + rest) if found else (content, content)
-
-
-def read_meta(part: bytes, event_file: str) -> IndexMeta:
-    """Return which step an index file is of.
-
-    Args:
-        part: The first of ``index_parts``.
-        event_file: The event file of its step and worker, which its own name tells: no name in a file is opened.
-
-    Raises:
-        UnreadableError: It is not an index file, or it names another event file.
+    ``event_file`` is computed from the index file's name: no name inside a file is opened.
     """
     index = parse_json(part)
     meta = index.get("meta") if isinstance(index, dict) else None
@@ -65,24 +43,21 @@ def read_meta(part: bytes, event_file: str) -> IndexMeta:
     named = meta.get("event_file_name", event_file)
     if named != event_file:
         raise UnreadableError(f"names the event file of another step or worker ({excerpt(named)})")
-    return IndexMeta(mode, step, event_file)
+    return mode, step
 
 
 def read_payload(part: bytes) -> Records:
-    """Return the tensors that an index file names; of several of one name the last counts, as for smdebug.
-
-    Raises:
-        UnreadableError: The payload is not a list of named tensors.
-    """
+    """Return the tensors that an index file names; of several of one name the last counts, as for smdebug."""
     index = parse_json(part)
     payload: Any = index.get("tensor_payload", False) if isinstance(index, dict) else False
-    payload = [] if payload is None else payload  # null where only shapes were saved
+    payload = [] if payload is None else payload  # null: only shapes were saved
     if not isinstance(payload, list):
         raise UnreadableError("is not an index: its payload is not a list of tensors")
     records: Records = {}
     for entry in payload:
         tensor = entry.get("tensorname") if isinstance(entry, dict) else None
-        if not isinstance(tensor, str) or not _is_unicode(tensor):
+        # JSON can spell a lone surrogate, and nothing else can write it.
+        if not isinstance(tensor, str) or tensor != tensor.encode("utf-8", "ignore").decode("utf-8"):
             raise UnreadableError("has an entry without a tensor's name")
         start, length = whole_number(entry.get("start_idx")), whole_number(entry.get("length"))
         records[tensor] = None if start is None or length is None else (start, length)
@@ -90,11 +65,7 @@ def read_payload(part: bytes) -> Records:
 
 
 def parse_json(content: bytes) -> Any:
-    """Return the value of a JSON file.
-
-    Raises:
-        UnreadableError: It is not JSON, or nested without bound.
-    """
+    """Return the value of a JSON file, or raise an UnreadableError."""
     try:
         parse_int: Any = lambda digits: int(digits) if len(digits) < 32 else float(digits)  # noqa: E731  (float overflows)
         return json.loads(content.decode("utf-8"), parse_int=parse_int)
@@ -104,18 +75,9 @@ def parse_json(content: bytes) -> Any:
 
 
 def excerpt(value: Any) -> str:
-    """Return the beginning of a value of JSON in quotes, for a message; a nested one may have no end."""
+    """Return the beginning of a value of JSON in quotes, for a message."""
     nested = isinstance(value, (list, dict)) and bool(value)
     return repr("a list or object" if nested else str(value)[:50])
-
-
-def _is_unicode(name: str) -> bool:
-    """Return whether a name has no lone surrogates, which JSON can spell and nothing else can write."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def whole_number(value: Any) -> int | None:

@@ -1,10 +1,4 @@
-"""Which index files a trial folder has, and which of them came, changed or were lost since the last look.
-
-    index/{step // 1000:09d}/{step:012d}_{worker}.json
-    events/{step:012d}/{step:012d}_{worker}.tfevents
-
-Source: smdebug 1.0.34, ``core/locations.py``.
-"""
+"""Which index files a trial folder has, and which of them came, changed or were lost since the last look."""
 
 from __future__ import annotations
 
@@ -16,8 +10,7 @@ from ..storage.storage import FileStamp
 
 Files = Dict[int, Dict[str, str]]  # global step -> worker as files name it -> file
 
-_INDEX_FILE = re.compile(r"(?:.*/)?([0-9]{1,18})_([^/]+)\.json$", re.DOTALL)
-_EVENT_FILE = re.compile(r"(?:.*/)?([0-9]{1,18})_([^/]+)\.tfevents$", re.DOTALL)
+_FILE = re.compile(r"(?:.*/)?([0-9]{1,18})_([^/]+)\.(json|tfevents)$", re.DOTALL)
 
 
 def index_file_name(global_step: int, worker: str) -> str:
@@ -31,20 +24,12 @@ def event_file_name(global_step: int, worker: str) -> str:
 
 
 class IndexListing:
-    """The index files of the global steps from ``first`` to before ``end``.
-
-    Attributes:
-        files: The index files.
-        lost: The event files whose index file is lost.
-        is_rewritten: Whether an index file that was listed before has changed or is gone.
-        last_steps: The last global step of each worker that has an index file.
-    """
+    """The index files of the global steps from ``first`` to before ``end``."""
 
     def __init__(self, storage: Storage, first: int, end: int) -> None:
-        self.files: Files = {}
-        self.lost: Files = {}
-        self.last_steps: dict[str, int] = {}
-        self.is_rewritten = False
+        self.files: Files = {}  # the index files
+        self.lost: Files = {}  # the event files whose index file is lost
+        self.is_rewritten = False  # whether an index file that was listed before has changed or is gone
         self._storage = storage
         self._first = first
         self._end = end
@@ -53,35 +38,35 @@ class IndexListing:
     def look(self, from_step: int, ended: bool) -> set[int]:
         """List the steps from ``from_step`` on, and return those of which a file came, changed or was lost.
 
-        While the job goes on, a worker may still be about to write the index file of its last event file.
+        While the job goes on, a worker may be about to write the index file of its last event file.
         """
-        index = list(
-            self._listed("index", f"/{from_step // 1000:09d}/{from_step:012d}" if from_step else "", _INDEX_FILE)
-        )
-        events = list(self._listed("events", f"/{from_step:012d}" if from_step else "", _EVENT_FILE))
+        index = list(self._listed("index", "json", f"{from_step // 1000:09d}/{from_step:012d}" if from_step else ""))
+        events = list(self._listed("events", "tfevents", f"{from_step:012d}" if from_step else ""))
         is_only_look = ended and not self._known
         stamps = {} if is_only_look else self._storage.stamps(name for _, _, name in (*index, *events))
         now = {name: (step, stamps.get(name)) for step, _, name in (*index, *events)}
         before = {name: known for name, known in self._known.items() if known[0] >= from_step}
         changed = {step for _, (step, _) in before.items() ^ now.items()}
-        self.is_rewritten |= any(name.startswith("index") and now.get(name) != at for name, at in before.items())
+        self.is_rewritten |= any(name.startswith("index") and now.get(name) != known for name, known in before.items())
         if not is_only_look:
-            self._known = {**{name: at for name, at in self._known.items() if at[0] < from_step}, **now}
+            self._known = {**{name: known for name, known in self._known.items() if known[0] < from_step}, **now}
         self.files = {step: workers for step, workers in self.files.items() if step < from_step}
-        self.last_steps = self.last_steps if from_step else {}
         for step, worker, name in index:
             self.files.setdefault(step, {})[worker] = name
-            self.last_steps[worker] = max(step, self.last_steps.get(worker, 0))
+        last_steps = self.last_steps()
         lost_before = self.lost
         self.lost = {step: workers for step, workers in lost_before.items() if step < from_step}
         for step, worker, name in events:
-            if worker not in self.files.get(step, ()) and (ended or step < self.last_steps.get(worker, 0)):
+            if worker not in self.files.get(step, ()) and (ended or step < last_steps.get(worker, 0)):
                 self.lost.setdefault(step, {})[worker] = name
-        lost = {*self.lost, *lost_before}
-        return changed | {step for step in lost if self.lost.get(step) != lost_before.get(step)}
+        return changed | {step for step in {*self.lost, *lost_before} if self.lost.get(step) != lost_before.get(step)}
 
-    def _listed(self, kind: str, after: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-        for name in self._storage.names(kind, f"{kind}{after}" if after else ""):
-            match = pattern.match(name)
-            if match is not None and self._first <= int(match.group(1)) < self._end:
+    def last_steps(self) -> dict[str, int]:
+        """Return the last global step of each worker that has an index file."""
+        return {worker: step for step in sorted(self.files) for worker in self.files[step]}
+
+    def _listed(self, folder: str, ending: str, after: str) -> Iterator[tuple[int, str, str]]:
+        for name in self._storage.names(folder, f"{folder}/{after}" if after else ""):
+            match = _FILE.match(name)
+            if match is not None and match.group(3) == ending and self._first <= int(match.group(1)) < self._end:
                 yield int(match.group(1)), match.group(2), name

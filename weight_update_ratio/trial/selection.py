@@ -1,4 +1,4 @@
-"""Which tensors are compared: members of the chosen collections that match a pattern, where there are patterns.
+"""Which tensors are compared: members of the chosen collections that match a pattern, if there are patterns.
 
 Source: smdebug 1.0.34, ``core/collection.py``, ``core/reductions.py``, ``trials/trial.py``.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Callable, Iterable, Iterator
+from typing import Callable, Iterable
 
 from ..errors import Unreadable
 from ..parameters import Parameters
@@ -19,65 +19,55 @@ MOST_PATTERNS = 100  # of one collection
 
 
 class Selection:
-    """The tensors that are compared; each name is decided once.
-
-    Attributes:
-        members: The names that the chosen collections list.
-        seen_members: The names of the chosen collections that were asked for, whole or reduced, whatever the patterns.
-        reduced: Tensors of the selection that were seen as reductions: {name without ``:0``: reduction}.
-        unreadable: Patterns of the collections that are refused.
-    """
+    """The tensors that are compared; each name is decided once."""
 
     def __init__(self, collections: Collections, parameters: Parameters) -> None:
-        self.members: set[str] = set()
-        self.seen_members: set[str] = set()
-        self.reduced: dict[str, str] = {}
+        self._members: set[str] = set()  # the names that the chosen collections list
+        self.seen_members: set[str] = set()  # names of these collections that were asked for, whatever the patterns
+        self.reduced: dict[str, str] = {}  # selected tensor without ``:0`` that was seen reduced -> reduction
         self.unreadable: list[Unreadable] = []
         self._known: dict[str, bool] = {}
-        patterns: list[str] = []
+        self._patterns: list[re.Pattern[str]] = []
         for name in parameters.collection_names:
-            self.members |= collections.tensor_names.get(name, set())
-            given = collections.include_regex.get(name, [])
-            patterns += given[:MOST_PATTERNS]
-            if len(given) > MOST_PATTERNS:
-                self._refuse(f"has {len(given)} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
-        self._bare_members = {without_output_number(name): name for name in sorted(self.members, reverse=True)}
-        self._patterns = list(self._compile(patterns))
+            self._members |= collections.tensor_names.get(name, set())
+            of_collection = collections.include_regex.get(name, [])
+            count = len(of_collection)
+            for pattern in of_collection[:MOST_PATTERNS]:
+                self._search_for(pattern)
+            if count > MOST_PATTERNS:
+                self._refuse(f"has {count} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
+        self._bare_members = {without_output_number(name): name for name in sorted(self._members, reverse=True)}
         self.is_wanted = name_filter(parameters)
 
     def __contains__(self, tensor: str) -> bool:
-        known = self._known.get(tensor)
-        if known is None:
-            known = self._known[tensor] = self._decide(tensor)
-        return known
+        if tensor not in self._known:
+            self._known[tensor] = self._decide(tensor)
+        return self._known[tensor]
 
     def seen(self) -> set[str]:
-        """Return the names that were asked for, of whatever collection."""
+        """Return all names that were asked for."""
         return set(self._known)
 
     def _decide(self, tensor: str) -> bool:
-        reduction, name = reduction_and_name(tensor)
-        name = self._bare_members.get(name, name) if reduction else name
-        is_member = name in self.members
-        is_member = is_member or any(pattern.search(name) for pattern in self._patterns)
-        if not is_member:
+        _, prefix, reduced = tensor.partition(REDUCTION_PREFIX)
+        reduction, _, name = reduced.partition("/") if prefix else ("", "", tensor)
+        name = self._bare_members.get(name, name) if prefix else name
+        if name not in self._members and not any(pattern.search(name) for pattern in self._patterns):
             return False
         self.seen_members.add(name)
         if not self.is_wanted(name):
             return False
-        if reduction:
-            self.reduced[name] = reduction
-        return not reduction
+        if prefix:
+            self.reduced[name] = reduction or "unnamed"
+        return not prefix
 
-    def _compile(self, patterns: list[str]) -> Iterator[re.Pattern[str]]:
-        """Yield those patterns of the collections that compile."""
-        for pattern in patterns:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # Python's, of what is not a mistake
-                    yield re.compile(pattern)
-            except (re.error, OverflowError, RecursionError) as error:
-                self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
+    def _search_for(self, pattern: str) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python's, of what is not a mistake
+                self._patterns.append(re.compile(pattern))
+        except (re.error, OverflowError, RecursionError) as error:
+            self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
 
     def _refuse(self, reason: str) -> None:
         self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
@@ -88,32 +78,19 @@ def name_filter(parameters: Parameters) -> Callable[[str], bool]:
     wanted, excluded = (list(map(re.compile, p)) for p in (parameters.tensor_regex, parameters.exclude_regex))
 
     def is_wanted(name: str) -> bool:
-        if wanted and not any(pattern.search(name) for pattern in wanted):
-            return False
-        return not any(pattern.search(name) for pattern in excluded)
+        is_chosen = not wanted or any(pattern.search(name) for pattern in wanted)
+        return is_chosen and not any(pattern.search(name) for pattern in excluded)
 
     return is_wanted
 
 
-def reduction_and_name(tensor: str) -> tuple[str, str]:
-    """Return the reduction that a tensor holds, or an empty string, and the name of the tensor that was reduced."""
-    if REDUCTION_PREFIX not in tensor:
-        return "", tensor
-    reduction, _, name = tensor.split(REDUCTION_PREFIX, 1)[1].partition("/")
-    return reduction or "unnamed", name
-
-
 def without_output_number(name: str) -> str:
-    """Return a name without TensorFlow's ``:0``, which the hooks leave out of a reduction's name."""
+    """Return a name without TensorFlow's ``:0``, which hooks leave out of a reduction's name."""
     return re.sub(r":[0-9]+", "", name)
 
 
 def without_wrappers(name: str) -> str:
-    """Return a PyTorch tensor's name without the parts that torch.compile, DDP, FSDP and checkpointing add.
-
-    >>> without_wrappers("module._orig_mod.fc.weight")
-    'fc.weight'
-    """
+    """Return a PyTorch tensor's name without the parts that torch.compile, DDP, FSDP and checkpointing add."""
     inner = re.sub(r"(^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "", name)
     return re.sub(r"^(?:module\.)+", "", inner) or name
 

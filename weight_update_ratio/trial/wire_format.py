@@ -1,4 +1,4 @@
-"""Protobuf's wire format: the fields of a message, found in place, and varints; and the checksum of TFRecords.
+"""Protobuf's wire format: the fields of a message, and varints; and the checksum of TFRecords.
 
 Source: protobuf's "Encoding".
 """
@@ -9,20 +9,17 @@ from typing import Iterator
 
 from ..errors import UnreadableError
 
-MOST_FIELDS = 1000  # of one message; a tensor's have a few
+MOST_FIELDS = 1000  # of one message; a tensor's has a few
+FIXED_LENGTHS = {1: 8, 5: 4}  # wire type -> bytes
 
 
 def last_fields(record: memoryview, start: int, end: int) -> dict[int, tuple[int, int, int]]:
-    """Return {field number: (wire type, value or first byte, last byte)}; of a repeated field the last, as protobuf."""
+    """Return {field number: (wire type, value or first byte, end)}; of a repeated field the last, as protobuf."""
     return {number: (wire, first, last) for number, wire, first, last in message_fields(record, start, end)}
 
 
 def inner_message(fields: dict[int, tuple[int, int, int]], number: int, owner: str) -> tuple[int, int]:
-    """Return the (first byte, last byte) of the message, string or bytes in a field.
-
-    Raises:
-        UnreadableError: The field is absent or of another wire type; ``owner`` is what lacks it.
-    """
+    """Return the (first byte, end) of the message, string or bytes in a field of ``owner``."""
     wire, start, end = fields.get(number, (-1, 0, 0))
     if wire != 2:
         raise UnreadableError(f"holds no tensor: its {owner} lacks field {number}")
@@ -30,32 +27,21 @@ def inner_message(fields: dict[int, tuple[int, int, int]], number: int, owner: s
 
 
 def message_fields(record: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (field number, wire type, value or first byte, last byte) of the message from ``start`` to before ``end``.
-
-    Raises:
-        UnreadableError: It is not a message, or has more than ``MOST_FIELDS`` fields.
-    """
+    """Yield (field number, wire type, value or first byte, end) of the message from ``start`` to before ``end``."""
     position = start
     for _ in range(MOST_FIELDS):
         if position >= end:
             return
-        key = record[position]
-        position += 1
-        if key >= 0x80:
-            key, position = _read_varint(record, position - 1, end)
+        key, position = _read_varint(record, position, end)
         wire = key & 7
-        if wire == 0:
+        if wire in (0, 2):
             value, position = _read_varint(record, position, end)
+        elif wire not in FIXED_LENGTHS:
+            raise UnreadableError(f"is corrupt: wire type {wire} at byte {position}")
+        if wire == 0:
             yield key >> 3, wire, value, position
             continue
-        if wire == 2:
-            length, position = _read_varint(record, position, end)
-        elif wire == 1:
-            length = 8
-        elif wire == 5:
-            length = 4
-        else:
-            raise UnreadableError(f"is corrupt: wire type {wire} at byte {position}")
+        length = value if wire == 2 else FIXED_LENGTHS[wire]
         if length > end - position:
             raise UnreadableError(f"is corrupt: a field at byte {position} is longer than what holds it")
         yield key >> 3, wire, position, position + length
@@ -77,11 +63,7 @@ def _read_varint(record: memoryview, position: int, end: int) -> tuple[int, int]
 
 
 def encoded_varint(number: int) -> bytes:
-    r"""Return a number >= 0 as protobuf's varint.
-
-    >>> encoded_varint(300)
-    b'\xac\x02'
-    """
+    """Return a number >= 0 as protobuf's varint."""
     digits = bytearray()
     while number >= 0x80:
         digits.append(number & 0x7F | 0x80)
@@ -101,9 +83,6 @@ def masked_crc32c(content: bytes | memoryview) -> int:
     A plain loop is enough: smdebug's hooks checksum the 8 bytes of a record's length and never its content.
 
     Source: RFC 3720, appendix B.4, for the polynomial; TensorFlow's ``crc32c.h`` for the mask.
-
-    >>> hex(masked_crc32c(b"0x12345678"))
-    '0x62dc0b3'
     """
     crc = 0xFFFFFFFF
     for byte in content:

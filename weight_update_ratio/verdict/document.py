@@ -13,7 +13,7 @@ RULE_NAME = "WeightUpdateRatio"
 
 def run_document(run: JudgedRun) -> dict[str, Any]:
     """Return a run by the names of the JSON format, without findings; numbers are as they are, also NaN."""
-    problem = run.problem
+    problem, baseline, parameters = run.problem, run.bounds.baseline, run.parameters
     return {
         "trial": run.trial,
         "rule": RULE_NAME,
@@ -21,28 +21,22 @@ def run_document(run: JudgedRun) -> dict[str, Any]:
         "fired": run.fired,
         "complete": run.complete,
         "mode": run.mode,
-        "parameters": run.parameters.as_dict(),
+        "parameters": parameters.as_dict(),
         "counts": run.counts,
         "fired_steps": {"count": len(run.fired_steps), "first": run.fired_steps[0] if run.fired_steps else None},
         "problem": None if problem is None else {"text": problem.message, "remedy": problem.remedy},
         "job_ended": run.job_ended,
-        "baseline": _baseline_facts(run),
+        "baseline": None
+        if baseline is None
+        else {
+            "runs": baseline.runs,
+            "factor": parameters.baseline_factor,
+            "patience": parameters.violations_to_fire,
+            "held": int(run.columns["held"].sum()),
+        },
         "violations": [group.as_dict() for group in run.violations],
         "skipped": [group._asdict() for group in run.skipped],
         "unreadable": [entry._asdict() for entry in run.unreadable],
-    }
-
-
-def _baseline_facts(run: JudgedRun) -> dict[str, Any] | None:
-    """Return what the run was held against; ``held`` is how many of its comparisons were."""
-    baseline, parameters = run.bounds.baseline, run.parameters
-    if baseline is None:
-        return None
-    return {
-        "runs": baseline.runs,
-        "factor": parameters.baseline_factor,
-        "patience": parameters.violations_to_fire,
-        "held": int(run.columns["held"].sum()),
     }
 
 

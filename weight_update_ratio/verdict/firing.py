@@ -1,4 +1,4 @@
-"""Which violations fire, as a pure function of the columns.
+"""Which violations fire, how far outside of their bounds they are, and their groups: pure functions of the columns.
 
 A violation fires where it is not finite, or where it ends ``patience`` violations in a row of its tensor and worker, in
 the order of global steps; so does each further one. The comparisons that were made count, and no others.
@@ -6,7 +6,7 @@ the order of global steps; so does each further one. The comparisons that were m
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 import numpy as np
 
@@ -16,31 +16,19 @@ from ..compare.rows import Array
 ZERO = 1000.0  # decades: further outside than any other number can be
 
 
-class Firing(NamedTuple):
-    """Which comparisons fire, and which fire or lead up to one that does: bool, shape (n,) each."""
-
-    fires: Array
-    leads: Array
-
-
-def firing(columns: Mapping[str, Array], patience: int) -> Firing:
-    """Return which comparisons fire.
-
-    Args:
-        columns: ``tensor`` and ``worker``, whole numbers; ``verdict``, places in VERDICTS; all of shape (n,), in the
-            order of global steps.
-        patience: How many violations in a row fire; >= 1.
+def firing(columns: Mapping[str, Array], patience: int) -> tuple[Array, Array]:
+    """Return which comparisons fire, and which fire or lead up to one that does: bool, shape (n,) each.
 
     >>> columns = {"tensor": np.zeros(5, int), "worker": np.zeros(5, int), "verdict": np.array([2, 0, 2, 1, 2])}
-    >>> firing(columns, 3).fires.tolist(), firing(columns, 3).leads.tolist()
-    ([False, False, False, False, True], [False, False, True, True, True])
+    >>> [each.tolist() for each in firing(columns, 3)]
+    [[False, False, False, False, True], [False, False, True, True, True]]
     """
     violates = columns["verdict"] != VERDICTS.index(OK)
     if patience == 1:
-        return Firing(violates, violates)
+        return violates, violates
     so_far, length = in_a_row(keys_of(columns), violates)
     lost = columns["verdict"] == VERDICTS.index(NOT_FINITE)
-    return Firing(lost | (so_far >= patience), lost | (length >= patience))
+    return lost | (so_far >= patience), lost | (length >= patience)
 
 
 def keys_of(columns: Mapping[str, Array]) -> Array:
@@ -52,23 +40,18 @@ def keys_of(columns: Mapping[str, Array]) -> Array:
 def in_a_row(keys: Array, marked: Array) -> tuple[Array, Array]:
     """Return how many marked rows of its key there are in a row, up to each and in all; 0 where a row is not marked.
 
-    Args:
-        keys: Whole numbers, shape (n,), in the order of global steps.
-        marked: bool, shape (n,).
-
-    Returns:
-        Two arrays of int64, shape (n,).
+    All are of shape (n,), in the order of global steps; what is returned is int64.
     """
     so_far, length = np.zeros((2, len(keys)), np.int64)
     if marked.any():
         rows = np.flatnonzero(np.isin(keys, np.unique(keys[marked])))
         rows = rows[np.argsort(keys[rows], kind="stable")]
-        own, of_run = keys[rows], marked[rows]
+        is_marked = marked[rows]
         begins = np.ones(len(rows), bool)
-        begins[1:] = (np.diff(own) != 0) | ~of_run[1:] | ~of_run[:-1]
+        begins[1:] = (np.diff(keys[rows]) != 0) | ~is_marked[1:] | ~is_marked[:-1]
         run = np.cumsum(begins) - 1  # of marked rows, or of one that is not
-        so_far[rows] = np.where(of_run, np.arange(len(rows)) - np.flatnonzero(begins)[run] + 1, 0)
-        length[rows] = np.where(of_run, np.bincount(run)[run], 0)
+        so_far[rows] = np.where(is_marked, np.arange(len(rows)) - np.flatnonzero(begins)[run] + 1, 0)
+        length[rows] = np.where(is_marked, np.bincount(run)[run], 0)
     return so_far, length
 
 
@@ -83,21 +66,69 @@ def decades_outside(columns: Mapping[str, Array]) -> Array:
     Infinite for what is not finite, ``ZERO`` for 0 below a bound; 0 at a bound; negative within them. The worst
     comparison, wherever one is named, has the largest number, and of several the earliest step.
 
-    Args:
-        columns: ``ratio``, ``lower``, ``upper``, ``weight_norm``, ``norm_lower``, ``norm_upper`` and ``verdict``, each
-            of shape (n,).
-
     >>> columns = {"ratio": np.array([1e3, 0, 0.1]), "lower": np.full(3, 1e-8), "upper": np.full(3, 10.0)}
     >>> norms = {"weight_norm": np.ones(3), "norm_lower": np.zeros(3), "norm_upper": np.full(3, np.inf)}
     >>> decades_outside({**columns, **norms, "verdict": np.array([1, 2, 0])}).tolist()
     [2.0, 1000.0, -2.0]
     """
-    ratio, drifted = columns["ratio"], columns["verdict"] == VERDICTS.index(DRIFTED)
-    value = np.where(drifted, columns["weight_norm"], ratio)
-    lower = np.where(drifted, columns["norm_lower"], columns["lower"])
-    upper = np.where(drifted, columns["norm_upper"], columns["upper"])
+    drifted = columns["verdict"] == VERDICTS.index(DRIFTED)
+    names = (("weight_norm", "ratio"), ("norm_lower", "lower"), ("norm_upper", "upper"))
+    value, lower, upper = (np.where(drifted, columns[norm], columns[ratio]) for norm, ratio in names)
     with np.errstate(all="ignore"):
         level = np.log10(value)
         decades = np.fmax(level - np.log10(upper), np.log10(lower) - level)
         decades = np.where(columns["verdict"] == VERDICTS.index(OK), np.fmin(decades, 0), np.fmin(decades, ZERO))
-    return np.where(np.isfinite(ratio), decades, np.inf)
+    return np.where(np.isfinite(columns["ratio"]), decades, np.inf)
+
+
+class ViolationGroup(NamedTuple):
+    """The violations of one verdict of one tensor and worker; steps are of the judged mode."""
+
+    tensor: str
+    worker: str
+    verdict: str
+    first_step: int
+    last_step: int
+    count: int  # type: ignore[assignment]  # in place of tuple.count
+    worst_ratio: float
+    worst_step: int
+    lower: float  # the bounds at the worst step
+    upper: float
+    fires: bool  # whether one of them fires, or leads up to a violation that does
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the group by the names of the JSON format."""
+        return {name: value for name, value in self._asdict().items() if name != "fires"}
+
+
+def violation_groups(
+    columns: Mapping[str, Array], leads: Array, tensors: list[str], workers: list[str]
+) -> list[ViolationGroup]:
+    """Return the violations in groups, in the order in which they began.
+
+    ``leads`` is what ``firing`` returns; ``tensors`` and ``workers`` are the names of the codes in these columns.
+    """
+    rows = np.flatnonzero(columns["verdict"] != VERDICTS.index(OK))
+    outside = {name: column[rows] for name, column in columns.items()}
+    keys = keys_of(outside) * len(VERDICTS) + outside["verdict"]
+    by_key = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[by_key], prepend=-1))
+    decades, steps = decades_outside(outside), outside["step"]
+    groups = []
+    for members in np.split(by_key, starts)[1:]:
+        first, worst = members[0], members[decades[members].argmax()]
+        group = ViolationGroup(
+            tensors[outside["tensor"][first]],
+            workers[outside["worker"][first]],
+            VERDICTS[outside["verdict"][first]],
+            int(steps[members].min()),
+            int(steps[members].max()),
+            len(members),
+            float(outside["ratio"][worst]),
+            int(steps[worst]),
+            float(outside["lower"][worst]),
+            float(outside["upper"][worst]),
+            bool(leads[rows[members]].any()),
+        )
+        groups.append((group.first_step, int(first), group))
+    return [group for _, _, group in sorted(groups, key=lambda entry: entry[:2])]

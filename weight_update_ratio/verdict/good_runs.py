@@ -1,31 +1,34 @@
-"""The good runs that a run is judged against: trial folders, or the files that baselines were saved to."""
+"""The good runs that a run is judged against: learnt from trials or read from files, and a run saved as one.
+
+Only moves teach. What rests, what comes from weights that were all zero, and a spike of one comparison would open the
+bounds for good: so rests are counted apart, and each ratio is replaced by the median of it and its two neighbours.
+"""
 
 from __future__ import annotations
 
 import os
 
+import numpy as np
+
 from ..compare.diagnosis import missing_trial
 from ..compare.history import history_files, read_history
 from ..compare.loop import Loop
 from ..compare.mode import TRAIN, judged_mode
+from ..compare.ratio import NOT_FINITE, VERDICTS
+from ..compare.rows import Array
 from ..errors import TrialError, UnreadableError
 from ..parameters import Parameters
 from ..storage.location import file_content, open_storage, trial_location
 from ..trial.folder import TrialFolder
-from .baseline import Baseline, merged_baselines
-from .baseline_file import parse_baseline
+from .baseline import BIN_EDGES, BINS, Band, Baseline, baseline_text, merged_baselines, parse_baseline
 from .bounds import Bounds
-from .facts import concluded, measured
+from .facts import concluded, gaps_of
+from .firing import in_a_row, keys_of
 from .judged_run import JudgedRun
-from .learning import learn_baseline
 
 
 def open_bounds(parameters: Parameters) -> Bounds:
-    """Return the bounds that the parameters ask for; those of a baseline are read or learnt now.
-
-    Raises:
-        TrialError: A baseline cannot be read, is not of a run that trains well, or was not judged alike.
-    """
+    """Return the bounds that the parameters ask for; a baseline is read or learnt now, or TrialError says why not."""
     if not parameters.baseline:
         return Bounds(parameters)
     runs = [(location, _opened_baseline(location, parameters)) for location in parameters.baseline]
@@ -37,22 +40,20 @@ def open_bounds(parameters: Parameters) -> Bounds:
 def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
     """Return the baseline of a file, or learn it from a trial folder, which is judged as the run is."""
     try:
-        place = trial_location(location)
-        path = os.path.expanduser(place)
-        if not place.startswith("s3://") and not os.path.isfile(path) and not os.path.isdir(path):
+        name = trial_location(location)
+        path = os.path.expanduser(name)
+        if not name.startswith("s3://") and not os.path.isfile(path) and not os.path.isdir(path):
             what = "it is neither a file nor a folder" if os.path.exists(path) else "it does not exist"
-            several = " Of several, each is one of its own: commas do not separate them." if "," in place else ""
+            several = " Of several, each is one of its own: commas do not separate them." if "," in name else ""
             raise TrialError(what, f"Pass a trial folder, an S3 URI, or a file that --save-baseline wrote.{several}")
-        files = history_files(place)
+        files = history_files(name)
         if files:
             own = parameters._replace(baseline=(), patience=None)
             history = read_history(files)
-            run = measured(
-                JudgedRun(place, history.rows, Bounds(own), history.mode), lambda name: True, history.unreadable
-            )
-            return learn_baseline(run)
-        content = file_content(place)
-        return _learnt_baseline(place, parameters) if content is None else parse_baseline(content)
+            run = JudgedRun(name, history.rows, Bounds(own), history.mode)
+            return learn_baseline(run.with_facts(folder_unreadable=history.unreadable))
+        content = file_content(name)
+        return _learnt_baseline(name, parameters) if content is None else parse_baseline(content)
     except UnreadableError as error:
         raise TrialError(
             f"the baseline {location!r} {error}", "Save it anew with --save-baseline, from a run that trains well."
@@ -62,14 +63,84 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
 
 
 def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
-    own = parameters._replace(baseline=(), patience=None)
-    folder = TrialFolder(open_storage(location), own)
+    by_thresholds = parameters._replace(baseline=(), patience=None)
+    folder = TrialFolder(open_storage(location), by_thresholds)
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
     loop = Loop(folder, judged_mode(folder) or TRAIN)
     for global_step in folder.steps:
         loop.compare(global_step)
-    run = concluded(JudgedRun(location, loop.rows, Bounds(own), loop.mode), folder)
+    run = concluded(JudgedRun(location, loop.rows, Bounds(by_thresholds), loop.mode), folder)
     # A pattern that matches nothing there may match something of the run.
     return learn_baseline(run.with_facts(problem=None) if len(run) else run)
+
+
+def learn_baseline(run: JudgedRun) -> Baseline:
+    """Return the baseline of one run; TrialError says so if a ratio is not finite, or not all of it was compared."""
+    columns = run.columns
+    bad = np.flatnonzero(columns["verdict"] == VERDICTS.index(NOT_FINITE))
+    if len(bad):
+        first = {name: column[bad[0]] for name, column in columns.items()}
+        name = list(run.tensors)[first["tensor"]]
+        raise TrialError(
+            f"the ratio of {name!r} at {run.mode} step {first['step']} is {first['ratio']}",
+            "Take a run that trains well.",
+        )
+    if run.problem is not None:
+        raise run.problem
+    if not run.complete:
+        raise TrialError(
+            f"{len(run.unreadable):,} of its records could not be read",
+            "Restore its files, or take another run that trains well.",
+        )
+    return Baseline(1, run.mode or "", run.parameters.epsilon, int(columns["step"].max()), _bands(run))
+
+
+def _bands(run: JudgedRun) -> dict[str, Band]:
+    columns, codes, keys = run.columns, run.tensors, keys_of(run.columns)
+    tensors, ratios, norms = columns["tensor"], columns["ratio"], columns["weight_norm"]
+    # The most frequent gap of each tensor, of equals the smaller one.
+    usual = {name: max(counts, key=counts.__getitem__) for name, counts in gaps_of(run).items()}
+    gaps = np.array([usual.get(name, 0) for name in codes])
+    rests = np.zeros(len(codes), np.int64)
+    np.maximum.at(rests, tensors, in_a_row(keys, ratios == 0)[0])
+    moves = (columns["step"] - columns["reference_step"] == gaps[tensors]) & (ratios > 0) & (norms > 0)
+    rows = np.flatnonzero(moves)
+    rows = rows[np.argsort(keys[rows], kind="stable")]  # each course in the order of global steps
+    smooth = _medians_of_three(keys[rows], ratios[rows])
+    bins = np.searchsorted(BIN_EDGES, columns["step"][rows], side="right")
+    limits = np.full((4, len(codes), BINS), np.nan)
+    for which, values in enumerate((smooth, smooth, norms[rows], norms[rows])):
+        np.fmax.at(limits[which], (tensors[rows], bins), values if which % 2 else -values)
+    limits[::2] *= -1  # the lowest is the highest of what is negative
+    return {name: Band(gap, int(rests[codes[name]]), limits[:, codes[name]]) for name, gap in usual.items()}
+
+
+def _medians_of_three(keys: Array, values: Array) -> Array:
+    """Return the median of each value and its two neighbours of the same key; the first and the last stay as they are.
+
+    >>> _medians_of_three(np.array([0, 0, 0, 1]), np.array([1.0, 9.0, 2.0, 5.0])).tolist()
+    [1.0, 2.0, 2.0, 5.0]
+    """
+    result = values.copy()
+    before, middle, after = values[:-2], values[1:-1], values[2:]
+    median = np.maximum(np.minimum(before, middle), np.minimum(np.maximum(before, middle), after))
+    result[1:-1] = np.where((keys[:-2] == keys[1:-1]) & (keys[1:-1] == keys[2:]), median, middle)
+    return result
+
+
+def saved_baseline(run: JudgedRun) -> str:
+    """Return a run as the text of a baseline file, merged with the baseline that it was judged against.
+
+    TrialError says so if it is not a good run, or fired against that baseline.
+    """
+    try:
+        learnt, known = learn_baseline(run), run.bounds.baseline
+        if known is None:
+            return baseline_text(learnt)
+        if run.fired:
+            raise TrialError("it fires against the baseline that it would be added to", "Save it without --baseline.")
+        return baseline_text(merged_baselines([(", ".join(run.parameters.baseline), known), (run.trial, learnt)]))
+    except TrialError as error:
+        raise TrialError(f"the run {run.trial!r} cannot be a baseline: {error.message}", error.remedy) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Sequence, TypeVar
 
 import numpy as np
@@ -12,8 +11,7 @@ from ..compare.rows import Array, Comparison, Rows, SkippedGroup
 from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
 from .bounds import Bounds
-from .firing import Firing, decades_outside, firing, in_a_row, keys_of, longest_course
-from .violations import ViolationGroup, violation_groups
+from .firing import ViolationGroup, decades_outside, firing, in_a_row, keys_of, longest_course, violation_groups
 
 if TYPE_CHECKING:
     import pandas
@@ -40,28 +38,19 @@ class JudgedRun:
     """The rows of a run, judged; ``len`` is the number of comparisons, and iterating yields them.
 
     It is frozen. What is computed is computed once, of the rows at that time.
-
-    Attributes:
-        trial: The trial's folder as it was named.
-        mode: The mode that was judged, TRAIN or GLOBAL, where it is known.
-        problem: Why nothing could be compared, or a job not be followed to its end; else None. It is known, and so are
-            the next five, once the steps that are asked for are compared.
-        job_ended: Whether the job wrote its end-of-job file.
-        only_evaluated: Whether all steps of the trial are of EVAL or PREDICT mode.
-        notes: What was skipped as a whole: entries about a worker, whose tensor is None, or about a tensor.
-        folder_unreadable: What of the trial folder itself could not be read.
-        not_trained: The tensors that were recorded as not trained.
     """
 
-    trial: str
+    trial: str  # the trial's folder as it was named
     rows: Rows
     bounds: Bounds
-    mode: str | None
-    problem: TrialError | None = None
-    job_ended = only_evaluated = False
-    notes: Sequence[SkippedGroup] = ()
-    folder_unreadable: Sequence[Unreadable] = ()
-    not_trained: frozenset[str] = frozenset()
+    mode: str | None  # that was judged, TRAIN or GLOBAL; None: not known yet
+    # Facts that are known when all steps that were asked for are compared; ``concluded`` adds them.
+    problem: TrialError | None = None  # why nothing could be compared, or a job not be followed to its end
+    job_ended = False  # whether the job wrote its end-of-job file
+    only_evaluated = False  # whether all steps of the trial are of EVAL or PREDICT mode
+    notes: Sequence[SkippedGroup] = ()  # what was skipped as a whole, of a worker (its tensor is None) or of a tensor
+    folder_unreadable: Sequence[Unreadable] = ()  # what of the trial folder itself could not be read
+    not_trained: frozenset[str] = frozenset()  # the tensors that were recorded as not trained
 
     def __init__(self, trial: str, rows: Rows, bounds: Bounds, mode: str | None = None, **facts: Any) -> None:
         self.__dict__.update(trial=trial, rows=rows, bounds=bounds, mode=mode, **facts)
@@ -71,12 +60,12 @@ class JudgedRun:
 
     def with_facts(self: Run, **facts: Any) -> Run:
         """Return the same rows with other attributes; only ``columns`` is not computed again."""
-        other = copy.copy(self)
-        for name in list(vars(other)):
-            if name != "columns" and isinstance(getattr(type(other), name, None), computed):
-                del other.__dict__[name]
-        other.__dict__.update(facts)
-        return other
+        kept = {
+            name: value
+            for name, value in vars(self).items()
+            if name == "columns" or not isinstance(getattr(type(self), name, None), computed)
+        }
+        return type(self)(**{**kept, **facts})
 
     @property
     def parameters(self) -> Parameters:
@@ -93,19 +82,19 @@ class JudgedRun:
 
     @computed
     def tensors(self) -> dict[str, int]:
-        """The selected tensors of the judged steps in the order in which they came, {name: place}."""
+        """The selected tensors of the judged steps in the order in which they came, {name: code}."""
         return dict(self.rows.tensors.codes)
 
     @computed
     def workers(self) -> dict[str, int]:
-        """The workers that saved them, {name: place}."""
+        """The workers that saved them, {name: code}."""
         return dict(self.rows.workers.codes)
 
     @computed
     def columns(self) -> dict[str, Array]:
         """The comparisons in columns, each of shape (n,), by global step.
 
-        ``tensor``, ``worker`` and ``verdict`` are places in ``tensors``, ``workers`` and VERDICTS; ``held`` is whether
+        ``tensor``, ``worker`` and ``verdict`` are codes, by ``tensors``, ``workers`` and VERDICTS; ``held`` is whether
         the bounds are the baseline's.
         """
         return judged_columns(self.rows.compared.arrays(), list(self.tensors), self.bounds)
@@ -116,20 +105,20 @@ class JudgedRun:
         return self.bounds.baseline is not None and not self.columns["held"].any()
 
     @computed
-    def _firing(self) -> Firing:
-        """Which comparisons fire; of a run that is not held against its baseline only those that are not finite."""
+    def _firing(self) -> tuple[Array, Array]:
+        """What ``firing`` returns; of a run that is not held against its baseline only what is not finite fires."""
         lost = self.columns["verdict"] == VERDICTS.index(NOT_FINITE)
-        return Firing(lost, lost) if self.is_unheld else firing(self.columns, self.parameters.violations_to_fire)
+        return (lost, lost) if self.is_unheld else firing(self.columns, self.parameters.violations_to_fire)
 
     @property
     def leads(self) -> Array:
         """Which comparisons fire, or lead up to one that does: bool, shape (n,)."""
-        return self._firing.leads
+        return self._firing[1]
 
     @computed
     def fired_steps(self) -> list[int]:
         """The global steps at which the rule fires, ascending."""
-        return np.unique(self.columns["global_step"][self._firing.fires]).tolist()  # type: ignore[no-any-return]
+        return np.unique(self.columns["global_step"][self._firing[0]]).tolist()  # type: ignore[no-any-return]
 
     @property
     def fired(self) -> bool:
@@ -149,8 +138,8 @@ class JudgedRun:
     @computed
     def unreadable(self) -> list[Unreadable]:
         """What could not be read, and why, by the step that needed it."""
-        found = sorted(self.rows.unreadable, key=self.rows.unreadable.__getitem__)
-        return list(dict.fromkeys([*found, *self.folder_unreadable]))
+        by_step = sorted(self.rows.unreadable, key=self.rows.unreadable.__getitem__)
+        return list(dict.fromkeys([*by_step, *self.folder_unreadable]))
 
     @property
     def is_judged(self) -> bool:
@@ -184,10 +173,10 @@ class JudgedRun:
         """
         import pandas
 
-        named = {"tensor": self.tensors, "worker": self.workers, "verdict": VERDICTS}
+        names = {"tensor": self.tensors, "worker": self.workers, "verdict": VERDICTS}
         frame = pandas.DataFrame({name: self.columns[name] for name in Comparison._fields if name != "mode"})
-        for name, values in named.items():
-            frame[name] = np.array([*values, ""], dtype=object)[self.columns[name]]
+        for column, values in names.items():
+            frame[column] = np.array([*values, ""], dtype=object)[self.columns[column]]
         frame.insert(2, "mode", self.mode or "")
         return frame
 
@@ -195,8 +184,8 @@ class JudgedRun:
 def comparisons(columns: dict[str, Array], rows: Rows, mode: str | None) -> Iterator[Comparison]:
     """Yield comparisons of a run, given in columns."""
     tensors, workers = list(rows.tensors.codes), list(rows.workers.codes)
-    found = (columns[name].tolist() for name in Comparison._fields if name != "mode")
-    for tensor, worker, *numbers, verdict in zip(*found):
+    values = (columns[name].tolist() for name in Comparison._fields if name != "mode")
+    for tensor, worker, *numbers, verdict in zip(*values):
         yield Comparison._make((tensors[tensor], workers[worker], mode or "", *numbers, VERDICTS[verdict]))
 
 
@@ -206,30 +195,30 @@ def judged_columns(measured: dict[str, Array], tensors: list[str], bounds: Bound
     A ratio of 0 of a tensor that the baseline knows is small where it has rested for too long; all else is judged row
     by row.
     """
-    ratio = update_ratios(measured["update_norm"], measured["weight_norm"], bounds.parameters.epsilon)
-    found = bounds.columns(tensors, measured["tensor"], measured["step"], measured["reference_step"])
-    verdict = verdict_codes(ratio, found.lower, found.upper)
-    held, norm = found.held, measured["weight_norm"]
+    norm = measured["weight_norm"]
+    ratio = update_ratios(measured["update_norm"], norm, bounds.parameters.epsilon)
+    limits = bounds.columns(tensors, measured["tensor"], measured["step"], measured["reference_step"])
+    verdict = verdict_codes(ratio, limits.lower, limits.upper)
     if bounds.baseline is not None:
-        rests = (ratio == 0) & ~np.isnan(found.rest)
-        too_long = in_a_row(keys_of(measured), ratio == 0)[0] > found.rest
+        rests = (ratio == 0) & ~np.isnan(limits.rest)
+        too_long = in_a_row(keys_of(measured), ratio == 0)[0] > limits.rest
         verdict[rests] = np.where(too_long[rests], VERDICTS.index(SMALL), VERDICTS.index(OK))
-        held = held | rests
+        limits = limits._replace(held=limits.held | rests)
         with np.errstate(invalid="ignore"):
-            away = (norm < found.norm_lower) | (norm > found.norm_upper)
+            away = (norm < limits.norm_lower) | (norm > limits.norm_upper)
         away &= (verdict == VERDICTS.index(OK)) & (norm > 0) & (ratio > 0)
         verdict[away] = VERDICTS.index(DRIFTED)
-    return {**measured, "ratio": ratio, **found._replace(held=held)._asdict(), "verdict": verdict}
+    return {**measured, "ratio": ratio, **limits._asdict(), "verdict": verdict}
 
 
 def firing_at(rows: Rows, bounds: Bounds, mode: str | None, global_step: int) -> list[Comparison]:
     """Return the violations that fire at a step by the rows up to it, the worst first.
 
     Nothing waits for a row that is held against the baseline. No more of the rows before the step is judged than its
-    violations and rests need, so that each step of a live job costs as much as it holds.
+    violations and rests need, so that each step of a live job costs as much as it has rows.
     """
     measured, tensors, patience = rows.compared.arrays(), list(rows.tensors.codes), bounds.parameters.violations_to_fire
-    first, end = (int(at) for at in np.searchsorted(measured["global_step"], [global_step, global_step + 1]))
+    first, end = np.searchsorted(measured["global_step"], [global_step, global_step + 1]).tolist()
     begin, allowed = first, bounds.rests(tensors)
     while True:
         columns = judged_columns({name: column[begin:end] for name, column in measured.items()}, tensors, bounds)
@@ -237,11 +226,11 @@ def firing_at(rows: Rows, bounds: Bounds, mode: str | None, global_step: int) ->
         rest = allowed[columns["tensor"]]
         asked = here & ((columns["verdict"] != VERDICTS.index(OK)) | (np.isfinite(rest) & (columns["ratio"] == 0)))
         needed = patience + np.where(np.isfinite(rest), rest, 0)
-        _, own, counts = np.unique(keys_of(columns), return_inverse=True, return_counts=True)
-        if not begin or (counts[own] >= needed)[asked].all():
+        _, course, counts = np.unique(keys_of(columns), return_inverse=True, return_counts=True)
+        if not begin or (counts[course] >= needed)[asked].all():
             break
         begin = max(0, end - 4 * (end - begin))
-    fires = np.flatnonzero(firing(columns, patience).fires & here)
-    found = {name: column[fires] for name, column in columns.items()}
-    worst_first = np.lexsort((found["worker"], found["tensor"], -decades_outside(found)))
-    return list(comparisons({name: column[worst_first] for name, column in found.items()}, rows, mode))
+    fires = np.flatnonzero(firing(columns, patience)[0] & here)
+    columns = {name: column[fires] for name, column in columns.items()}
+    worst_first = np.lexsort((columns["worker"], columns["tensor"], -decades_outside(columns)))
+    return list(comparisons({name: column[worst_first] for name, column in columns.items()}, rows, mode))

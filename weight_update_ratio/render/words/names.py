@@ -13,7 +13,7 @@ SEPARATOR = re.compile(r"[./]")
 
 
 def tensors_text(tensors: Sequence[str], known: Iterable[str]) -> str:
-    """Return the names of tensors, folded by the modules that hold all or most of them; ``known`` are all of the trial.
+    """Return the names of tensors, folded by modules that have all or most of theirs; ``known`` are all of the trial.
 
     >>> layers = [f"layer{i}.{name}" for i in (1, 2) for name in ("weight", "bias", "scale")]
     >>> tensors_text(layers[:3] + ["head"], [*layers, "head"])
@@ -21,59 +21,41 @@ def tensors_text(tensors: Sequence[str], known: Iterable[str]) -> str:
     >>> tensors_text(["layer1.bias", "layer2.bias"], layers)
     '*.bias (2 tensors)'
     """
-    known = list(dict.fromkeys([*known, *tensors]))
-    chosen = set(tensors)
+    known, chosen = list(dict.fromkeys([*known, *tensors])), set(tensors)
     if len(chosen) > 1 and chosen.issuperset(known):
         return f"All {len(chosen):,} tensors"
     endings = {_parts(name)[-1] for name in chosen}
-    alike = [name for name in known if len(_parts(name)) > 1 and _parts(name)[-1] in endings]
-    if len(chosen) > 1 and len(endings) == 1 and set(alike) == chosen:
-        return f"*{_last_separator(tensors[0])}{endings.pop()} ({len(chosen):,} tensors)"
-    folded = _by_module([_parts(name) for name in known], chosen, known, 0)
-    if len(folded) <= MOST_NAMES + 1:
-        return ", ".join(elided(text, LONGEST) for text, _ in folded)
-    rest = sum(count for _, count in folded[MOST_NAMES:])
-    return ", ".join(elided(text, LONGEST) for text, _ in folded[:MOST_NAMES]) + f" {more_text(rest)}"
+    ended = {name for name in known if len(_parts(name)) > 1 and _parts(name)[-1] in endings}
+    if len(chosen) > 1 and len(endings) == 1 and ended == chosen:
+        return f"*{SEPARATOR.findall(tensors[0])[-1]}{endings.pop()} ({len(chosen):,} tensors)"
+    folded = _by_module(known, chosen, 0)
+    shown = folded if len(folded) <= MOST_NAMES + 1 else folded[:MOST_NAMES]
+    rest = sum(count for _, count in folded[len(shown) :])
+    return ", ".join(elided(text, LONGEST) for text, _ in shown) + f" {more_text(rest)}" * (rest > 0)
 
 
 def _parts(name: str) -> list[str]:
     return SEPARATOR.split(name, MOST_PARTS)
 
 
-def _last_separator(name: str) -> str:
-    return str(SEPARATOR.findall(name)[-1])
-
-
-def _by_module(paths: list[list[str]], chosen: set[str], names: list[str], depth: int) -> list[tuple[str, int]]:
-    """Return (text, tensors) of the chosen names among those that share their first ``depth`` parts."""
-    own = [name for name in names if name in chosen]
-    if depth and len(own) > 1 and len(own) >= MOST * len(names):
-        prefix = _prefix(names[0], depth)
-        of = f"{len(own):,} tensors" if len(own) == len(names) else f"{len(own):,} of {len(names):,} tensors"
-        return [(f"{prefix}* ({of})", len(own))]
-    if len(own) <= 1:
-        return [(name, 1) for name in own]
-    groups: dict[str, list[int]] = {}
-    result: list[tuple[str, int]] = []
-    for position, path in enumerate(paths):
-        key = path[depth] if depth < len(path) - 1 else f"\n{position}"  # a tensor of this module itself
-        groups.setdefault(key, []).append(position)
-    for key, positions in groups.items():
-        inner = [names[position] for position in positions]
-        if key.startswith("\n"):
-            result += [(name, 1) for name in inner if name in chosen]
-        else:
-            result += _by_module([paths[position] for position in positions], chosen, inner, depth + 1)
-    return result
-
-
-def _prefix(name: str, depth: int) -> str:
-    ends = [found.end() for found in SEPARATOR.finditer(name)]
-    return name[: ends[depth - 1]]
+def _by_module(names: list[str], chosen: set[str], depth: int) -> list[tuple[str, int]]:
+    """Return (text, number of tensors) of the chosen ones among names that share their first ``depth`` parts."""
+    count = sum(name in chosen for name in names)
+    if count <= 1:
+        return [(name, 1) for name in names if name in chosen]
+    if depth and count >= MOST * len(names):
+        end = [separator.end() for separator in SEPARATOR.finditer(names[0])][depth - 1]
+        of = f"{count:,} tensors" if count == len(names) else f"{count:,} of {len(names):,} tensors"
+        return [(f"{names[0][:end]}* ({of})", count)]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        modules = _parts(name)[:-1]
+        groups.setdefault((modules[depth],) if depth < len(modules) else ("", name), []).append(name)
+    return [part for group in groups.values() for part in _by_module(group, chosen, depth + 1)]
 
 
 def workers_text(workers: Sequence[str], known: Iterable[str]) -> str:
-    """Return where something is, to be put after a tensor's name; an empty string where there is one worker.
+    """Return on which workers something is, for a sentence after its tensors; nothing if there is one worker.
 
     >>> workers_text(["w0", "w1"], ["w0", "w1"]), workers_text(["w1"], ["w0", "w1"]), workers_text(["w0"], ["w0"])
     (' on all 2 workers', ' on w1', '')
@@ -89,7 +71,7 @@ def workers_text(workers: Sequence[str], known: Iterable[str]) -> str:
 
 
 def elided(name: str, most: int, width: Callable[[str], int] = len) -> str:
-    r"""Return a name of at most ``most`` characters, or columns by ``width``, its middle left out where it is longer.
+    r"""Return a name of at most ``most`` characters, or columns by ``width``, without its middle if it is longer.
 
     >>> ascii(elided("encoder.layers.11.weight", 15))
     "'encoder\\u2026.weight'"
@@ -103,11 +85,7 @@ def elided(name: str, most: int, width: Callable[[str], int] = len) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return how many there are of something.
-
-    >>> counted(1, "step"), counted(1200, "step")
-    ('1 step', '1,200 steps')
-    """
+    """Return a number with its noun: "1 step", "1,200 steps"."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 

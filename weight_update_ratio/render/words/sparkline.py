@@ -13,21 +13,19 @@ LEAST_SPAN = 2.0  # decades from the lowest bar to the highest: a sound ratio is
 
 
 def sparkline(ratios: Array, width: int) -> str:
-    """Return the course of ratios, of log10 each; at most ``width`` characters, each of as many comparisons.
+    """Return the course of log10 of ratios in at most ``width`` characters, each of as many comparisons.
 
-    A character is the median of its comparisons that are finite and not zero; "x" where one is not finite, "_" where
-    all are zero.
+    A character is the median of its comparisons that are not zero; "x" if one is not finite, "_" if all are zero.
 
     >>> sparkline(np.array([1e-3, 1e-2, 0.0, float("nan")]), 4) == BARS[2] + BARS[6] + "_x"
     True
     """
+    bars = ""
     parts = np.array_split(np.asarray(ratios, float), min(width, len(ratios)))
     moves = [part[(part > 0) & np.isfinite(part)] for part in parts]
     levels = [float(np.median(np.log10(move))) if len(move) else None for move in moves]
-    known = [level for level in levels if level is not None]
-    middle = (max(known, default=0.0) + min(known, default=0.0)) / 2
-    span = max(max(known, default=0.0) - min(known, default=0.0), LEAST_SPAN)
-    bars = ""
+    known = [level for level in levels if level is not None] or [0.0]
+    middle, span = (max(known) + min(known)) / 2, max(max(known) - min(known), LEAST_SPAN)
     for part, level in zip(parts, levels):
         if not np.isfinite(part).all():
             bars += NOT_FINITE

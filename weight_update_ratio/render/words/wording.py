@@ -10,34 +10,22 @@ from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
 from ...findings.judgement import Judgement
 from ...findings.kinds import NOTE
-from ...verdict.violations import ViolationGroup
+from ...verdict.firing import ViolationGroup
 from .names import counted, more_text, tensors_text, workers_text
 
 
 def format_ratio(ratio: float) -> str:
-    """Return a ratio, or a norm, to three digits.
-
-    >>> [format_ratio(ratio) for ratio in (0.0012345, 26504.720005, 4e-08, float("nan"))]
-    ['0.00123', '2.65e+04', '4e-08', 'nan']
-    """
+    """Return a ratio, or a norm, to three digits: "0.00123", "2.65e+04", "nan"."""
     return f"{ratio:.3g}"
 
 
 def expected_range(lower: float, upper: float) -> str:
-    """Return the bounds of a comparison as a person reads them.
-
-    >>> expected_range(0.0004, 0.00234)
-    '0.0004 to 0.00234'
-    """
+    """Return the bounds of a comparison: "0.0004 to 0.00234"."""
     return f"{format_ratio(lower)} to {format_ratio(upper)}"
 
 
 def steps_text(first: int, last: int) -> str:
-    """Return a span of steps.
-
-    >>> steps_text(3, 3), steps_text(3, 5)
-    ('step 3', 'steps 3-5')
-    """
+    """Return a span of steps: "step 3", "steps 3-5"."""
     return f"step {first}" if first == last else f"steps {first}-{last}"
 
 
@@ -53,15 +41,14 @@ def verdict_sentence(report: Judgement) -> str:
     compared, lost = f"{len(report):,} update-to-weight ratios", report.counts["unreadable"]
     violations, lasting = report.counts["violations"], int(report.leads.sum())
     notes = sum(finding.severity == NOTE for finding in report.findings)
-    is_one = violations == 1
     if not violations:
         bounds = f"{report.parameters.small_threshold:g} to {report.parameters.large_threshold:g}"
         sentence = "the only update-to-weight ratio is" if len(report) == 1 else f"all {compared} are"
         sentence += f" within {bounds if report.bounds.baseline is None else 'their bounds'}"
     elif report.fired:
-        sentence = f"{violations:,} of {compared} {'is a violation' if is_one else 'are violations'}"
+        sentence = f"{violations:,} of {compared} {'is a violation' if violations == 1 else 'are violations'}"
     else:
-        sentence = f"{violations:,} of {compared} {'is' if is_one else 'are'} out of bounds"
+        sentence = f"{violations:,} of {compared} {'is' if violations == 1 else 'are'} out of bounds"
     if report.is_unheld and report.problem is not None:
         sentence += f", and only those that are not finite fire: {report.problem.message}"
     elif violations > lasting:
@@ -84,19 +71,17 @@ def baseline_name(report: Judgement) -> str:
 
 
 def baseline_line(report: Judgement) -> str:
-    """Return what the run was held against, and how many of its ratios were; an empty string without a baseline."""
+    """Return what the run was judged against, and how many of its ratios were; an empty string without a baseline."""
     if report.bounds.baseline is None:
         return ""
+    name = f"{baseline_name(report).capitalize()}, {', '.join(report.parameters.baseline)}"
+    line = f"{name}: {int(report.columns['held'].sum()):,} of {len(report):,} ratios were held against it"
     width = report.bounds.baseline.width
-    return (
-        f"B{baseline_name(report)[1:]}, {', '.join(report.parameters.baseline)}: "
-        f"{int(report.columns['held'].sum()):,} of {len(report):,} ratios were held against it"
-        + (f"; its tensors' ratios span {width:.3g}-fold (median)" if math.isfinite(width) else "")
-    )
+    return line + (f"; its tensors' ratios span {width:.3g}-fold (median)" if math.isfinite(width) else "")
 
 
 def incomplete(report: Judgement) -> TrialError:
-    """Return what to say where something could not be read and nothing fired."""
+    """Return what to say if something could not be read and nothing fired."""
     first = next(iter(unreadable_lines(report.unreadable)))
     return TrialError(
         f"{verdict_sentence(report)}; the first: {first}",
@@ -105,7 +90,7 @@ def incomplete(report: Judgement) -> TrialError:
 
 
 def run_lines(report: Judgement) -> list[str]:
-    """Return how large the ratios are, whether the rule fires where the verdict is OK, the baseline and the counts."""
+    """Return the size of all ratios, whether the rule fires although the verdict is OK, the baseline and the counts."""
     steps, literally = len(report.fired_steps), ""
     if steps and verdict_word(report) == "OK":
         it = "it" if steps == 1 else "them"
@@ -114,7 +99,7 @@ def run_lines(report: Judgement) -> list[str]:
 
 
 def _summary(report: Judgement) -> str:
-    """Return how large all ratios are, and how far the weights can have moved; empty where no ratio is finite."""
+    """Return how large all ratios are, and how far the weights can have moved; empty if no ratio is finite."""
     median, p05, p95, path = report.ratios
     if median is None or p05 is None or p95 is None or path is None:
         return ""
@@ -125,26 +110,35 @@ def _summary(report: Judgement) -> str:
     return f"{line}; the weights moved by at most {way} their size in all"
 
 
+def _counts(report: Judgement) -> str:
+    """Return how much was judged, in one line, and whether more may come."""
+    counts = report.counts
+    nouns = {"steps": f"{report.mode or 'saved'} step", "tensors": "tensor", "workers": "worker"}
+    nouns |= {"comparisons": "comparison", "violations": "violation"}
+    parts = {name: counted(counts[name], noun) for name, noun in nouns.items()}
+    parts["comparisons"] += " in pairs (num_steps=1)" * (report.parameters.num_steps == 1)
+    line = f"{', '.join(parts.values())}, {counts['skipped']:,} skipped, {counts['unreadable']:,} unreadable"
+    return line + "; the job has not ended" * (len(report) > 0 and not report.job_ended)
+
+
 def skipped_lines(report: Judgement) -> list[str]:
     """Return a line for each reason and range of steps, with all tensors and workers that were skipped for it."""
-    groups: dict[tuple[str, int | None, int | None], list[SkippedGroup]] = {}
-    lines = [skipped_line(group) for group in report.skipped if group.tensor is None]
+    groups: dict[tuple[str, str], list[SkippedGroup]] = {}
     for group in report.skipped:
         if group.tensor is not None:
-            groups.setdefault((group.reason, group.first_step, group.last_step), []).append(group)
-    folded = []
-    for (reason, first, last), alike in groups.items():
-        tensors = list(dict.fromkeys(group.tensor for group in alike if group.tensor is not None))
-        workers = list(dict.fromkeys(group.worker for group in alike if group.worker is not None))
+            groups.setdefault((group.reason, _at_steps(group)), []).append(group)
+    lines = []
+    for (reason, at_steps), members in groups.items():
+        tensors = list(dict.fromkeys(group.tensor for group in members if group.tensor is not None))
+        workers = list(dict.fromkeys(group.worker for group in members if group.worker is not None))
         what = tensors_text(tensors, report.tensors) + (workers_text(workers, report.workers) if workers else "")
-        count = sum(group.count for group in alike)
-        folded.append(
-            f"{what}: {reason}{_at_steps(first, last)}" + (f" ({count:,} times)" if count > len(alike) else "")
-        )
-    return folded + lines
+        count = sum(group.count for group in members)
+        lines.append(f"{what}: {reason}{at_steps}" + f" ({count:,} times)" * (count > len(members)))
+    return lines + [skipped_line(group) for group in report.skipped if group.tensor is None]
 
 
-def _at_steps(first: int | None, last: int | None) -> str:
+def _at_steps(group: SkippedGroup) -> str:
+    first, last = group.first_step, group.last_step
     return "" if first is None or last is None else f" at {steps_text(first, last)}"
 
 
@@ -153,8 +147,7 @@ def skipped_line(group: SkippedGroup) -> str:
     what = " of ".join(name for name in (group.tensor, group.worker) if name)
     if group.tensor is None:
         return f"{what}: {group.reason}" if what else group.reason  # which names its steps
-    times = f" ({group.count} times)" if group.count > 1 else ""
-    return f"{what}: {group.reason}{_at_steps(group.first_step, group.last_step)}{times}"
+    return f"{what}: {group.reason}{_at_steps(group)}" + f" ({group.count} times)" * (group.count > 1)
 
 
 def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
@@ -168,21 +161,6 @@ def unreadable_lines(entries: Iterable[Unreadable]) -> Iterable[str]:
         more = f" {more_text(len(group) - 1)}" if len(group) > 1 else ""
         step = f" (global step {first.global_step})" if first.global_step >= 0 else ""
         yield f"{what}{file}{step}: {reason}{more}"
-
-
-def _counts(report: Judgement) -> str:
-    """Return how much was judged and found, in one line, and whether more may come."""
-    counts = report.counts
-    pairs = " in pairs (num_steps=1)" * (report.parameters.num_steps == 1)
-    parts = [
-        counted(counts["steps"], f"{report.mode or 'saved'} step"),
-        counted(counts["tensors"], "tensor"),
-        counted(counts["workers"], "worker"),
-        counted(counts["comparisons"], "comparison") + pairs,
-        counted(counts["violations"], "violation"),
-        f"{counts['skipped']:,} skipped, {counts['unreadable']:,} unreadable",
-    ]
-    return ", ".join(parts) + ("; the job has not ended" if len(report) and not report.job_ended else "")
 
 
 def violation_text(report: Judgement, group: ViolationGroup) -> str:

@@ -3,62 +3,55 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import itertools
 import re
 import shutil
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from tests.benchmarks.detection.nets import Cnn, Mlp, Transformer, digits
+from tests.benchmarks.job import Job, shuffled_batches
+from tests.benchmarks.nets import DECAYED, MOMENTUM, Transformer, cnn, cosine, digits, mlp
 from weight_update_ratio import TrialRecorder
 
 LORA = "LoRA of peft"
-RATES = {"SGD": 0.05, "Adam": 2e-3, "AdamW": 2e-3}
-OPTIONS: dict[str, dict[str, float]] = {"SGD": {"momentum": 0.9}, "Adam": {}, "AdamW": {"weight_decay": 0.05}}
-RATES["SGD decay"], OPTIONS["SGD decay"] = 0.05, {"momentum": 0.9, "weight_decay": 5e-4}
+OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]] = {  # with the learning rate
+    "SGD": (MOMENTUM, 0.05),
+    "Adam": (torch.optim.Adam, 2e-3),
+    "AdamW": (DECAYED, 2e-3),
+    "SGD decay": (partial(MOMENTUM, weight_decay=5e-4), 0.05),
+}
 RECORDINGS: dict[str, dict[str, Any]] = {"each": {}, "pairs": {"save_interval": 50, "pairs": True}}
-RECORDINGS.update({f"{name}, trained_only": {**own, "trained_only": True} for name, own in RECORDINGS.items()})
+RECORDINGS.update({f"{name}, trained_only": {**options, "trained_only": True} for name, options in RECORDINGS.items()})
 SKIPS = (0, 1, 2, 57, 140, 301, 450, 533)
 WARM = 20  # updates of a warm-up from exactly 0
 
 
-class Learner:
-    """A net that learns: ``factor`` gives the learning rate's by update; ``sign`` -1 shows the digits in negative."""
-
-    def __init__(self, net: Any, optimizer: str, factor: Any, speed: float = 1.0, sign: int = 1) -> None:
-        self.net, self._sign, self._batches = net, sign, self._shuffled()
-        trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-        make = getattr(torch.optim, optimizer.split()[0])
-        self._optimizer = make(trained, lr=speed * RATES[optimizer], **OPTIONS[optimizer])
-        self._scheduler = torch.optim.lr_scheduler.LambdaLR(self._optimizer, factor)
-
-    def _shuffled(self) -> Iterator[tuple[Tensor, Tensor]]:
-        inputs, labels = digits()
-        chance = torch.Generator().manual_seed(0)
-        while True:
-            for rows in torch.randperm(len(inputs), generator=chance).split(32)[:-1]:
-                yield self._sign * inputs[rows], labels[rows]
-
-    def gather(self, share: float) -> None:
-        inputs, labels = next(self._batches)
-        (functional.cross_entropy(self.net(inputs), labels) * share).backward()
-
-    def update(self, is_skipped: bool) -> None:
-        """Take the optimiser's step, or skip it as a loss scaler does where the gradient overflows."""
-        if not is_skipped:
-            self._optimizer.step()
-            self._scheduler.step()
-        self._optimizer.zero_grad()
+def _job(
+    net: Any, optimizer: str, updates: int, factor: Callable[[int], float], speed: float = 1.0, sign: int = 1
+) -> Job:
+    """Return a training whose learning rate has a factor by update, 0..; ``sign`` -1 shows the digits in negative."""
+    make, rate = OPTIMIZERS[optimizer]
+    inputs, labels = digits()
+    return Job(
+        model=net,
+        optimizer=make([parameter for parameter in net.parameters() if parameter.requires_grad], lr=speed * rate),
+        inputs=sign * inputs,
+        labels=labels,
+        batches=shuffled_batches(len(inputs), 32, torch.Generator().manual_seed(0)),
+        learning_rate=lambda update: speed * rate * factor(update),
+        steps=updates,
+    )
 
 
-def _of_keras() -> Any:
+def _keras() -> Any:
     import keras  # on PyTorch, so a module as well
 
+    keras.utils.set_random_seed(1)  # it draws from a generator that torch's seed does not set
     hidden = [keras.layers.Dense(32, activation="relu") for _ in range(2)]
     net = keras.Sequential([keras.Input((64,)), *hidden, keras.layers.LayerNormalization(), keras.layers.Dense(10)])
     net.head = net.layers[-1]
@@ -69,22 +62,22 @@ def _adapted() -> nn.Module:
     """Return a perceptron that has learnt the digits in negative, with adapters and a head to be trained."""
     from peft import LoraConfig, get_peft_model
 
-    learner = Learner(NETS["MLP"](), "Adam", lambda update: 1.0, sign=-1)
-    for _ in range(400):
-        learner.gather(1)
-        learner.update(False)
+    job = _job(NETS["MLP"](), "Adam", 400, lambda update: 1.0, sign=-1)
+    for update in range(job.steps):
+        job.add_gradients()
+        job.update(update)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = LoraConfig(r=4, target_modules=["body.0", "body.2"], modules_to_save=["head"])
-        return get_peft_model(learner.net, config)
+        return get_peft_model(job.model, config)
 
 
 NETS: dict[str, Callable[[], Any]] = {
-    "MLP": lambda: Mlp(64, 32, 2, 10, False, nn.ReLU()),
-    "CNN BatchNorm": Cnn,
+    "MLP": lambda: mlp(64, 32, 2, 10, False, nn.ReLU()),
+    "CNN BatchNorm": cnn,
     "Transformer LayerNorm": lambda: Transformer(False),
     LORA: _adapted,
-    "Keras MLP": _of_keras,
+    "Keras MLP": _keras,
 }
 
 
@@ -92,12 +85,12 @@ def warm_up(update: int, updates: int) -> float:
     return min(1.0, update / WARM)
 
 
-def cosine(update: int, updates: int) -> float:
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, update / (updates - 1))))  # exactly 0 at the last update
+def to_0(update: int, updates: int) -> float:
+    return cosine(min(1.0, update / (updates - 1)))  # exactly 0 at the last update
 
 
 def both(update: int, updates: int) -> float:
-    return update / WARM if update < WARM else cosine(update - WARM, updates - WARM)
+    return update / WARM if update < WARM else to_0(update - WARM, updates - WARM)
 
 
 class Variant(NamedTuple):
@@ -115,11 +108,11 @@ class Variant(NamedTuple):
 
 VARIANTS = {
     "plain": Variant(),
-    "cosine to 0": Variant(cosine),
+    "cosine to 0": Variant(to_0),
     "warm-up, cosine to 0": Variant(both),
     "HF cosine": Variant(lambda update, updates: both(update, updates + 1)),  # it would be 0 after the last update
     "linear, 3 at 0": Variant(lambda update, updates: max(0.0, 1 - update / (updates - 3))),
-    "cosine to 0, 402 steps": Variant(cosine, steps=402),
+    "cosine to 0, 402 steps": Variant(to_0, steps=402),
     "zero head, warm-up, cosine": Variant(both, zero_head=True),
     "recorded first": Variant(record="first"),
     "recorded first, warm-up": Variant(warm_up, record="first"),
@@ -144,7 +137,7 @@ def folder_of(keep: Path, plan: tuple[str, ...]) -> Path:
 def trainings(parts: tuple[str, ...]) -> Iterator[list[tuple[str, ...]]]:
     """Yield the recordings of each training whose name has all of these parts."""
     for net in NETS:
-        for optimizer in RATES if "BatchNorm" in net else ("SGD", "Adam", "AdamW"):
+        for optimizer in OPTIMIZERS if "BatchNorm" in net else ("SGD", "Adam", "AdamW"):
             for name, variant in VARIANTS.items():
                 recordings = [each for each in RECORDINGS if net == LORA or "trained_only" not in each]
                 plans = [(net, optimizer, name, recording) for recording in recordings]
@@ -156,40 +149,48 @@ def record(plans: list[tuple[str, ...]], keep: Path) -> None:
     """Train, and make the recordings, if they are not there yet."""
     if all(folder_of(keep, plan).exists() for plan in plans):
         return
-    variant = VARIANTS[plans[0][2]]
+    net_name, optimizer, name, _ = plans[0]
+    variant = VARIANTS[name]
     torch.manual_seed(1)
-    net = NETS[plans[0][0]]()
+    net = NETS[net_name]()
     for parameter in net.head.parameters() if variant.zero_head else ():
         nn.init.zeros_(parameter)
     updates = variant.steps // variant.accumulate
-    speed = {"SGD": 0.4}.get(plans[0][1], 4.0) if plans[0][0] == LORA else 1.0
-    learner = Learner(net, plans[0][1], lambda update: variant.schedule(update, updates), speed)
+    speed = {"SGD": 0.4}.get(optimizer, 4.0) if net_name == LORA else 1.0
+    job = _job(net, optimizer, updates, lambda update: variant.schedule(update, updates), speed)
     parts = {folder_of(keep, plan).with_suffix(".part"): RECORDINGS[plan[3]] for plan in plans}
     for part in parts:
         shutil.rmtree(part, ignore_errors=True)
+    done = itertools.count()
     if variant.resume:
-        _train(learner, variant, {} if variant.is_new else parts, range(variant.resume))
+        _train(job, variant, {} if variant.is_new else parts, range(variant.resume), done)
     first = variant.resume if variant.is_new else max(0, variant.resume - 20)
-    _train(learner, variant, parts, range(first, variant.steps))
+    _train(job, variant, parts, range(first, variant.steps), done)
     for part, plan in zip(parts, plans):
         part.rename(folder_of(keep, plan))
 
 
-def _train(learner: Learner, variant: Variant, parts: dict[Path, dict[str, Any]], batches: range) -> None:
+def _train(
+    job: Job, variant: Variant, parts: dict[Path, dict[str, Any]], batches: range, updates: Iterator[int]
+) -> None:
     with contextlib.ExitStack() as stack:
-        recorders = [stack.enter_context(TrialRecorder(part, resume=True, **own)) for part, own in parts.items()]
+        recorders = [
+            stack.enter_context(TrialRecorder(part, resume=True, **options)) for part, options in parts.items()
+        ]
 
         def save(step: int | None = None) -> None:
             for recorder in recorders:
-                recorder.step(learner.net, step=step)
+                recorder.step(job.model, step=step)
 
         if variant.record != "after":
             save()
         for batch in batches:
-            learner.gather(1 / variant.accumulate)
+            job.add_gradients(1 / variant.accumulate)
             if variant.record == "before":
                 save()
-            if batch in variant.skips or (batch + 1) % variant.accumulate == 0:
-                learner.update(batch in variant.skips)
+            if batch in variant.skips:
+                job.model.zero_grad()
+            elif (batch + 1) % variant.accumulate == 0:
+                job.update(next(updates))
             if variant.record != "before":
                 save(batch if batch == batches[0] > 0 else None)

@@ -7,6 +7,7 @@ constants, and each net gives them the shape that it needs.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Callable
@@ -17,46 +18,37 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PIXEL_MEAN, PIXEL_SCALE = 5.0, 6.0  # digits: 64 pixels, each a whole number of 0..16
-SHADES = 5  # of a pixel, where pixels are words
+SHADES = 5  # of a pixel, if pixels are words
 
 
-class Mlp(nn.Module):
-    """Linear layers, each followed by a LayerNorm (or nothing) and an activation."""
-
-    def __init__(self, features: int, width: int, depth: int, classes: int, norm: bool, activation: nn.Module) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for number in range(depth):
-            layers.append(nn.Linear(width if number else features, width))
-            layers += [nn.LayerNorm(width)] if norm else []
-            layers.append(activation)
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(width, classes)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.head(self.body(inputs))
+def in_a_row(**layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
 
 
-class Cnn(nn.Module):
-    """Two convolutions with BatchNorm over 8x8 pixels; they keep their biases, which BatchNorm makes useless."""
+def mlp(features: int, width: int, depth: int, classes: int, norm: bool, activation: nn.Module) -> nn.Module:
+    """Return linear layers, each followed by a LayerNorm (or nothing) and an activation."""
+    layers: list[nn.Module] = []
+    for number in range(depth):
+        layers.append(nn.Linear(width if number else features, width))
+        layers += [nn.LayerNorm(width)] if norm else []
+        layers.append(activation)
+    return in_a_row(body=nn.Sequential(*layers), head=nn.Linear(width, classes))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(1, 12, 3, padding=1),
-            nn.BatchNorm2d(12),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(12, 24, 3, padding=1),
-            nn.BatchNorm2d(24),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-        )
-        self.head = nn.Linear(96, 10)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.head(self.body(inputs.view(-1, 1, 8, 8)))
+def cnn() -> nn.Module:
+    """Return two convolutions with BatchNorm over 8x8 pixels, with biases, which BatchNorm makes useless."""
+    body = nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 24, 3, padding=1),
+        nn.BatchNorm2d(24),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+    )
+    return in_a_row(image=nn.Unflatten(1, (1, 8, 8)), body=body, head=nn.Linear(96, 10))
 
 
 class ResidualBlock(nn.Module):
@@ -75,19 +67,17 @@ class ResidualBlock(nn.Module):
         return functional.relu(inputs + self.second_norm(self.second(inner)))
 
 
-class ResNet(nn.Module):
-    """A stem and two residual blocks over 8x8 pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(1, 16, 3, padding=1, stride=2, bias=False)
-        self.stem_norm = nn.BatchNorm2d(16)
-        self.blocks = nn.Sequential(ResidualBlock(16), ResidualBlock(16))
-        self.head = nn.Linear(16 * 4 * 4, 10)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        images = inputs.view(-1, 1, 8, 8)
-        return self.head(self.blocks(functional.relu(self.stem_norm(self.stem(images)))).flatten(1))
+def resnet() -> nn.Module:
+    """Return a stem and two residual blocks over 8x8 pixels."""
+    return in_a_row(
+        image=nn.Unflatten(1, (1, 8, 8)),
+        stem=nn.Conv2d(1, 16, 3, padding=1, stride=2, bias=False),
+        stem_norm=nn.BatchNorm2d(16),
+        stem_relu=nn.ReLU(),
+        blocks=nn.Sequential(ResidualBlock(16), ResidualBlock(16)),
+        flat=nn.Flatten(),
+        head=nn.Linear(16 * 4 * 4, 10),
+    )
 
 
 class Recurrent(nn.Module):
@@ -146,7 +136,7 @@ class Transformer(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Pixels as words, one for each place and shade: of the table's rows, a batch moves only those that it holds."""
+    """Pixels as words, one for each position and shade: a batch moves only its words' rows of the table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,43 +146,37 @@ class Embedding(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         shades = ((inputs * PIXEL_SCALE + PIXEL_MEAN) / 4).round().clamp(0, SHADES - 1).long()
-        places = torch.arange(64) * SHADES
-        return self.head(functional.relu(self.hidden(self.table(places + shades))))
+        positions = torch.arange(64) * SHADES
+        return self.head(functional.relu(self.hidden(self.table(positions + shades))))
 
 
 class Adapter(nn.Module):
     """A frozen linear layer beside a product of two small ones, of which the second begins at zero (LoRA)."""
 
-    def __init__(self, features: int, outputs: int, rank: int = 4) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.base = nn.Linear(features, outputs).requires_grad_(False)
-        self.down = nn.Linear(features, rank, bias=False)
-        self.up = nn.Linear(rank, outputs, bias=False)
+        self.base = nn.Linear(width, width).requires_grad_(False)
+        self.down = nn.Linear(width, 4, bias=False)
+        self.up = nn.Linear(4, width, bias=False)
         nn.init.zeros_(self.up.weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.base(inputs) + self.up(self.down(inputs))
 
 
-class Adapted(nn.Module):
-    """A frozen random net with adapters, and a head that is trained as a whole."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(Adapter(64, 64), nn.ReLU(), Adapter(64, 64), nn.ReLU())
-        self.head = nn.Linear(64, 10)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.head(self.body(inputs))
+def adapted() -> nn.Module:
+    """Return a frozen random net with adapters, and a head that is trained as a whole."""
+    body = nn.Sequential(Adapter(64), nn.ReLU(), Adapter(64), nn.ReLU())
+    return in_a_row(body=body, head=nn.Linear(64, 10))
 
 
 class Experts(nn.Module):
     """Each row goes to one of some experts, by a rule that is not trained; a rare one has no row in most batches."""
 
-    def __init__(self, experts: int = 6) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("router", torch.randn(64, experts, generator=torch.Generator().manual_seed(0)))
-        self.experts = nn.ModuleList(nn.Linear(64, 32) for _ in range(experts))
+        self.register_buffer("router", torch.randn(64, 6, generator=torch.Generator().manual_seed(0)))
+        self.experts = nn.ModuleList(nn.Linear(64, 32) for _ in range(6))
         self.head = nn.Linear(32, 10)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -208,9 +192,8 @@ class Experts(nn.Module):
 def reinforce(logits: Tensor, labels: Tensor) -> Tensor:
     """Return a policy's loss where only the class that it draws is rewarded, if it is right: a loss that wanders."""
     policy = logits.log_softmax(dim=1)
-    actions = (policy.detach() - (-torch.rand_like(policy).log()).log()).argmax(
-        dim=1
-    )  # Gumbel's; NaN may be drawn from
+    noise = -(-torch.rand_like(policy).log()).log()  # Gumbel's, because NaN may be drawn from
+    actions = (policy.detach() + noise).argmax(dim=1)
     rewards = (actions == labels).float()
     drawn = policy.gather(1, actions[:, None])[:, 0]
     return -((rewards - rewards.mean()) * drawn).mean() + 0.01 * (policy.exp() * policy).sum(dim=1).mean()
@@ -231,7 +214,7 @@ def tumours() -> tuple[Tensor, Tensor]:
 
 
 def constant(progress: float) -> float:
-    """Return the factor of the learning rate where it stays; ``progress`` is 0 at the first step and 1 at the end."""
+    """Return the learning rate's factor, here always 1; ``progress`` is 0 at the first step and 1 at the end."""
     return 1.0
 
 
@@ -250,43 +233,26 @@ def stairs(progress: float) -> float:
     return 1.0 if progress < 0.5 else 0.1 if progress < 0.8 else 0.01
 
 
-Optimizer = torch.optim.Optimizer
-
-
 @dataclass(frozen=True)
 class Setup:
-    """A net, its data and how it is trained well.
+    """A net, its data and how it is trained well."""
 
-    Attributes:
-        name: Architecture and optimiser, as the tables show it.
-        net: Makes the net; torch's generator initialises it.
-        optimizer: Makes the optimiser of some parameters.
-        learning_rate: Its highest learning rate.
-        data: Returns all inputs and labels.
-        schedule: The factor of the learning rate by progress, 0..1.
-        warm_up: The share of the steps in which the learning rate rises from 0.
-        clip: The highest norm of the gradients, or None.
-        batch: Rows of a batch.
-        loss: Returns what is differentiated, from logits and labels.
-        skips: The share of the steps that a loss scaler skips.
-    """
-
-    name: str
-    net: Callable[[], nn.Module]
-    optimizer: Callable[..., Optimizer]
-    learning_rate: float
-    data: Callable[[], tuple[Tensor, Tensor]] = digits
-    schedule: Callable[[float], float] = constant
-    warm_up: float = 0.0
-    clip: float | None = None
-    batch: int = 64
-    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy
-    skips: float = 0.0
+    name: str  # architecture and optimiser, as the tables show it
+    net: Callable[[], nn.Module]  # torch's generator initialises it
+    optimizer: Callable[..., torch.optim.Optimizer]  # of some parameters
+    learning_rate: float  # the highest
+    data: Callable[[], tuple[Tensor, Tensor]] = digits  # all inputs and labels
+    schedule: Callable[[float], float] = constant  # the learning rate's factor by progress, 0..1
+    warm_up: float = 0.0  # the share of the steps in which the learning rate rises from 0
+    clip: float | None = None  # the highest norm of the gradients
+    batch: int = 64  # rows
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy  # of logits and labels
+    skips: float = 0.0  # the share of the steps that a loss scaler skips
 
 
-NORMED = partial(Mlp, 64, 48, 3, 10, True, nn.ReLU())
-PLAIN = partial(Mlp, 64, 48, 4, 10, False, nn.ReLU())
-SMOOTH = partial(Mlp, 30, 32, 2, 2, False, nn.Tanh())
+NORMED = partial(mlp, 64, 48, 3, 10, True, nn.ReLU())
+PLAIN = partial(mlp, 64, 48, 4, 10, False, nn.ReLU())
+SMOOTH = partial(mlp, 30, 32, 2, 2, False, nn.Tanh())
 MOMENTUM = partial(torch.optim.SGD, momentum=0.9)
 DECAYED = partial(torch.optim.AdamW, weight_decay=0.05)
 
@@ -297,10 +263,10 @@ SETUPS = {
         Setup("MLP LayerNorm, SGD cosine", NORMED, MOMENTUM, 0.05, schedule=cosine),
         Setup("MLP plain, Adam linear", PLAIN, torch.optim.Adam, 2e-3, schedule=linear),
         Setup("MLP tanh on tumours, RMSprop", SMOOTH, torch.optim.RMSprop, 1e-3, data=tumours, batch=32),
-        Setup("CNN BatchNorm, SGD", Cnn, partial(MOMENTUM, weight_decay=5e-4), 0.05),
-        Setup("CNN BatchNorm, AdamW warm-up cosine", Cnn, DECAYED, 5e-3, schedule=cosine, warm_up=0.1),
-        Setup("CNN BatchNorm, RMSprop", Cnn, torch.optim.RMSprop, 1e-3),
-        Setup("ResNet, SGD Nesterov stairs", ResNet, partial(MOMENTUM, nesterov=True), 0.05, schedule=stairs),
+        Setup("CNN BatchNorm, SGD", cnn, partial(MOMENTUM, weight_decay=5e-4), 0.05),
+        Setup("CNN BatchNorm, AdamW warm-up cosine", cnn, DECAYED, 5e-3, schedule=cosine, warm_up=0.1),
+        Setup("CNN BatchNorm, RMSprop", cnn, torch.optim.RMSprop, 1e-3),
+        Setup("ResNet, SGD Nesterov stairs", resnet, partial(MOMENTUM, nesterov=True), 0.05, schedule=stairs),
         Setup("GRU, Adam clipped", partial(Recurrent, nn.GRU), torch.optim.Adam, 5e-3, clip=1.0),
         Setup("GRU, RMSprop linear", partial(Recurrent, nn.GRU), torch.optim.RMSprop, 4e-3, schedule=linear),
         Setup("LSTM, SGD clipped", partial(Recurrent, nn.LSTM), MOMENTUM, 0.5, clip=1.0, schedule=cosine),
@@ -315,7 +281,7 @@ SETUPS = {
         Setup("Transformer, Adam", partial(Transformer, False), torch.optim.Adam, 2e-3),
         Setup("Embedding, Adam", Embedding, torch.optim.Adam, 2e-2),
         Setup("REINFORCE, Adam", NORMED, torch.optim.Adam, 2e-3, loss=reinforce),
-        Setup("Adapters zero-init, AdamW warm-up cosine", Adapted, DECAYED, 1e-2, schedule=cosine, warm_up=0.1),
+        Setup("Adapters zero-init, AdamW warm-up cosine", adapted, DECAYED, 1e-2, schedule=cosine, warm_up=0.1),
         Setup("MLP LayerNorm, Adam, loss scaler that skips", NORMED, torch.optim.Adam, 2e-3, skips=0.08),
         Setup("Experts that miss batches, SGD", Experts, torch.optim.SGD, 0.5, batch=16),
     )

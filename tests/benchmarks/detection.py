@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.detection
 
-Small nets are trained well with several seeds, and with faults. Each sick run is held against the default bounds,
-against one good run (each in turn), and against three.
+Small nets are trained well with several seeds, and with faults. Each sick run is judged by the default bounds, by one
+good run (each in turn), and by three.
 """
 
 from __future__ import annotations
@@ -12,65 +12,57 @@ import os
 import platform
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import joblib
 
-if TYPE_CHECKING:
-    from tests.benchmarks.detection.score import Score
+from tests.benchmarks.nets import SETUPS
+from tests.benchmarks.score import DEFAULT, ONE, THREE, WAYS, Score, plans, scored, total, trained
 
 FACTOR, PATIENCE = 3.0, 3  # the rule's defaults where it has a baseline
-NEEDS = {"torch": "torch", "sklearn": "scikit-learn"}
 
 
-def tables(scores: list[Score]) -> None:
+def print_scores(scores: list[Score]) -> None:
     """Print what each way of judging caught and called sick wrongly, a row a set-up, and totals."""
-    from tests.benchmarks.detection.score import DEFAULT, WAYS, total
-
     click.echo("\nCaught: harmful faults that fire. False alarms: good runs that fire against other good ones.\n")
     columns = [f"{what}, {way}" for what in ("caught", "false alarms") for way in WAYS]
     click.echo(f"| set-up | accuracy | {' | '.join(columns)} |")
     click.echo("|---|---:|" + "---:|" * len(columns))
     whole = total("total", scores)
-    silent = [score for score in scores if not score.alarms[DEFAULT]]
+    silent = [score for score in scores if not any(score.alarms[DEFAULT])]
     rows = [*scores, whole] + ([total(f"total where the {DEFAULT} pass all good runs", silent)] if silent else [])
     for score in rows:
-        cells = [f"{score.firing(way, harmful=True):.4g} of {score.harmful}" for way in WAYS]
-        cells += [f"{score.alarms[way]} of {score.comparisons[way]}" for way in WAYS]
+        harmful = sum(verdict.harmful for verdict in score.verdicts)
+        cells = [f"{score.firing(way, harmful=True):.4g} of {harmful}" for way in WAYS]
+        cells += [f"{sum(score.alarms[way])} of {len(score.alarms[way])}" for way in WAYS]
         click.echo(f"| {score.name} | {score.accuracy:.3f} | {' | '.join(cells)} |")
+    harmless = sum(not verdict.harmful for verdict in whole.verdicts)
     firing = ", ".join(f"{whole.firing(way, harmful=False):.4g} ({way})" for way in WAYS)
-    click.echo(f"\nOf {whole.harmless} runs whose fault did no harm fire: {firing}.")
+    click.echo(f"\nOf {harmless} runs whose fault did no harm fire: {firing}.")
 
 
-def missed_table(scores: list[Score]) -> None:
+def print_missed(scores: list[Score]) -> None:
     """Print what was missed, a row a fault, the most missed by one good run first."""
-    from tests.benchmarks.detection.score import WAYS
-
     click.echo("\nMissed: harmful runs that do not fire, by fault; set-ups with the share of baselines that miss.\n")
-    click.echo(f"| fault | harmful in | {' | '.join(WAYS)} | set-ups, {WAYS[1]} / {WAYS[2]} |")
+    click.echo(f"| fault | harmful in | {' | '.join(WAYS)} | set-ups, {ONE} / {THREE} |")
     click.echo("|---|" + "---:|" * (1 + len(WAYS)) + "---|")
     rows = []
-    for fault in dict.fromkeys(verdict.fault for score in scores for verdict in score.verdicts):
-        harmful = [verdict for score in scores for verdict in score.verdicts if verdict.fault == fault]
-        harmful = [verdict for verdict in harmful if verdict.harmful]
-        missed = [sum(1 - verdict.firing[way] for verdict in harmful) for way in WAYS]
-        where = [
-            f"{verdict.setup} ({1 - verdict.firing[WAYS[1]]:.0%} / {1 - verdict.firing[WAYS[2]]:.0%})"
+    verdicts = [verdict for score in scores for verdict in score.verdicts]
+    for fault in dict.fromkeys(verdict.fault for verdict in verdicts):
+        harmful = [verdict for verdict in verdicts if verdict.fault == fault and verdict.harmful]
+        missed = {way: sum(1 - verdict.firing[way] for verdict in harmful) for way in WAYS}
+        setups = [
+            f"{verdict.setup} ({1 - verdict.firing[ONE]:.0%} / {1 - verdict.firing[THREE]:.0%})"
             for verdict in harmful
-            if min(verdict.firing[WAYS[1]], verdict.firing[WAYS[2]]) < 1
+            if min(verdict.firing[ONE], verdict.firing[THREE]) < 1
         ]
-        cells = " | ".join(f"{number:.4g}" for number in missed)
-        rows.append((missed[::-1], f"| {fault} | {len(harmful)} | {cells} | {'; '.join(where)} |"))
-    for missed, row in sorted(rows, key=lambda pair: (pair[0][1], pair[0][0], pair[0][2]), reverse=True):
-        if any(missed):
-            click.echo(row)
-
-
-def missing() -> list[str]:
-    """Return the packages that the benchmark needs and that are not installed."""
-    return [package for module, package in NEEDS.items() if find_spec(module) is None]
+        cells = " | ".join(f"{missed[way]:.4g}" for way in WAYS)
+        if any(missed.values()):
+            order = missed[ONE], missed[THREE], missed[DEFAULT]
+            rows.append((order, f"| {fault} | {len(harmful)} | {cells} | {'; '.join(setups)} |"))
+    for _, row in sorted(rows, key=lambda pair: pair[0], reverse=True):
+        click.echo(row)
 
 
 @click.command(context_settings={"show_default": True})
@@ -95,35 +87,25 @@ def main(
     that all good runs train to the end rests from the first half of the run on. With one good run as the baseline each
     of them is tried; a count is then a sum of shares.
     """
-    if missing():
-        click.echo(
-            f"The benchmark of detection trains nets, and these packages are not installed: {', '.join(missing())}.\n\n"
-            f"Install them: pip install {' '.join(missing())}",
-            err=True,
-        )
-        sys.exit(2)
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported here and in the processes that train
-    from tests.benchmarks.detection.nets import SETUPS
-    from tests.benchmarks.detection.runs import plans, recorded
-    from tests.benchmarks.detection.score import scored
-
     setups = [setup for name, setup in SETUPS.items() if not chosen or any(part in name for part in chosen)]
     if not setups:
         raise click.BadParameter(f"no set-up has that in its name; they are: {'; '.join(SETUPS)}", param_hint="--only")
     started = time.perf_counter()
     wanted = [plan for setup in setups for plan in plans(setup, seeds, steps)]
-    with click.progressbar(recorded(wanted, jobs, cache), len(wanted), "Runs", file=sys.stderr) as progress:
+    train = joblib.delayed(joblib.Memory(cache, verbose=0).cache(trained))
+    recorded = joblib.Parallel(jobs, return_as="generator")(train(plan) for plan in wanted)
+    with click.progressbar(recorded, len(wanted), "Runs", file=sys.stderr) as progress:
         runs = list(progress)
-    trained = time.perf_counter()
+    judged = time.perf_counter()
     scores = [
         scored(setup.name, [run for run in runs if run.plan.setup == setup.name], factor, patience) for setup in setups
     ]
-    tables(scores)
-    missed_table(scores)
+    print_scores(scores)
+    print_missed(scores)
     click.echo(
         f"\n{len(runs)} runs of {steps} steps, factor {factor:g}, patience {patience}. "
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, --jobs {jobs}: "
-        f"{trained - started:.0f} s for the runs, {time.perf_counter() - trained:.0f} s to judge them."
+        f"{judged - started:.0f} s for the runs, {time.perf_counter() - judged:.0f} s to judge them."
     )
 
 

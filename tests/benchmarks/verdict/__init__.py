@@ -1,1 +1,0 @@
-"""What the findings say of runs that are really sick, held against what was seeded."""
