@@ -116,7 +116,7 @@ def _drawn(report: Judgement, rows: list[Row]) -> dict[str, Any]:
     }
     script = (FOLDER / "page.js").read_text("utf-8")
     scripts = [*Resources(mode="inline", components=["bokeh"], minified=True).js_raw, script]
-    first_rows = {row.course.tensor: number for number, row in reversed(list(enumerate(rows)))}
+    firsts = {row.course.tensor: number for number, row in reversed(list(enumerate(rows)))}.values()
     steps = report.columns["step"]
     return {
         "scripts": [
@@ -131,7 +131,8 @@ def _drawn(report: Judgement, rows: list[Row]) -> dict[str, Any]:
         "left": left,
         "ticks": sorted({int(steps.min()), int(steps.min() + steps.max()) // 2, int(steps.max())}),
         "legend": legend(report),
-        "printed": set(sorted(first_rows.values())[:MOST_PRINTED]),
+        "firsts": set(firsts),
+        "printed": set(sorted(firsts)[:MOST_PRINTED]),
     }
 
 

@@ -19,6 +19,7 @@ let card = -1; // number of the card whose rows alone are shown
 async function start() {
   document.documentElement.classList.add("scripted");
   element("controls").hidden = element("charts").hidden = false;
+  filter();
   const roots = Object.fromEntries(charts.roots.map(root => [root.id, root.attributes.name]));
   await Bokeh.embed.embed_items({ charts }, [{ docid: "charts", roots, root_ids: Object.keys(roots) }]);
   model = name => Bokeh.documents[0].get_model_by_name(name);
