@@ -14,9 +14,9 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "weight_update_ratio"
 GROUND = ["errors", "version", "parameters", "files"]
 FLOORS = ["storage", "trial", "compare", "verdict", "findings", "render"]  # the upper ones import the lower ones
-OTHERS = {"sagemaker": {*GROUND, *FLOORS[:4]}, "report": {*GROUND, *FLOORS}}
-DOORS = {"rule", "check", "follow", "record", "cli", "__init__", "__main__"}
-FOLDERS = {*FLOORS, "sagemaker"}
+OTHERS = {"sagemaker": {*GROUND, *FLOORS[:4]}, "report": {*GROUND, *FLOORS}, "integrations": {"monitor", "record"}}
+DOORS = {"rule", "check", "follow", "record", "monitor", "cli", "__init__", "__main__"}
+FOLDERS = {*FLOORS, "sagemaker", "integrations"}
 ROOMS = {*GROUND, *FLOORS, *OTHERS, *DOORS}
 # Package -> the rooms that may import it; the modules of this package import each other by relative names.
 ONLY = {"click": {"cli"}, "smdebug": {"rule"}, "smdebug_rulesconfig": {"sagemaker"}, "weight_update_ratio": set()}

@@ -16,7 +16,7 @@ from weight_update_ratio import Report, check_trial
 FROZEN, KERAS = RECORDED["pytorch_frozen"], RECORDED["tf_keras"]
 STEPS = ["step", "reference_step", "global_step"]
 NUMBERS = ["update_norm", "weight_norm", "ratio", "lower", "upper"]
-COLUMNS = ["tensor", "worker", "mode", *STEPS, *NUMBERS, "verdict"]
+COLUMNS = ["tensor", "worker", "mode", *STEPS, *NUMBERS, "verdict", "type"]
 
 
 def test_rows_are_those_of_the_frame() -> None:

@@ -32,7 +32,7 @@ def test_a_row(write_trial: Any) -> None:
     update, weights = exact_norm(after, before), exact_norm(before)
     assert ("w", "worker_0", "TRAIN", 1, 0, 1) == row[:6]
     assert (update, weights, update / (weights + 1)) == pytest.approx(row[6:9], rel=1e-12)
-    assert (1e-8, 0.1, "large") == row[9:]
+    assert (1e-8, 0.1, "large", "float32") == row[9:]
 
 
 def test_types(write_trial: Any) -> None:

@@ -97,13 +97,13 @@ def read_history(
     by_key: dict[tuple[str, str, str, int], HistoryRow] = {}
     unreadable: list[Unreadable] = []
     notes: list[SkippedGroup] = []
-    file_of: dict[str, str] = {}
-    for path in paths:
+    files: dict[str, int] = {}  # worker -> index of its file
+    for index, path in enumerate(paths):
         rows = _rows_of(path, unreadable, notes)
         for row in rows:
-            if file_of.setdefault(row.worker, path) != path:
+            if files.setdefault(row.worker, index) != index:
                 raise TrialError(
-                    f"the worker {row.worker!r} is in two histories, {file_of[row.worker]!r} and {path!r}",
+                    f"the worker {row.worker!r} is in two histories, {paths[files[row.worker]]!r} and {path!r}",
                     "Pass the histories of one run, each worker once.",
                 )
             key = (row.tensor, row.worker, row.mode, row.step)

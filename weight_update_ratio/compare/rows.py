@@ -36,6 +36,7 @@ class Comparison(NamedTuple):
     lower: float
     upper: float
     verdict: str
+    type: str  # that the tensor was saved as, or before it was widened
 
 
 class SkippedGroup(NamedTuple):

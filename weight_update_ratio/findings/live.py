@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compare.ratio import LARGE, NOT_FINITE, VERDICTS
+from ..compare.ratio import LARGE, NOT_FINITE
 from ..compare.rows import Comparison
-from ..verdict.judged_run import firing_at
+from ..verdict.judged_run import comparisons, firing_at
 from .entries import RESTS, Entry, stretches
 from .judgement import Judgement
 from .kinds import DRIFTED_KIND, FAULT, FEW, LOST, SHRINKING, SPIKE, TOO_LARGE, TOO_SMALL
@@ -44,7 +44,7 @@ class LiveFaults:
             key = tensors[entry.course.tensor], workers[entry.course.worker], entry.kind
             if key not in self._announced and is_settled(entry, common):
                 self._announced.add(key)
-                new.append(_last_violation(entry, *key[:2], run.mode or ""))
+                new.append(_last_violation(run, entry))
         return new
 
     def _is_worth_a_look(self, run: Judgement, global_step: int, firing: list[Comparison]) -> bool:
@@ -89,9 +89,8 @@ def is_settled(entry: Entry, common: RunCourses) -> bool:
     return not may_begin and len(last) >= max(LASTING, RESTS * int((np.diff(moves) - 1).max(initial=0)) + 1)
 
 
-def _last_violation(entry: Entry, tensor: str, worker: str, mode: str) -> Comparison:
-    course, row = entry.course, int(entry.rows[-1])
-    steps = (int(column[row]) for column in (course.steps, course.references, course.global_steps))
-    columns = (course.updates, course.norms, course.ratios, course.lower, course.upper)
-    numbers = (float(column[row]) for column in columns)
-    return Comparison._make((tensor, worker, mode, *steps, *numbers, VERDICTS[course.verdicts[row]]))
+def _last_violation(run: Judgement, entry: Entry) -> Comparison:
+    columns, course = run.columns, entry.course
+    is_row = (columns["tensor"] == course.tensor) & (columns["worker"] == course.worker)
+    is_row &= columns["global_step"] == course.global_steps[entry.rows[-1]]
+    return next(comparisons({name: column[is_row] for name, column in columns.items()}, run.rows, run.mode))

@@ -173,7 +173,7 @@ class JudgedRun:
         """
         import pandas
 
-        names = {"tensor": self.tensors, "worker": self.workers, "verdict": VERDICTS}
+        names = {"tensor": self.tensors, "worker": self.workers, "verdict": VERDICTS, "type": self.rows.types.codes}
         frame = pandas.DataFrame({name: self.columns[name] for name in Comparison._fields if name != "mode"})
         for column, values in names.items():
             frame[column] = np.array([*values, ""], dtype=object)[self.columns[column]]
@@ -185,8 +185,10 @@ def comparisons(columns: dict[str, Array], rows: Rows, mode: str | None) -> Iter
     """Yield comparisons of a run, given in columns."""
     tensors, workers = list(rows.tensors.codes), list(rows.workers.codes)
     values = (columns[name].tolist() for name in Comparison._fields if name != "mode")
-    for tensor, worker, *numbers, verdict in zip(*values):
-        yield Comparison._make((tensors[tensor], workers[worker], mode or "", *numbers, VERDICTS[verdict]))
+    types = list(rows.types.codes)
+    for tensor, worker, *numbers, verdict, kind in zip(*values):
+        names = tensors[tensor], workers[worker], mode or ""
+        yield Comparison._make((*names, *numbers, VERDICTS[verdict], types[kind]))
 
 
 def judged_columns(measured: dict[str, Array], tensors: list[str], bounds: Bounds) -> dict[str, Array]:
