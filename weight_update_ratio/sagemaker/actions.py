@@ -29,9 +29,8 @@ def parse_actions(action_str: Any, action_json: Any = "") -> str:
 
 
 def _named_actions(parameter: str, text: Any) -> list[dict[str, Any]]:
-    """Return the actions of one parameter, each with its name and what it needs."""
     try:
-        given = _parse_action_json(text) if isinstance(text, str) else text
+        given = json.loads(text.replace('\\"', '"')) if isinstance(text, str) else text
     except (ValueError, RecursionError):
         raise ValueError(f"'{parameter}' must be JSON (got {text!r})") from None
     actions = []
@@ -45,13 +44,6 @@ def _named_actions(parameter: str, text: Any) -> list[dict[str, Any]]:
             raise ValueError(f"'{parameter}' must give {needed!r} for the action {kind!r} (got {entry!r})")
         actions.append({**action, "name": str(kind).lower()})
     return actions
-
-
-def _parse_action_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return json.loads(text.replace('\\"', '"'))
 
 
 def idle_actions(actions: Any) -> Iterator[str]:
