@@ -9,20 +9,15 @@ ACTION_KEYS = {"stoptraining": "training_job_prefix", "sms": "endpoint", "email"
 
 
 def parse_actions(action_str: Any, action_json: Any = "") -> str:
-    r"""Return the action JSON of either parameter as smdebug needs it; quotes may be escaped by backslashes.
+    r"""Return the action JSON of either parameter as smdebug needs it, or raise ValueError.
 
-    Names of actions and keys may have capitals, as smdebug allows; the result has them in lower case.
-
-    Raises:
-        ValueError: It is not JSON, or it names an action that smdebug does not have (smdebug itself would ignore it),
-            or the two parameters differ.
+    Quotes may be escaped by backslashes. Names of actions and keys get lower case; smdebug allows capitals.
 
     >>> parse_actions('', '{\\"name\\": \\"SMS\\", \\"endpoint\\": \\"+1\\"}')
     '[{"name": "sms", "endpoint": "+1"}]'
     """
-    given = [("action_str", action_str), ("action_json", action_json)]
-    given = [(name, text) for name, text in given if text and str(text).strip() not in ("", "None")]
-    parsed = [_named_actions(name, text) for name, text in given]
+    given = {"action_str": action_str, "action_json": action_json}
+    parsed = [_named_actions(name, text) for name, text in given.items() if str(text or "").strip() not in ("", "None")]
     if len(parsed) == 2 and parsed[0] != parsed[1]:
         raise ValueError(f"'action_str' and 'action_json' must not differ (got {action_str!r} and {action_json!r})")
     return json.dumps(parsed[0]) if parsed else ""

@@ -10,6 +10,7 @@ Source: the SageMaker API's CreateTrainingJob (DebugRuleConfiguration, DebugHook
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import warnings
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
     from ..parameters import GivenParameters
 
 # The collections that smdebug's hooks know without a pattern, of all frameworks.
-HOOK_COLLECTIONS = frozenset(
-    (
-        *("all", "biases", "default", "gradients", "inputs", "layers", "losses", "metrics", "optimizer_variables"),
-        *("outputs", "sm_metrics", "tensorflow_summaries", "weights"),
-        *("average_shap", "feature_importance", "full_shap", "hyperparameters", "labels", "predictions", "trees"),
-    )
+HOOK_COLLECTIONS = (
+    *("all", "biases", "default", "gradients", "inputs", "layers", "losses", "metrics", "optimizer_variables"),
+    *("outputs", "sm_metrics", "tensorflow_summaries", "weights"),
+    *("average_shap", "feature_importance", "full_shap", "hyperparameters", "labels", "predictions", "trees"),
 )
 
 
@@ -126,17 +125,14 @@ def _changed_parameters(parameters: Parameters) -> dict[str, str]:
     """Return the rule's parameters that differ from their defaults, as the strings that say the same to the rule."""
     defaults = Parameters().as_dict()
     changed = {name: str(value) for name, value in parameters.as_dict().items() if value != defaults[name]}
-    try:
-        same = parse_parameters(**{**changed, "baseline": baseline_list(changed.get("baseline"))}) == parameters
-    except ValueError:  # half a pattern does not compile
-        same = False
-    if not same:
-        raise ValueError(
-            "'collection_names', 'tensor_regex', 'exclude_regex' and 'baseline' must not hold commas or outer spaces "
-            "within a name, pattern or URI: the service passes one string, which is split at commas; in a pattern, "
-            f"write '.' in place of the comma (got {changed!r})"
-        )
-    return changed
+    with contextlib.suppress(ValueError):  # half a pattern does not compile
+        if parameters == parse_parameters(**{**changed, "baseline": baseline_list(changed.get("baseline"))}):
+            return changed
+    raise ValueError(
+        "'collection_names', 'tensor_regex', 'exclude_regex' and 'baseline' must not hold commas or outer spaces "
+        "within a name, pattern or URI: the service passes one string, which is split at commas; in a pattern, "
+        f"write '.' in place of the comma (got {changed!r})"
+    )
 
 
 def _warn_of_what_breaks(rule_parameters: dict[str, str], collections: Sequence[str]) -> None:

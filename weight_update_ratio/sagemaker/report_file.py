@@ -20,13 +20,12 @@ MOST_OF_THE_TIME = 0.1  # that writing takes then: a long job's report is large
 class ReportFile:
     """Writes reports to ``WeightUpdateRatio.json`` in a folder, each whole or not at all; to none for "".
 
-    A disk that refuses it does not stop the judging: that is logged once, because a disk stays full for many steps.
+    A disk that refuses it does not stop the judging.
     """
 
     def __init__(self, folder: str, log_error: Callable[[str], Any]) -> None:
         self._folder = folder
         self._log_error = log_error
-        self._failed = False
         self._pending: JudgedRun | None = None
         self._spent = self._next = 0.0
         if folder:
@@ -50,9 +49,7 @@ class ReportFile:
             with whole_file(path) as file:
                 file.write(json.dumps(finite_numbers(run_document(report)), indent=2, allow_nan=False))
         except OSError as error:
-            if not self._failed:
-                self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
-            self._failed = True
+            self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
         now = time.monotonic()
         self._spent += now - began
         self._next = now + (now - began) / MOST_OF_THE_TIME

@@ -13,10 +13,8 @@ import textwrap
 
 from ..version import __version__
 
-ROOT_MODULE = "rule"
 ROOT_NAME = "WeightUpdateRatio"
 WIDTH = 120
-FUTURE = "from __future__ import annotations"
 
 HEAD = '''"""{name}, a rule for Amazon SageMaker Debugger, as one source file.
 
@@ -25,7 +23,7 @@ HEAD = '''"""{name}, a rule for Amazon SageMaker Debugger, as one source file.
 SPDX-License-Identifier: Apache-2.0 (https://www.apache.org/licenses/LICENSE-2.0)
 """
 
-{future}
+from __future__ import annotations
 
 {imports}
 '''
@@ -44,21 +42,19 @@ def rule_source() -> str:
     """
     sources: dict[str, str] = {}  # in order: each after those that it imports
     imports: dict[str, set[str]] = {}
-    _add_module(ROOT_MODULE, sources, imports)
+    _add_module("rule", sources, imports)
     imports.pop("__future__", None)
     origin = textwrap.fill(ORIGIN.format(version=__version__, modules=", ".join(sources)), WIDTH)
-    lines = [_import_line(package, sorted(names)) for package, names in sorted(imports.items())]
-    head = HEAD.format(name=ROOT_NAME, origin=origin, future=FUTURE, imports="\n".join(lines))
+    lines = []
+    for package, names in sorted(imports.items()):
+        line = f"from {package} import {', '.join(sorted(names))}" if names else f"import {package}"
+        if len(line) > WIDTH:
+            line = textwrap.fill(line.replace("import ", "import (") + ")", WIDTH, subsequent_indent="    ")
+        lines.append(line)
+    head = HEAD.format(name=ROOT_NAME, origin=origin, imports="\n".join(lines))
     return head + "".join(
         f"\n\n{f'# ---- {module} '.ljust(WIDTH, '-')}\n{source}" for module, source in sources.items()
     )
-
-
-def _import_line(package: str, names: list[str]) -> str:
-    line = f"from {package} import {', '.join(names)}" if names else f"import {package}"
-    if len(line) > WIDTH:
-        line = textwrap.fill(f"from {package} import ({', '.join(names)})", WIDTH, subsequent_indent="    ")
-    return line
 
 
 def _add_module(module: str, sources: dict[str, str], imports: dict[str, set[str]]) -> None:
