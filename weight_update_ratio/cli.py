@@ -265,8 +265,7 @@ def _print_or_save(text: str, output: str | None) -> None:
 def _rendered(report: Report, style: str, to_stdout: bool, verbose: bool) -> str:
     """Return the report in a format; as text on stdout without the problem, which stderr gets."""
     if style != "text":
-        rendered: str = getattr(report, f"to_{style}")()
-        return rendered
+        return str(getattr(report, f"to_{style}")())
     from .render.text import render_text
 
     color = to_stdout and sys.stdout is not None and sys.stdout.isatty()

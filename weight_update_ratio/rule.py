@@ -93,7 +93,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         if self._folder.parameters != parameters:  # the trial was saved in pairs
             self._bounds = open_bounds(self._folder.parameters)
         self._is_live = not self._folder.ended
-        self._report_file = ReportFile(folder, self._log_error)
+        self._report_file = ReportFile(folder, self.logger.error)
         self._loop: Loop | None = None  # None: it is not known yet which mode is judged
         self._run = JudgedRun(base_trial.path, Rows(), self._bounds)
         self._fired: dict[int, bool] = {}  # what was returned, by global step
@@ -324,7 +324,6 @@ def _open_trial(path: str, parameters: Parameters) -> Any:
 
 
 def _record_line(entry: Unreadable) -> str:
-    """Return what the rule logs of something that could not be read."""
     tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
     step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
     return f"the record{tensor}{step} in {entry.file!r} {entry.reason}"

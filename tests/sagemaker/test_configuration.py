@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.reports import invoke_command
-from tests.sagemaker.server import REGION, TRAINING_JOB
+from tests.sagemaker.conftest import REGION, TRAINING_JOB
 from weight_update_ratio.sagemaker import EVALUATOR_ACCOUNTS, rule_configuration, rule_source
 
 SOURCE = "s3://bucket/rules/weight_update_ratio_rule.py"

@@ -31,13 +31,13 @@ def _named_actions(parameter: str, text: Any) -> list[dict[str, Any]]:
     actions = []
     for entry in given if isinstance(given, list) else [given]:
         action = {str(key).lower(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
-        kind = action.get("name")
-        needed = ACTION_KEYS.get(kind.lower()) if isinstance(kind, str) else None
+        kind = str(action.get("name"))
+        needed = ACTION_KEYS.get(kind.lower())
         if needed is None:
             raise ValueError(f"'{parameter}' must name actions of {', '.join(ACTION_KEYS)} (got {entry!r})")
         if not isinstance(action.get(needed), str) or not action[needed]:
             raise ValueError(f"'{parameter}' must give {needed!r} for the action {kind!r} (got {entry!r})")
-        actions.append({**action, "name": str(kind).lower()})
+        actions.append({**action, "name": kind.lower()})
     return actions
 
 

@@ -76,8 +76,7 @@ def rule_configuration(
     Warns:
         UserWarning: A value breaks the evaluator's template, or a collection is unknown to the hook.
     """
-    if not re.match(r"s3://[^/]+/.", source):
-        raise ValueError(f"'source' must be an S3 URI, s3://bucket/key of the rule's source file (got {source!r})")
+    _check_form("source", source, r"s3://[^/]+/.+", "an S3 URI, s3://bucket/key of the rule's source file")
     checked = parse_parameters(**{**parameters, "baseline": baseline_list(parameters.get("baseline"))})
     changed, folder = _changed_parameters(checked), parse_report_dir(report_dir)
     start, end = int(start_step or 0), None if end_step is None else int(end_step)
@@ -93,10 +92,8 @@ def rule_configuration(
     if interval < 1:
         raise ValueError(f"'save_interval' must be a whole number >= 1 (got {save_interval!r})")
     if checked.num_steps is not None and checked.num_steps < interval:
-        raise ValueError(
-            f"'num_steps' must be at least 'save_interval' {interval}, or no step has a reference "
-            f"(got {checked.num_steps})"
-        )
+        valid = f"at least 'save_interval' {interval}, or no step has a reference"
+        raise ValueError(f"'num_steps' must be {valid} (got {checked.num_steps})")
     actions = service_actions(stop_training, email, sms)
     _warn_of_what_breaks(rule_parameters, checked.collection_names)
     if actions:

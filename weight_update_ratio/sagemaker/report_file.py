@@ -20,7 +20,7 @@ MOST_OF_THE_TIME = 0.1  # that writing takes then: a long job's report is large
 class ReportFile:
     """Writes reports to ``WeightUpdateRatio.json`` in a folder, each whole or not at all; to none for "".
 
-    A disk that refuses it does not stop the judging.
+    A disk that refuses it does not stop the judging: that is logged once, because a disk stays full for many steps.
     """
 
     def __init__(self, folder: str, log_error: Callable[[str], Any]) -> None:
@@ -50,6 +50,7 @@ class ReportFile:
                 file.write(json.dumps(finite_numbers(run_document(report)), indent=2, allow_nan=False))
         except OSError as error:
             self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
+            self._log_error = lambda text: None
         now = time.monotonic()
         self._spent += now - began
         self._next = now + (now - began) / MOST_OF_THE_TIME
