@@ -110,14 +110,10 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
 
 
 def unmatched_choice(folder: TrialFolder) -> TrialError | None:
-    """Return what is wrong if a chosen collection or tensor_regex matches no saved tensor, else None.
-
-    A collection that the trial lists and that is empty is sound beside one that is not, and so is an exclude_regex that
-    matches nothing: one command serves all models.
-    """
+    """Return what is wrong if a chosen collection or tensor_regex matches no saved tensor, else None."""
     parameters, selection = folder.parameters, folder.selection
     for collection in parameters.collection_names:
-        if folder.collections.tensor_names.get(collection) == set():
+        if folder.collections.tensor_names.get(collection) == set():  # one command serves all models
             continue
         alone = Selection(folder.collections, Parameters(collection_names=(collection,)))
         if not any(name in alone for name in selection.seen()) and not alone.seen_members:

@@ -44,10 +44,7 @@ class Loop:
             self._comparer = Comparer(self._folder.storage)  # without the elements of changed files
 
     def first_doubtful(self) -> int:
-        """Return the first step that was compared and may give other rows now, though its files did not change.
-
-        Something could not be read, or a later step was saved again under its number.
-        """
+        """Return the first step that was compared and may give other rows now, though its files did not change."""
         timelines = self._folder.timelines(self.mode)
         again = [timeline.global_steps[at] for timeline in timelines for at in timeline.saved_again()]
         return min([*self.rows.unreadable.values(), *again], default=LARGEST_STEP)

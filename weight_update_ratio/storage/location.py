@@ -35,12 +35,7 @@ def open_storage(location: str) -> Storage:
 
 
 def file_content(location: str) -> bytes | None:
-    """Return the content of a small file on disk or on S3; None: there is no file of this name, but perhaps a folder.
-
-    Raises:
-        UnreadableError: It is larger than ``SMALL_FILE``, or reading fails.
-        TrialError: S3 does not let it be read.
-    """
+    """Return the content of a small file on disk or on S3; None: it is not a file, but perhaps a folder."""
     is_remote = location.startswith("s3://")
     path = location if is_remote else os.path.realpath(os.path.expanduser(location))
     folder, _, name = path.rpartition("/")

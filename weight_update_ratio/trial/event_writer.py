@@ -35,9 +35,6 @@ def write_records(
     """Write a record a tensor, from the first byte of a new file on, and return {name: (first byte, length)}.
 
     The arrays are C-contiguous, of the types in ``DTYPES``, and asked for one at a time.
-
-    Raises:
-        ValueError: A name is not Unicode, or a tensor is too large for a record.
     """
     event = bytes((TIME_KEY,)) + struct.pack("<d", time.time()) + encoded_step(global_step)
     metadata = _field(METADATA_KEY, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))

@@ -25,10 +25,7 @@ BEFORE_PAYLOAD = b', "tensor_payload": '
 
 
 def read_meta(part: bytes, event_file: str) -> tuple[str, int]:
-    """Return the mode and the step in it that an index file is of; hooks write the step -1 as well.
-
-    ``event_file`` is computed from the index file's name: no name inside a file is opened.
-    """
+    """Return the mode and the step in it; ``event_file`` follows from the file's name: no name in a file is opened."""
     index = parse_json(part)
     meta = index.get("meta") if isinstance(index, dict) else None
     if not isinstance(meta, dict):

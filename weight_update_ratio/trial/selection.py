@@ -33,7 +33,12 @@ class Selection:
             of_collection = collections.include_regex.get(name, [])
             count = len(of_collection)
             for pattern in of_collection[:MOST_PATTERNS]:
-                self._search_for(pattern)
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # Python's, of what is not a mistake
+                        self._patterns.append(re.compile(pattern))
+                except (re.error, OverflowError, RecursionError) as error:
+                    self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
             if count > MOST_PATTERNS:
                 self._refuse(f"has {count} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
         self._bare_members = {without_output_number(name): name for name in sorted(self._members, reverse=True)}
@@ -66,14 +71,6 @@ class Selection:
         """Return whether the user's patterns choose a name; without patterns they choose all."""
         is_chosen = not self._wanted or any(pattern.search(name) for pattern in self._wanted)
         return is_chosen and not any(pattern.search(name) for pattern in self._excluded)
-
-    def _search_for(self, pattern: str) -> None:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Python's, of what is not a mistake
-                self._patterns.append(re.compile(pattern))
-        except (re.error, OverflowError, RecursionError) as error:
-            self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
 
     def _refuse(self, reason: str) -> None:
         self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))

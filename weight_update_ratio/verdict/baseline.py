@@ -62,10 +62,7 @@ class Baseline(NamedTuple):
 
 
 def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
-    """Return the baseline of the runs of all, in any order the same; each comes with its name in a message.
-
-    TrialError says so if two of them differ in mode or epsilon, or in the gap of a tensor.
-    """
+    """Return the baseline of the runs of all, in any order the same; each comes with its name in a message."""
     (first_name, result), *others = named
     for name, other in others:
         both = f"the baselines {first_name!r} and {name!r} cannot be merged:"
