@@ -31,11 +31,8 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
             "Look in the training job's log for what it saved; --follow waits for a job that has just begun.",
         )
     if near:
-        what = f"but {listed(near)} {'is' if len(near) == 1 else 'are'}"
-        return TrialError(
-            f"the folder {where} is not a trial, {what}",
-            f"Pass {near[0]!r}." if len(near) == 1 else "Pass one of them.",
-        )
+        are, remedy = ("is", f"Pass {near[0]!r}.") if len(near) == 1 else ("are", "Pass one of them.")
+        return TrialError(f"the folder {where} is not a trial, but {listed(near)} {are}", remedy)
     return TrialError(
         f"the folder {where} is not a trial: it has neither 'collections' nor 'index'",
         "Pass the folder that the training job wrote to (TrialRecorder's path, or the out_dir of smdebug's hook).",
@@ -79,7 +76,7 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
             f"every comparison was skipped; the first: tensor {groups[0].tensor!r}: {groups[0].reason}",
             "Set collection_names to collections whose tensors have elements and keep their shape.",
         )
-    if not rows.steps and any(name in selection for name in selection.seen()):
+    if not rows.steps and any(selection.known.values()):
         return TrialError(
             f"there is nothing to compare: no step of mode {mode} that holds a chosen tensor is between "
             f"start_step and end_step, while global steps {folder.steps[0]} to {folder.steps[-1]} were saved",
@@ -116,7 +113,7 @@ def unmatched_choice(folder: TrialFolder) -> TrialError | None:
         if folder.collections.tensor_names.get(collection) == set():  # one command serves all models
             continue
         alone = Selection(folder.collections, Parameters(collection_names=(collection,)))
-        if not any(name in alone for name in selection.seen()) and not alone.seen_members:
+        if not any(name in alone for name in selection.known) and not alone.seen_members:
             return TrialError(
                 f"no tensor of the collection {collection!r} was saved; "
                 f"saved were {listed(folder.saved_collections()) or 'tensors of no collection'}",

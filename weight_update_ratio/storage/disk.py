@@ -110,8 +110,6 @@ class DiskStorage:
                     while count and reached < end:  # a call reads no more than 2 GiB
                         count = os.preadv(file.fileno(), [record[reached - start :]], reached)
                         reached += count
-        except MemoryError:
-            raise UnreadableError(f"needs {length} bytes of memory, more than there are") from None
         except (OSError, OverflowError) as error:
             raise UnreadableError(_os_error_reason(error)) from None
         if reached < end:

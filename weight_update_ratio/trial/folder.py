@@ -249,7 +249,7 @@ class TrialFolder:
 
     def saved_collections(self) -> list[str]:
         """Return the collections of which the index names a tensor."""
-        seen = self.selection.seen()
+        seen = self.selection.known.keys()
         return sorted(name for name, members in self.collections.tensor_names.items() if members & seen)
 
     def prefetch(self, global_step: int, end: int, mode: str) -> None:
@@ -263,5 +263,4 @@ class TrialFolder:
 
 def worker_name(name: str) -> str:
     """Return a worker's name from that in a file's: "_job-worker_task-1" is TensorFlow's "/job:worker/task:1"."""
-    name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # a file's name may be of any bytes
     return name.replace("_", "/").replace("-", ":") if name.startswith("_") else name

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import re
-from typing import IO, Any, Iterable, Iterator, Mapping
+from typing import IO, Any, Iterable, Iterator
 
 import numpy as np
 
@@ -96,7 +96,10 @@ class FolderWriter:
                     raise self._other_process()
                 records = write_records(file, pairs(), global_step, mode, step)
                 self._describe(written)
-                index.write(_index_content(records, event_file, mode, step))
+                spans = ({"tensorname": name, "start_idx": at, "length": size} for name, (at, size) in records.items())
+                meta = {"mode": mode, "mode_step": step, "event_file_name": event_file}
+                content = {"meta": meta, "tensor_payload": list(spans), "shape_payload": []}
+                index.write(json.dumps(content).encode("ascii"))
         except BaseException as error:
             if not isinstance(error, FileExistsError) and not self._storage.exists(index_file):
                 self._remove(event_file)  # else a check would report that its index file is lost
@@ -170,17 +173,6 @@ class FolderWriter:
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._folder, name))
-
-
-def _index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode: str, step: int) -> bytes:
-    index = {
-        "meta": {"mode": mode, "mode_step": step, "event_file_name": event_file},
-        "tensor_payload": [
-            {"tensorname": tensor, "start_idx": start, "length": length} for tensor, (start, length) in records.items()
-        ],
-        "shape_payload": [],
-    }
-    return json.dumps(index).encode("ascii")
 
 
 def _collections_content(given: Collections) -> bytes:

@@ -69,10 +69,8 @@ def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
         for what in ("mode", "epsilon"):
             mine, theirs = getattr(result, what), getattr(other, what)
             if mine != theirs:
-                raise TrialError(
-                    f"{both} their {what} is {mine} and {theirs}",
-                    f"Merge baselines that were judged with the same {what}.",
-                )
+                remedy = f"Merge baselines that were judged with the same {what}."
+                raise TrialError(f"{both} their {what} is {mine} and {theirs}", remedy)
         bands = dict(result.bands)
         for tensor, band in other.bands.items():
             known = bands.setdefault(tensor, band)
