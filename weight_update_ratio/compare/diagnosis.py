@@ -20,23 +20,17 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
     unreadable = [entry for entry in folder.unreadable if entry.file.startswith("collections")]
     if unreadable or folder.steps:
         what = f"'{unreadable[0].file}' {unreadable[0].reason}" if unreadable else "it has steps, but no collections"
-        return TrialError(
-            f"the trial {where} cannot be judged: {what}",
-            "Restore the collections files from the training job's output: they say which tensors are weights.",
-        )
+        remedy = "Restore the collections files from the training job's output: they say which tensors are weights."
+        return TrialError(f"the trial {where} cannot be judged: {what}", remedy)
     near = folder.storage.trials_near()
     if near == [folder.storage.location]:
-        return TrialError(
-            f"the trial {where} is empty: its folders 'collections' and 'index' hold no files",
-            "Look in the training job's log for what it saved; --follow waits for a job that has just begun.",
-        )
+        remedy = "Look in the training job's log for what it saved; --follow waits for a job that has just begun."
+        return TrialError(f"the trial {where} is empty: its folders 'collections' and 'index' hold no files", remedy)
     if near:
         are, remedy = ("is", f"Pass {near[0]!r}.") if len(near) == 1 else ("are", "Pass one of them.")
         return TrialError(f"the folder {where} is not a trial, but {listed(near)} {are}", remedy)
-    return TrialError(
-        f"the folder {where} is not a trial: it has neither 'collections' nor 'index'",
-        "Pass the folder that the training job wrote to (TrialRecorder's path, or the out_dir of smdebug's hook).",
-    )
+    remedy = "Pass the folder that the training job wrote to (TrialRecorder's path, or the out_dir of smdebug's hook)."
+    return TrialError(f"the folder {where} is not a trial: it has neither 'collections' nor 'index'", remedy)
 
 
 def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> TrialError:
@@ -72,10 +66,8 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
                 f"ha{'s' if len(groups) == 1 else 've'} no elements)",
                 "Record weights that are gathered (DeepSpeed ZeRO-3: zero.GatheredParameters), or each process's part.",
             )
-        return TrialError(
-            f"every comparison was skipped; the first: tensor {groups[0].tensor!r}: {groups[0].reason}",
-            "Set collection_names to collections whose tensors have elements and keep their shape.",
-        )
+        what = f"every comparison was skipped; the first: tensor {groups[0].tensor!r}: {groups[0].reason}"
+        return TrialError(what, "Set collection_names to collections whose tensors have elements and keep their shape.")
     if not rows.steps and any(selection.known.values()):
         return TrialError(
             f"there is nothing to compare: no step of mode {mode} that holds a chosen tensor is between "
@@ -96,14 +88,12 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
         )
     members = folder.collections.tensor_names
     if saved and all(members.get(name) == set() for name in folder.parameters.collection_names):
-        return TrialError(
-            f"the collection {chosen} is empty; {there}",
-            f"Judge those that were saved: --collection-names {','.join(saved)} (in Python, collection_names).",
-        )
-    return TrialError(
-        f"no tensor of the collection {chosen} was saved; {there}",
-        "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was saved.",
+        remedy = f"Judge those that were saved: --collection-names {','.join(saved)} (in Python, collection_names)."
+        return TrialError(f"the collection {chosen} is empty; {there}", remedy)
+    save = (
+        "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was saved."
     )
+    return TrialError(f"no tensor of the collection {chosen} was saved; {there}", save)
 
 
 def unmatched_choice(folder: TrialFolder) -> TrialError | None:

@@ -22,10 +22,8 @@ def trial_location(trial: Any) -> str:
     location = location.strip()
     is_uri = location.startswith("s3://") and not location.startswith("s3:///")
     if not is_uri and _OTHER_FORM.match(location) and not os.path.exists(location):
-        raise TrialError(
-            f"the trial {location!r} is neither a path nor an S3 URI",
-            "Pass a path, or the S3 URI below which the job saved: s3://bucket/prefix.",
-        )
+        remedy = "Pass a path, or the S3 URI below which the job saved: s3://bucket/prefix."
+        raise TrialError(f"the trial {location!r} is neither a path nor an S3 URI", remedy)
     return location
 
 

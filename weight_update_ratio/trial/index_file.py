@@ -31,8 +31,7 @@ def read_meta(part: bytes, event_file: str) -> tuple[str, int]:
     if not isinstance(meta, dict):
         raise UnreadableError("is not an index: it has no 'meta'")
     mode = meta.get("mode")
-    mode = mode.strip() if isinstance(mode, str) else mode
-    if not isinstance(mode, str) or mode not in MODES:
+    if mode not in MODES:
         raise UnreadableError(f"has an unknown mode {excerpt(mode)}")
     step = meta.get("mode_step")
     if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= LARGEST_STEP:

@@ -115,9 +115,8 @@ def parse_baseline(content: bytes) -> Baseline:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UnreadableError(f"is not a baseline: it has no 'format' {FORMAT!r}")
     if whole_number(document.get("version")) != FORMAT_VERSION:
-        raise UnreadableError(
-            f"is a baseline of version {excerpt(document.get('version'))}, and this program reads {FORMAT_VERSION}"
-        )
+        version = excerpt(document.get("version"))
+        raise UnreadableError(f"is a baseline of version {version}, and this program reads {FORMAT_VERSION}")
     runs = _member(document, "runs", whole_number)
     mode = _member(document, "mode", MODES.__contains__)
     epsilon = _member(document, "epsilon", lambda value: _is_limit(value) and value > 0)

@@ -47,9 +47,8 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
         content = file_content(name)
         return _learnt_baseline(name, parameters) if content is None else parse_baseline(content)
     except UnreadableError as error:
-        raise TrialError(
-            f"the baseline {location!r} {error}", "Save it anew with --save-baseline, from a run that trains well."
-        ) from None
+        remedy = "Save it anew with --save-baseline, from a run that trains well."
+        raise TrialError(f"the baseline {location!r} {error}", remedy) from None
     except TrialError as error:
         raise TrialError(f"the baseline {location!r} cannot be used: {error.message}", error.remedy) from None
 
@@ -77,10 +76,8 @@ def learn_baseline(run: JudgedRun) -> Baseline:
     if run.problem is not None:
         raise run.problem
     if not run.complete:
-        raise TrialError(
-            f"{len(run.unreadable):,} of its records could not be read",
-            "Restore its files, or take another run that trains well.",
-        )
+        what = f"{len(run.unreadable):,} of its records could not be read"
+        raise TrialError(what, "Restore its files, or take another run that trains well.")
     return Baseline(1, run.mode or "", run.parameters.epsilon, int(run.columns["step"].max()), _bands(run))
 
 

@@ -70,11 +70,9 @@ class JudgedRun:
         return self.bounds.parameters
 
     def __len__(self) -> int:
-        """Return how many comparisons there are."""
         return len(self.columns["ratio"])
 
-    def __iter__(self) -> Iterator[Comparison]:
-        """Yield the comparisons, by global step, worker and the order in the index."""
+    def __iter__(self) -> Iterator[Comparison]:  # by global step, worker and the order in the index
         return comparisons(self.columns, self.rows, self.mode)
 
     @computed
