@@ -21,7 +21,7 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
             yield file
         return
     target = os.path.realpath(path)
-    # The name is known before the file is made, so that a signal at any moment leaves no file; ``tempfile`` may.
+    # The name is known before the file is made, so that a signal at any moment leaves no file; ``tempfile`` can.
     temporary = os.path.join(os.path.dirname(target), f".writing.{os.urandom(8).hex()}")
     UNFINISHED.add(temporary)
     try:

@@ -20,7 +20,7 @@ class Loop:
         self._comparer = Comparer(folder.storage)
 
     def compare(self, global_step: int, end: int = LARGEST_STEP) -> None:
-        """Add the rows of a saved step. Those after it and before ``end`` are fetched ahead, where that takes time."""
+        """Add the rows of a saved step. Those after it and before ``end`` are fetched ahead, if that takes time."""
         self._folder.prefetch(global_step, end, self.mode)
         self._comparer.types = self._folder.collections.types
         self.add(global_step, self._comparer.compare(self.pairs(global_step)))

@@ -1,7 +1,7 @@
 """Writes a trial folder on a disk: the inverse of ``folder``.
 
 The collections file is written first, if a name is new, then the step's event file, then its index file. Each name ends
-in ``.tmp`` until the file is whole, as smdebug's do: a killed process leaves whole steps, and files that nobody reads.
+in ``.tmp`` until the file is whole, as smdebug's do: a killed process leaves whole steps, and others unread.
 """
 
 from __future__ import annotations

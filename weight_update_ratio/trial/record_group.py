@@ -19,7 +19,7 @@ UNREAD_GAP = 4096  # bytes; a longer stretch that nobody needs is not read
 
 
 class RecordGroup:
-    """Some records, at the same bytes in other steps' event files: (first byte, length, position in ``tensors``)."""
+    """Some records of an event file; ``spans`` are their (first byte, length, position in ``tensors``)."""
 
     def __init__(self, tensors: Sequence[str], spans: list[tuple[int, int, int]]) -> None:
         self.positions = [position for _, _, position in spans]

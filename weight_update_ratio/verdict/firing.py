@@ -37,7 +37,7 @@ def keys_of(columns: Mapping[str, Array]) -> Array:
 
 
 def in_a_row(keys: Array, marked: Array) -> tuple[Array, Array]:
-    """Return how many marked rows of its key there are in a row, up to each and in all; 0 where a row is not marked."""
+    """Return how many marked rows of its key there are in a row, up to each and in all; 0 if it is not marked."""
     so_far, length = np.zeros((2, len(keys)), np.int64)
     if marked.any():
         rows = np.flatnonzero(np.isin(keys, np.unique(keys[marked])))

@@ -1,6 +1,7 @@
 """The good runs that a run is judged against: learnt from trials or read from files, and a run saved as one.
 
-Rests, starts at zero and spikes of one comparison would open the bounds for good, so only moves teach, as medians.
+Rests, starts at zero and spikes of one comparison would open the bounds for good. So only moves teach, each ratio as
+the median of it and its two neighbours.
 """
 
 from __future__ import annotations
