@@ -35,19 +35,14 @@ Vector = Any  # a one-dimensional NumPy array
 def weight_norms(weights: Sequence[Vector]) -> Vector:
     """Return the L2 norm of each tensor, ||w|| = sqrt(sum_i w_i^2): float64 >= 0, shape (number of tensors,).
 
-    A tensor is of shape (its size,) and of type float16/32/64, complex, any integer, or bool. The relative error is
-    below 1e-9; NaN where an element is NaN, inf where one is infinite or the norm is beyond float64. What else is given
-    along with a tensor does not change its norm by a bit.
+    The relative error is below 1e-9; NaN where an element is NaN, inf where one is infinite or the norm is beyond
+    float64. What else is given along with a tensor does not change its norm by a bit.
     """
     return _norms(_reals(weights))[0]
 
 
 def update_norms(before: Sequence[Vector], after: Sequence[Vector]) -> tuple[Vector, Vector]:
-    """Return the norm of each ``after - before``, and of each ``after``, which is the next step's reference.
-
-    Both are as ``weight_norms`` returns them. The tensors at the reference step and at the judged step have the same
-    shapes, and any numeric types.
-    """
+    """Return the norm of each ``after - before``, and of each ``after``, which is the next step's reference."""
     weights, updates = _norms(_reals(after), _reals(before))
     return updates, weights
 

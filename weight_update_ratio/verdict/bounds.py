@@ -84,13 +84,12 @@ class Bounds:
         """Raise TrialError if the baseline was not judged as the run is; a mode that is not known yet may be any."""
         if self.baseline is None:
             return
-        for what, ours in (("mode", mode or self.baseline.mode), ("epsilon", self.parameters.epsilon)):
+        for what, ours, remedy in (
+            ("mode", mode or self.baseline.mode, f"Save the baseline anew, from a run whose steps are of mode {mode}."),
+            ("epsilon", self.parameters.epsilon, "Judge both with the same epsilon, or save the baseline anew."),
+        ):
             theirs = getattr(self.baseline, what)
             if theirs != ours:
                 name = f"the baseline {', '.join(map(repr, self.parameters.baseline))}"
-                raise TrialError(
-                    f"the run cannot be held against {name}: its {what} is {ours}, the baseline's {theirs}",
-                    f"Save the baseline anew, from a run whose steps are of mode {ours}."
-                    if what == "mode"
-                    else f"Judge both with the same {what}, or save the baseline anew.",
-                )
+                message = f"the run cannot be held against {name}: its {what} is {ours}, the baseline's {theirs}"
+                raise TrialError(message, remedy)
