@@ -113,13 +113,11 @@ class Report(Judgement):
         return NotebookPage(self)
 
     def _repr_html_(self) -> str:
-        """Return the verdict and the grouped violations, as a notebook shows them."""
         from .render.html import report_html
 
         return report_html(self)
 
     def __repr__(self) -> str:
-        """Return a line that tells the verdict and what it stands on."""
         counts = self.counts
         state = "fired" if self.fired else "complete" if self.complete else "not judged"
         return (

@@ -87,7 +87,6 @@ def _verdict(page: _Page, report: Judgement, problem: bool) -> Text:
 
 
 def _findings(page: _Page, findings: list[Finding], room: int) -> list[str]:
-    """Return the lines of the findings that have room, notes after faults, and of how many more there are."""
     numbered = dict(enumerate(findings, 1))
     blocks = {number: _finding(page, number, finding) for number, finding in numbered.items()}
     shown = with_room(numbered, room, lambda number: len(blocks[number]))
@@ -100,7 +99,6 @@ def _findings(page: _Page, findings: list[Finding], room: int) -> list[str]:
 
 
 def _finding(page: _Page, number: int, finding: Finding) -> list[str]:
-    """Return the lines of a finding; those of a note are dim."""
     indent, style = len(f"{number}. "), "dim" if finding.severity == NOTE else ""
     title = (f"{finding_title(finding)}: ", style or "bold")
     table = Table.grid()

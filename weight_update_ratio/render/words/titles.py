@@ -16,7 +16,6 @@ def title_of(kind: str) -> str:
 
 
 def finding_title(finding: Finding) -> str:
-    """Return what a finding is called: a note says that it is one."""
     title = title_of(finding.kind)
     return f"Note: {title.lower()}" if finding.severity == NOTE else title
 
