@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 
 class Report(Judgement):
-    """What a whole trial's judgement found, and the ways in which it is shown.
-
-    ``len(report)`` is the number of comparisons, and iterating yields them.
-    """
+    """What a whole trial's judgement found; ``len`` is the number of comparisons, and iterating yields them."""
 
     @computed
     def findings(self) -> list[Finding]:

@@ -39,16 +39,17 @@ class LiveFaults:
             return []
         self._rows_seen = len(run)
         common, tensors, workers = RunCourses(run.courses), list(run.tensors), list(run.workers)
-        new: list[Comparison] = []
+        columns, rows = run.columns, []
         for entry in (entry for finding in run.findings if finding.severity == FAULT for entry in finding.entries):
             course = entry.course
             key = tensors[course.tensor], workers[course.worker], entry.kind
             if key not in self._announced and is_settled(entry, common):
                 self._announced.add(key)
-                last = run.columns["global_step"] == course.global_steps[entry.rows[-1]]
-                last &= (run.columns["tensor"] == course.tensor) & (run.columns["worker"] == course.worker)
-                new += comparisons({name: column[last] for name, column in run.columns.items()}, run.rows, run.mode)
-        return new
+                last = course.global_steps[entry.rows[-1]]
+                step = slice(*np.searchsorted(columns["global_step"], [last, last + 1]))
+                is_last = (columns["tensor"][step] == course.tensor) & (columns["worker"][step] == course.worker)
+                rows.append(step.start + int(is_last.argmax()))
+        return list(comparisons({name: column[rows] for name, column in columns.items()}, run.rows, run.mode))
 
     def _is_worth_a_look(self, run: Judgement, global_step: int, firing: list[Comparison]) -> bool:
         """Return whether violations in a row became as many as never before, and as many as matter, or ended."""

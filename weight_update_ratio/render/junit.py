@@ -20,10 +20,6 @@ from .words.escapes import printable
 from .words.titles import finding_title, is_failure
 from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
-WHOLE_TRIAL = "the whole trial"
-NO_WORKER = "all workers"
-NO_REFERENCE = "no earlier saved step to compare with"
-
 
 def render_junit(report: Judgement) -> str:
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
@@ -48,9 +44,9 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
     cases: dict[tuple[str, str], Any] = {}
 
     def case(worker: str | None, tensor: str | None) -> Any:
-        key = (worker or "", WHOLE_TRIAL if tensor is None else tensor)
+        key = (worker or "", "the whole trial" if tensor is None else tensor)
         if key not in cases:
-            class_name = printable(f"{report.trial}.{worker or NO_WORKER}")
+            class_name = printable(f"{report.trial}.{worker or 'all workers'}")
             cases[key] = ElementTree.Element("testcase", classname=class_name, name=printable(key[1]))
         return cases[key]
 
@@ -74,7 +70,7 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
         _add(owner, "error", "\n".join(unreadable_lines([lost])), "unreadable")
     listed = {tensor for _, tensor in cases}
     for tensor in (tensor for tensor in report.tensors if tensor not in listed):
-        _add(case(None, tensor), "skipped", NO_REFERENCE)
+        _add(case(None, tensor), "skipped", "no earlier saved step to compare with")
     if len(report) and not report.job_ended:
         _add(case(None, None), "skipped", "the job has not ended")
     if report.problem is not None:
