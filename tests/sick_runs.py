@@ -7,7 +7,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from tests.made_rows import columns_report
+from tests.findings.made_runs import columns_report
 from tests.reports import step_columns
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report

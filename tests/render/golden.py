@@ -16,8 +16,7 @@ from typing import Any, Callable
 import numpy as np
 
 from tests.conftest import RECORDED
-from tests.findings.made_runs import LARGE, NAN, OK, at_steps, faded, judged_report
-from tests.made_rows import columns_report
+from tests.findings.made_runs import LARGE, NAN, OK, at_steps, columns_report, faded, judged_report
 from tests.render.advised import ADVISED, told_words
 from tests.reports import HOSTILE, made_report, step_columns
 from weight_update_ratio import check_trial

@@ -19,7 +19,7 @@ from weight_update_ratio.report import Report
 COMMANDS = [
     "::error file=a::x",
     " ::stop-commands::x",
-    "\n::add-mask::y",
+    "\n::mask::y",
     "##vso[task.complete]",
     "##[error]x",
     "%0A::x",
