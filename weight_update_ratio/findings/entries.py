@@ -50,7 +50,8 @@ class Entry(NamedTuple):
 def entries_of(course: Course) -> list[Entry]:
     """Return what happened to a tensor, each kind once, and each violation that fires in one entry."""
     rows = np.arange(len(course.steps))
-    decayed = [Entry(kinds.DECAYED, NOTE, course, rows, 0)] if is_pure_decay(course) else []
+    may_decay = not course.verdicts[:-FEW].any()
+    decayed = [Entry(kinds.DECAYED, NOTE, course, rows, 0)] if may_decay and is_pure_decay(course) else []
     if not course.verdicts.any():
         change = None if decayed else change_of(course)
         return [Entry(kinds.CHANGED, NOTE, course, rows[change[0] :], *change)] if change else decayed
@@ -60,8 +61,7 @@ def entries_of(course: Course) -> list[Entry]:
     entries = [*lost, *_growing(before), *_shrinking(before)]
     if len(drifted):
         entries.append(Entry(kinds.DRIFTED_KIND, FAULT, before, drifted, int(drifted[0])))
-    firing = [entry for entry in (_that_fires(entry, course) for entry in entries) if len(entry.rows)]
-    return firing if course.verdicts[:-FEW].any() else decayed + firing
+    return decayed + [entry for entry in (_that_fires(entry, course) for entry in entries) if len(entry.rows)]
 
 
 def _that_fires(entry: Entry, course: Course) -> Entry:
