@@ -96,5 +96,4 @@ def sick_transformer(steps: int = 250) -> Report:
 
 @functools.lru_cache(maxsize=None)
 def sick_run(name: str) -> Report:
-    """Return the run of 161 tensors, "resnet", or that of 300 tensors on 4 workers, "transformer"; made once."""
     return {"resnet": sick_resnet, "transformer": sick_transformer}[name]()

@@ -59,7 +59,6 @@ def alike(values: Any, workers: Sequence[str] = FOUR[:1]) -> dict[Any, Any]:
 
 
 def weights_of(ratios: Sequence[float]) -> list[Any]:
-    """Return weights whose updates have these ratios, as float64."""
     weights = [np.ones(3)]
     for ratio in ratios:
         weights.append(weights[-1] * (1 + ratio) if math.isfinite(ratio) else np.full(3, ratio))

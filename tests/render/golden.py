@@ -156,7 +156,6 @@ FILES = [f"{name}.{ending}" for name in RUNS for ending in FORMATS] + [f"{group}
 
 
 def rendered(file: str) -> str:
-    """Return what a file is to hold."""
     name, _, ending = file.partition(".")
     return told_words(name) if ending == "words" else FORMATS[ending](run(name))
 

@@ -28,7 +28,6 @@ ANNOTATION = re.compile(r"::(error|warning|notice) title=WeightUpdateRatio(%3A 1
 
 
 def tags_of(page: str) -> set[str]:
-    """Return the tags that a browser sees."""
     parser, found = HTMLParser(), set()
     parser.handle_starttag = lambda tag, attributes: found.add(tag)  # type: ignore[assignment]
     parser.feed(page)

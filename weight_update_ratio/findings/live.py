@@ -54,8 +54,12 @@ class LiveFaults:
     def _is_worth_a_look(self, run: Judgement, global_step: int, firing: list[Comparison]) -> bool:
         """Return whether violations in a row became as many as never before, and as many as matter, or ended."""
         now = {(row.tensor, row.worker, row.verdict) for row in firing}
-        compared, is_worth = _compared_at(run, global_step), False
-        for key in [key for key in self._in_a_row if key not in now and key[:2] in compared]:
+        columns, is_worth = run.rows.compared, False
+        step = slice(*np.searchsorted(columns["global_step"], [global_step, global_step + 1]))
+        compared = set(zip(columns["tensor"][step].tolist(), columns["worker"][step].tolist()))
+        for key in self._in_a_row.keys() - now:
+            if (run.tensors.get(key[0]), run.workers.get(key[1])) not in compared:
+                continue
             is_worth |= key[2] == LARGE
             self._most[key] = max(self._most.get(key, 0), self._in_a_row.pop(key))
         for key in now:
@@ -64,14 +68,6 @@ class LiveFaults:
             matters = key[2] == NOT_FINITE or count <= FEW + 1 or count == max(LASTING, RESTS * most + 1)
             is_worth |= matters and count > most
         return is_worth
-
-
-def _compared_at(run: Judgement, global_step: int) -> set[tuple[str, str]]:
-    columns = run.rows.compared
-    begin, end = np.searchsorted(columns["global_step"], [global_step, global_step + 1])
-    tensors, workers = list(run.tensors), list(run.workers)
-    indices = zip(columns["tensor"][begin:end].tolist(), columns["worker"][begin:end].tolist())
-    return {(tensors[tensor], workers[worker]) for tensor, worker in indices}
 
 
 def is_settled(entry: Entry, common: RunCourses) -> bool:
