@@ -58,10 +58,9 @@ class LiveFaults:
         step = slice(*np.searchsorted(columns["global_step"], [global_step, global_step + 1]))
         compared = set(zip(columns["tensor"][step].tolist(), columns["worker"][step].tolist()))
         for key in self._in_a_row.keys() - now:
-            if (run.tensors.get(key[0]), run.workers.get(key[1])) not in compared:
-                continue
-            is_worth |= key[2] == LARGE
-            self._most[key] = max(self._most.get(key, 0), self._in_a_row.pop(key))
+            if (run.tensors.get(key[0]), run.workers.get(key[1])) in compared:
+                is_worth |= key[2] == LARGE
+                self._most[key] = max(self._most.get(key, 0), self._in_a_row.pop(key))
         for key in now:
             count = self._in_a_row[key] = self._in_a_row.get(key, run.parameters.violations_to_fire - 1) + 1
             most = self._most.get(key, 0)
