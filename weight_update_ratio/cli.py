@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -118,7 +119,7 @@ def check(
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.live_view import LiveView
-    from .render.progress import optional_bar
+    from .render.progress import progress_bar
     from .render.words.wording import incomplete
     from .report import unjudged_report
 
@@ -147,7 +148,9 @@ def check(
         if other != option:
             raise TrialError(f"{other!r} and {option!r} name the same file ({path!r})", "Name a file for each.")
     try:
-        with dask_executor(dask) as executor, optional_bar(quiet) as progress:
+        is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        bar = progress_bar() if is_shown else contextlib.nullcontext()
+        with dask_executor(dask) as executor, bar as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
             if follow:
                 seconds: dict[str, Any] = {} if timeout is None else {"timeout": timeout}

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 
 class Report(Judgement):
-    """What a whole trial's judgement found, and the ways in which it is shown.
-
-    ``len(report)`` is the number of comparisons, and iterating yields them.
-    """
+    """What a whole trial's judgement found; ``len`` is the number of comparisons, and iterating yields them."""
 
     @computed
     def findings(self) -> list[Finding]:
@@ -113,13 +110,11 @@ class Report(Judgement):
         return NotebookPage(self)
 
     def _repr_html_(self) -> str:
-        """Return the verdict and the grouped violations, as a notebook shows them."""
         from .render.html import report_html
 
         return report_html(self)
 
     def __repr__(self) -> str:
-        """Return a line that tells the verdict and what it stands on."""
         counts = self.counts
         state = "fired" if self.fired else "complete" if self.complete else "not judged"
         return (

@@ -1,7 +1,6 @@
 """The verdict and the findings as plain HTML, for a notebook's cell; it needs no library.
 
-A notebook may be dark or light, and may drop styles: text keeps the notebook's own colour, and no meaning is in a
-colour alone.
+A notebook may be dark or light, and may drop styles: text keeps its colour, and no meaning is in a colour alone.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ FAULT_LINE, NOTE_LINE = "4px solid #b3123a", "4px solid #8c959f; opacity: .8"
 
 
 def report_html(report: Judgement) -> str:
-    """Return the verdict, what to do if there is a problem, the counts, and a block for each finding."""
     if not len(report) and report.problem is None:
         return f"<p>{html_text(report.trial)}: nothing is compared yet</p>"
     word, sentence = verdict_word(report), html_text(f"{report.trial}: {verdict_sentence(report)}")

@@ -30,12 +30,10 @@ def steps_text(first: int, last: int) -> str:
 
 
 def verdict_word(report: Judgement) -> str:
-    """Return FIRED, OK or NOT JUDGED."""
     return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
 def verdict_sentence(report: Judgement) -> str:
-    """Return the report's verdict in one sentence."""
     if report.problem is not None and not report.fired:
         return report.problem.message
     compared, lost = f"{len(report):,} update-to-weight ratios", report.counts["unreadable"]
