@@ -120,7 +120,7 @@ def check(
     from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.live_view import LiveView
     from .render.progress import progress_bar
-    from .render.words.wording import incomplete
+    from .render.words.run import incomplete
     from .report import unjudged_report
 
     if follow and dask is not None:

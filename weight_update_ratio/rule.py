@@ -19,7 +19,6 @@ from smdebug.rules.rule import Rule
 from .compare.diagnosis import missing_trial
 from .compare.loop import Loop
 from .compare.mode import judged_mode
-from .compare.ratio import LARGE, NOT_FINITE, SMALL
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows
 from .errors import TrialError, Unreadable
@@ -29,6 +28,7 @@ from .sagemaker.report_file import ReportFile
 from .storage.location import open_storage, trial_location
 from .trial.folder import POLL_SECONDS, TrialFolder
 from .trial.index_file import LARGEST_STEP
+from .verdict.bounds import LARGE, NOT_FINITE, SMALL
 from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
 from .verdict.judged_run import JudgedRun, firing_at

@@ -1,4 +1,4 @@
-"""Norms, ratios and verdicts: NumPy and nothing else.
+"""Norms and ratios: NumPy and nothing else.
 
     update_norm = ||w_s - w_r||    weight_norm = ||w_r||    ratio = update_norm / (weight_norm + epsilon)
 
@@ -21,13 +21,6 @@ COMPLEX = frozenset("FD")  # NumPy's characters of them
 
 # A sum of squares above this lost less than 1e-12 of itself to squares that vanished, for up to 1e18 elements.
 LEAST_SAFE_SUM = 1e-270
-
-OK = "ok"
-LARGE = "large"
-SMALL = "small"
-NOT_FINITE = "not_finite"
-DRIFTED = "drifted"
-VERDICTS = (OK, LARGE, SMALL, NOT_FINITE, DRIFTED)
 
 Vector = Any  # a one-dimensional NumPy array
 
@@ -63,21 +56,6 @@ def update_ratios(update_norms: Vector, weight_norms: Vector, epsilon: float) ->
     with np.errstate(all="ignore"):
         ratios = update_norms / (weight_norms + epsilon)
     return np.where(np.isinf(weight_norms), np.nan, ratios)  # an update of infinite weights has no finite ratio
-
-
-def verdict_codes(ratios: Vector, lower: Vector, upper: Vector) -> Vector:
-    """Return what each ratio is, as its index in ``VERDICTS``; both bounds are strict. All are of shape (n,).
-
-    >>> codes = verdict_codes(np.array([10.0, 10.1, 0.0, np.nan]), np.full(4, 1e-8), np.full(4, 10.0))
-    >>> [VERDICTS[code] for code in codes]
-    ['ok', 'large', 'small', 'not_finite']
-    """
-    codes = np.zeros(len(ratios), np.int8)
-    with np.errstate(invalid="ignore"):
-        codes[ratios < lower] = VERDICTS.index(SMALL)
-        codes[ratios > upper] = VERDICTS.index(LARGE)
-    codes[~np.isfinite(ratios)] = VERDICTS.index(NOT_FINITE)  # last, because NaN compares false with every bound
-    return codes
 
 
 def _reals(tensors: Sequence[Vector]) -> Sequence[Vector]:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import NOT_FINITE, VERDICTS
 from ..compare.rows import Array
+from ..verdict.bounds import NOT_FINITE, VERDICTS
 from ..verdict.firing import decades_outside, keys_of
 from ..verdict.judged_run import JudgedRun
 

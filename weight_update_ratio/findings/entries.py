@@ -9,8 +9,8 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import DRIFTED, LARGE, OK, SMALL, VERDICTS
 from ..compare.rows import Array
+from ..verdict.bounds import DRIFTED, LARGE, OK, SMALL, VERDICTS
 from . import kinds
 from .course import Course
 from .kinds import FAULT, FEW, NOTE

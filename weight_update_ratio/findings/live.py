@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compare.ratio import LARGE, NOT_FINITE
 from ..compare.rows import Comparison
+from ..verdict.bounds import LARGE, NOT_FINITE
 from ..verdict.judged_run import comparisons, firing_at
 from .entries import RESTS, Entry, stretches
 from .judgement import Judgement

@@ -7,8 +7,8 @@ from typing import Sequence
 
 import numpy as np
 
-from ..compare.ratio import SMALL, VERDICTS
 from ..compare.rows import Array
+from ..verdict.bounds import SMALL, VERDICTS
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 from .entries import Entry

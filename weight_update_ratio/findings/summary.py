@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import OK, VERDICTS
 from ..compare.rows import Array
+from ..verdict.bounds import OK, VERDICTS
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 

@@ -18,8 +18,8 @@ from ..findings.judgement import Judgement
 from .markdown import render_markdown
 from .words.escapes import printable
 from .words.names import elided, first_lines
+from .words.run import run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 from .words.titles import finding_title, is_failure, left_text, with_room
-from .words.wording import run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 TITLE = "WeightUpdateRatio"

@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 
 from ..findings.judgement import Judgement
 from .words.escapes import printable
+from .words.run import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 from .words.titles import finding_title, is_failure
-from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 
 
 def render_junit(report: Judgement) -> str:

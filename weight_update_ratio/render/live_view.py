@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Any, Sequence
 
-from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..compare.rows import Comparison
+from ..verdict.bounds import DRIFTED, LARGE, NOT_FINITE, SMALL
 from .terminal import save_text
 from .words.escapes import printable
 from .words.names import tensors_text, workers_text

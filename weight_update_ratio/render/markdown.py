@@ -6,12 +6,12 @@ names are cut before they are escaped: no cut is inside of markup.
 
 from __future__ import annotations
 
-from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
+from ..verdict.bounds import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..verdict.firing import ViolationGroup
-from .words import wording
+from .words import run
 from .words.escapes import markdown_code, markdown_text, printable
 from .words.names import elided
 from .words.titles import finding_title, left_text, with_room
@@ -30,19 +30,19 @@ URGENCY = (NOT_FINITE, LARGE, SMALL, DRIFTED)
 
 
 def render_markdown(report: Judgement) -> str:
-    word = wording.verdict_word(report)
+    word = run.verdict_word(report)
     firing, passing = ([group for group in report.violations if group.fires == fires] for fires in (True, False))
     trial = markdown_code(elided(printable(report.trial), MOST_TRIAL))
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
-        f"{trial}: {_sentence(wording.verdict_sentence(report))}",
+        f"{trial}: {_sentence(run.verdict_sentence(report))}",
         _findings(report.findings),
         _problem(report),
         _table(report, "Violations by tensor" if report.fired else "Out of bounds by tensor", firing),
         _table(report, "Violations by tensor that do not fire", passing),
-        _lines("Skipped", wording.skipped_lines(report)),
-        _lines("Unreadable", list(wording.unreadable_lines(report.unreadable))),
-        *map(_sentence, wording.run_lines(report)),
+        _lines("Skipped", run.skipped_lines(report)),
+        _lines("Unreadable", list(run.unreadable_lines(report.unreadable))),
+        *map(_sentence, run.run_lines(report)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -80,8 +80,8 @@ def _table(report: Judgement, title: str, groups: list[ViolationGroup]) -> str:
     groups = sorted(groups, key=lambda group: (URGENCY.index(group.verdict), -group.count, group.first_step))
     for group in groups[:MOST_ROWS]:
         cells = [_name(group.tensor, MOST_TENSOR), _name(group.worker, MOST_WORKER)][: len(names)]
-        worst = "weight norm" if group.verdict == DRIFTED else wording.format_ratio(group.worst_ratio)
-        steps = wording.steps_text(group.first_step, group.last_step)
+        worst = "weight norm" if group.verdict == DRIFTED else run.format_ratio(group.worst_ratio)
+        steps = run.steps_text(group.first_step, group.last_step)
         rows.append([*cells, steps, f"{group.count:,}", worst])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return _folded(title, MOST_ROWS, len(groups), table)

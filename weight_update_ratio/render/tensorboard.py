@@ -21,12 +21,12 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from ..compare.ratio import OK, VERDICTS
 from ..compare.rows import Array
 from ..files import whole_file
 from ..findings.judgement import Judgement
 from ..trial.event_file import TIME_KEY, encoded_step, record_header
 from ..trial.wire_format import encoded_varint, masked_crc32c
+from ..verdict.bounds import OK, VERDICTS
 from .words.names import SEPARATOR
 
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"

@@ -24,8 +24,8 @@ from ..findings.kinds import NOTE
 from ..findings.summary import tensor_summaries
 from .words.escapes import printable
 from .words.names import elided, first_lines
+from .words.run import format_ratio, run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 from .words.titles import finding_title, left_text, with_room
-from .words.wording import format_ratio, run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 
 PLAIN_WIDTH = 100  # columns of a text that does not go to a terminal
 LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself

@@ -30,7 +30,8 @@ def read_meta(part: bytes, event_file: str) -> tuple[str, int]:
     meta = index.get("meta") if isinstance(index, dict) else None
     if not isinstance(meta, dict):
         raise UnreadableError("is not an index: it has no 'meta'")
-    mode = str(meta.get("mode")).strip()  # as smdebug does
+    mode = meta.get("mode")
+    mode = mode.strip() if isinstance(mode, str) else mode  # as smdebug does
     if mode not in MODES:
         raise UnreadableError(f"has an unknown mode {excerpt(mode)}")
     step = meta.get("mode_step")

@@ -9,8 +9,8 @@ from typing import Any, Mapping, NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import DRIFTED, NOT_FINITE, OK, VERDICTS
 from ..compare.rows import Array
+from .bounds import DRIFTED, NOT_FINITE, OK, VERDICTS
 
 ZERO = 1000.0  # decades: further outside than any other number can be
 

@@ -13,14 +13,13 @@ import numpy as np
 from ..compare.diagnosis import missing_trial
 from ..compare.loop import Loop
 from ..compare.mode import TRAIN, judged_mode
-from ..compare.ratio import NOT_FINITE
 from ..compare.rows import Array
 from ..errors import TrialError, UnreadableError
 from ..parameters import Parameters
 from ..storage.location import file_content, open_storage, trial_location
 from ..trial.folder import TrialFolder
 from .baseline import BIN_EDGES, BINS, Band, Baseline, baseline_text, merged_baselines, parse_baseline
-from .bounds import Bounds
+from .bounds import NOT_FINITE, Bounds
 from .facts import concluded, gaps_of
 from .firing import in_a_row, keys_of
 from .judged_run import JudgedRun

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Sequence, Ty
 
 import numpy as np
 
-from ..compare.ratio import DRIFTED, NOT_FINITE, OK, SMALL, VERDICTS, update_ratios, verdict_codes
+from ..compare.ratio import update_ratios
 from ..compare.rows import Array, Comparison, Rows, SkippedGroup
 from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
-from .bounds import Bounds
+from .bounds import DRIFTED, NOT_FINITE, OK, SMALL, VERDICTS, Bounds, verdict_codes
 from .firing import ViolationGroup, decades_outside, firing, in_a_row, keys_of, longest_course, violation_groups
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ...findings.judgement import Judgement
 from ...findings.kinds import CHANGED, DRIFTED_KIND, FAULT, FEW, LOST, NOTE, RESTING, SPIKE
 from ...findings.remedies import longer_reference, patience_over, period_of, start_after
 from .names import counted, tensors_text, workers_text
-from .wording import expected_range, format_ratio, steps_text
+from .run import expected_range, format_ratio, steps_text
 
 MOST = 0.8  # of the tensors that move, that a finding is of all
 RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5m2": 8}  # 2 ** (bits of a mantissa + 1)

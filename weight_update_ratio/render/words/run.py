@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Iterable
 
-from ...compare.ratio import DRIFTED, NOT_FINITE
 from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
 from ...findings.judgement import Judgement
 from ...findings.kinds import NOTE
+from ...verdict.bounds import DRIFTED, NOT_FINITE
 from ...verdict.firing import ViolationGroup
 from .names import counted, more_text, tensors_text, workers_text
 
