@@ -57,10 +57,10 @@ class LiveFaults:
         columns, is_worth = run.rows.compared, False
         step = slice(*np.searchsorted(columns["global_step"], [global_step, global_step + 1]))
         compared = set(zip(columns["tensor"][step].tolist(), columns["worker"][step].tolist()))
-        for key in self._in_a_row.keys() - now:
-            if (run.tensors.get(key[0]), run.workers.get(key[1])) in compared:
-                is_worth |= key[2] == LARGE
-                self._most[key] = max(self._most.get(key, 0), self._in_a_row.pop(key))
+        others = self._in_a_row.keys() - now
+        for key in [each for each in others if (run.tensors.get(each[0]), run.workers.get(each[1])) in compared]:
+            is_worth |= key[2] == LARGE
+            self._most[key] = max(self._most.get(key, 0), self._in_a_row.pop(key))
         for key in now:
             count = self._in_a_row[key] = self._in_a_row.get(key, run.parameters.violations_to_fire - 1) + 1
             most = self._most.get(key, 0)

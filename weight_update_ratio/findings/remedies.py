@@ -28,16 +28,14 @@ def period_of(entry: Entry) -> int | None:
 
 def longer_reference(entries: Sequence[Entry], num_steps: int) -> int | None:
     """Return the start_step from which on every comparison over ``num_steps`` has a move; None if there is none."""
-    starts = []
+    starts: list[int] = []
     for course in (entry.course for entry in entries):
         moves = course.steps[course.moves]
         until, since = (np.searchsorted(moves, course.steps - back, side="right") for back in (0, num_steps))
         lacking = np.flatnonzero((until == since) | (course.steps - num_steps < course.references[0]))
         start = int(lacking[-1]) + 1 if len(lacking) else 0
-        if start >= len(course.steps) - 1:
-            return None
-        starts.append(int(course.global_steps[start]))
-    return max(starts)
+        starts += course.global_steps[start:-1][:1].tolist()  # nothing from the last step on
+    return max(starts) if len(starts) == len(entries) else None
 
 
 def start_after(entries: Sequence[Entry]) -> int | None:

@@ -232,10 +232,9 @@ class _Case:
 
     def whole_updates(self) -> str:
         start = longer_reference(self.entries, self.period() or 1)
-        if start is None:
-            return "record once an update"
         anew = ", and save the baseline anew with the same num_steps" if self.has_baseline else ""
-        return f"give num_steps={self.period()} with start_step={start}{anew}"
+        how = f"give num_steps={self.period()} with start_step={start}{anew}"
+        return "record once an update" if start is None else how
 
     def is_in_pairs(self) -> bool:
         """Return whether comparisons are of single steps, which are saved in pairs."""
