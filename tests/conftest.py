@@ -146,7 +146,6 @@ class TrialWriter:
         return self
 
     def end(self) -> TrialWriter:
-        """Write the end-of-job file."""
         (self.path / "training_job_end.ts").touch()
         return self
 
@@ -167,20 +166,10 @@ def write_whole_trial(
 ) -> TrialWriter:
     """Write a whole trial and return its writer.
 
-    Args:
-        path: The trial folder, made here.
-        tensors: {name: values}; values are a sequence by global step, None where the tensor is not saved, or a
-            function of the global step. Of several workers, the n-th saves n more than the values (arrays only).
-        steps: How many global steps there are; None: as many as the longest sequence has.
-        modes: The mode of every global step, or of each one, repeated as often as needed.
-        intervals: {name: saved at every so many global steps}; the others are saved at every one.
-        workers: Names of the workers, each of which saves every tensor.
-        missing: (worker, global step) that were not saved.
-        dtype: Type of every tensor; None: as the values have it.
-        collections: {collection: tensor names}; None: all tensors are weights.
-        include_regex: {collection: patterns}.
-        checksum: Whether payloads have real checksums.
-        ended: Whether there is an end-of-job file.
+    ``tensors`` are {name: values}: a sequence by global step, None where the tensor is not saved, or a function of the
+    global step. Of several workers, the n-th saves n more than the values (arrays only). ``modes`` are of each global
+    step, repeated as often as needed, ``intervals`` {name: saved at every so many global steps}, ``missing`` (worker,
+    global step) that were not saved. Without ``collections``, {name: tensor names}, all tensors are weights.
     """
     if steps is None:
         steps = max(len(values) for values in tensors.values() if not callable(values))
@@ -300,12 +289,10 @@ def as_smdebug_reads(path: Path | str, collection: str = "weights") -> list[Save
 
 
 def index_file(trial: Path, global_step: int, worker: str = "worker_0") -> Path:
-    """Return the index file of a worker's step."""
     return trial / "index" / f"{global_step // 1000:09d}" / f"{global_step:012d}_{worker}.json"
 
 
 def event_file(trial: Path, global_step: int, worker: str = "worker_0") -> Path:
-    """Return the event file of a worker's step."""
     return trial / "events" / f"{global_step:012d}" / f"{global_step:012d}_{worker}.tfevents"
 
 

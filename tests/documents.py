@@ -46,12 +46,10 @@ class Command(NamedTuple):
 
 
 def text_of(document: str) -> str:
-    """Return the text of a document of the repository."""
     return (REPOSITORY / document).read_text(encoding="utf-8")
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Return the contents of the fenced blocks of a language."""
     return [content for found, content in FENCED.findall(text) if found == language]
 
 

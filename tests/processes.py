@@ -34,23 +34,6 @@ def wait_until_asleep(process: subprocess.Popen[Any]) -> None:
     wait_until(is_asleep, "it never slept")
 
 
-def wait_until_computing(process: subprocess.Popen[Any], seconds: float = 0.5) -> None:
-    """Wait until a process computes so many seconds without a read: all is imported, and what it judges is read."""
-    read, since = -1, 0.0
-
-    def is_computing() -> bool:
-        nonlocal read, since
-        assert process.poll() is None, "it ended"
-        now_read = int(Path(f"/proc/{process.pid}/io").read_text().split()[1])
-        user = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11])
-        used = user / os.sysconf("SC_CLK_TCK")
-        if now_read != read:
-            read, since = now_read, used
-        return used - since >= seconds
-
-    wait_until(is_computing, "it never computed so long")
-
-
 @contextlib.contextmanager
 def narrow_fifo(path: Path) -> Iterator[int]:
     """Make a FIFO of one page, and give its reading end: the writer of more than a page waits for a reader."""

@@ -9,8 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 from click.testing import CliRunner
 
-from tests.findings.made_runs import judged_report
-from tests.made_rows import columns_report
+from tests.findings.made_runs import columns_report, judged_report
 from weight_update_ratio.cli import main
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report

@@ -7,7 +7,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from tests.made_rows import columns_report
+from tests.findings.made_runs import columns_report
 from tests.reports import step_columns
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
@@ -96,5 +96,4 @@ def sick_transformer(steps: int = 250) -> Report:
 
 @functools.lru_cache(maxsize=None)
 def sick_run(name: str) -> Report:
-    """Return the run of 161 tensors, "resnet", or that of 300 tensors on 4 workers, "transformer"; made once."""
     return {"resnet": sick_resnet, "transformer": sick_transformer}[name]()

@@ -15,7 +15,6 @@ from tests.conftest import (
     as_smdebug_reads,
     assert_same_comparisons,
     change_json,
-    event_file,
     exact_norm,
     expected_comparisons,
     found_comparisons,
@@ -59,13 +58,9 @@ class TestTruth:
         assert (code, []) == (report.exit_code, report.unreadable)
 
     def test_numbers_that_a_resumed_job_saved_again(self) -> None:
-        """They are named once, in every rendering."""
         report = check_trial(HOOKS / "pt_resume_spot" / "trial")
         found = [(group.tensor, group.worker, group.reason, group.count) for group in report.skipped]
         assert (None, "worker_0", "saved again later: steps 7-8", 2) in found
-        assert "worker_0: saved again later: steps 7-8" in report.to_text()
-        for rendered in (report.to_json(), report.to_junit(), report.to_github(), report.to_markdown()):
-            assert "saved again later" in rendered
 
 
 class TestWrittenTrials:
@@ -140,13 +135,6 @@ class TestWrittenTrials:
         change_json(file, lambda content: content["collections"]["weights"].update(tensor_names=["v"]))
         self.assert_as_saved(trial, by_smdebug=False)
 
-    def test_numbered_names_are_no_flipped_bits(self, write_trial: Any) -> None:
-        """A member that was not saved, and a tensor of no collection that is named like it, are two tensors."""
-        members = {"weights": ["fc0.weight", "fc1.weight"]}
-        trial = write_trial({"fc0.weight": random_walk(), "fc3.weight": random_walk()}, steps=3, collections=members)
-        report = check_trial(trial.path)
-        assert ([], 0) == (report.unreadable, report.exit_code)
-
     def test_more_files_a_step_than_there_are_descriptors(self, write_trial: Any) -> None:
         """A step of many workers, each with a file, is judged within few file descriptors."""
         trial = write_trial({"w": random_walk()}, steps=3, workers=[f"worker_{number}" for number in range(70)])
@@ -158,17 +146,6 @@ class TestWrittenTrials:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert_same_comparisons(expected_comparisons(trial.saved), found_comparisons(report))
         assert report.complete
-
-
-@pytest.mark.parametrize(("last", "fired"), [(2.5, False), (1.0, True)])
-def test_what_is_lost_is_no_pass(write_trial: Any, last: float, fired: bool) -> None:
-    """A violation elsewhere fires all the same."""
-    trial = write_trial({"w": [1.0, 1.5, 2.0, 2.5], "v": [1.0, last, 3.0, 3.5]}).path
-    event_file(trial, 3).unlink()
-    report = check_trial(trial, strict=True)
-    found = [(entry.tensor, entry.global_step, entry.reason) for entry in report.unreadable]
-    assert [("w", 3, "does not exist"), ("v", 3, "does not exist")] == found
-    assert (fired, False, 1 if fired else 2) == (report.fired, report.complete, report.exit_code)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 import weight_update_ratio
@@ -259,15 +260,11 @@ class TestFiles:
         file = tmp_path / f"rows.{ending}"
         trial = RECORDED["pytorch_exploding"]
         assert (1, "", "") == check(trial, "--history", file, "--quiet")
-        rows: list[dict[str, Any]]
-        if ending == "jsonl":
-            rows = list(map(json.loads, file.read_text().splitlines()))
-        elif ending == "csv":
-            rows = list(csv.DictReader(io.StringIO(file.read_text())))
-        else:
-            import pandas
-
+        if ending == "parquet":
             rows = pandas.read_parquet(file).to_dict("records")
+        else:
+            lines = file.read_text().splitlines()
+            rows = list(map(json.loads, lines) if ending == "jsonl" else csv.DictReader(lines))
         expected = check_trial(trial).comparisons()
         assert {tuple(expected.columns)} == {tuple(row) for row in rows}
         expected_rows = expected.itertuples(index=False, name=None)
@@ -367,10 +364,12 @@ class TestTerminal:
     [
         (["--help"], set()),
         (["check", "--help"], set()),
+        (["rule-source"], set()),
+        (["rule-config", "--source", "s3://b/rule.py", "--output-path", "s3://b/t", "--image-uri", "image"], set()),
         (["check", HEALTHY], {"numpy", "rich"}),
         (["check", HEALTHY, "--format", "json"], {"numpy"}),
     ],
-    ids=["--help", "check --help", "check", "check --format json"],
+    ids=["--help", "check --help", "rule-source", "rule-config", "check", "check --format json"],
 )
 def test_it_imports_only_what_it_needs(arguments: list[str], heavy: set[str]) -> None:
     """Help answers at once; a check loads neither smdebug, which takes seconds, nor pandas or boto3."""
@@ -378,5 +377,5 @@ def test_it_imports_only_what_it_needs(arguments: list[str], heavy: set[str]) ->
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=120)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    known = {"smdebug", "torch", "tensorflow", "pandas", "boto3", "botocore", "pyarrow", "numpy", "rich"}
+    known = {"smdebug", "torch", "tensorflow", "pandas", "boto3", "botocore", "pyarrow", "numpy", "rich", "sagemaker"}
     assert heavy == loaded & known

@@ -9,38 +9,19 @@ import socket
 import subprocess
 import sys
 import threading
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
 
-from tests.conftest import RECORDED, REPOSITORY, event_file, index_file, needs_writing, random_walk
+from tests.conftest import RECORDED, REPOSITORY, needs_writing, random_walk
 from tests.processes import wait_until
 from tests.reports import invoke_command
 from weight_update_ratio import Report, TrialError, check_trial
 
 FROZEN = str(RECORDED["pytorch_frozen"])
-
-
-class BackwardsExecutor(Executor):
-    """Runs what it was given when it has so much, in a thread, the last first."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._given: list[tuple[Future[Any], Callable[[], Any]]] = []
-
-    def submit(self, function: Callable[[], Any]) -> Future[Any]:  # type: ignore[override]
-        future: Future[Any] = Future()
-        self._given.append((future, function))
-        if len(self._given) == self._count:
-            threading.Thread(target=self._run).start()
-        return future
-
-    def _run(self) -> None:
-        for future, function in reversed(self._given):
-            future.set_result(function())
 
 
 def rows(report: Report) -> tuple[str, list[str]]:
@@ -49,19 +30,6 @@ def rows(report: Report) -> tuple[str, list[str]]:
 
 def end_worker() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-@needs_writing
-@pytest.mark.parametrize("num_steps", [None, 100])
-def test_ranges_that_end_in_any_order(write_trial: Any, num_steps: int | None) -> None:
-    """References cross ranges; a sparse tensor's are far behind; ranges that end backwards give rows forwards."""
-    tensors = {"every": random_walk(), "seventh": random_walk(seed=1), "once": [None] * 3 + [1.0] + [None] * 96}
-    modes = ["TRAIN", "TRAIN", "EVAL"]
-    trial = write_trial(tensors, steps=100, intervals={"seventh": 7}, modes=modes, workers=("a", "b")).path
-    index_file(trial, 60, "b").write_text("{")
-    event_file(trial, 33, "a").unlink()
-    report = check_trial(trial, num_steps=num_steps, executor=BackwardsExecutor(13))
-    assert rows(check_trial(trial, num_steps=num_steps)) == rows(report)
 
 
 def test_processes_that_share_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,28 +108,21 @@ class TestDask:
         done = invoke_command("check", FROZEN, "--dask", dask_cluster[0], "--format", "json")
         assert (1, check_trial(FROZEN).to_json() + "\n") == (done.exit_code, done.stdout)
 
-    @pytest.mark.parametrize(
-        ("answer", "reason"),
-        [
-            (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "its answer is not Dask's"),
-            (b"", "ConnectionResetError: [Errno 104] Connection reset by peer"),
-        ],
-    )
-    def test_something_else_at_the_address(self, answer: bytes, reason: str) -> None:
-        """What talks otherwise or hangs up is one message soon, and Dask's log is not seen."""
+    def test_something_else_at_the_address(self) -> None:
+        """A web server, as Dask's own dashboard is, gives one message soon, and Dask's log is not seen."""
 
         def serve() -> None:
             connection = server.accept()[0]
             connection.recv(1)
-            connection.sendall(answer)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
             connection.close()
 
         with socket.create_server(("127.0.0.1", 0)) as server:
             thread = threading.Thread(target=serve, daemon=True)
             thread.start()
-            reason_given = self.refused(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+            reason = self.refused(f"tcp://127.0.0.1:{server.getsockname()[1]}")
             thread.join()
-        assert reason_given.endswith((reason, "after 1 s"))  # an older Dask tries it again
+        assert reason.endswith(("its answer is not Dask's", "after 1 s"))  # an older Dask tries it again
 
     @pytest.mark.parametrize("address", ["foo://127.0.0.1:8786", "", "tcp://127.0.0.1:1"])
     def test_an_address_that_cannot_be_reached(self, address: str) -> None:

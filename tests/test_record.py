@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -84,15 +83,6 @@ def steps_in(path: Path, worker: str = "worker_0") -> list[tuple[str, int, int]]
 
 def record_worker(path: Path, rank: int) -> list[Saved]:
     return record(path, 25, functools.partial(weights, seed=rank), worker=f"worker_{rank}", num_workers=4)
-
-
-def record_if_alone(path: Path, seed: int, begin: float) -> list[Saved]:
-    """Record from a moment on; return nothing where another process does."""
-    time.sleep(max(0.0, begin - time.time()))
-    try:
-        return record(path, 8, functools.partial(weights, seed=seed))
-    except FileExistsError:
-        return []
 
 
 class TestReadBack:
@@ -573,20 +563,16 @@ class TestArguments:
 
 
 class TestTheEnd:
-    @pytest.mark.parametrize("raised", [ValueError, KeyboardInterrupt])
-    def test_an_exception_in_the_block(self, tmp_path: Path, raised: type[BaseException]) -> None:
+    def test_an_exception_in_the_block(self, tmp_path: Path) -> None:
         """It goes through, and the end-of-job file is there, which was not before."""
-
-        def train() -> None:
-            with TrialRecorder(tmp_path / "t") as recorder:
-                recorder.step(weights(0))
-                recorder.step(weights(1))
-                assert (0, False) == (check_trial(tmp_path / "t").exit_code, check_trial(tmp_path / "t").job_ended)
-                raise raised("diverged")
-
-        with pytest.raises(raised, match="diverged"):
-            train()
-        assert (0, True) == (check_trial(tmp_path / "t").exit_code, check_trial(tmp_path / "t").job_ended)
+        recorder = TrialRecorder(tmp_path / "t")
+        for step in range(2):
+            recorder.step(weights(step))
+        assert not check_trial(tmp_path / "t").job_ended
+        with pytest.raises(KeyboardInterrupt), recorder:
+            raise KeyboardInterrupt
+        report = check_trial(tmp_path / "t")
+        assert (0, True) == (report.exit_code, report.job_ended)
 
     def test_closing(self, tmp_path: Path) -> None:
         recorder = TrialRecorder(tmp_path / "t")
@@ -813,22 +799,12 @@ class TestProcesses:
         assert_recorded(saved, tmp_path / "t")
         assert check_trial(tmp_path / "t").complete
 
-    @pytest.mark.slow
-    def test_two_at_once_that_forgot_their_workers(self, tmp_path: Path) -> None:
-        """In each of many folders one of them records all of its steps, and the other gets FileExistsError."""
-        chance = random.Random(0)
-        with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-            for run in range(60):
-                moments = [time.time() + 0.01 + chance.uniform(0, 0.003) for _ in range(2)]
-                first, second = pool.map(record_if_alone, [tmp_path / str(run)] * 2, range(2), moments)
-                assert bool(first) != bool(second)
-                assert_recorded(first or second, tmp_path / str(run))
 
-
-def test_recording_imports_neither_smdebug_nor_a_framework(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python says which modules are its own since 3.10")
+def test_recording_imports_numpy_alone(tmp_path: Path) -> None:
     program = """
 import sys
-before = {*sys.modules, *getattr(sys, "stdlib_module_names", ())}
+before = {*sys.modules, *sys.stdlib_module_names}
 from weight_update_ratio import TrialRecorder
 with TrialRecorder(sys.argv[1]) as recorder:
     recorder.step({"w": [1.0, 2.0]})
@@ -837,7 +813,4 @@ print(*sorted({name.split(".")[0] for name in sys.modules} - before))
     command = [sys.executable, "-W", "error", "-c", program, str(tmp_path / "t")]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     loaded = set(subprocess.check_output(command, encoding="utf-8", env=environment, timeout=120).split())
-    heavy = {"smdebug", "torch", "tensorflow", "jax", "keras", "mxnet", "ml_dtypes", "pandas", "boto3", "botocore"}
-    assert set() == heavy & loaded
-    if sys.version_info >= (3, 10):  # which lists the standard library
-        assert {"numpy", "weight_update_ratio"} == {name for name in loaded if not name.startswith("_")}
+    assert {"numpy", "weight_update_ratio"} == {name for name in loaded if not name.startswith("_")}

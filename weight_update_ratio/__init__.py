@@ -1,8 +1,7 @@
 """WeightUpdateRatio: is every weight of a training job updated too much, too little, or not at all?
 
 The open drop-in for the built-in rule of Amazon SageMaker Debugger. ``WeightUpdateRatio`` is the smdebug Rule,
-``check_trial`` judges a recorded trial folder without smdebug, and ``TrialRecorder`` records one. Each is imported when
-it is first asked for: smdebug takes seconds.
+``check_trial`` judges a recorded trial folder without smdebug, and ``TrialRecorder`` records one.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first asked for (PEP 562)."""
+    """Import a public name from its module when it is first asked for (PEP 562): smdebug takes seconds."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from collections import deque
+from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 from .compare.comparer import Comparer
@@ -17,6 +18,7 @@ from .compare.references import StepPairs
 from .compare.rows import StepRows
 from .errors import TrialError
 from .parameters import Parameters, parse_parameters, with_parameters
+from .render.progress import progress_bar
 from .report import Report
 from .storage.location import open_storage, trial_location
 from .trial.folder import TrialFolder
@@ -50,7 +52,8 @@ def check_trial(
     """Return the report of a trial folder, as it is now: it never waits, and needs no end-of-job file.
 
     Args:
-        trial: Path of the trial folder, or an smdebug Trial.
+        trial: Path of the trial folder, or an smdebug Trial; or a history file (.jsonl) or a list of those of a run's
+            workers, whose rows are judged anew.
         **parameters: Those of the rule, each of which may be a string as well; see ``parameters.TABLE``.
         start_step: First global step that is judged; its reference may be an earlier one.
         end_step: Global step before which judging ends; None: after the last.
@@ -85,7 +88,8 @@ def check_trial(
     loop = Loop(folder, judged_mode(folder) or TRAIN)
     bounds.require_alike(loop.mode)
     steps = folder.steps_between(first, end)
-    with _progress(progress) as step_done:
+    shown = progress_bar() if progress is True else contextlib.nullcontext(progress or (lambda done, total: None))
+    with shown as step_done:
         if executor is None:
             for done, global_step in enumerate(steps, 1):
                 loop.compare(global_step, end)
@@ -109,48 +113,33 @@ def judged_history(files: Sequence[str], parameters: Parameters, first: int, end
     return measured(report, is_wanted, nothing, folder_unreadable=history.unreadable, notes=history.notes)
 
 
-def _progress(progress: Progress | bool | None) -> contextlib.AbstractContextManager[Progress]:
-    if progress is True:
-        from .render.progress import progress_bar
-
-        return progress_bar()
-    return contextlib.nullcontext(progress or (lambda done, total: None))
-
-
 def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
-    """Return (first global step, end), checked; an end that is not given is beyond every step."""
-    if isinstance(start_step, bool) or not isinstance(start_step, int) or start_step < 0:
+    """Return (first global step, end), checked; without an ``end_step`` the end is beyond every step."""
+    if type(start_step) is not int or start_step < 0:
         raise ValueError(f"'start_step' must be a whole number >= 0 (got {start_step!r})")
-    if end_step is None:
-        return start_step, LARGEST_STEP
-    if isinstance(end_step, bool) or not isinstance(end_step, int) or end_step <= start_step:
+    end = LARGEST_STEP if end_step is None else end_step
+    if type(end) is not int or end <= start_step:
         raise ValueError(f"'end_step' must be a whole number > 'start_step' {start_step} or None (got {end_step!r})")
-    return start_step, end_step
+    return start_step, end
 
 
 def _compare_ranges(executor: Executor, folder: TrialFolder, steps: list[int], loop: Loop, progress: Progress) -> None:
-    """Add what ranges of the steps give, in the order of the steps, as an executor's workers end with them."""
+    """Add the rows of ranges of the steps, which an executor's workers compare."""
     size = max(LEAST_STEPS, -(-len(steps) // MOST_RANGES))
     ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
     location = folder.storage.location
     path = location if location.startswith("s3://") else os.path.abspath(os.path.expanduser(location))
-    types, futures = folder.collections.types, dict[Future[list[list[StepRows]]], int]()
+    futures: deque[Future[list[list[StepRows]]]] = deque()
     try:
-        for position, part in enumerate(ranges):
+        for part in ranges:
             pairs = [loop.pairs(global_step) for global_step in part]
-            # As one object, for Dask would look for futures in all that a task is given.
-            futures[executor.submit(functools.partial(_compare_range, path, pairs, types))] = position
-        waiting: dict[int, list[list[StepRows]]] = {}
-        merged = done = 0
-        for future in as_completed(list(futures)):
-            position = futures.pop(future)
-            waiting[position] = future.result()
-            done += len(ranges[position])
-            while merged in waiting:
-                for global_step, rows in zip(ranges[merged], waiting.pop(merged)):
-                    loop.add(global_step, rows)
-                merged += 1
-            progress(done, len(steps))
+            # As one object, because Dask would look for futures in all that a task is given.
+            task = functools.partial(_compare_range, path, pairs, folder.collections.types)
+            futures.append(executor.submit(task))
+        for part in ranges:
+            for global_step, rows in zip(part, futures.popleft().result()):
+                loop.add(global_step, rows)
+            progress(len(loop.done), len(steps))
     except BrokenExecutor as error:
         raise TrialError(
             f"the executor broke while it judged {folder.storage.location!r}: {error or 'a worker died'}",
@@ -170,20 +159,15 @@ def _compare_range(location: str, steps: list[list[StepPairs]], types: Mapping[s
 
 @contextlib.contextmanager
 def dask_executor(address: str | None) -> Iterator[Executor | None]:
-    """Give an executor on the workers of a Dask scheduler, where an address is given.
-
-    Raises:
-        TrialError: Dask is not installed, or there is no scheduler.
-    """
+    """Give an executor on the workers of a Dask scheduler; None if no address is given."""
     if address is None:
         yield None
         return
     try:
         from distributed import Client
     except ImportError:
-        raise TrialError(
-            "'--dask' needs Dask, which is not installed", "pip install 'weight-update-ratio[dask]'"
-        ) from None
+        remedy = "pip install 'weight-update-ratio[dask]'"
+        raise TrialError("'--dask' needs Dask, which is not installed", remedy) from None
     try:
         client = Client(address, timeout=DASK_SECONDS)
     except Exception as error:  # pragma: no cover  (test_executor runs it in a process of its own)

@@ -1,10 +1,8 @@
-"""The command: it parses arguments, calls the library, writes files and gives the exit code.
-
-Heavy imports stand where they are needed, so that ``--help`` answers at once.
-"""
+"""The command. Heavy imports are inside of functions, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -14,15 +12,7 @@ import click
 
 from .errors import TrialError
 from .parameters import TABLE, Parameters
-from .render.terminal import (
-    print_error,
-    print_note,
-    print_text,
-    require,
-    require_folder,
-    save_text,
-    writing,
-)
+from .render.terminal import print_error, print_note, print_text, require, require_folder, save_text, writing
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -32,10 +22,10 @@ FORMATS = ("text", "json", "junit", "github", "markdown")
 
 
 class _Command(click.Group):
-    """The group of commands. Click ends with 1 where it is interrupted, which would say that there is a fault."""
+    """The group of commands. Click ends with 1 if it is interrupted, which would say that there is a fault."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command, and end with its exit code; an error that has words becomes a message and exit code 2."""
+        """Run the command and end with its exit code; of a TrialError it is 2, with a message."""
         code = 2
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
@@ -132,8 +122,8 @@ def check(
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.live_view import LiveView
-    from .render.progress import optional_bar
-    from .render.words.wording import incomplete
+    from .render.progress import progress_bar
+    from .render.words.run import incomplete
     from .report import unjudged_report
 
     run = trial[0] if len(trial) == 1 else trial
@@ -149,10 +139,9 @@ def check(
         if verbose and given:
             raise TrialError(f"'--verbose' and {option!r} exclude each other", "Leave one of them out.")
     if history is not None and not history.endswith(HISTORY_ENDINGS):
-        raise TrialError(
-            f"'--history' must end in {', '.join(HISTORY_ENDINGS)} (got {history!r})",
-            f"Name a file that ends in {', '.join(HISTORY_ENDINGS)}.",
-        )
+        endings = ", ".join(HISTORY_ENDINGS)
+        message = f"'--history' must end in {endings} (got {history!r})"
+        raise TrialError(message, f"Name a file that ends in {endings}.")
     if history is not None and history.endswith(".parquet"):
         require("pyarrow", "--history", "parquet")
     if html is not None:
@@ -166,7 +155,9 @@ def check(
         if other != option:
             raise TrialError(f"{other!r} and {option!r} name the same file ({path!r})", "Name a file for each.")
     try:
-        with dask_executor(dask) as executor, optional_bar(quiet) as progress:
+        is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        bar = progress_bar() if is_shown else contextlib.nullcontext()
+        with dask_executor(dask) as executor, bar as progress:
             judge: Callable[..., Report] = functools.partial(check_trial, executor=executor)
             if follow:
                 seconds: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
@@ -198,7 +189,6 @@ def check(
 
 
 def _save_baseline(report: Report, path: str, quiet: bool) -> None:
-    """Save a report that is complete and finite as a baseline, and say what a user should know of it."""
     try:
         text = report.to_baseline()
     except TrialError as error:
@@ -285,8 +275,7 @@ def _print_or_save(text: str, output: str | None) -> None:
 def _rendered(report: Report, style: str, to_stdout: bool, verbose: bool) -> str:
     """Return the report in a format; as text on stdout without the problem, which stderr gets."""
     if style != "text":
-        rendered: str = getattr(report, f"to_{style}")()
-        return rendered
+        return str(getattr(report, f"to_{style}")())
     from .render.text import render_text
 
     color = to_stdout and sys.stdout is not None and sys.stdout.isatty()

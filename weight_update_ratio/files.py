@@ -11,10 +11,9 @@ UNFINISHED: set[str] = set()  # temporary names in use, for a handler of signals
 
 @contextlib.contextmanager
 def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
-    """Give a file that takes its name when it is whole, so that no reader finds half of one.
+    """Give a file that takes its name when it is whole; if writing fails, nothing is left of it.
 
-    Until then it has a temporary name in the same folder, which nobody can foretell; if writing fails, nothing is left
-    of it. A symbolic link stays a link. A pipe or a device is written to directly. Mode "w" is text, as UTF-8.
+    A symbolic link stays a link. A pipe or a device is written to directly. Mode "w" is text, as UTF-8.
     """
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
     if os.path.exists(path) and not os.path.isfile(path):
@@ -22,9 +21,7 @@ def whole_file(path: str, mode: str = "w") -> Iterator[IO[Any]]:
             yield file
         return
     target = os.path.realpath(path)
-
-    # The name is known before the file is made, so that a signal at any moment leaves no file. ``tempfile`` cannot
-    # promise that. "x" fails if there is a file or a link of this name.
+    # The name is known before the file is made, so that a signal at any moment leaves no file; ``tempfile`` can.
     temporary = os.path.join(os.path.dirname(target), f".writing.{os.urandom(8).hex()}")
     UNFINISHED.add(temporary)
     try:

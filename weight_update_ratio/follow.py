@@ -1,8 +1,7 @@
-"""A job that is still writing, judged step by step: each step once, when it is complete.
+"""A job that is still writing, judged step by step, each step when it is complete.
 
 A step is complete when every worker has written its index file, when a later step is complete (smdebug then passes over
-it too), or when the job has ended. From a step on whose files come late or are written again, the job is judged again:
-the report is that of a check afterwards.
+it too), or when the job has ended.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 from .check import step_range
@@ -84,15 +84,19 @@ def follow_trial(
         folder = _await_trial(location, checked, getattr(trial, "range_steps", None), wait)
         if folder.parameters != checked:  # it was saved in pairs
             bounds = open_bounds(folder.parameters)
-        faults = LiveFaults()
-        live = _LiveRun(folder, bounds, location, first, end, wait, strict)
+        live, faults = _LiveRun(folder, bounds, wait, first, end), LiveFaults()
+
+        def report() -> Report:
+            facts = {"strict": strict, "not_trained": folder.collections.not_trained}
+            return Report(location, live.loop.rows, bounds, live.mode, **facts)
+
         for global_step in live:
             if progress is not None:
                 progress(len(live.loop.done), len(folder.steps))
             if watch is not None:
-                report = live.report()
-                if watch(report, faults.new_faults(report, global_step)):
-                    return concluded(report, folder)
+                so_far = report()
+                if watch(so_far, faults.new_faults(so_far, global_step)):
+                    return concluded(so_far, folder)
     bounds.require_alike(live.mode)
     problem = None
     if interrupted():
@@ -105,15 +109,14 @@ def follow_trial(
             f"the job wrote no new step for {timeout:g} s, and no end-of-job file",
             "See whether the training job still runs; --timeout waits longer.",
         )
-    return concluded(live.report(), folder, problem)
+    return concluded(report(), folder, problem)
 
 
 @contextlib.contextmanager
 def _noted_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C end the following after the step in hand, and give whether it came.
+    """Let the first Ctrl-C end the following after the step in hand, and give whether it came; raise the second.
 
-    Raised at once, it could leave half a row in the report. The second Ctrl-C is raised. Outside of the main thread no
-    signal comes.
+    Raised at once, it could leave half a row in the report. Signals come to the main thread alone.
     """
     came: list[int] = []
 
@@ -131,23 +134,24 @@ def _noted_interrupt() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+@dataclass
 class _Wait:
-    """Waits for something new, for at most ``timeout`` seconds; notes whether that passed, and whether it waited."""
+    """Waits for something new, for at most ``timeout`` seconds."""
 
-    def __init__(self, timeout: float, poll: float, interrupted: Callable[[], bool]) -> None:
-        self.timed_out = self.has_waited = False
-        self.interrupted = interrupted
-        self._timeout = timeout
-        self.poll = poll
-        self._seen = -1
-        self._deadline = 0.0
+    timeout: float
+    poll: float
+    interrupted: Callable[[], bool]
+    timed_out: bool = False
+    has_waited: bool = False
+    _seen: int = -1
+    _deadline: float = 0.0
 
     def __call__(self, seen: int) -> bool:
         """Wait for the next look; return False where there is none. ``seen`` is how much is known of the job."""
         now = time.monotonic()
         if seen != self._seen:
             self._seen = seen
-            self._deadline = now + self._timeout
+            self._deadline = now + self.timeout
         self.timed_out = now >= self._deadline
         if self.timed_out or self.interrupted():
             return False
@@ -156,89 +160,73 @@ class _Wait:
         return not self.interrupted()
 
 
+@dataclass
 class _LiveRun:
     """The steps of a job that is still writing, compared when they are complete; iterating waits for them.
 
-    Where a file comes late or is written again, the rows from its step on are cut off, and the steps compared again; so
-    are all steps where it turns out that another mode is judged. The rows are then those of a check.
+    If a file comes late or is written again, the rows from its step on are cut off, and the steps compared again; so
+    are all steps if it turns out that another mode is judged. The rows are then those of a check.
     """
 
-    def __init__(
-        self, folder: TrialFolder, bounds: Bounds, location: str, first: int, end: int, wait: _Wait, strict: bool
-    ) -> None:
-        self._folder = folder
-        self._bounds = bounds
-        self._location = location
-        self._first = first
-        self._end = end
-        self._wait = wait
-        self._strict = strict
-        self.mode: str | None = None
-        self.loop = Loop(folder, TRAIN)
-        self._done = 0  # the global step before which all steps are compared
+    folder: TrialFolder
+    bounds: Bounds
+    wait: _Wait
+    first: int
+    end: int
+    mode: str | None = None
+    done: int = 0  # the global step before which all steps are compared
 
-    def report(self) -> Report:
-        """Return the report so far."""
-        facts = {"strict": self._strict, "not_trained": self._folder.collections.not_trained}
-        return Report(self._location, self.loop.rows, self._bounds, self.mode, **facts)
+    def __post_init__(self) -> None:
+        self.loop = Loop(self.folder, TRAIN)
 
     def __iter__(self) -> Iterator[int]:
         """Yield each global step that was compared."""
-        folder, wait = self._folder, self._wait
+        folder, wait = self.folder, self.wait
         is_last_look = folder.ended and not wait.has_waited
         while True:
             self._settle_mode()
             over = folder.ended or wait.timed_out  # then every step is compared, as a check does
             complete = folder.steps[-1] if folder.steps and over else folder.last_complete
-            steps = folder.steps_between(max(self._first, self._done), min(complete + 1, self._end))
+            steps = folder.steps_between(max(self.first, self.done), min(complete + 1, self.end))
             is_awaited = False
             for global_step in steps if self.mode is not None else ():
                 is_awaited = not over and folder.awaits_files(global_step)
                 if wait.interrupted() or is_awaited:
                     break
                 self.loop.compare(global_step, complete + 1)
-                self._done = global_step + 1
+                self.done = global_step + 1
                 yield global_step
             if wait.interrupted():
                 return
-            if over or (self.mode is not None and complete >= self._end - 1 and not is_awaited):
+            if over or (self.mode is not None and complete >= self.end - 1 and not is_awaited):
                 if is_last_look:
                     return
                 is_last_look = True
-                self._cut(self._look_once_more())
+                if folder.ended:  # workers may write their last step after that
+                    time.sleep(wait.poll)  # as smdebug does, a second: SMDEBUG_TRAINING_END_DELAY_REFRESH
+                self._cut(folder.look_once_more())
+                self._cut(self.loop.first_doubtful())
             elif wait(folder.changes):
                 self._cut(folder.refresh())
 
     def _settle_mode(self) -> None:
-        mode = judged_mode(self._folder, self._folder.ended, self._bounds.baseline_mode)
-        if TRAIN in self._folder.modes:  # it cannot change any more
-            self._bounds.require_alike(TRAIN)
+        mode = judged_mode(self.folder, self.folder.ended, self.bounds.baseline_mode)
+        if TRAIN in self.folder.modes:  # it cannot change any more
+            self.bounds.require_alike(TRAIN)
         if mode != self.mode:
-            self.mode, self._done = mode, 0
-            self.loop = Loop(self._folder, mode or TRAIN)
+            self.mode, self.done = mode, 0
+            self.loop = Loop(self.folder, mode or TRAIN)
 
     def _cut(self, changed: int | None) -> None:
-        if changed is not None and changed < self._done:
+        if changed is not None and changed < self.done:
             self.loop.cut(changed)
-            self._done = changed
-
-    def _look_once_more(self) -> int:
-        """Look at the whole trial for the last time, and return the first step to compare again.
-
-        Where the job has ended, workers may write their last step after that. smdebug waits as well
-        (SMDEBUG_TRAINING_END_DELAY_REFRESH, a second).
-        """
-        if self._folder.ended:
-            time.sleep(self._wait.poll)
-        changed = self._folder.look_once_more()
-        doubtful = self.loop.first_doubtful()
-        return doubtful if changed is None else min(changed, doubtful)
+            self.done = changed
 
 
 def _await_trial(
     location: str, parameters: Parameters, kept: tuple[int | None, int | None] | None, wait: _Wait
 ) -> TrialFolder:
-    """Return the folder once the collections of all its workers are there; what is there when the time is up."""
+    """Return the folder once the collections of all its workers are there, or when the time is up."""
     folder: TrialFolder | None = None
     while True:
         try:
@@ -258,7 +246,7 @@ def _await_trial(
 
 
 def _stays_missing(location: str, folder: TrialFolder | None) -> bool:
-    """Return whether no trial will come where none is: in a file, beside a trial, or where the job has ended."""
+    """Return whether no trial will come: it is a file, a trial is beside it, or the job has ended."""
     if folder is None:
         return os.path.exists(os.path.expanduser(location))
     return folder.ended or folder.storage.trials_near() not in ([], [location])

@@ -17,15 +17,12 @@ if TYPE_CHECKING:
 
 
 class Report(Judgement):
-    """What a whole trial's judgement found, and the ways in which it is shown.
-
-    ``len(report)`` is the number of comparisons, and iterating yields them.
-    """
+    """What a whole trial's judgement found; ``len`` is the number of comparisons, and iterating yields them."""
 
     @computed
     def findings(self) -> list[Finding]:
         """What happened, in words: faults before notes, and of these what began first."""
-        from .render.words.advice import worded_findings
+        from .render.words.finding import worded_findings
 
         return worded_findings(self, super().findings)
 
@@ -74,9 +71,9 @@ class Report(Judgement):
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML page; needs the extra ``report`` (bokeh, Jinja2)."""
-        from .render.page.document import render_html
+        from .render.page.page import render_page
 
-        return render_html(self)
+        return render_page(self)
 
     def to_junit(self) -> str:
         """Return the report as JUnit XML: a test case a tensor, whose class is the trial and the worker."""
@@ -108,18 +105,16 @@ class Report(Judgement):
         Raises:
             ValueError: There is no comparison to draw.
         """
-        from .render.page.document import NotebookPage
+        from .render.page.page import NotebookPage
 
         return NotebookPage(self)
 
     def _repr_html_(self) -> str:
-        """Return the verdict and the grouped violations, as a notebook shows them."""
-        from .render.html import report_html
+        from .render.notebook import notebook_html
 
-        return report_html(self)
+        return notebook_html(self)
 
     def __repr__(self) -> str:
-        """Return a line that tells the verdict and what it stands on."""
         counts = self.counts
         state = "fired" if self.fired else "complete" if self.complete else "not judged"
         return (

@@ -1,7 +1,7 @@
 """The smdebug Rule: judges the step it is invoked at, under ``invoke_rule`` or at any step in any order.
 
-smdebug decides when a step is complete, and this module then reads that step itself: the framework's own calls for
-earlier steps (``prev_steps``, ``steps``) cost as much as the trial is long, each time.
+smdebug decides when a step is complete. This module reads the step itself, because each call of smdebug's
+``prev_steps`` and ``steps`` costs as much as the trial is long.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from typing import TYPE_CHECKING, Any, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 from smdebug.core.logger import get_logger
@@ -19,7 +19,6 @@ from smdebug.rules.rule import Rule
 from .compare.diagnosis import missing_trial
 from .compare.loop import Loop
 from .compare.mode import judged_mode
-from .compare.ratio import LARGE, NOT_FINITE, SMALL
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows
 from .errors import TrialError, Unreadable
@@ -29,6 +28,7 @@ from .sagemaker.report_file import ReportFile
 from .storage.location import open_storage, trial_location
 from .trial.folder import POLL_SECONDS, TrialFolder
 from .trial.index_file import LARGEST_STEP
+from .verdict.bounds import LARGE, NOT_FINITE, SMALL
 from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
 from .verdict.judged_run import JudgedRun, firing_at
@@ -79,20 +79,19 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         baseline_factor: Any = 3.0,
     ) -> None:
         given = {**locals(), "baseline": baseline_list(baseline)}
-        self._parameters = parse_parameters(**{name: given[name] for name in TABLE})
+        parameters = parse_parameters(**{name: given[name] for name in TABLE})
         actions = parse_actions(action_str, action_json)
         folder = parse_report_dir(report_dir)
-        self._bounds = open_bounds(self._parameters)
+        self._bounds = open_bounds(parameters)
         if isinstance(base_trial, (str, os.PathLike)):
-            base_trial = _open_trial(trial_location(base_trial), self._parameters)
+            base_trial = _open_trial(trial_location(base_trial), parameters)
         # By keyword: smdebug <= 1.0.4 has these in another order.
         super().__init__(base_trial=base_trial, action_str=ActionText(actions), other_trials=None)
         for warning in idle_actions(self._actions):
             self.logger.warning(warning)
-        self._folder = TrialFolder(open_storage(base_trial.path), self._parameters, base_trial.range_steps)
-        if self._folder.parameters != self._parameters:  # the trial was saved in pairs
-            self._parameters = self._folder.parameters
-            self._bounds = open_bounds(self._parameters)
+        self._folder = TrialFolder(open_storage(base_trial.path), parameters, base_trial.range_steps)
+        if self._folder.parameters != parameters:  # the trial was saved in pairs
+            self._bounds = open_bounds(self._folder.parameters)
         self._is_live = not self._folder.ended
         self._report_file = ReportFile(folder, self.logger.error)
         self._loop: Loop | None = None  # None: it is not known yet which mode is judged
@@ -114,7 +113,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             "RuleTriggered": len(run.fired_steps),
             "Violations": counts["violations"],
             "Datapoints": counts["comparisons"],
-            "RuleParameters": "\n".join(f"{name}:{value}" for name, value in self._parameters.as_dict().items()),
+            "RuleParameters": "\n".join(f"{name}:{value}" for name, value in run.parameters.as_dict().items()),
             "Details": {
                 "mode": run.mode,
                 "steps": counts["steps"],
@@ -251,7 +250,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             if step not in loop.done:
                 loop.compare(step)
         self._run = JudgedRun(self._run.trial, loop.rows, self._bounds, loop.mode)
-        self._log_errors(map(_record_line, itertools.islice(loop.rows.unreadable, known, None)))
+        for entry in itertools.islice(loop.rows.unreadable, known, None):
+            self._log_error(_record_line(entry))
         fired = {step: self._fires_at(loop, step) for step in steps}
         self._fired.update(fired)
         return any(fired.values())
@@ -265,11 +265,10 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             self.logger.warning(_firing_line(self.rule_name, firing))
         return bool(firing)
 
-    def _log_errors(self, errors: Iterable[str]) -> None:
-        for error in errors:
-            if error not in self._logged:
-                self._logged.add(error)
-                self.logger.error(error)
+    def _log_error(self, error: str) -> None:
+        if error not in self._logged:
+            self._logged.add(error)
+            self.logger.error(error)
 
     def _has_all(self, loop: Loop) -> bool:
         return len(loop.done) >= len(self._folder.steps) and loop.done >= set(self._folder.steps)
@@ -293,14 +292,15 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         late = [step for step in steps if self._fires_at(loop, step)]
         self._fired.update(dict.fromkeys(late, True))
         run = self._run = concluded(self._run, folder)
-        self._log_errors(map(_record_line, run.unreadable))
+        for entry in run.unreadable:
+            self._log_error(_record_line(entry))
         is_gone_through = folder.ended and (self._has_all(loop) or (is_over and bool(loop.done)))
         if not is_gone_through:
             run = self._run = run.with_facts(problem=None)  # these steps are not all
         elif run.problem is not None and not run.is_judged and not run.fired:
             self._raise_insufficient(run.problem)
         if run.problem is not None and len(run):
-            self._log_errors([f"{run.problem.message}; {run.problem.remedy}"])
+            self._log_error(f"{run.problem.message}; {run.problem.remedy}")
         self._report_file.write(run, at_once=True)
         return late
 
@@ -324,14 +324,13 @@ def _open_trial(path: str, parameters: Parameters) -> Any:
 
 
 def _record_line(entry: Unreadable) -> str:
-    """Return what the rule logs of something that could not be read."""
     tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
     step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
     return f"the record{tensor}{step} in {entry.file!r} {entry.reason}"
 
 
 def _firing_line(rule: str, firing: Sequence[Comparison]) -> str:
-    """Return the line that the rule logs where a step fires, by the violations that do, the worst first."""
+    """Return the line that the rule logs of the violations that fire at a step, the worst first."""
     worst = firing[0]
     expected = f", expected {worst.lower:.2g} to {worst.upper:.2g}" if worst.verdict in (LARGE, SMALL) else ""
     return (

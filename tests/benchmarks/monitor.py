@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.monitor
 
-Every figure is processor's time for one training step, the mean of all, because most steps measure nothing; all take turns in one run.
+Every figure is processor's time for one training step: the mean, because most steps measure nothing. All take turns.
 """
 
 from __future__ import annotations

@@ -142,12 +142,11 @@ def print_throughput(shape: Shape, rounds: int, scratch: Path) -> None:
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Turns that are counted, after one that is not.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write, on the disk to test.")
-@click.option("--costs", is_flag=True, help="Print the last table alone.")
-def main(rounds: int, folder: Path | None, costs: bool) -> None:
+def main(rounds: int, folder: Path | None) -> None:
     """Print the tables of recording that README.md, beside this file, shows."""
     click.echo(machine())
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for shape in () if costs else (LARGE, SMALL):
+        for shape in (LARGE, SMALL):
             print_throughput(shape, rounds, Path(scratch))
         print_costs(rounds, Path(scratch))
 

@@ -12,7 +12,7 @@ import numpy as np
 from tests.benchmarks.faults import FAULTS
 from tests.benchmarks.job import prepared
 from tests.benchmarks.nets import SETUPS, Setup
-from tests.made_rows import columns_report
+from tests.findings.made_runs import columns_report
 from tests.reports import step_columns
 from weight_update_ratio.compare.ratio import update_norms, update_ratios, weight_norms
 from weight_update_ratio.parameters import Parameters

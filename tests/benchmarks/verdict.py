@@ -108,12 +108,10 @@ def _said(sick: Sick, seed: int, way: str, report: Report) -> Said:
     return Said(report.exit_code, label, error, head, words, counts, heads)
 
 
-def print_said(result: Said, way: str, table: bool) -> None:
-    """Print what one way of judging says; ``table``: without its words."""
+def print_said(result: Said, way: str) -> None:
+    """Print what one way of judging says."""
     error = "" if result.error is None else f", onset off by {result.error:.1%}, faulty tensors {result.named}"
     click.echo(f"  {way}: {result.label.upper()}, exit {result.exit_code}{error}\n    [{result.head}]")
-    if table:
-        return
     for line in result.words.splitlines():
         click.echo(textwrap.fill(line, 118, initial_indent="    ", subsequent_indent="      "))
     for line in result.rest[:4]:
@@ -126,14 +124,13 @@ def print_said(result: Said, way: str, table: bool) -> None:
 @click.option("--jobs", type=click.IntRange(1), default=2, help="Processes that train and judge.")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Runs of each fault; each begins at another step.")
 @click.option("--only", "chosen", metavar="CAUSE", multiple=True, help="A fault by a part of its cause; repeatable.")
-@click.option("--table", is_flag=True, help="A line a run instead of a block with all words.")
 @click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
     help="A folder that keeps the trials (about 20 MB each), so that judging them again is quick. "
     "Empty it when nets, faults or training have changed.",
 )
-def main(jobs: int, seeds: int, chosen: tuple[str, ...], table: bool, cache: Path | None) -> None:
+def main(jobs: int, seeds: int, chosen: tuple[str, ...], cache: Path | None) -> None:
     """Print of each sick run the truth, the first finding, and how far its onset is from the truth.
 
     Labels are of the first finding: right; silent; misleading (its words would mislead a reader); kind (not one that
@@ -152,7 +149,7 @@ def main(jobs: int, seeds: int, chosen: tuple[str, ...], table: bool, cache: Pat
         sick = SICK[number]
         click.echo(f"\n{number}. {sick.cause}: from step {sick.begins_at(seed)} of {sick.steps}. {sick.setup}")
         for way in WAYS:
-            print_said(ways[way], way, table)
+            print_said(ways[way], way)
     for way in WAYS:
         labels = Counter(ways[way].label for ways in results)
         errors = [ways[way].error for ways in results if ways[way].error is not None]

@@ -168,7 +168,6 @@ def test_absent_workers_hide_no_other_cause(write_trial: Any, options: Any, said
             f"cannot be judged: '{COLLECTIONS}' does not exist, while its worker saved steps",
             "Restore the collections files",
         ),
-        ({"run/index/a": "", "run/collections/b": ""}, "is not a trial, but '", "Pass '"),
     ],
 )
 def test_no_trial(tmp_path: Path, files: dict[str, str], words: str, remedy: str) -> None:
@@ -179,10 +178,3 @@ def test_no_trial(tmp_path: Path, files: dict[str, str], words: str, remedy: str
         check_trial(tmp_path)
     assert words in str(caught.value)
     assert caught.value.remedy.startswith(remedy)
-
-
-def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(TrialError, match=r"the trial folder '.*nowhere' does not exist"):
-        check_trial(tmp_path / "nowhere")
-    with pytest.raises(TrialError, match="is a file, not a trial folder"):
-        check_trial(__file__)

@@ -11,8 +11,6 @@ import os
 import random
 import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
@@ -27,7 +25,6 @@ from tests.conftest import (
     index_file,
     needs_writing,
     random_walk,
-    run_command,
     write_whole_trial,
 )
 from tests.reports import invoke_command
@@ -149,12 +146,6 @@ def set_event_file(trial: Path, name: str) -> None:
     set_meta(trial, {"event_file_name": name.format(trial.parent)})
 
 
-def set_long_record(trial: Path) -> None:
-    """Let A's record be as long as protobuf's messages may be, in a file that is longer."""
-    cut(trial, EVENTS, TERABYTE)
-    set_entry(trial, A, {"length": 1 << 31})
-
-
 def lose_payload(trial: Path) -> None:
     change_json(trial / INDEX, lambda index: index.update(tensor_pay1oad=index.pop("tensor_payload")))
 
@@ -196,26 +187,19 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "a wrong checksum of a payload": ((A,), CORRUPT.format("content"), flip, EVENTS, A, 70),
     "another's bytes": ((A,), "holds the tensor 'b/weight' where the index names 'a/weight'", set_span_of_another),
     "a long record": ((A,), "has 363 bytes, while the index names bytes", set_entry, A, {"length": 2**61}),
-    "a record of 2 GiB": ((A,), f"needs {2**31} bytes of memory, more than there are", set_long_record),
     "a record without a length": ((A,), NO_RANGE, set_entry, A, {"length": None}),
     "a record from -1": ((A,), NO_RANGE, set_entry, A, {"start_idx": -1}),
     "a record from a text": ((A,), NO_RANGE, set_entry, A, {"start_idx": "9"}),
-    "a record from 100.0": ((A,), NO_RANGE, set_entry, A, {"start_idx": 100.0}),
-    "a record from True": ((A,), NO_RANGE, set_entry, A, {"start_idx": True}),
     "a record from 10^4000": ((A,), NO_RANGE, set_entry, A, {"start_idx": 10**4000}),
     "index empty": (None, "is empty", cut, INDEX, 0),
     "index truncated": (None, NO_JSON, cut, INDEX, 90),
     "index garbage": (None, NO_JSON, write, INDEX, GARBAGE),
-    "index with a byte-order mark": (None, NO_JSON, write, INDEX, "\ufeff{}"),
     "index of bytes": (None, NO_JSON + "'utf-8' codec can't decode byte 0xff in position 0", write, INDEX, b"\xff"),
-    "index of half a list": (None, NO_JSON + "Expecting property name enclosed in double quotes", write, INDEX, "{"),
     "index of deep lists": (None, NO_JSON + "it is nested too deeply)", write, INDEX, "[" * 5_000_000),
     "index of a list": (None, NO_META, write, INDEX, "[]"),
-    "index of other JSON": (None, NO_META, write, INDEX, '{"tensor_payload": []}'),
     "index whose meta is a list": (None, NO_META, write, INDEX, '{"meta": []}'),
     "index without its payload": (None, NO_LIST, lose_payload),
     "index whose payload is a number": (None, NO_LIST, set_payload, 3),
-    "index whose payload is a text": (None, NO_LIST, set_payload, A),
     "index missing": (None, LOST, remove, INDEX),
     "index a folder": (None, LOST, make_instead, INDEX, os.mkdir),
     "index a pipe": (None, NO_FILE, make_instead, INDEX, os.mkfifo),
@@ -226,19 +210,15 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "index of another worker": (None, OTHER_STEP, copy, INDEX.replace("worker_0", "worker_1"), INDEX),
     "a relative event file": (None, OTHER_STEP, set_event_file, "../secret"),
     "an absolute event file": (None, OTHER_STEP, set_event_file, "{}/secret"),
-    "an event file with a NUL": (None, OTHER_STEP, set_event_file, "a\0b"),
     "an event file that is a number": (None, OTHER_STEP + "'3')", set_meta, {"event_file_name": 3}),
     "an unknown mode": (None, "has an unknown mode 'DREAM'", set_meta, {"mode": "DREAM"}),
-    "no mode": (None, "has an unknown mode 'None'", set_meta, {"mode": None}),
     "a mode of lists": (None, "has an unknown mode 'a list or object'", set_meta, {"mode": ["TRAIN"]}),
     "a long mode": (None, f"has an unknown mode '{'x' * 50}'", set_meta, {"mode": "x" * 99}),
     "a step of text": (None, NO_STEP + "'2')", set_meta, {"mode_step": "2"}),
     "a step of truth": (None, NO_STEP + "'True')", set_meta, {"mode_step": True}),
-    "a step of lists": (None, NO_STEP + "'a list", set_meta, {"mode_step": [[]]}),
     "a step of NaN": (None, NO_STEP + "'nan')", set_meta, {"mode_step": math.nan}),
     "a step of 63 bits": (None, NO_STEP + "'4611686018427387904')", set_meta, {"mode_step": 2**62}),
     "a step of many digits": (None, NO_STEP + "'inf')", write, INDEX, MANY_DIGITS),
-    "an entry of nothing": (None, NO_NAME, set_payload, [None]),
     "an entry without a name": (None, NO_NAME, set_entry, "loss", {"tensorname": None}),
     "a name of a lone surrogate": (None, NO_NAME, set_entry, "loss", {"tensorname": "a\udfffb"}),
 }
@@ -593,22 +573,3 @@ def test_an_event_file_that_shrinks_between_two_steps(trial: Path, which: int, l
     report = check_trial(trial, progress=shrink)
     assert lost == {entry.global_step for entry in report.unreadable}
     assert ({} if lost else everything) == found_comparisons(report)
-
-
-@pytest.mark.rare
-def test_an_event_file_that_shrinks_at_any_moment(tmp_path: Path) -> None:
-    """By another process: exit code 0 or 2, or 1 where it fired; never a death by a signal."""
-    path = write_whole_trial(tmp_path / "trial", {"w": lambda step: np.full(4_000_000, 1 + step / 100)}, steps=3).path
-    program = """
-import os, sys, time
-for cut in range(400):
-    for path in sys.argv[1:]:
-        os.truncate(path, 32_000_000 - cut * 70_000)
-        time.sleep(0.01)
-"""
-    codes = set()
-    with subprocess.Popen([sys.executable, "-c", program, *(event_file(path, step) for step in range(3))]) as cutter:
-        while cutter.poll() is None:
-            codes.add(run_command("check", path, "--quiet").returncode)
-    assert codes <= {0, 2}
-    assert 2 == run_command("check", path, "--quiet").returncode

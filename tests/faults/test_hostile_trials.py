@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import change_json, index_file, needs_writing, run_command, write_whole_trial
+from tests.conftest import change_json, index_file, needs_writing, write_whole_trial
 from tests.fuzz import harness
 from weight_update_ratio import check_trial
 
@@ -42,19 +41,6 @@ def test_names_are_inert(tmp_path: Path, name: str) -> None:
         assert all(char.isprintable() or char == "\n" for char in text)
         text.encode("utf-8")
     assert "[bold]" in report.to_text() or "[bold]" not in name
-
-
-@needs_writing
-@pytest.mark.slow
-def test_names_of_workers_that_are_not_utf8(tmp_path: Path) -> None:
-    values = [np.float32([1.0, 2.0]) * (1 + step / 100) for step in range(3)]
-    trial = write_whole_trial(tmp_path / "trial", {"w": values}).path
-    for step in range(3):
-        name = os.fsencode(index_file(trial, step)).replace(b"worker_0", b"worker_\xff\x1b[2J")
-        Path(os.fsdecode(name)).write_text(index_file(trial, step).read_text())
-    for options in (["--format", "json"], ["--history", "h.csv"]):
-        result = run_command("check", trial, "--large-threshold", "1e-3", *options, cwd=tmp_path)
-        assert (1, "", False) == (result.returncode, result.stderr, "\x1b" in result.stdout)
 
 
 # What the fuzzers do for hours (tests/fuzz), for a second; and what they found, for ever

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import RECORDED, REPOSITORY, needs_writing, write_whole_trial
-from tests.processes import narrow_fifo, wait_until_computing, wait_until_written
+from tests.processes import narrow_fifo, wait_until_written
 
 pytestmark = pytest.mark.slow
 
@@ -132,15 +132,3 @@ def test_while_a_file_is_written(start: Start, tmp_path: Path, number: signal.Si
     assert (code, "") == (process.returncode, output)
     assert "Traceback" not in errors
     assert ("before", ["history.csv"]) == (file.read_text(), os.listdir(file.parent))
-
-
-@needs_writing
-def test_a_pattern_that_takes_for_ever(start: Start, tmp_path: Path) -> None:
-    """A user's own pattern is searched as it is, and Ctrl-C ends it."""
-    trial = write_whole_trial(tmp_path / "trial", {"a" * 60 + "!": lambda step: np.ones(3)}, steps=2).path
-    process = start("check", trial, "--tensor-regex", "(a+)+$")
-    wait_until_computing(process)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert (2, "") == (process.returncode, output)
-    assert errors.startswith("Error: interrupted before the trial was judged\n\n")

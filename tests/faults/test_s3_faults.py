@@ -41,18 +41,6 @@ def test_what_fails_once_is_asked_for_again(proxy: FaultyProxy, uploaded: str, w
     assert proxy.most_attempts(what) >= 2
 
 
-def test_every_third_request_fails(proxy: FaultyProxy, uploaded: str) -> None:
-    counter = itertools.count()
-
-    def plan(path: str, attempt: int) -> Any:
-        number = next(counter)
-        return TRANSIENT[number // 3 % 5] if number % 3 == 0 else None
-
-    proxy.plan = plan
-    assert list(check_trial(uploaded)) == list(check_trial(HEALTHY))
-    assert next(counter) > 60
-
-
 def test_a_slow_body_is_waited_for(proxy: FaultyProxy, uploaded: str) -> None:
     proxy.plan = lambda path, attempt: ("pause", 0.5) if EVENTS in path else None
     assert list(check_trial(uploaded)) == list(check_trial(HEALTHY))

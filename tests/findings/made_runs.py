@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from typing import Any, Iterable, Mapping, Sequence
+from unittest import mock
 
 import numpy as np
 
-from tests.made_rows import columns_report
+from weight_update_ratio.compare.rows import Rows
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.verdict.baseline import BINS, Band, Baseline
+from weight_update_ratio.verdict.bounds import Bounds
 
 OK, LARGE, SMALL, NAN, INF = 1e-3, 50.0, 1e-9, math.nan, math.inf
 WELL = {"h1": [OK] * 20, "h2": [2 * OK] * 20}  # two tensors that train well
@@ -57,7 +59,6 @@ def alike(values: Any, workers: Sequence[str] = FOUR[:1]) -> dict[Any, Any]:
 
 
 def weights_of(ratios: Sequence[float]) -> list[Any]:
-    """Return weights whose updates have these ratios, as float64."""
     weights = [np.ones(3)]
     for ratio in ratios:
         weights.append(weights[-1] * (1 + ratio) if math.isfinite(ratio) else np.full(3, ratio))
@@ -91,6 +92,38 @@ def good_baseline(norm: float | None = None, rest: int = 0, last_step: int = 20,
     return made_baseline({name: (1, own, rest) for name, own in bins.items()}, last_step=last_step)
 
 
+def columns_report(
+    tensors: Sequence[str],
+    workers: Sequence[str],
+    columns: Mapping[str, Any],
+    parameters: Parameters | None = None,
+    baseline: Baseline | None = None,
+    trial: str = "made/trial",
+    mode: str = "TRAIN",
+    steps: Iterable[int] = (),
+    types: Sequence[str] = ("float32",),
+) -> Report:
+    """Return the report of a run that ended, with exactly these ratios, in columns as ``step_columns`` has them.
+
+    ``tensors``, ``workers`` and ``types`` are the names of the numbers in the columns ``tensor``, ``worker``, ``type``
+    (else all 0). ``steps`` are the saved global steps.
+    """
+    order = np.argsort(np.asarray(columns["global_step"], np.int64), kind="stable")
+    filled = {name: np.asarray(column)[order] for name, column in columns.items()}
+    filled.setdefault("type", np.zeros(len(order), np.int8))
+    rows = Rows()
+    for names, known in ((tensors, rows.tensors), (workers, rows.workers), (types, rows.types)):
+        for name in names:
+            known.add(name, -1)
+    rows.compared.add(len(order), **filled)
+    rows.steps = sorted(set(steps))
+    report = Report(trial, rows, Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
+    exact = np.asarray(filled["ratio"], np.float64)  # not rounded as update_norm / weight_norm is
+    with mock.patch("weight_update_ratio.verdict.judged_run.update_ratios", return_value=exact):
+        assert len(report) == len(exact)  # which computes the columns
+    return report
+
+
 def judged_report(
     ratios: Mapping[Any, Sequence[float | None] | Mapping[int, float]],
     parameters: Parameters | None = None,
@@ -101,17 +134,11 @@ def judged_report(
     shuffle: Any = None,
     norms: Mapping[str, Sequence[float]] | None = None,
 ) -> Report:
-    """Return the report of a run.
+    """Return the report of a run of {tensor: ratios} or {(tensor, worker): ratios}.
 
-    Args:
-        ratios: {tensor: ratios} or {(tensor, worker): ratios}; a sequence begins at step 1, and None is not compared.
-        parameters: With patience too.
-        baseline: What the run is judged against.
-        zero_weights: (tensor, step) whose reference weights are all zero.
-        gaps: {tensor: steps to its reference}, 1 for the others.
-        dtypes: Of all tensors, or of each.
-        shuffle: A random.Random: the rows of a step come in any order.
-        norms: {tensor: the weights' norm before each comparison, from step 1 on}, 2 for the others.
+    A sequence begins at step 1, and None is not compared. ``zero_weights`` are (tensor, step) whose reference weights
+    are all zero, ``gaps`` the steps to a tensor's reference (else 1), ``norms`` those of its weights before each
+    comparison (else 2). ``shuffle`` is a random.Random: the rows of a step come in any order.
     """
     keyed = {key if isinstance(key, tuple) else (key, "worker_0"): values for key, values in ratios.items()}
     tensors, workers = (list(dict.fromkeys(names)) for names in zip(*keyed))

@@ -39,7 +39,6 @@ pytestmark = [needs_writing, pytest.mark.slow]
 
 STEPS = 60
 KILLED_AT = 31
-FIRING = ["--large-threshold", "1e-7", "--small-threshold", "1e-9"]  # every step of the jobs that are written here
 
 
 @pytest.fixture
@@ -198,16 +197,6 @@ class TestWatch:
         follow_trial(live.path, large_threshold=1e-7, small_threshold=1e-9, strict=True, watch=watch)
         expected = [[], *([("w", "worker_0", step), ("w", "worker_1", step)] for step in (1, 2))]
         assert list(zip([0, 2, 4], expected)) == seen
-
-    def test_fail_fast(self, live: TrialWriter, tmp_path: Path) -> None:
-        """The command ends with 1, says on stderr what began, and its page is there."""
-        page = tmp_path / "page.html"
-        done = invoke_command(
-            "check", str(live.path), "--follow", "--fail-fast", "--strict", "--html", str(page), *FIRING
-        )
-        assert (1, "FIRED") == (done.exit_code, done.stdout[:5])
-        assert re.fullmatch(r"TRAIN step 1: too large: w on all 2 workers, ratio \S+ in w\n", done.stderr)
-        assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
 
     def test_the_page_grows_with_the_job(
         self, live: TrialWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

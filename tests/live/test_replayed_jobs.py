@@ -126,13 +126,7 @@ def with_fewer_names(content: bytes, fewer: int) -> bytes:
 
 
 class Job:
-    """A job that writes when somebody sleeps, and at the next sleep after its end all that comes too late.
-
-    Args:
-        trial: The trial folder, which is there.
-        writes: What it writes; without an end-of-job file that comes last.
-        chance: How many files it writes at a time.
-    """
+    """A job that writes when somebody sleeps, and at the next sleep after its end all that comes too late."""
 
     def __init__(self, trial: Path, writes: Writes, chance: random.Random) -> None:
         self._trial = trial

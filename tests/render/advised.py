@@ -213,7 +213,6 @@ ADVISED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
 
 
 def told_words(group: str) -> str:
-    """Return what is told of the runs of a group."""
     lines = []
     for name, (ratios, options) in ADVISED[group].items():
         report = judged_report(ratios, **{key: value for key, value in options.items() if key != "only_evaluated"})

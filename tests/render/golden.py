@@ -16,8 +16,7 @@ from typing import Any, Callable
 import numpy as np
 
 from tests.conftest import RECORDED
-from tests.findings.made_runs import LARGE, NAN, OK, at_steps, faded, judged_report
-from tests.made_rows import columns_report
+from tests.findings.made_runs import LARGE, NAN, OK, at_steps, columns_report, faded, judged_report
 from tests.render.advised import ADVISED, told_words
 from tests.reports import HOSTILE, made_report, step_columns
 from weight_update_ratio import check_trial
@@ -157,7 +156,6 @@ FILES = [f"{name}.{ending}" for name in RUNS for ending in FORMATS] + [f"{group}
 
 
 def rendered(file: str) -> str:
-    """Return what a file is to hold."""
     name, _, ending = file.partition(".")
     return told_words(name) if ending == "words" else FORMATS[ending](run(name))
 

@@ -16,14 +16,7 @@ from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import Unreadable
 from weight_update_ratio.report import Report
 
-COMMANDS = [
-    "::error file=a::x",
-    " ::stop-commands::x",
-    "\n::add-mask::y",
-    "##vso[task.complete]",
-    "##[error]x",
-    "%0A::x",
-]
+COMMANDS = ["::error f=a::x", " ::stop-commands::x", "\n::add-mask::y", "##vso[task.complete]", "##[error]x", "%0A::x"]
 MARKUP = ["a|b", "`", "``x`", "*x* _y_", "| --- |", "\\|", "@me #1", "</details>", "1. x", "- x", "www.x.y http://x.y"]
 BYTES = ["]]>", "a\x00b", "\ud800", "\ufffe", "\u202eright to left", "100%\r\n", "\x1b]0;title\x07", "", " "]
 NAME = st.one_of(st.sampled_from([*HOSTILE, *COMMANDS, *MARKUP, *BYTES]), st.text(max_size=20))
@@ -35,7 +28,6 @@ ANNOTATION = re.compile(r"::(error|warning|notice) title=WeightUpdateRatio(%3A 1
 
 
 def tags_of(page: str) -> set[str]:
-    """Return the tags that a browser sees."""
     parser, found = HTMLParser(), set()
     parser.handle_starttag = lambda tag, attributes: found.add(tag)  # type: ignore[assignment]
     parser.feed(page)

@@ -77,21 +77,6 @@ def test_steps_of_any_size_values_of_any_kind_and_hostile_names_are_read_back(tm
     assert_same(read(tmp_path), expected_scalars(report))
 
 
-def test_the_overview_has_levels_of_what_moves_and_the_violations(tmp_path: Path) -> None:
-    """Zero and what is not finite are violations, and no level; a step without another ratio has none."""
-    ratios = {"a": [1e-3, 0.0, 1e-2, math.nan], "b": [1e-5, 1e-4, math.inf, 0.0], "c": [1e-1, 1e2, None, None]}
-    made_report(ratios).to_tensorboard(str(tmp_path))
-    scalars = {tag: [(step, round(value, 5)) for step, value in rows] for tag, rows in read(tmp_path).items()}
-    assert {tag: rows for tag, rows in scalars.items() if tag.startswith("_overview/")} == {
-        "_overview/median_log10_ratio": [(1, -3.0), (2, -1.0), (3, -2.0)],
-        "_overview/highest_log10_ratio": [(1, -1.0), (2, 2.0), (3, -2.0)],
-        "_overview/lowest_log10_ratio": [(1, -5.0), (2, -4.0), (3, -2.0)],
-        "_overview/violations": [(1, 0.0), (2, 2.0), (3, 1.0), (4, 2.0)],
-    }
-    made_report({"a": [0.0, 0.0]}).to_tensorboard(str(tmp_path / "rests"))
-    assert [tag for tag in read(tmp_path / "rests") if "overview" in tag] == ["_overview/violations"]
-
-
 def test_workers_are_runs_of_their_own_whatever_their_names_and_those_of_tensors(tmp_path: Path) -> None:
     """As TensorBoard's multiplexer finds them in the folder; no two names are the same, in capitals or not."""
     multiplexers = pytest.importorskip("tensorboard.backend.event_processing.event_multiplexer")

@@ -17,7 +17,7 @@ from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreD
 from smdebug.rules import invoke_rule
 
 from tests.conftest import RECORDED, REPOSITORY
-from tests.sagemaker.server import REGION, TRAINING_JOB
+from tests.sagemaker.conftest import REGION, TRAINING_JOB
 from weight_update_ratio import WeightUpdateRatio, check_trial
 from weight_update_ratio.sagemaker import report_file, rule_configuration
 from weight_update_ratio.sagemaker.report_file import REPORT_FILE

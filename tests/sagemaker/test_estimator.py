@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.sagemaker.server import REGION
+from tests.sagemaker.conftest import REGION
 from tests.sagemaker.test_configuration import EVERYTHING, GOLDEN, OUTPUT_PATH, RULE, SOURCE, needs_sdk
 from weight_update_ratio.sagemaker import custom_rule, rule_source
 

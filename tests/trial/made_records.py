@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import numpy as np
+from google.protobuf.internal.encoder import _VarintBytes as varint
 from smdebug.core.tfevent.proto.event_pb2 import Event
 from smdebug.core.tfevent.proto.summary_pb2 import Summary, SummaryMetadata
 from smdebug.core.tfevent.proto.tensor_pb2 import TensorProto
@@ -37,14 +38,6 @@ def record(content: bytes, crc: int | None = None) -> memoryview:
     header += struct.pack("<I", smdebugs_crc(header))
     footer = struct.pack("<I", smdebugs_crc(b"0x12345678") if crc is None else crc)
     return memoryview(header + content + footer)
-
-
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
 
 
 def field(number: int, wire: int, content: bytes) -> bytes:

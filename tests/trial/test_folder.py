@@ -35,13 +35,12 @@ class TestWhatOtherWritersWrite:
         "change",
         [
             lambda index: dict(reversed(index.items())),
-            lambda index: index["meta"].update(mode=" TRAIN "),  # as smdebug strips it
             lambda index: index["meta"].pop("event_file_name") and None,
             lambda index: index.update(shape_payload=None, version=3),
             lambda index: index["tensor_payload"].insert(0, {"tensorname": "w", "start_idx": 9, "length": 9}),
             lambda index: index["tensor_payload"].append({"tensorname": "of no collection"}),
         ],
-        ids=["in another order", "mode", "no event file", "other members", "of two the last counts", "not selected"],
+        ids=["in another order", "no event file", "other members", "of two the last counts", "not selected"],
     )
     def test_index_files_that_say_the_same(self, trial: Path, change: Any) -> None:
         expected = said(trial)

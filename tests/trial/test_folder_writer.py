@@ -167,13 +167,3 @@ def test_files_are_unfinished_until_they_are_whole(
     monkeypatch.setattr(os, "replace", watched_replace)
     recorder.step(watched)
     assert (["events", "index"] if before == 1 else ["collections", "events", "index"]) == order
-
-
-def test_permissions(tmp_path: Path, before: int) -> None:
-    """The umask decides who may read the files, as for any file that a job writes."""
-    mask = os.umask(0o027)
-    try:
-        recorder_of(tmp_path / "t", before + 1).close()
-    finally:
-        os.umask(mask)
-    assert {0o640} == {path.stat().st_mode & 0o777 for path in (tmp_path / "t").rglob("*") if path.is_file()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterable, List, Mapping, NamedTuple, Tuple
+from typing import Any, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
@@ -39,16 +39,13 @@ class _Record(NamedTuple):
 
 
 class Comparer:
-    """Compares the tensors of saved steps with their references, one step after the other.
-
-    It keeps the records of the last step for the next one. How a step's records are read is planned once for all steps
-    that have them at the same positions.
-    """
+    """Compares the tensors of saved steps with their references, and keeps the records of a step for the next one."""
 
     def __init__(self, storage: Storage) -> None:
         self.types: Mapping[str, str] = {}  # {tensor: type before it was widened to be saved}
         self._storage = storage
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
+        # Steps that have their records at the same positions share a plan.
         self._plans: dict[tuple[int, tuple[str, ...]], tuple[Records, _Plan]] = {}
         self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # {worker: (global step, records)}
 
@@ -60,16 +57,13 @@ class Comparer:
         keeps = sum(group.length for each in groups for group in each) <= KEPT_BYTES
         for step, of_step in zip(steps, groups):
             saved = step.pairs.saved
-            judged = self._each(of_step)(functools.partial(self._judge, step, keeps), of_step)
+            sizes = [group.length for group in of_step]
+            is_large = 2 * max(sizes, default=0) * (os.cpu_count() or 1) > BYTES_AT_ONCE
+            is_alone = is_large or len(sizes) < 2 or sum(sizes) < THREADED_BYTES
+            judged = (map if is_alone else self._threads.map)(functools.partial(self._judge, step, keeps), of_step)
             records = {tensor: record for part in judged for tensor, record in part.items()}
             self._last[saved.worker] = saved.global_step, records
         return steps
-
-    def _each(self, groups: list[RecordGroup]) -> Callable[..., Iterable[dict[str, _Record]]]:
-        """Return what calls a function for each group of a step: several threads if that is worth it and fits."""
-        sizes = [group.length for group in groups]
-        is_large = 2 * max(sizes, default=0) * (os.cpu_count() or 1) > BYTES_AT_ONCE
-        return map if is_large or len(sizes) < 2 or sum(sizes) < THREADED_BYTES else self._threads.map
 
     def _needed(self, steps: list[StepRows]) -> dict[str, list[tuple[int, int]]]:
         """Return the bytes of the records of steps and of their references: {event file: [(first byte, length)]}."""
@@ -82,7 +76,7 @@ class Comparer:
         return needed
 
     def _plan(self, at: WorkerStep, tensors: tuple[str, ...]) -> _Plan:
-        key = id(at.records), tensors  # steps that save the same tensors at the same positions share their records
+        key = id(at.records), tensors
         known = self._plans.get(key)
         if known is None:  # several threads plan
             if sum(len(names) for _, names in list(self._plans)) > PLANNED:

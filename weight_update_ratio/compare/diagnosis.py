@@ -20,26 +20,17 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
     unreadable = [entry for entry in folder.unreadable if entry.file.startswith("collections")]
     if unreadable or folder.steps:
         what = f"'{unreadable[0].file}' {unreadable[0].reason}" if unreadable else "it has steps, but no collections"
-        return TrialError(
-            f"the trial {where} cannot be judged: {what}",
-            "Restore the collections files from the training job's output: they say which tensors are weights.",
-        )
+        remedy = "Restore the collections files from the training job's output: they say which tensors are weights."
+        return TrialError(f"the trial {where} cannot be judged: {what}", remedy)
     near = folder.storage.trials_near()
     if near == [folder.storage.location]:
-        return TrialError(
-            f"the trial {where} is empty: its folders 'collections' and 'index' hold no files",
-            "Look in the training job's log for what it saved; --follow waits for a job that has just begun.",
-        )
+        remedy = "Look in the training job's log for what it saved; --follow waits for a job that has just begun."
+        return TrialError(f"the trial {where} is empty: its folders 'collections' and 'index' hold no files", remedy)
     if near:
-        what = f"but {listed(near)} {'is' if len(near) == 1 else 'are'}"
-        return TrialError(
-            f"the folder {where} is not a trial, {what}",
-            f"Pass {near[0]!r}." if len(near) == 1 else "Pass one of them.",
-        )
-    return TrialError(
-        f"the folder {where} is not a trial: it has neither 'collections' nor 'index'",
-        "Pass the folder that the training job wrote to (TrialRecorder's path, or the out_dir of smdebug's hook).",
-    )
+        are, remedy = ("is", f"Pass {near[0]!r}.") if len(near) == 1 else ("are", "Pass one of them.")
+        return TrialError(f"the folder {where} is not a trial, but {listed(near)} {are}", remedy)
+    remedy = "Pass the folder that the training job wrote to (TrialRecorder's path, or the out_dir of smdebug's hook)."
+    return TrialError(f"the folder {where} is not a trial: it has neither 'collections' nor 'index'", remedy)
 
 
 def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> TrialError:
@@ -75,11 +66,9 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
                 f"ha{'s' if len(groups) == 1 else 've'} no elements)",
                 "Record weights that are gathered (DeepSpeed ZeRO-3: zero.GatheredParameters), or each process's part.",
             )
-        return TrialError(
-            f"every comparison was skipped; the first: tensor {groups[0].tensor!r}: {groups[0].reason}",
-            "Set collection_names to collections whose tensors have elements and keep their shape.",
-        )
-    if not rows.steps and any(name in selection for name in selection.seen()):
+        what = f"every comparison was skipped; the first: tensor {groups[0].tensor!r}: {groups[0].reason}"
+        return TrialError(what, "Set collection_names to collections whose tensors have elements and keep their shape.")
+    if not rows.steps and any(selection.known.values()):
         return TrialError(
             f"there is nothing to compare: no step of mode {mode} that holds a chosen tensor is between "
             f"start_step and end_step, while global steps {folder.steps[0]} to {folder.steps[-1]} were saved",
@@ -99,28 +88,22 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
         )
     members = folder.collections.tensor_names
     if saved and all(members.get(name) == set() for name in folder.parameters.collection_names):
-        return TrialError(
-            f"the collection {chosen} is empty; {there}",
-            f"Judge those that were saved: --collection-names {','.join(saved)} (in Python, collection_names).",
-        )
-    return TrialError(
-        f"no tensor of the collection {chosen} was saved; {there}",
-        "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was saved.",
+        remedy = f"Judge those that were saved: --collection-names {','.join(saved)} (in Python, collection_names)."
+        return TrialError(f"the collection {chosen} is empty; {there}", remedy)
+    save = (
+        "Save the weights (the hook's include_collections=['weights']), or set collection_names to one that was saved."
     )
+    return TrialError(f"no tensor of the collection {chosen} was saved; {there}", save)
 
 
 def unmatched_choice(folder: TrialFolder) -> TrialError | None:
-    """Return what is wrong if a chosen collection or tensor_regex matches no saved tensor, else None.
-
-    A collection that the trial lists and that is empty is sound beside one that is not, and so is an exclude_regex that
-    matches nothing: one command serves all models.
-    """
+    """Return what is wrong if a chosen collection or tensor_regex matches no saved tensor, else None."""
     parameters, selection = folder.parameters, folder.selection
     for collection in parameters.collection_names:
-        if folder.collections.tensor_names.get(collection) == set():
+        if folder.collections.tensor_names.get(collection) == set():  # one command serves all models
             continue
         alone = Selection(folder.collections, Parameters(collection_names=(collection,)))
-        if not any(name in alone for name in selection.seen()) and not alone.seen_members:
+        if not any(name in alone for name in selection.known) and not alone.seen_members:
             return TrialError(
                 f"no tensor of the collection {collection!r} was saved; "
                 f"saved were {listed(folder.saved_collections()) or 'tensors of no collection'}",

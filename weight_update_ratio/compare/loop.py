@@ -20,7 +20,7 @@ class Loop:
         self._comparer = Comparer(folder.storage)
 
     def compare(self, global_step: int, end: int = LARGEST_STEP) -> None:
-        """Add the rows of a saved step. Those after it and before ``end`` are fetched ahead, where that takes time."""
+        """Add the rows of a saved step. Those after it and before ``end`` are fetched ahead, if that takes time."""
         self._folder.prefetch(global_step, end, self.mode)
         self._comparer.types = self._folder.collections.types
         self.add(global_step, self._comparer.compare(self.pairs(global_step)))
@@ -44,10 +44,7 @@ class Loop:
             self._comparer = Comparer(self._folder.storage)  # without the elements of changed files
 
     def first_doubtful(self) -> int:
-        """Return the first step that was compared and may give other rows now, though its files did not change.
-
-        Something could not be read, or a later step was saved again under its number.
-        """
+        """Return the first step that was compared and may give other rows now, though its files did not change."""
         timelines = self._folder.timelines(self.mode)
         again = [timeline.global_steps[at] for timeline in timelines for at in timeline.saved_again()]
         return min([*self.rows.unreadable.values(), *again], default=LARGEST_STEP)

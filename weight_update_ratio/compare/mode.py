@@ -10,8 +10,7 @@ TRAIN = "TRAIN"
 def judged_mode(folder: TrialFolder, finished: bool = True, expected: str | None = None) -> str | None:
     """Return TRAIN if a step was saved in it, else GLOBAL; None while an unfinished job may yet begin to train.
 
-    A job may begin with EVAL steps, a sanity validation: until the job ends or saves a step of another mode, those say
-    nothing of what will be judged. Neither do its GLOBAL steps where ``expected``, the mode of a baseline, is TRAIN.
+    ``expected`` is the mode of a baseline: GLOBAL steps of an unfinished job decide nothing if that is TRAIN.
     """
     if TRAIN in folder.modes:
         return TRAIN

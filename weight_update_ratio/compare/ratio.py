@@ -1,4 +1,4 @@
-"""Norms, ratios and verdicts: NumPy and nothing else.
+"""Norms and ratios: NumPy and nothing else.
 
     update_norm = ||w_s - w_r||    weight_norm = ||w_r||    ratio = update_norm / (weight_norm + epsilon)
 
@@ -22,32 +22,20 @@ COMPLEX = frozenset("FD")  # NumPy's characters of them
 # A sum of squares above this lost less than 1e-12 of itself to squares that vanished, for up to 1e18 elements.
 LEAST_SAFE_SUM = 1e-270
 
-OK = "ok"
-LARGE = "large"
-SMALL = "small"
-NOT_FINITE = "not_finite"
-DRIFTED = "drifted"
-VERDICTS = (OK, LARGE, SMALL, NOT_FINITE, DRIFTED)
-
 Vector = Any  # a one-dimensional NumPy array
 
 
 def weight_norms(weights: Sequence[Vector]) -> Vector:
     """Return the L2 norm of each tensor, ||w|| = sqrt(sum_i w_i^2): float64 >= 0, shape (number of tensors,).
 
-    A tensor is of shape (its size,) and of type float16/32/64, complex, any integer, or bool. The relative error is
-    below 1e-9; NaN where an element is NaN, inf where one is infinite or the norm is beyond float64. What else is given
-    along with a tensor does not change its norm by a bit.
+    The relative error is below 1e-9; NaN where an element is NaN, inf where one is infinite or the norm is beyond
+    float64. What else is given along with a tensor does not change its norm by a bit.
     """
     return _norms(_reals(weights))[0]
 
 
 def update_norms(before: Sequence[Vector], after: Sequence[Vector]) -> tuple[Vector, Vector]:
-    """Return the norm of each ``after - before``, and of each ``after``, which is the next step's reference.
-
-    Both are as ``weight_norms`` returns them. The tensors at the reference step and at the judged step have the same
-    shapes, and any numeric types.
-    """
+    """Return the norm of each ``after - before``, and of each ``after``, which is the next step's reference."""
     weights, updates = _norms(_reals(after), _reals(before))
     return updates, weights
 
@@ -68,21 +56,6 @@ def update_ratios(update_norms: Vector, weight_norms: Vector, epsilon: float) ->
     with np.errstate(all="ignore"):
         ratios = update_norms / (weight_norms + epsilon)
     return np.where(np.isinf(weight_norms), np.nan, ratios)  # an update of infinite weights has no finite ratio
-
-
-def verdict_codes(ratios: Vector, lower: Vector, upper: Vector) -> Vector:
-    """Return what each ratio is, as its index in ``VERDICTS``; both bounds are strict. All are of shape (n,).
-
-    >>> codes = verdict_codes(np.array([10.0, 10.1, 0.0, np.nan]), np.full(4, 1e-8), np.full(4, 10.0))
-    >>> [VERDICTS[code] for code in codes]
-    ['ok', 'large', 'small', 'not_finite']
-    """
-    codes = np.zeros(len(ratios), np.int8)
-    with np.errstate(invalid="ignore"):
-        codes[ratios < lower] = VERDICTS.index(SMALL)
-        codes[ratios > upper] = VERDICTS.index(LARGE)
-    codes[~np.isfinite(ratios)] = VERDICTS.index(NOT_FINITE)  # last, because NaN compares false with every bound
-    return codes
 
 
 def _reals(tensors: Sequence[Vector]) -> Sequence[Vector]:

@@ -1,13 +1,9 @@
-"""Which earlier saved step each tensor is compared with.
-
-A tensor's own saved steps count, because tensors may have different save intervals. The index alone decides, so that
-every way of judging a trial comes to the same references.
-"""
+"""Which earlier saved step each tensor is compared with; the index alone decides."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 from ..trial.folder import TrialFolder
 from ..trial.timeline import Timeline, WorkerStep
@@ -23,10 +19,7 @@ class StepPairs(NamedTuple):
 
 
 def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPairs]:
-    """Return the tensors of the judged mode that each worker saved at a global step, with their references.
-
-    Tensors that a later global step saves again under the same number are left out: the later row counts.
-    """
+    """Return the tensors of the judged mode that each worker saved at a global step, with their references."""
     pairs = []
     for saved in folder.saved(global_step).workers:
         timeline = folder.timeline(saved.worker, mode)
@@ -50,9 +43,15 @@ def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPai
 def _references(
     timeline: Timeline, position: int, oldest: int | None, tensors: Sequence[str]
 ) -> list[WorkerStep | None]:
+    """Return each tensor's previous saved step, or the one with the oldest number from ``oldest`` on.
+
+    Steps that have the number of the step itself or a higher one are those of a run that a resumed job repeats.
+    """
+    numbers = timeline.numbers
+    in_order = range(position - 1, -1, -1) if oldest is None else timeline.between(oldest, numbers[position])
     references: dict[str, WorkerStep] = {}
     missing = set(tensors)
-    for earlier in _earlier_positions(timeline, position, oldest):
+    for earlier in (at for at in in_order if at < position and numbers[at] < numbers[position]):
         step = timeline.steps[earlier]
         here = {tensor for tensor in missing if tensor in step.records}
         references.update(dict.fromkeys(here, step))
@@ -60,19 +59,6 @@ def _references(
         if not missing:
             break
     return [references.get(tensor) for tensor in tensors]
-
-
-def _earlier_positions(timeline: Timeline, position: int, oldest: int | None) -> Iterator[int]:
-    """Yield the positions of the steps that may be references, the preferred one first.
-
-    That is the immediately previous saved step, or the one with the oldest number from ``oldest`` on. Steps that have
-    the number of the step itself or a higher one are passed over, as those of a run that a resumed job repeats.
-    """
-    numbers = timeline.numbers
-    if oldest is None:
-        yield from (at for at in range(position - 1, -1, -1) if numbers[at] < numbers[position])
-    else:
-        yield from (at for at in timeline.between(oldest, numbers[position]) if at < position)
 
 
 def _is_uncertain(

@@ -79,10 +79,7 @@ class StepRows:
 
 
 class Columns:
-    """Arrays of one length, ascending by the column ``global_step``.
-
-    Arrays that were given away keep their values, whatever is added or cut later.
-    """
+    """Arrays of one length, ascending by the column ``global_step``; those that were given away keep their values."""
 
     def __init__(self, **types: Any) -> None:
         self._arrays: dict[str, Array] = {name: np.empty(0, kind) for name, kind in types.items()}

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Iterator, Sequence
 
 from ..trial.folder import TrialFolder
-from ..trial.timeline import Timeline, WorkerStep
+from ..trial.timeline import WorkerStep
 from .rows import SkippedGroup
 
 
 def whole_notes(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
     """Return the entries about each worker, whose tensor is None, and about each of its tensors, in the judged mode."""
     timelines = folder.timelines(mode)
-    notes = [note for timeline in timelines for note in _saved_again(timeline)]
+    notes = []
+    for timeline in timelines:
+        numbers = sorted({timeline.numbers[position] for position in timeline.saved_again()})
+        if numbers:
+            reason = f"saved again later: {_step_ranges(numbers)}"
+            notes.append(SkippedGroup(None, timeline.steps[0].worker, reason, numbers[0], numbers[-1], len(numbers)))
     saved = [steps for steps in ([step for step in timeline.steps if step.records] for timeline in timelines) if steps]
     every = sorted((step for steps in saved for step in (steps[0], steps[-1])), key=lambda step: step.global_step)
     for steps in saved:
@@ -26,13 +31,6 @@ def whole_notes(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
     return notes
 
 
-def _saved_again(timeline: Timeline) -> Iterator[SkippedGroup]:
-    numbers = sorted({timeline.numbers[position] for position in timeline.saved_again()})
-    if numbers:
-        reason = f"saved again later: {_step_ranges(numbers)}"
-        yield SkippedGroup(None, timeline.steps[0].worker, reason, numbers[0], numbers[-1], len(numbers))
-
-
 def _late_or_early(
     tensor: str | None, saved: list[WorkerStep], others: Sequence[WorkerStep], ended: bool
 ) -> Iterator[SkippedGroup]:
@@ -42,8 +40,7 @@ def _late_or_early(
     if first - interval >= others[0].step:
         yield SkippedGroup(tensor, worker, f"first saved at step {first}")
     if last + interval * (1 if ended else 2) <= others[-1].step:
-        reason = f"last saved at step {last}, others to {others[-1].step}"
-        yield SkippedGroup(tensor, worker, reason)
+        yield SkippedGroup(tensor, worker, f"last saved at step {last}, others to {others[-1].step}")
 
 
 def _step_ranges(numbers: list[int]) -> str:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import NOT_FINITE, VERDICTS
 from ..compare.rows import Array
+from ..verdict.bounds import NOT_FINITE, VERDICTS
 from ..verdict.firing import decades_outside, keys_of
 from ..verdict.judged_run import JudgedRun
 
@@ -42,7 +42,6 @@ class Course(NamedTuple):
         return int(lost[0]) if len(lost) else len(self.steps)
 
     def until(self, end: int) -> Course:
-        """Return its first ``end`` comparisons."""
         return Course(self.tensor, self.worker, *(column[:end] for column in self[2:]))
 
     @property
@@ -57,7 +56,6 @@ class Course(NamedTuple):
 
 
 def courses_of(run: JudgedRun) -> list[Course]:
-    """Return the course of each tensor and worker that was compared, by tensor and worker."""
     if not len(run):
         return []
     columns, keys = run.columns, keys_of(run.columns)

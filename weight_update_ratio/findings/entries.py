@@ -1,7 +1,6 @@
-"""What happened to one tensor of a worker: its violations that fire, by kind, and where each began.
+"""What happened to a tensor of a worker, by its course alone: its violations that fire, by kind, and their beginnings.
 
-Only the tensor's own course is looked at. All kinds except those of values that are not finite come from the
-comparisons before the first value that is not finite.
+All kinds except those of values that are not finite come from the comparisons before the first such value.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import DRIFTED, LARGE, OK, SMALL, VERDICTS
 from ..compare.rows import Array
+from ..verdict.bounds import DRIFTED, LARGE, OK, SMALL, VERDICTS
 from . import kinds
 from .course import Course
 from .kinds import FAULT, FEW, NOTE
@@ -40,7 +39,6 @@ class Entry(NamedTuple):
 
     @property
     def onset_step(self) -> int:
-        """The step of the onset."""
         return int(self.course.steps[self.onset])
 
     @property
@@ -51,15 +49,18 @@ class Entry(NamedTuple):
 
 def entries_of(course: Course) -> list[Entry]:
     """Return what happened to a tensor, each kind once, and each violation that fires in one entry."""
+    rows = np.arange(len(course.steps))
+    may_decay = not course.verdicts[:-FEW].any()
+    decayed = [Entry(kinds.DECAYED, NOTE, course, rows, 0)] if may_decay and is_pure_decay(course) else []
     if not course.verdicts.any():
-        return _decayed(course) or _changed(course)
+        change = None if decayed else change_of(course)
+        return [Entry(kinds.CHANGED, NOTE, course, rows[change[0] :], *change)] if change else decayed
     lost = [_lost(course)] if course.end < len(course.steps) else []
     before = course.until(lost[0].onset if lost else course.end)
     drifted = _of_verdict(before, DRIFTED)
     entries = [*lost, *_growing(before), *_shrinking(before)]
     if len(drifted):
         entries.append(Entry(kinds.DRIFTED_KIND, FAULT, before, drifted, int(drifted[0])))
-    decayed = [] if course.verdicts[:-FEW].any() else _decayed(course)
     return decayed + [entry for entry in (_that_fires(entry, course) for entry in entries) if len(entry.rows)]
 
 
@@ -81,21 +82,20 @@ def stretches(rows: Array) -> list[Array]:
 
 def _departure(course: Course, first: int) -> tuple[int, float]:
     """Return (index, factor) of where a course left its level for good up to ``first``; else that and 1.0."""
-    moves = _known_moves(course, first + 1)
-    levels = _levels(course, moves)
+    moves, levels = _moves(course, first + 1)
     start = departure(levels)
     return (first, 1.0) if start is None else (int(moves[start]), _factor(levels, start))
 
 
-def _known_moves(course: Course, end: int) -> Array:
-    """Return the indices of moves before ``end`` whose reference weights are not all zero."""
-    return np.flatnonzero((course.ratios[:end] > 0) & (course.norms[:end] > 0))
+def _moves(course: Course, end: int) -> tuple[Array, Array]:
+    """Return the indices of moves before ``end`` whose reference weights are not all zero, and log10 of their ratios.
 
-
-def _levels(course: Course, moves: Array) -> Array:
-    """Return log10 of ratios, relative to the middle of the baseline's bounds if all of them have these."""
+    If all of them have a baseline's bounds, the logarithms are relative to the middle of these.
+    """
+    moves = np.flatnonzero((course.ratios[:end] > 0) & (course.norms[:end] > 0))
     levels, lower, upper = np.log10(course.ratios[moves]), course.lower[moves], course.upper[moves]
-    return levels - (np.log10(lower) + np.log10(upper)) / 2 if (course.held[moves] & (lower > 0)).all() else levels
+    is_held = (course.held[moves] & (lower > 0)).all()
+    return moves, levels - (np.log10(lower) + np.log10(upper)) / 2 if is_held else levels
 
 
 def _factor(levels: Array, start: int) -> float:
@@ -119,8 +119,7 @@ def _lost(course: Course) -> Entry:
 def _rise(course: Course) -> tuple[int, float]:
     """Return (index, factor) of where a tensor began to rise until it was not finite; else the latter's and 1.0."""
     end = course.end
-    moves = _known_moves(course, end)
-    levels = _levels(course, moves)
+    moves, levels = _moves(course, end)
     start = departure(levels)
     if start is not None and end - moves[-1] <= FEW:
         noise = 1.4826 * np.median(abs(np.diff(levels[: max(start, FEW)]))) / np.sqrt(2)
@@ -136,7 +135,6 @@ def _rise(course: Course) -> tuple[int, float]:
 
 
 def _growing(course: Course) -> Iterator[Entry]:
-    """Yield what is too large."""
     large = _of_verdict(course, LARGE)
     if not len(large):
         return
@@ -167,16 +165,15 @@ def _settles(course: Course, large: Array) -> bool:
 def _is_brief(course: Course, large: Array) -> Array:
     """Return which are of no more than a few in a row, within bounds before and after."""
     parts = []
+    is_ok = np.concatenate([[False], course.verdicts == VERDICTS.index(OK), [False]])  # is_ok[1 + row]
     for rows in stretches(large):
-        before, after = int(rows[0]) - 1, int(rows[-1]) + 1
-        is_between = before >= 0 and after < len(course.steps) and not course.verdicts[[before, after]].any()
-        parts.append(np.full(len(rows), is_between and len(rows) <= FEW))
-    return np.concatenate(parts)
+        parts += [len(rows) <= FEW and is_ok[rows[0]] and is_ok[rows[-1] + 2]] * len(rows)
+    return np.array(parts)
 
 
 def size_afterwards(course: Course, large: Array) -> float:
     """Return how many times its size before the ratio has after what was too large; 1.0 if that is not known."""
-    moves = _known_moves(course, course.end)
+    moves, _ = _moves(course, course.end)
     before, after = moves[moves < large[0]][-MOST_BEFORE:], moves[moves > large[-1]][:MOST_AFTER]
     if len(before) < FEW or len(after) < FEW:
         return 1.0
@@ -184,7 +181,6 @@ def size_afterwards(course: Course, large: Array) -> float:
 
 
 def _shrinking(course: Course) -> Iterator[Entry]:
-    """Yield what is too small or at rest."""
     small, moves, end = _of_verdict(course, SMALL), course.moves, len(course.steps)
     if not len(small):
         return
@@ -217,8 +213,7 @@ def _fade(course: Course, small: Array) -> tuple[int, float] | None:
         return None
     apart = np.flatnonzero(np.diff(small) > FEW + 1)  # the fade ends in the last violations that are near each other
     first = int(small[apart[-1] + 1 if len(apart) else 0])
-    moves = _known_moves(course, first + 1)
-    levels = _levels(course, moves)
+    moves, levels = _moves(course, first + 1)
     if len(levels) <= FEW:
         return None
     top = np.quantile(levels, 0.9)
@@ -233,20 +228,9 @@ def _fade(course: Course, small: Array) -> tuple[int, float] | None:
     return None if factor != 1 and first - onset <= FEW else (onset, factor)
 
 
-def _decayed(course: Course) -> list[Entry]:
-    return [Entry(kinds.DECAYED, NOTE, course, np.arange(len(course.steps)), 0)] if is_pure_decay(course) else []
-
-
-def _changed(course: Course) -> list[Entry]:
-    onset, factor = change_of(course) or (len(course.steps), 1.0)
-    rows = np.arange(onset, len(course.steps))
-    return [Entry(kinds.CHANGED, NOTE, course, rows, onset, factor)] if len(rows) else []
-
-
 def change_of(course: Course) -> tuple[int, float] | None:
     """Return (index, factor) from which on the ratio is a decade or more from its course before; else None."""
-    moves = _known_moves(course, len(course.steps))
-    levels = _levels(course, moves)
+    moves, levels = _moves(course, len(course.steps))
     size = len(levels) // PARTS
     if not size:
         return None

@@ -43,11 +43,9 @@ class Finding(NamedTuple):
 
     @property
     def worst(self) -> Entry:
-        """The entry of the worst violation; of several the earliest."""
         return worst_of(self.entries)
 
     def __repr__(self) -> str:
-        """Return its kind and what happened, as a notebook lists it."""
         return f"<Finding {self.kind}: {self.text or ', '.join(self.tensors)}>"
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,7 +65,6 @@ def worst_of(entries: Sequence[Entry]) -> Entry:
 
 
 def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
-    """Return what happened: faults before notes, and of these what began first."""
     if not courses:
         return []
     common = RunCourses(courses)
@@ -75,10 +72,9 @@ def find_findings(run: JudgedRun, courses: Sequence[Course]) -> list[Finding]:
     by_kind: dict[tuple[str, str], list[list[Entry]]] = {}
     for event in _events(entries, run.bounds.baseline is not None, common.length):
         by_kind.setdefault((_kind(event), event[0].severity), []).append(event)
-    for (kind, _), events in by_kind.items():
-        _put_each_tensor_into_one_event(kind, events)
     findings = []
     for (kind, _), events in by_kind.items():
+        _put_each_tensor_into_one_event(kind, events)
         events.sort(key=len, reverse=True)
         most = MOST_OF_A_KIND if len(events) > MOST_OF_A_KIND + 1 else len(events)
         findings += [_finding(run, common, kind, event) for event in events[:most]]
@@ -108,17 +104,14 @@ def _events(entries: Sequence[Entry], has_baseline: bool, length: int) -> list[l
 
 
 def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
-    """Return the entries that began when the earliest did; where a slow trend begins is less sure.
-
-    Rests come again and again, and begin by chance: they are together. So is what fades by a schedule.
-    """
+    """Return the entries that began when the earliest did; it is less sure where a slow trend begins."""
     first = min(entries, key=lambda entry: entry.onset_step)
     trend = int(first.course.steps[first.rows[0]]) - first.onset_step
     last = first.onset_step + max(FEW * first.course.gap, TOGETHER * length)
 
     def is_near(entry: Entry) -> bool:
         if entry.kind == RESTING or (entry.severity == NOTE and entry.kind in SHRINKING):
-            return True
+            return True  # rests begin by chance, and notes that shrink are of one schedule
         late = UNSURE * trend if entry.factor != 1 else trend if entry.kind == first.kind not in LOST else 0
         return entry.onset_step <= last + late
 
@@ -128,10 +121,8 @@ def _began_together(entries: Sequence[Entry], length: int) -> list[Entry]:
 def _kind(event: Sequence[Entry]) -> str:
     """Return the most urgent kind that at least half of the tensors of an event have, else the most frequent one."""
     tensors = {kind: {entry.course.tensor for entry in event if entry.kind == kind} for kind in KINDS}
-    least = HALF * len(set().union(*tensors.values()))
-    return next(
-        (kind for kind in KINDS if len(tensors[kind]) >= least), max(KINDS, key=lambda kind: len(tensors[kind]))
-    )
+    half = HALF * len(set().union(*tensors.values()))
+    return max(KINDS, key=lambda kind: min(len(tensors[kind]), half))  # of equals the first
 
 
 def _put_each_tensor_into_one_event(kind: str, events: list[list[Entry]]) -> None:
@@ -165,13 +156,13 @@ def _finding(run: JudgedRun, common: RunCourses, kind: str, entries: list[Entry]
     first = _began_together(entries, common.length)
     first = _roots(entries, first) if kind in LOST else first
     onsets, numbers = sorted(entry.onset_step for entry in first), numbers_of(run, entries)
-    middle = onsets[0 if kind == RESTING else (len(onsets) - 1) // 2]
+    onset = onsets[0 if kind == RESTING else (len(onsets) - 1) // 2]
     pairs = {(entry.course.tensor, entry.course.worker) for entry in entries}
     moving = sum(common.movers[worker] for worker in {worker for _, worker in pairs})
     return Finding(
         kind=kind,
         severity=entries[0].severity,
-        onset_step=min(middle, numbers["first_step"]),
+        onset_step=min(onset, numbers["first_step"]),
         text="",
         advice="",
         first=tuple(first),
@@ -206,8 +197,8 @@ def _in_order(findings: list[Finding], reach: float) -> list[Finding]:
     ordered: list[Finding] = []
     while waiting:
         first = waiting[0]
-        last = first.onset_step + reach
-        near = [finding for finding in waiting if finding.severity == first.severity and finding.onset_step <= last]
+        last = first.severity, first.onset_step + reach
+        near = [finding for finding in waiting if (finding.severity, finding.onset_step) <= last]
         ordered += sorted(near, key=lambda each: (-len(each.tensors), KINDS.index(each.kind), each.onset_step))
         waiting = waiting[len(near) :]
     return ordered

@@ -16,17 +16,14 @@ class Judgement(JudgedRun):
 
     @computed
     def courses(self) -> list[Course]:
-        """The course of each tensor and worker that was compared, by tensor and worker."""
         return courses_of(self)
 
     @computed
     def findings(self) -> list[Finding]:
-        """What happened: faults before notes, and of these what began first; without words."""
         return find_findings(self, self.courses)
 
     @computed
     def ratios(self) -> Summary:
-        """How large the finite ratios are."""
         return run_summary(self.columns["ratio"], self.courses)
 
     @property

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 KINDS = (  # most urgent first
-    "exploded",
-    "not_finite",
-    "spike",
-    "zero_start",
-    "too_large",
-    "nothing_moved",
-    "frozen",
-    "stopped",
-    "vanishing",
-    "too_small",
-    "drifted",
-    "not_yet",
-    "resting",
-    "decayed",
-    "changed",
+    *("exploded", "not_finite", "spike", "zero_start", "too_large"),
+    *("nothing_moved", "frozen", "stopped", "vanishing", "too_small"),
+    *("drifted", "not_yet", "resting", "decayed", "changed"),
 )
 EXPLODED, NOT_FINITE_KIND, SPIKE, ZERO_START, TOO_LARGE = KINDS[:5]
 NOTHING_MOVED, FROZEN, STOPPED, VANISHING, TOO_SMALL = KINDS[5:10]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compare.ratio import LARGE, NOT_FINITE
 from ..compare.rows import Comparison
+from ..verdict.bounds import LARGE, NOT_FINITE
 from ..verdict.judged_run import comparisons, firing_at
 from .entries import RESTS, Entry, stretches
 from .judgement import Judgement
@@ -19,8 +19,8 @@ GROWTH = 1.1  # of the rows, after which findings are looked for again
 class LiveFaults:
     """Announces each fault of a growing run once; it is asked after each step.
 
-    Looking for findings costs as much as all rows. So it is done if a value is not finite, if violations in a row
-    become as many as separate a fault from a note, and else when the rows have grown by a tenth.
+    Findings cost as much as all rows. They are looked for if a value is not finite, if violations in a row become as
+    many as separate a fault from a note, and if the rows have grown by a tenth.
     """
 
     def __init__(self) -> None:
@@ -39,19 +39,26 @@ class LiveFaults:
             return []
         self._rows_seen = len(run)
         common, tensors, workers = RunCourses(run.courses), list(run.tensors), list(run.workers)
-        new = []
+        columns, rows = run.columns, []
         for entry in (entry for finding in run.findings if finding.severity == FAULT for entry in finding.entries):
-            key = tensors[entry.course.tensor], workers[entry.course.worker], entry.kind
+            course = entry.course
+            key = tensors[course.tensor], workers[course.worker], entry.kind
             if key not in self._announced and is_settled(entry, common):
                 self._announced.add(key)
-                new.append(_last_violation(run, entry))
-        return new
+                last = course.global_steps[entry.rows[-1]]
+                step = slice(*np.searchsorted(columns["global_step"], [last, last + 1]))
+                is_last = (columns["tensor"][step] == course.tensor) & (columns["worker"][step] == course.worker)
+                rows.append(step.start + int(is_last.argmax()))
+        return list(comparisons({name: column[rows] for name, column in columns.items()}, run.rows, run.mode))
 
     def _is_worth_a_look(self, run: Judgement, global_step: int, firing: list[Comparison]) -> bool:
         """Return whether violations in a row became as many as never before, and as many as matter, or ended."""
         now = {(row.tensor, row.worker, row.verdict) for row in firing}
-        compared, is_worth = _compared_at(run, global_step), False
-        for key in [key for key in self._in_a_row if key not in now and key[:2] in compared]:
+        columns, is_worth = run.rows.compared, False
+        step = slice(*np.searchsorted(columns["global_step"], [global_step, global_step + 1]))
+        compared = set(zip(columns["tensor"][step].tolist(), columns["worker"][step].tolist()))
+        others = self._in_a_row.keys() - now
+        for key in [each for each in others if (run.tensors.get(each[0]), run.workers.get(each[1])) in compared]:
             is_worth |= key[2] == LARGE
             self._most[key] = max(self._most.get(key, 0), self._in_a_row.pop(key))
         for key in now:
@@ -60,14 +67,6 @@ class LiveFaults:
             matters = key[2] == NOT_FINITE or count <= FEW + 1 or count == max(LASTING, RESTS * most + 1)
             is_worth |= matters and count > most
         return is_worth
-
-
-def _compared_at(run: Judgement, global_step: int) -> set[tuple[str, str]]:
-    columns = run.rows.compared
-    begin, end = np.searchsorted(columns["global_step"], [global_step, global_step + 1])
-    tensors, workers = list(run.tensors), list(run.workers)
-    indices = zip(columns["tensor"][begin:end].tolist(), columns["worker"][begin:end].tolist())
-    return {(tensors[tensor], workers[worker]) for tensor, worker in indices}
 
 
 def is_settled(entry: Entry, common: RunCourses) -> bool:
@@ -87,10 +86,3 @@ def is_settled(entry: Entry, common: RunCourses) -> bool:
     behind = np.count_nonzero((others >= course.steps[last[0]]) & (others <= course.steps[last[-1]]))
     may_begin = 0 < behind <= FEW and len(moves) == 1  # a few steps after what is above it
     return not may_begin and len(last) >= max(LASTING, RESTS * int((np.diff(moves) - 1).max(initial=0)) + 1)
-
-
-def _last_violation(run: Judgement, entry: Entry) -> Comparison:
-    columns, course = run.columns, entry.course
-    is_row = (columns["tensor"] == course.tensor) & (columns["worker"] == course.worker)
-    is_row &= columns["global_step"] == course.global_steps[entry.rows[-1]]
-    return next(comparisons({name: column[is_row] for name, column in columns.items()}, run.rows, run.mode))

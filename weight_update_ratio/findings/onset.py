@@ -19,12 +19,9 @@ BEFORE = 2  # times as many moves as the departure takes are looked at before it
 def departure(levels: Array) -> int | None:
     """Return the move from which on a course leaves its level and does not come back, else None.
 
-    A move is away if it is a factor of 3 from the median of the moves before it. Least squares find the beginning of
-    the trend that leads there: the move at which a line that bends or jumps fits the moves around it best. A course
-    that is away from its first ten moves on has no level.
-
-    Args:
-        levels: log10 of the ratios of its moves, shape (n,), up to the first violation.
+    ``levels`` are log10 of the ratios of its moves up to the first violation. A move is away if it is a factor of 3
+    from the median of the moves before it. The beginning of the trend that leads there is the move at which a line that
+    bends or jumps fits best by least squares. A course that is away from its first ten moves on has no level.
 
     >>> departure(np.array([-3.0] * 20 + [-2.9, -2.8, -2.7, -2.6, -2.5, -2.4])), departure(np.full(30, -3.0))
     (20, None)

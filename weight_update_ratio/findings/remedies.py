@@ -7,7 +7,6 @@ from typing import Sequence
 
 import numpy as np
 
-from .course import Course
 from .entries import Entry
 
 MOST_EQUAL = 0.8  # of the distances between moves, that they have a period
@@ -29,17 +28,14 @@ def period_of(entry: Entry) -> int | None:
 
 def longer_reference(entries: Sequence[Entry], num_steps: int) -> int | None:
     """Return the start_step from which on every comparison over ``num_steps`` has a move; None if there is none."""
-    starts = [_spans_moves_from(entry.course, num_steps) for entry in entries]
-    return None if None in starts else max(start for start in starts if start is not None)
-
-
-def _spans_moves_from(course: Course, num_steps: int) -> int | None:
-    """Return the first global step from which on each range of so many steps has a move in it, or None."""
-    moves = course.steps[course.moves]
-    until, since = (np.searchsorted(moves, course.steps - back, side="right") for back in (0, num_steps))
-    lacking = np.flatnonzero((until == since) | (course.steps - num_steps < course.references[0]))
-    start = int(lacking[-1]) + 1 if len(lacking) else 0
-    return int(course.global_steps[start]) if start < len(course.steps) - 1 else None
+    starts: list[int] = []
+    for course in (entry.course for entry in entries):
+        moves = course.steps[course.moves]
+        until, since = (np.searchsorted(moves, course.steps - back, side="right") for back in (0, num_steps))
+        lacking = np.flatnonzero((until == since) | (course.steps - num_steps < course.references[0]))
+        start = int(lacking[-1]) + 1 if len(lacking) else 0
+        starts += course.global_steps[start:-1][:1].tolist()  # nothing from the last step on
+    return max(starts) if len(starts) == len(entries) else None
 
 
 def start_after(entries: Sequence[Entry]) -> int | None:

@@ -7,8 +7,8 @@ from typing import Sequence
 
 import numpy as np
 
-from ..compare.ratio import SMALL, VERDICTS
 from ..compare.rows import Array
+from ..verdict.bounds import SMALL, VERDICTS
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 from .entries import Entry
@@ -49,9 +49,8 @@ def ends_by_schedule(course: Course) -> bool:
 
 def in_the_run(entries: Sequence[Entry], run: JudgedRun, common: RunCourses) -> list[Entry]:
     """Return the entries as the rest of the run shows them, without changes that most tensors share."""
-    directions = Counter(
-        (entry.course.worker, _rises(entry)) for entry in entries if entry.kind in (*SHRINKING, CHANGED)
-    )
+    trends = [entry for entry in entries if entry.kind in (*SHRINKING, CHANGED)]
+    directions = Counter((entry.course.worker, _rises(entry)) for entry in trends)
     settled = []
     for entry in entries:
         worker = entry.course.worker

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import OK, VERDICTS
 from ..compare.rows import Array
+from ..verdict.bounds import OK, VERDICTS
 from ..verdict.judged_run import JudgedRun
 from .course import Course
 
@@ -34,7 +34,6 @@ class TensorSummary(NamedTuple):
 
 
 def run_summary(ratios: Array, courses: list[Course]) -> Summary:
-    """Return how large the ratios of a run are."""
     finite = ratios[np.isfinite(ratios)]
     if not len(finite):
         return Summary(None, None, None, None)
@@ -44,7 +43,6 @@ def run_summary(ratios: Array, courses: list[Course]) -> Summary:
 
 
 def tensor_summaries(run: JudgedRun, courses: list[Course]) -> list[TensorSummary]:
-    """Return the ratios of each tensor and worker in short, in the trial's order."""
     tensors, workers = list(run.tensors), list(run.workers)
     summaries = []
     for course in courses:

@@ -2,9 +2,8 @@
 
     ::error title=TITLE::MESSAGE
 
-Every line is one command, so that no name of a trial can begin a second one. GitHub shows ten annotations of a level:
-of each kind one comes before a second of any, and the last notice says how many more there are. Notes are notices;
-faults are errors, and with strict all that fires.
+Every line is one command, so that no name of a trial can begin a second one. GitHub shows ten annotations of a level,
+and the last notice says how many more findings there are.
 
 Source: GitHub's "Workflow commands for GitHub Actions"; actions/runner, ``ActionCommand.cs``, for the escapes.
 """
@@ -19,8 +18,8 @@ from ..findings.judgement import Judgement
 from .markdown import render_markdown
 from .words.escapes import printable
 from .words.names import elided, first_lines
+from .words.run import run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 from .words.titles import finding_title, is_failure, left_text, with_room
-from .words.wording import run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 TITLE = "WeightUpdateRatio"
@@ -30,7 +29,6 @@ MOST_SENTENCE = 2000  # characters; the runner cuts a message after 4,096, and t
 
 
 def render_github(report: Judgement) -> str:
-    """Return the report as workflow commands, a line each: errors first, then warnings, notes and the verdict."""
     unreadable = [f"unreadable: {line}" for line in unreadable_lines(report.unreadable)]
     warnings = [f"skipped: {line}" for line in skipped_lines(report)]
     errors = [] if report.problem is None else [command("error", f"{report.problem.message}. {report.problem.remedy}")]
@@ -71,7 +69,6 @@ def command(level: str, message: str, title: str = TITLE) -> str:
 
 
 def append_summary(report: Judgement) -> None:
-    """Append the report as markdown to the file that GITHUB_STEP_SUMMARY names, if it names one."""
     name = os.environ.get(SUMMARY)
     if name:
         with Path(name).open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -1,8 +1,6 @@
-"""Every comparison of a report as a file: JSON lines, CSV or Parquet. Programs read these.
+"""Every comparison of a report as a file: JSON lines, CSV or Parquet, in the format of the file's ending.
 
-A name that a spreadsheet would take for a formula gets an apostrophe before it.
-
-Source: OWASP's "CSV Injection", for the characters and the apostrophe.
+In CSV, a name that a spreadsheet takes for a formula gets an apostrophe before it: OWASP's "CSV Injection".
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ FORMULA = tuple("=+-@\t\r\n")  # the first characters of cells that a spreadshee
 
 
 def write_history(report: Judgement, path: str) -> None:
-    """Write every comparison to a file, in the format of its ending: one of ``HISTORY_ENDINGS``."""
     with whole_file(path, "wb" if path.endswith(".parquet") else "w") as file:
         if path.endswith(".parquet"):
             report.comparisons().to_parquet(file, index=False)

@@ -9,7 +9,6 @@ from ..verdict.document import finite_numbers, run_document
 
 
 def render_json(report: Judgement) -> str:
-    """Return a report as strict JSON: numbers that are not finite are the strings "nan", "inf" and "-inf"."""
     document = run_document(report)
     lists = {name: document.pop(name) for name in ("violations", "skipped", "unreadable")}
     findings = [finding.as_dict() for finding in report.findings]

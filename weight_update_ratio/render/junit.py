@@ -1,14 +1,11 @@
 """A Report as JUnit XML, which CI systems show as tests: a suite a worker, a test case a tensor.
 
-A failure is a fault, or with strict a violation that fires, in the words of its findings. Notes, and what does not
-fire, are output of their cases. An error is what could not be read or judged. What was compared and not judged is
-skipped. Failures exist exactly if the exit code is 1, and errors whenever it is 2: a CI system that reads only this
-file never shows a failed check as passed.
+Failures exist exactly if the exit code is 1, and errors whenever it is 2: a CI system that reads only this file never
+shows a failed check as passed. Notes, and what does not fire, are output of their cases.
 
-A class name is the trial, a dot and the worker. GitLab shows it as the suite, and of two tests of one class and name in
-a job it keeps the first; a job may judge several trials, so the trial is in it. Jenkins splits it at its last dot: the
-trial becomes the package, and the worker the class. GitLab shows a failure's content and not its message, GitHub's
-reporters mostly the message, Jenkins both: both hold all words.
+A class name is the trial, a dot and the worker. GitLab keeps the first of two tests of one class and name in a job, and
+a job may judge several trials. Jenkins splits the name at its last dot into package and class. GitLab shows a failure's
+content, GitHub's reporters mostly its message, Jenkins both: both are all words.
 
 Source: GitLab's "Unit test reports", and its ``junit.rb``; Jenkins' ``CaseResult.java``.
 """
@@ -20,23 +17,21 @@ from xml.etree import ElementTree
 
 from ..findings.judgement import Judgement
 from .words.escapes import printable
+from .words.run import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
 from .words.titles import finding_title, is_failure
-from .words.wording import baseline_line, format_ratio, skipped_line, unreadable_lines, violation_text
-
-WHOLE_TRIAL = "the whole trial"
-NO_WORKER = "all workers"
-NO_REFERENCE = "no earlier saved step to compare with"
 
 
 def render_junit(report: Judgement) -> str:
-    """Return the report as JUnit XML."""
     root = ElementTree.Element("testsuites", name="weight_update_ratio")
     cases = _cases(report)
     for worker in dict.fromkeys(worker for worker, _ in cases):
         suite = ElementTree.SubElement(root, "testsuite", name=f"{printable(report.trial)} {printable(worker)}".strip())
-        properties = _properties(report)
-        if len(properties):
-            suite.append(properties)
+        figures = {name: format_ratio(figure) for name, figure in report.ratios._asdict().items() if figure is not None}
+        if report.bounds.baseline is not None:
+            figures["baseline"] = printable(baseline_line(report))
+        properties = ElementTree.SubElement(suite, "properties") if figures else suite
+        for name, value in figures.items():
+            ElementTree.SubElement(properties, "property", name=name, value=value)
         suite.extend(case for (owner, _), case in cases.items() if owner == worker)
         _count(suite)
     _count(root)
@@ -44,24 +39,14 @@ def render_junit(report: Judgement) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _properties(report: Judgement) -> Any:
-    properties = ElementTree.Element("properties")
-    for name, figure in report.ratios._asdict().items():
-        if figure is not None:
-            ElementTree.SubElement(properties, "property", name=name, value=format_ratio(figure))
-    if report.bounds.baseline is not None:
-        ElementTree.SubElement(properties, "property", name="baseline", value=printable(baseline_line(report)))
-    return properties
-
-
 def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
     """Return the test case of each (worker, tensor), and of the trial as a whole if it or a file has an error."""
     cases: dict[tuple[str, str], Any] = {}
 
     def case(worker: str | None, tensor: str | None) -> Any:
-        key = (worker or "", WHOLE_TRIAL if tensor is None else tensor)
+        key = (worker or "", "the whole trial" if tensor is None else tensor)
         if key not in cases:
-            class_name = printable(f"{report.trial}.{worker or NO_WORKER}")
+            class_name = printable(f"{report.trial}.{worker or 'all workers'}")
             cases[key] = ElementTree.Element("testcase", classname=class_name, name=printable(key[1]))
         return cases[key]
 
@@ -84,9 +69,8 @@ def _cases(report: Judgement) -> dict[tuple[str, str], Any]:
         owner = case(None, lost.file) if lost.tensor is None else case(lost.worker, lost.tensor)
         _add(owner, "error", "\n".join(unreadable_lines([lost])), "unreadable")
     listed = {tensor for _, tensor in cases}
-    for tensor in report.tensors:
-        if tensor not in listed:
-            _add(case(None, tensor), "skipped", NO_REFERENCE)
+    for tensor in (tensor for tensor in report.tensors if tensor not in listed):
+        _add(case(None, tensor), "skipped", "no earlier saved step to compare with")
     if len(report) and not report.job_ended:
         _add(case(None, None), "skipped", "the job has not ended")
     if report.problem is not None:

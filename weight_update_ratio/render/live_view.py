@@ -6,12 +6,11 @@ import sys
 import time
 from typing import Any, Sequence
 
-from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..compare.rows import Comparison
+from ..verdict.bounds import DRIFTED, LARGE, NOT_FINITE, SMALL
 from .terminal import save_text
 from .words.escapes import printable
 from .words.names import tensors_text, workers_text
-from .words.wording import format_ratio
 
 MOST_LINES = 20  # of one job; the report has everything
 LEAST_SECONDS = 5.0  # between two pages,
@@ -57,9 +56,7 @@ class LiveView:
             if self._lines <= MOST_LINES:
                 tensors = tensors_text(list(dict.fromkeys(row.tensor for row in rows)), report.tensors)
                 workers = workers_text(list(dict.fromkeys(row.worker for row in rows)), report.workers)
-                worst = rows[0]
-                is_norm = verdict == DRIFTED
-                what, number = ("weight norm", worst.weight_norm) if is_norm else ("ratio", worst.ratio)
-                line = f"{worst.mode} step {step}: {WORDS[verdict]}: {tensors}{workers}, "
-                line += f"{what} {format_ratio(number)} in {worst.tensor}"
+                row = rows[0]
+                norm_or_ratio = f"weight norm {row.weight_norm:.3g}" if verdict == DRIFTED else f"ratio {row.ratio:.3g}"
+                line = f"{row.mode} step {step}: {WORDS[verdict]}: {tensors}{workers}, {norm_or_ratio} in {row.tensor}"
             print(printable(line), file=sys.stderr, flush=True)

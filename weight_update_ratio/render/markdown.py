@@ -1,28 +1,20 @@
 """A Report as GitHub's markdown, for a pull request's comment or a job's summary.
 
-A comment holds 65,536 characters. A name may be of any length, and its escapes five times as long; so each sentence and
-each name is cut before it is escaped, and the findings end where their room does: no cut is ever inside of markup.
+A comment has at most 65,536 characters, and a name any number, with its escapes five times as many. So sentences and
+names are cut before they are escaped: no cut is inside of markup.
 """
 
 from __future__ import annotations
 
-from ..compare.ratio import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
+from ..verdict.bounds import DRIFTED, LARGE, NOT_FINITE, SMALL
 from ..verdict.firing import ViolationGroup
+from .words import run
 from .words.escapes import markdown_code, markdown_text, printable
 from .words.names import elided
 from .words.titles import finding_title, left_text, with_room
-from .words.wording import (
-    format_ratio,
-    run_lines,
-    skipped_lines,
-    steps_text,
-    unreadable_lines,
-    verdict_sentence,
-    verdict_word,
-)
 
 MOST_FINDINGS = 18_000  # characters of all of them, with their escapes
 MOST_SENTENCE = 600  # characters without escapes; those of a transformer have 300
@@ -38,21 +30,19 @@ URGENCY = (NOT_FINITE, LARGE, SMALL, DRIFTED)
 
 
 def render_markdown(report: Judgement) -> str:
-    """Return the report as markdown; names of the trial are only text in it."""
-    word = verdict_word(report)
-    firing = [group for group in report.violations if group.fires]
-    passing = [group for group in report.violations if not group.fires]
+    word = run.verdict_word(report)
+    firing, passing = ([group for group in report.violations if group.fires == fires] for fires in (True, False))
     trial = markdown_code(elided(printable(report.trial), MOST_TRIAL))
     parts = [
         f"### {SIGNS[word]} Weight update ratio: {word}",
-        f"{trial}: {_sentence(verdict_sentence(report))}",
+        f"{trial}: {_sentence(run.verdict_sentence(report))}",
         _findings(report.findings),
         _problem(report),
         _table(report, "Violations by tensor" if report.fired else "Out of bounds by tensor", firing),
         _table(report, "Violations by tensor that do not fire", passing),
-        _lines("Skipped", skipped_lines(report)),
-        _lines("Unreadable", list(unreadable_lines(report.unreadable))),
-        *map(_sentence, run_lines(report)),
+        _lines("Skipped", run.skipped_lines(report)),
+        _lines("Unreadable", list(run.unreadable_lines(report.unreadable))),
+        *map(_sentence, run.run_lines(report)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -62,7 +52,6 @@ def _sentence(text: str, most: int = MOST_SENTENCE) -> str:
 
 
 def _findings(findings: list[Finding]) -> str:
-    """Return a numbered list of those that have room, and how many more there are."""
     entries = {}
     for number, finding in enumerate(findings, 1):
         mark = "*" if finding.severity == NOTE else "**"
@@ -91,8 +80,9 @@ def _table(report: Judgement, title: str, groups: list[ViolationGroup]) -> str:
     groups = sorted(groups, key=lambda group: (URGENCY.index(group.verdict), -group.count, group.first_step))
     for group in groups[:MOST_ROWS]:
         cells = [_name(group.tensor, MOST_TENSOR), _name(group.worker, MOST_WORKER)][: len(names)]
-        worst = "weight norm" if group.verdict == DRIFTED else format_ratio(group.worst_ratio)
-        rows.append([*cells, steps_text(group.first_step, group.last_step), f"{group.count:,}", worst])
+        worst = "weight norm" if group.verdict == DRIFTED else run.format_ratio(group.worst_ratio)
+        steps = run.steps_text(group.first_step, group.last_step)
+        rows.append([*cells, steps, f"{group.count:,}", worst])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return _folded(title, MOST_ROWS, len(groups), table)
 

@@ -10,7 +10,7 @@ from typing import Callable, Iterator
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None]]:
     """Give a function of (steps done, steps in all) that shows them; a terminal's bar disappears at the end."""
-    if not _is_terminal():  # as in a notebook, where rich needs ipywidgets
+    if sys.stderr is None or not sys.stderr.isatty():  # as in a notebook, where rich needs ipywidgets
         yield _print_steps
         return
     from rich.console import Console
@@ -20,15 +20,6 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("checking", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def optional_bar(quiet: bool) -> contextlib.AbstractContextManager[Callable[[int, int], None] | None]:
-    """Return the context of a progress bar, or one that gives None where stderr is not a terminal."""
-    return contextlib.nullcontext() if quiet or not _is_terminal() else progress_bar()
-
-
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _print_steps(done: int, total: int) -> None:

@@ -1,18 +1,17 @@
-"""A Report's comparisons as TensorBoard scalars.
+"""A Report's comparisons as TensorBoard scalars, as float32: a norm beyond 3.4e38 is inf, and log10 of 0 is -inf.
 
     _overview/{median_log10_ratio, highest_log10_ratio, lowest_log10_ratio, violations}
     MODULE/REST/{log10_ratio, update_norm, weight_norm}, for each tensor
 
-Steps are those of the judged mode. TensorBoard makes a group of the tags that are equal up to the first slash, and the
-filter ``log10_ratio`` finds the ratios of all tensors.
-
-TensorBoard skips smdebug's own event files, whose payloads carry no real checksum. These carry one.
+Steps are those of the judged mode. TensorBoard makes a group of the tags that are equal up to the first slash. It skips
+smdebug's event files, whose payloads have no real checksum; these have one.
 
 Source: TensorFlow's ``record_writer.cc``, ``event.proto``, ``summary.proto``; protobuf's "Encoding".
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import struct
@@ -22,12 +21,12 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from ..compare.ratio import OK, VERDICTS
 from ..compare.rows import Array
 from ..files import whole_file
 from ..findings.judgement import Judgement
 from ..trial.event_file import TIME_KEY, encoded_step, record_header
 from ..trial.wire_format import encoded_varint, masked_crc32c
+from ..verdict.bounds import OK, VERDICTS
 from .words.names import SEPARATOR
 
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
@@ -40,11 +39,7 @@ MOST_OF_A_MODULE = 32  # tensors; a decoder layer of a transformer has up to 26
 
 
 def write_tensorboard(report: Judgement, folder: str) -> None:
-    """Write a TensorBoard log folder. Each of several workers gets a run of its own, in a folder of its name.
-
-    Values are float32, as TensorBoard's scalars are: a norm beyond 3.4e38 is inf. Values that are not finite stay as
-    they are; log10 of a zero ratio is -inf. A file replaces one from an earlier call when it is whole.
-    """
+    """Write a TensorBoard log folder; each of several workers gets a run in a folder of its name."""
     workers, tags = list(report.workers), tensor_tags(list(report.tensors))
     for worker in np.unique(report.columns["worker"]).tolist():
         run = os.path.join(folder, run_name(workers, worker)) if len(workers) > 1 else folder
@@ -60,9 +55,7 @@ def write_tensorboard(report: Judgement, folder: str) -> None:
 
 
 def run_name(workers: list[str], number: int) -> str:
-    """Return the name of the folder for a worker's run, which no other worker's run has, in capitals or not.
-
-    If it would be the same, a dot and the worker's number follow. No name has a dot otherwise.
+    """Return the folder for a worker's run; names that differ in capitals alone end with a dot and their number.
 
     >>> run_name(["/job:worker/task:0", "..", "/Job:worker.task:0"], 2)
     'Job-worker-task-0.2'
@@ -75,9 +68,8 @@ def run_name(workers: list[str], number: int) -> str:
 def tensor_tags(names: Sequence[str]) -> list[str]:
     """Return what the tags of each tensor begin with: MODULE/REST, no two of them the same.
 
-    The module is the shortest part of the name that ends before a dot or slash and that at most ``MOST_OF_A_MODULE``
-    tensors share; if all are shared by more, the longest. Its slashes become dots. What TensorBoard would show before
-    the overview (it begins with a capital, a digit or a sign) is put into NO_MODULE. Equal tags get numbers.
+    The module is the shortest one with at most ``MOST_OF_A_MODULE`` tensors, else the longest; its slashes become dots.
+    What TensorBoard would show before the overview (a capital, a digit or a sign) is put into NO_MODULE.
 
     >>> layers = [f"layers.{i}.{name}.weight" for i in range(9) for name in ("q", "k", "v", "o")]
     >>> tensor_tags([*layers, "fc/kernel:0", "Net_fc.weight", "scale"])[-4:]
@@ -92,12 +84,9 @@ def tensor_tags(names: Sequence[str]) -> list[str]:
         rest = name[len(module) + 1 :] if module else name
         if module[:1] <= OVERVIEW[0]:
             module = f"{NO_MODULE}.{module}" if module else NO_MODULE
-        tag = numbered = f"{module.replace('/', '.')}/{rest}"
-        number = 1
-        while numbered in tags:
-            number += 1
-            numbered = f"{tag} ({number})"
-        tags[numbered] = None
+        tag = f"{module.replace('/', '.')}/{rest}"
+        endings = itertools.chain([""], (f" ({number})" for number in itertools.count(2)))
+        tags[next(tag + ending for ending in endings if tag + ending not in tags)] = None
     return list(tags)
 
 

@@ -18,12 +18,10 @@ PLAIN = {0x2500: "-", 0x2026: "~", **{0x2581 + height: str(height + 1) for heigh
 
 
 def print_error(error: TrialError) -> None:
-    """Print one message, an empty line and one remedy to stderr."""
     print(f"Error: {printable(error.message)}\n\n{printable(error.remedy)}", file=sys.stderr, flush=True)
 
 
 def print_note(text: str) -> None:
-    """Print to stderr what is not an error."""
     print(f"Note: {printable(text)}", file=sys.stderr, flush=True)
 
 
@@ -54,20 +52,17 @@ def writing(path: str | None, remedy: str = FILE_REMEDY) -> Iterator[None]:
 
 
 def save_text(text: str, path: str) -> None:
-    """Write a text file whole, or raise TrialError."""
     with writing(path), whole_file(path) as file:
         file.write(text)
 
 
 def require_folder(path: str | None) -> None:
-    """Raise TrialError if a file's folder does not exist, before the trial is judged."""
     folder = os.path.dirname(os.path.abspath(path or "file"))
     if not os.path.isdir(folder):
         raise TrialError(f"{path!r} cannot be written: {os.strerror(errno.ENOENT)}", FILE_REMEDY)
 
 
 def require(package: str, option: str, extra: str) -> None:
-    """Raise TrialError if a package that an option needs is not installed."""
     if importlib.util.find_spec(package) is None:
         remedy = f"pip install 'weight-update-ratio[{extra}]'"
         raise TrialError(f"{option!r} needs {package}, which is not installed", remedy)

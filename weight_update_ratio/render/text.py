@@ -1,7 +1,7 @@
-"""A Report as text for a terminal: the verdict, the findings, the size of all ratios, what was not judged, the counts.
+"""A Report as text for a terminal, of at most ``MOST_LINES`` lines, so that it is read whole.
 
-It has at most ``MOST_LINES`` lines, so that it is read whole; ``verbose`` takes that bound away and adds a table of all
-tensors. No line is wider than the terminal, and no word is broken: one that is too long loses its middle.
+``verbose`` takes that bound away and adds a table of all tensors. No line is wider than the terminal, and no word is
+broken: one that is too long loses its middle.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
@@ -16,15 +17,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..compare.rows import Array
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
 from ..findings.summary import tensor_summaries
 from .words.escapes import printable
 from .words.names import elided, first_lines
-from .words.sparkline import sparkline
+from .words.run import format_ratio, run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 from .words.titles import finding_title, left_text, with_room
-from .words.wording import format_ratio, run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 
 PLAIN_WIDTH = 100  # columns of a text that does not go to a terminal
 LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself
@@ -37,6 +38,9 @@ LEAST_NAME = 8  # columns
 MOST_WORKER = 12  # columns of a worker's name
 WIDE = 80  # columns from which on the table shows the extremes
 MORE = "--verbose"
+BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+ZERO, NOT_FINITE = "_", "x"
+LEAST_SPAN = 2.0  # decades from the lowest bar to the highest: a sound ratio is nearly level
 
 
 class _Page:
@@ -87,7 +91,6 @@ def _verdict(page: _Page, report: Judgement, problem: bool) -> Text:
 
 
 def _findings(page: _Page, findings: list[Finding], room: int) -> list[str]:
-    """Return the lines of the findings that have room, notes after faults, and of how many more there are."""
     numbered = dict(enumerate(findings, 1))
     blocks = {number: _finding(page, number, finding) for number, finding in numbered.items()}
     shown = with_room(numbered, room, lambda number: len(blocks[number]))
@@ -100,7 +103,6 @@ def _findings(page: _Page, findings: list[Finding], room: int) -> list[str]:
 
 
 def _finding(page: _Page, number: int, finding: Finding) -> list[str]:
-    """Return the lines of a finding; those of a note are dim."""
     indent, style = len(f"{number}. "), "dim" if finding.severity == NOTE else ""
     title = (f"{finding_title(finding)}: ", style or "bold")
     table = Table.grid()
@@ -147,3 +149,23 @@ def _tensor_table(page: _Page, report: Judgement) -> list[str]:
     for above, name, row in zip(["", *names], names, rows):
         lines += [elided(name, page.width, cell_len), row] if cell_len(name) > room and name != above else [row]
     return lines
+
+
+def sparkline(ratios: Array, width: int) -> str:
+    """Return the course of log10 of ratios in at most ``width`` characters, each of as many comparisons.
+
+    A character is the median of its comparisons that are not zero; "x" if one is not finite, "_" if all are zero.
+
+    >>> sparkline(np.array([1e-3, 1e-2, 0.0, float("nan")]), 4) == BARS[2] + BARS[6] + "_x"
+    True
+    """
+    parts = np.array_split(ratios, min(width, len(ratios)))
+    moves = [part[(part > 0) & np.isfinite(part)] for part in parts]
+    levels = np.array([np.median(np.log10(move)) if len(move) else np.nan for move in moves])
+    known = levels[~np.isnan(levels)].tolist() or [0.0]
+    middle, span = (max(known) + min(known)) / 2, max(max(known) - min(known), LEAST_SPAN)
+    heights = np.minimum(((levels - middle) / span + 0.5) * len(BARS) + 0.5, len(BARS) - 1)
+    return "".join(
+        NOT_FINITE if not np.isfinite(part).all() else ZERO if np.isnan(height) else BARS[int(height)]
+        for part, height in zip(parts, heights)
+    )

@@ -9,49 +9,36 @@ ACTION_KEYS = {"stoptraining": "training_job_prefix", "sms": "endpoint", "email"
 
 
 def parse_actions(action_str: Any, action_json: Any = "") -> str:
-    r"""Return the action JSON of either parameter as smdebug needs it; quotes may be escaped by backslashes.
+    r"""Return the action JSON of either parameter as smdebug needs it, or raise ValueError.
 
-    Names of actions and keys may have capitals, as smdebug allows; the result has them in lower case.
-
-    Raises:
-        ValueError: It is not JSON, or it names an action that smdebug does not have (smdebug itself would ignore it),
-            or the two parameters differ.
+    Quotes may be escaped by backslashes. Names of actions and keys get lower case; smdebug allows capitals.
 
     >>> parse_actions('', '{\\"name\\": \\"SMS\\", \\"endpoint\\": \\"+1\\"}')
     '[{"name": "sms", "endpoint": "+1"}]'
     """
-    given = [("action_str", action_str), ("action_json", action_json)]
-    given = [(name, text) for name, text in given if text and str(text).strip() not in ("", "None")]
-    parsed = [_named_actions(name, text) for name, text in given]
+    given = {"action_str": action_str, "action_json": action_json}
+    parsed = [_named_actions(name, text) for name, text in given.items() if str(text or "").strip() not in ("", "None")]
     if len(parsed) == 2 and parsed[0] != parsed[1]:
         raise ValueError(f"'action_str' and 'action_json' must not differ (got {action_str!r} and {action_json!r})")
     return json.dumps(parsed[0]) if parsed else ""
 
 
 def _named_actions(parameter: str, text: Any) -> list[dict[str, Any]]:
-    """Return the actions of one parameter, each with its name and what it needs."""
     try:
-        given = _parse_action_json(text) if isinstance(text, str) else text
+        given = json.loads(text.replace('\\"', '"')) if isinstance(text, str) else text
     except (ValueError, RecursionError):
         raise ValueError(f"'{parameter}' must be JSON (got {text!r})") from None
     actions = []
     for entry in given if isinstance(given, list) else [given]:
         action = {str(key).lower(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
-        kind = action.get("name")
-        needed = ACTION_KEYS.get(kind.lower()) if isinstance(kind, str) else None
+        kind = str(action.get("name"))
+        needed = ACTION_KEYS.get(kind.lower())
         if needed is None:
             raise ValueError(f"'{parameter}' must name actions of {', '.join(ACTION_KEYS)} (got {entry!r})")
         if not isinstance(action.get(needed), str) or not action[needed]:
             raise ValueError(f"'{parameter}' must give {needed!r} for the action {kind!r} (got {entry!r})")
-        actions.append({**action, "name": str(kind).lower()})
+        actions.append({**action, "name": kind.lower()})
     return actions
-
-
-def _parse_action_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return json.loads(text.replace('\\"', '"'))
 
 
 def idle_actions(actions: Any) -> Iterator[str]:

@@ -10,6 +10,8 @@ Source: the SageMaker API's CreateTrainingJob (DebugRuleConfiguration, DebugHook
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import warnings
 from typing import TYPE_CHECKING, Any, Sequence
@@ -24,12 +26,10 @@ if TYPE_CHECKING:
     from ..parameters import GivenParameters
 
 # The collections that smdebug's hooks know without a pattern, of all frameworks.
-HOOK_COLLECTIONS = frozenset(
-    (
-        *("all", "biases", "default", "gradients", "inputs", "layers", "losses", "metrics", "optimizer_variables"),
-        *("outputs", "sm_metrics", "tensorflow_summaries", "weights"),
-        *("average_shap", "feature_importance", "full_shap", "hyperparameters", "labels", "predictions", "trees"),
-    )
+HOOK_COLLECTIONS = (
+    *("all", "biases", "default", "gradients", "inputs", "layers", "losses", "metrics", "optimizer_variables"),
+    *("outputs", "sm_metrics", "tensorflow_summaries", "weights"),
+    *("average_shap", "feature_importance", "full_shap", "hyperparameters", "labels", "predictions", "trees"),
 )
 
 
@@ -76,32 +76,28 @@ def rule_configuration(
     Warns:
         UserWarning: A value breaks the evaluator's template, or a collection is unknown to the hook.
     """
-    if not re.match(r"s3://[^/]+/.", source):
-        raise ValueError(f"'source' must be an S3 URI, s3://bucket/key of the rule's source file (got {source!r})")
+    _check_form("source", source, r"s3://[^/]+/.+", "an S3 URI, s3://bucket/key of the rule's source file")
     checked = parse_parameters(**{**parameters, "baseline": baseline_list(parameters.get("baseline"))})
-    rule_parameters = {"source_s3_uri": source, "rule_to_invoke": ROOT_NAME}
-    rule_parameters.update(_changed_parameters(checked, report_dir))
+    changed, folder = _changed_parameters(checked), parse_report_dir(report_dir)
     start, end = int(start_step or 0), None if end_step is None else int(end_step)
     if start < 0 or (end is not None and end <= start):
         raise ValueError(f"steps must be 0 <= 'start_step' < 'end_step' (got {start_step!r} and {end_step!r})")
-    rule_parameters.update({"start_step": str(start)} if start else {})
-    rule_parameters.update({} if end is None else {"end_step": str(end)})
+    others = {"report_dir": folder, "start_step": start, "end_step": end}
+    changed.update({name: str(value) for name, value in others.items() if value})
+    rule_parameters = {"source_s3_uri": source, "rule_to_invoke": ROOT_NAME, **changed}
+    valid = "S3 URIs, s3://bucket/key: the evaluator has no other files"
     for location in checked.baseline:
-        _check_form(
-            "baseline", location, r"s3://[^/]+/.+", "S3 URIs, s3://bucket/key: the evaluator has no other files"
-        )
+        _check_form("baseline", location, r"s3://[^/]+/.+", valid)
     interval = int(save_interval)
     if interval < 1:
         raise ValueError(f"'save_interval' must be a whole number >= 1 (got {save_interval!r})")
     if checked.num_steps is not None and checked.num_steps < interval:
-        raise ValueError(
-            f"'num_steps' must be at least 'save_interval' {interval}, or no step has a reference "
-            f"(got {checked.num_steps})"
-        )
+        valid = f"at least 'save_interval' {interval}, or no step has a reference"
+        raise ValueError(f"'num_steps' must be {valid} (got {checked.num_steps})")
     actions = service_actions(stop_training, email, sms)
     _warn_of_what_breaks(rule_parameters, checked.collection_names)
     if actions:
-        rule_parameters["action_json"] = "[" + ", ".join(map(_serialized, actions)) + "]"
+        rule_parameters["action_json"] = json.dumps(actions, ensure_ascii=False).replace('"', '\\"')
     return {
         "DebugRuleConfigurations": [
             {
@@ -122,24 +118,18 @@ def rule_configuration(
     }
 
 
-def _changed_parameters(parameters: Parameters, report_dir: Any) -> dict[str, str]:
+def _changed_parameters(parameters: Parameters) -> dict[str, str]:
     """Return the rule's parameters that differ from their defaults, as the strings that say the same to the rule."""
     defaults = Parameters().as_dict()
     changed = {name: str(value) for name, value in parameters.as_dict().items() if value != defaults[name]}
-    try:
-        same = parse_parameters(**{**changed, "baseline": baseline_list(changed.get("baseline"))}) == parameters
-    except ValueError:  # half a pattern does not compile
-        same = False
-    if not same:
-        raise ValueError(
-            "'collection_names', 'tensor_regex', 'exclude_regex' and 'baseline' must not hold commas or outer spaces "
-            "within a name, pattern or URI: the service passes one string, which is split at commas; in a pattern, "
-            f"write '.' in place of the comma (got {changed!r})"
-        )
-    folder = parse_report_dir(report_dir)
-    if folder:
-        changed["report_dir"] = folder
-    return changed
+    with contextlib.suppress(ValueError):  # half a pattern does not compile
+        if parameters == parse_parameters(**{**changed, "baseline": baseline_list(changed.get("baseline"))}):
+            return changed
+    raise ValueError(
+        "'collection_names', 'tensor_regex', 'exclude_regex' and 'baseline' must not hold commas or outer spaces "
+        "within a name, pattern or URI: the service passes one string, which is split at commas; in a pattern, "
+        f"write '.' in place of the comma (got {changed!r})"
+    )
 
 
 def _warn_of_what_breaks(rule_parameters: dict[str, str], collections: Sequence[str]) -> None:
@@ -159,31 +149,22 @@ def _warn_of_what_breaks(rule_parameters: dict[str, str], collections: Sequence[
             )
 
 
-def service_actions(
-    stop_training: str | bool | None, email: str | None, sms: str | None
-) -> list[tuple[str, dict[str, str]]]:
-    """Return each action's name and settings; no value holds a character that would have to be escaped."""
+def service_actions(stop_training: str | bool | None, email: str | None, sms: str | None) -> list[dict[str, str]]:
+    """Return the actions as the SDK orders them, the name last; no value needs an escape."""
     actions = []
     if stop_training is not None and stop_training is not False:
-        _check_form(
-            "stop_training", stop_training, r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", "a training job's name, or its first part"
-        )
-        actions.append(("stoptraining", {"training_job_prefix": str(stop_training)}))
+        valid = "a training job's name, or its first part"
+        _check_form("stop_training", stop_training, r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", valid)
+        actions.append({"training_job_prefix": str(stop_training), "name": "stoptraining"})
     if email is not None:
         _check_form("email", email, r"[^\s\"'\\@]+@[^\s\"'\\@]+", "an e-mail address")
-        actions.append(("email", {"endpoint": email}))
+        actions.append({"endpoint": email, "name": "email"})
     if sms is not None:
         _check_form("sms", sms, r"\+[0-9]{1,15}", "a telephone number with '+' and the country's code")
-        actions.append(("sms", {"endpoint": sms}))
+        actions.append({"endpoint": sms, "name": "sms"})
     return actions
 
 
 def _check_form(name: str, value: Any, pattern: str, valid: str) -> None:
     if not isinstance(value, str) or not re.fullmatch(pattern, value):
         raise ValueError(f"'{name}' must be {valid} (got {value!r})")
-
-
-def _serialized(action: tuple[str, dict[str, str]]) -> str:
-    """Return an action as the SDK writes it: JSON with its quotes escaped, the name last."""
-    kind, settings = action
-    return "{" + ", ".join(f'\\"{key}\\": \\"{value}\\"' for key, value in [*settings.items(), ("name", kind)]) + "}"

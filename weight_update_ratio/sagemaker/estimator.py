@@ -53,7 +53,8 @@ def custom_rule(
     rule = configuration["DebugRuleConfigurations"][0]
     reserved = ("source_s3_uri", "rule_to_invoke")  # which the SDK writes itself
     actions = [sdk.StopTraining()] if stop_training is True else []
-    for kind, settings in service_actions(None if stop_training is True else stop_training, email, sms):
+    for settings in service_actions(None if stop_training is True else stop_training, email, sms):
+        kind = settings.pop("name")
         # Not the SDK's own Email: it takes no dot or hyphen in an address. An action's name is that of its class.
         action = sdk.StopTraining if kind == "stoptraining" else type(kind, (sdk.Action,), {})
         actions.append(action(**settings))

@@ -41,9 +41,8 @@ def evaluator_image(region: str | None) -> str:
     '606966180310.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-debugger-rule-evaluator:latest'
     """
     if region is None:
-        raise ValueError(
-            "'region' or 'image_uri' must be given (--region, --image-uri): they tell the evaluator's image"
-        )
+        given = "'region' or 'image_uri' must be given (--region, --image-uri)"
+        raise ValueError(f"{given}: they tell the evaluator's image")
     account = EVALUATOR_ACCOUNTS.get(region)
     if account is None:
         near = difflib.get_close_matches(region.lower(), EVALUATOR_ACCOUNTS) or list(EVALUATOR_ACCOUNTS)[:3]
@@ -57,11 +56,7 @@ def evaluator_image(region: str | None) -> str:
 
 
 def chosen_image(region: str | None, image_uri: str | None) -> str:
-    """Return the image that is given, or else that of the region.
-
-    Raises:
-        ValueError: The region is not known, or the image is in another one.
-    """
+    """Return the image that is given, or else that of the region; ValueError if the image is of another region."""
     if not image_uri:
         return evaluator_image(region)
     named = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", image_uri)

@@ -26,7 +26,6 @@ class ReportFile:
     def __init__(self, folder: str, log_error: Callable[[str], Any]) -> None:
         self._folder = folder
         self._log_error = log_error
-        self._failed = False
         self._pending: JudgedRun | None = None
         self._spent = self._next = 0.0
         if folder:
@@ -50,9 +49,8 @@ class ReportFile:
             with whole_file(path) as file:
                 file.write(json.dumps(finite_numbers(run_document(report)), indent=2, allow_nan=False))
         except OSError as error:
-            if not self._failed:
-                self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
-            self._failed = True
+            self._log_error(f"the report {path!r} cannot be written: {error.strerror}")
+            self._log_error = lambda text: None
         now = time.monotonic()
         self._spent += now - began
         self._next = now + (now - began) / MOST_OF_THE_TIME

@@ -1,8 +1,4 @@
-"""A trial folder on disk.
-
-Records are read into memory that is used again. Mapping them would save a copy, but a file that shrinks would end the
-process (SIGBUS).
-"""
+"""A trial folder on disk. Records are read, not mapped: a file that shrinks would end the process (SIGBUS)."""
 
 from __future__ import annotations
 
@@ -34,11 +30,11 @@ class DiskStorage:
         self.location = location
         self.unlisted: dict[str, str] = {}  # folder -> why it cannot be listed
         path = os.path.expanduser(location)
+        if not os.path.exists(path):
+            raise TrialError(f"the trial folder {location!r} does not exist", TRIAL_REMEDY)
         if not os.path.isdir(path):
-            what = "is a file, not a trial folder" if os.path.exists(path) else "does not exist"
-            near = _trials_above(path) if os.path.exists(path) else []
-            remedy = f"Pass {near[0]!r}." if near else TRIAL_REMEDY
-            raise TrialError(f"the trial folder {location!r} {what}", remedy)
+            remedy = "".join(f"Pass {near!r}." for near in _trials_above(path)) or TRIAL_REMEDY
+            raise TrialError(f"the trial folder {location!r} is a file, not a trial folder", remedy)
         self._root = os.path.abspath(path)  # a job may change its working folder
         self._unused: dict[int, list[Any]] = {}  # number of bytes -> arrays of so many
         self._lock = threading.Lock()
@@ -114,8 +110,6 @@ class DiskStorage:
                     while count and reached < end:  # a call reads no more than 2 GiB
                         count = os.preadv(file.fileno(), [record[reached - start :]], reached)
                         reached += count
-        except MemoryError:
-            raise UnreadableError(f"needs {length} bytes of memory, more than there are") from None
         except (OSError, OverflowError) as error:
             raise UnreadableError(_os_error_reason(error)) from None
         if reached < end:
@@ -137,14 +131,10 @@ class DiskStorage:
         offset = (start - memory.ctypes.data) % PAGE
         return memoryview(view)[offset : offset + length]
 
-    def prefetch(self, name: str, spans: Iterable[tuple[int, int] | None] | None = None) -> bool | None:
-        """Do nothing, as the next two: a file on disk needs no fetching, and is read anew each time."""
+    def prefetch(self, *arguments: Any) -> Any:
+        """Do nothing: a file on disk needs no fetching, and is read anew each time."""
 
-    def retain(self, files: dict[str, list[tuple[int, int]]]) -> None:
-        """Do nothing."""
-
-    def discard(self, name: str) -> None:
-        """Do nothing."""
+    retain = discard = prefetch
 
     def _status(self, name: str) -> os.stat_result:
         status = os.stat(os.path.join(self._root, name))

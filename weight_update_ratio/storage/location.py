@@ -22,10 +22,8 @@ def trial_location(trial: Any) -> str:
     location = location.strip()
     is_uri = location.startswith("s3://") and not location.startswith("s3:///")
     if not is_uri and _OTHER_FORM.match(location) and not os.path.exists(location):
-        raise TrialError(
-            f"the trial {location!r} is neither a path nor an S3 URI",
-            "Pass a path, or the S3 URI below which the job saved: s3://bucket/prefix.",
-        )
+        remedy = "Pass a path, or the S3 URI below which the job saved: s3://bucket/prefix."
+        raise TrialError(f"the trial {location!r} is neither a path nor an S3 URI", remedy)
     return location
 
 
@@ -35,12 +33,7 @@ def open_storage(location: str) -> Storage:
 
 
 def file_content(location: str) -> bytes | None:
-    """Return the content of a small file on disk or on S3; None: there is no file of this name, but perhaps a folder.
-
-    Raises:
-        UnreadableError: It is larger than ``SMALL_FILE``, or reading fails.
-        TrialError: S3 does not let it be read.
-    """
+    """Return the content of a small file on disk or on S3; None: it is not a file, but perhaps a folder."""
     is_remote = location.startswith("s3://")
     path = location if is_remote else os.path.realpath(os.path.expanduser(location))
     folder, _, name = path.rpartition("/")

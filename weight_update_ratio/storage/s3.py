@@ -1,11 +1,7 @@
-"""A trial folder on S3: one GET for what is needed of an object, several objects at a time.
+"""A trial folder on S3: one GET for what is needed of an object, several at a time, ahead of the steps that are judged.
 
-Threads fetch the next steps' objects while earlier steps are judged. An object stays in memory until others need its
-room, because its tensors are the next steps' references. ``CACHE_BYTES`` bounds the memory, unless one step and its
-references need more.
-
-botocore has the timeouts, and repeats a request that fails before its answer's body. A body that breaks off is asked
-for again here.
+An object stays in memory until others need its room, because its tensors are the next steps' references.
+botocore repeats a request that fails before its answer's body; a body that breaks off is asked for again here.
 """
 
 from __future__ import annotations
@@ -14,16 +10,15 @@ import contextlib
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Iterable, Iterator, List, Tuple, TypeVar
+from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
 from ..errors import TrialError, UnreadableError
 from .storage import COLLECTIONS_FOLDER, SMALL_FILE, FileStamp
 
-Result = TypeVar("Result")
 # Ranges (first byte, end) of an object, and their contents; no ranges: the whole object, which is small.
 _Fetched = Tuple[List[Tuple[int, int]], "Future[List[bytes]]"]
 
-CACHE_BYTES = 256 << 20
+CACHE_BYTES = 256 << 20  # more if one step and its references need it
 GAP = 1 << 20  # bytes; a longer stretch that nobody needs is not fetched
 REQUESTS_AT_ONCE = 16
 ATTEMPTS = 5
@@ -122,7 +117,7 @@ class S3Storage:
         self._objects[name] = ranges, self._threads.submit(lambda: [self._get(name, part) for part in parts])
         self._bytes += _bytes_in(ranges)
 
-    def _get(self, name: str, ends: tuple[int, int] | None = None) -> bytes:
+    def _get(self, name: str, ends: tuple[int, int] | None = None) -> Any:
         """Return a small object's bytes, or those of a range (first byte, end); fewer if the object ends before."""
         from botocore.exceptions import BotoCoreError, ClientError
         from urllib3.exceptions import HTTPError
@@ -131,14 +126,14 @@ class S3Storage:
         if ends is not None:
             arguments["Range"] = f"bytes={ends[0]}-{ends[1] - 1}"
 
-        def ask() -> bytes:
+        def ask() -> Any:
             response = self._client.get_object(**arguments)
             with contextlib.closing(response["Body"]) as body:
                 size = response["ContentLength"]
                 if ends is None and size > SMALL_FILE:
                     raise UnreadableError(f"has {size} bytes, more than a file of its kind can have ({SMALL_FILE})")
                 try:
-                    return bytes(body.read())  # botocore compares it with its length
+                    return body.read()  # botocore compares it with its length
                 except (BotoCoreError, HTTPError, OSError) as error:
                     raise _BrokenOffError(error) from None
 
@@ -204,7 +199,7 @@ class _BrokenOffError(Exception):
     """The body of an answer did not come whole."""
 
 
-def _whole(ask: Callable[[], Result]) -> Result:
+def _whole(ask: Callable[[], Any]) -> Any:
     """Return what a request gives; ask again if its body breaks off."""
     from botocore.parsers import ResponseParserError
 

@@ -56,7 +56,12 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
             types.update((tensor, old) for tensor, old in _dictionary(notes.get("types")).items() if _is_strings([old]))
             not_trained.update(notes.get("not_trained") or [] if _is_strings(notes.get("not_trained")) else [])
             for key, collection in collections.items():
-                _add_collection(joined, key, collection)
+                tensors, patterns = (_dictionary(collection).get(of, 0) for of in ("tensor_names", "include_regex"))
+                if not _is_strings(tensors) or not _is_strings(patterns):
+                    raise UnreadableError(f"has a collection {excerpt(key)} without lists of names and patterns")
+                joined.tensor_names.setdefault(key, set()).update(tensors or [])
+                known = joined.include_regex.setdefault(key, [])
+                known += [pattern for pattern in dict.fromkeys(patterns or []) if pattern not in known]
         except UnreadableError as error:
             joined.unreadable.append(Unreadable(name, None, None, -1, str(error)))
     return joined._replace(
@@ -65,16 +70,6 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
         types=types,
         not_trained=frozenset(not_trained),
     )
-
-
-def _add_collection(joined: Collections, key: str, collection: Any) -> None:
-    given = _dictionary(collection)
-    tensors, patterns = given.get("tensor_names", False), given.get("include_regex", False)
-    if not _is_strings(tensors) or not _is_strings(patterns):
-        raise UnreadableError(f"has a collection {excerpt(key)} without lists of names and patterns")
-    joined.tensor_names.setdefault(key, set()).update(tensors or [])
-    known = joined.include_regex.setdefault(key, [])
-    known += [pattern for pattern in dict.fromkeys(patterns or []) if pattern not in known]
 
 
 def _dictionary(value: Any) -> dict[str, Any]:

@@ -127,10 +127,8 @@ def _tensor_proto(record: memoryview, start: int, end: int) -> TensorLayout:
         count *= size
     content, content_end = inner_message(fields, 4, "tensor") if 4 in fields else (end, end)
     if count * dtype.itemsize != content_end - content:
-        raise UnreadableError(
-            f"has {content_end - content} bytes of elements, while its shape {shape} "
-            f"of {dtype} needs {count * dtype.itemsize}"
-        )
+        needs = f"its shape {shape} of {dtype} needs {count * dtype.itemsize}"
+        raise UnreadableError(f"has {content_end - content} bytes of elements, while {needs}")
     return TensorLayout(content, count, dtype, shape)
 
 

@@ -15,14 +15,9 @@ from typing import IO, Any, Iterable
 
 import numpy as np
 
-from .event_file import DTYPES, FOOTER, HEADER, METADATA_KEY, TIME_KEY, UNCHECKED_FOOTER, encoded_step, record_header
+from .event_file import DTYPES, FOOTER, HEADER, TIME_KEY, UNCHECKED_FOOTER, encoded_step, record_header
 from .wire_format import encoded_varint
 
-SUMMARY_KEY = 5 << 3 | 2
-VALUE_KEY = 1 << 3 | 2
-TAG_KEY = 1 << 3 | 2
-TENSOR_KEY = 8 << 3 | 2
-CONTENT_KEY = 4 << 3 | 2
 LONGEST_RECORD = (1 << 31) + HEADER + FOOTER  # bytes; protobuf has no longer messages
 
 _KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
@@ -35,20 +30,17 @@ def write_records(
     """Write a record a tensor, from the first byte of a new file on, and return {name: (first byte, length)}.
 
     The arrays are C-contiguous, of the types in ``DTYPES``, and asked for one at a time.
-
-    Raises:
-        ValueError: A name is not Unicode, or a tensor is too large for a record.
     """
     event = bytes((TIME_KEY,)) + struct.pack("<d", time.time()) + encoded_step(global_step)
-    metadata = _field(METADATA_KEY, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))
+    metadata = _field(9, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))
     records: dict[str, tuple[int, int]] = {}
     position = 0
     for name, array in tensors:
         after = array.nbytes + len(metadata)  # bytes that follow each heading
         tensor = _tensor_heading(array)
-        value = _field(TAG_KEY, name.encode("utf-8")) + _heading(TENSOR_KEY, len(tensor) + array.nbytes) + tensor
-        summary = _heading(VALUE_KEY, len(value) + after) + value
-        before = event + _heading(SUMMARY_KEY, len(summary) + after) + summary
+        value = _field(1, name.encode("utf-8")) + _heading(8, len(tensor) + array.nbytes) + tensor
+        summary = _heading(1, len(value) + after) + value
+        before = event + _heading(5, len(summary) + after) + summary
         payload = len(before) + after
         length = HEADER + payload + FOOTER
         if length >= LONGEST_RECORD:
@@ -64,18 +56,18 @@ def write_records(
 def _tensor_heading(array: np.ndarray[Any, Any]) -> bytes:
     """Return a TensorProto up to its elements; protobuf leaves out what is empty, and a dimension of 0."""
     dims = (bytes((1 << 3,)) + encoded_varint(size) if size else b"" for size in array.shape)
-    shape = b"".join(_field(2 << 3 | 2, dim) for dim in dims)
-    heading = bytes((1 << 3, _KINDS[array.dtype])) + _field(2 << 3 | 2, shape)
-    return heading + _heading(CONTENT_KEY, array.nbytes) if array.nbytes else heading
+    shape = b"".join(_field(2, dim) for dim in dims)
+    heading = bytes((1 << 3, _KINDS[array.dtype])) + _field(2, shape)
+    return heading + _heading(4, array.nbytes) if array.nbytes else heading
 
 
 def _plugin(name: bytes, content: bytes) -> bytes:
-    return _field(1 << 3 | 2, _field(1 << 3 | 2, name) + _field(2 << 3 | 2, content))
+    return _field(1, _field(1, name) + _field(2, content))
 
 
-def _heading(key: int, length: int) -> bytes:
-    return bytes((key,)) + encoded_varint(length)
+def _heading(number: int, length: int) -> bytes:
+    return bytes((number << 3 | 2,)) + encoded_varint(length)
 
 
-def _field(key: int, content: bytes) -> bytes:
-    return _heading(key, len(content)) + content
+def _field(number: int, content: bytes) -> bytes:
+    return _heading(number, len(content)) + content

@@ -42,13 +42,7 @@ class SavedStep(NamedTuple):
 
 
 class TrialFolder:
-    """A trial folder as its index describes it.
-
-    Args:
-        storage: The folder's bytes.
-        parameters: What is judged, and how.
-        range_steps: The global steps, end exclusive, that smdebug's Trial keeps to; None: all.
-    """
+    """A trial folder as its index describes it; ``range_steps`` are the global steps that smdebug's Trial keeps to."""
 
     def __init__(
         self, storage: Storage, parameters: Parameters, range_steps: tuple[int | None, int | None] | None = None
@@ -70,12 +64,9 @@ class TrialFolder:
         self.refresh(0)
 
     def refresh(self, from_step: int = LARGEST_STEP) -> int | None:
-        """List and read what is new or was written again since the last look.
+        """Look at the steps from ``from_step`` on and at the last ``LATE_STEPS``; at all once the job has ended.
 
-        Looks at the steps from ``from_step`` on and at the last ``LATE_STEPS``; at all of them once the job has ended.
-
-        Returns:
-            The first global step of which a file came, changed or was lost; None: there is none.
+        Return the first global step of which a file came, changed or was lost since the last look, or None.
         """
         if self.ended:
             return None
@@ -115,7 +106,6 @@ class TrialFolder:
         return self.refresh(0)
 
     def _refresh_collections(self) -> bool:
-        """Return whether the collections changed."""
         names = [name for name in self.storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
         seen = names, self.storage.stamps(names)
         if seen == self._collections_seen:
@@ -223,10 +213,7 @@ class TrialFolder:
 
     @property
     def last_complete(self) -> int:
-        """The last global step that no worker adds to, or -1: smdebug passes over those before it.
-
-        All workers have saved it, or more than ``MOST_INCOMPLETE`` steps follow it, or the job has ended.
-        """
+        """The last global step that no worker adds to, or -1; smdebug passes over incomplete ones before it."""
         if self.steps and self.ended:
             return self.steps[-1]
         given_up = self.steps[-MOST_INCOMPLETE - 1] if len(self.steps) > MOST_INCOMPLETE else -1
@@ -262,7 +249,7 @@ class TrialFolder:
 
     def saved_collections(self) -> list[str]:
         """Return the collections of which the index names a tensor."""
-        seen = self.selection.seen()
+        seen = self.selection.known.keys()
         return sorted(name for name, members in self.collections.tensor_names.items() if members & seen)
 
     def prefetch(self, global_step: int, end: int, mode: str) -> None:
@@ -276,5 +263,4 @@ class TrialFolder:
 
 def worker_name(name: str) -> str:
     """Return a worker's name from that in a file's: "_job-worker_task-1" is TensorFlow's "/job:worker/task:1"."""
-    name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # a file's name may be of any bytes
     return name.replace("_", "/").replace("-", ":") if name.startswith("_") else name

@@ -1,10 +1,7 @@
 """Writes a trial folder on a disk: the inverse of ``folder``.
 
 The collections file is written first, if a name is new, then the step's event file, then its index file. Each name ends
-in ``.tmp`` until the file is whole, as smdebug's do. So a process that is killed leaves whole steps, and files that no
-reader looks at and that its worker removes when it resumes.
-
-Source: smdebug 1.0.34, ``core/locations.py``, ``core/tfevent/index_file_writer.py``, ``core/collection_manager.py``.
+in ``.tmp`` until the file is whole, as smdebug's do: a killed process leaves whole steps, and others unread.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ import contextlib
 import json
 import os
 import re
-from typing import IO, Any, Iterable, Iterator, Mapping
+from typing import IO, Any, Iterable, Iterator
 
 import numpy as np
 
@@ -50,11 +47,7 @@ class FolderWriter:
         self._ends_job = worker == "worker_0"  # which writes and removes the end-of-job file
 
     def holds_trial(self) -> bool:
-        """Return whether the folder has files of this worker, or of another trial.
-
-        Other workers' files are of this trial if their collections files announce its number of workers, and leave room
-        for this one.
-        """
+        """Return whether the folder has files of this worker, or of a trial that has no room for another worker."""
         saved = self._saved_files()  # listed first: a worker that begins now writes its collections file first
         described = [name for name in self._storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
         if self._collections_file in described or any(self._step_of(name) is not None for name in saved):
@@ -65,11 +58,7 @@ class FolderWriter:
         return announced != {self._num_workers} or len(described) >= self._num_workers
 
     def resume(self) -> dict[str, int]:
-        """Remove the end-of-job file and what a killed process of this worker left.
-
-        Returns:
-            {mode: number of the last step that this worker saved in it}; for GLOBAL the last global step.
-        """
+        """Remove the end-of-job file and what a killed process left; return {mode: last step that was saved in it}."""
         if self._storage.exists(self._collections_file):
             self._described = read_collections(self._storage, [self._collections_file])
         last_steps: dict[str, int] = {}
@@ -92,13 +81,7 @@ class FolderWriter:
         return last_steps
 
     def write_step(self, tensors: Iterable[SavedTensor], global_step: int, mode: str, step: int) -> None:
-        """Write the tensors of one step; they are members of a collection from then on.
-
-        Raises:
-            ValueError: ``write_records`` refuses a tensor. The folder is as before.
-            FileExistsError: Another process writes as this worker. Its files are as before.
-            OSError: A file cannot be written. What readers see of the folder is as before.
-        """
+        """Write the tensors of one step; if that fails, what readers see of the folder is as before."""
         index_file, event_file = index_file_name(global_step, self._worker), event_file_name(global_step, self._worker)
         written: list[SavedTensor] = []  # without their elements
 
@@ -113,10 +96,12 @@ class FolderWriter:
                     raise self._other_process()
                 records = write_records(file, pairs(), global_step, mode, step)
                 self._describe(written)
-                index.write(_index_content(records, event_file, mode, step))
+                spans = ({"tensorname": name, "start_idx": at, "length": size} for name, (at, size) in records.items())
+                meta = {"mode": mode, "mode_step": step, "event_file_name": event_file}
+                content = {"meta": meta, "tensor_payload": list(spans), "shape_payload": []}
+                index.write(json.dumps(content).encode("ascii"))
         except BaseException as error:
-            is_of_other = isinstance(error, FileExistsError)
-            if not is_of_other and not self._storage.exists(index_file):
+            if not isinstance(error, FileExistsError) and not self._storage.exists(index_file):
                 self._remove(event_file)  # else a check would report that its index file is lost
             raise
 
@@ -188,17 +173,6 @@ class FolderWriter:
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._folder, name))
-
-
-def _index_content(records: Mapping[str, tuple[int, int]], event_file: str, mode: str, step: int) -> bytes:
-    index = {
-        "meta": {"mode": mode, "mode_step": step, "event_file_name": event_file},
-        "tensor_payload": [
-            {"tensorname": tensor, "start_idx": start, "length": length} for tensor, (start, length) in records.items()
-        ],
-        "shape_payload": [],
-    }
-    return json.dumps(index).encode("ascii")
 
 
 def _collections_content(given: Collections) -> bytes:

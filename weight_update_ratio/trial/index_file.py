@@ -25,17 +25,14 @@ BEFORE_PAYLOAD = b', "tensor_payload": '
 
 
 def read_meta(part: bytes, event_file: str) -> tuple[str, int]:
-    """Return the mode and the step in it that an index file is of; hooks write the step -1 as well.
-
-    ``event_file`` is computed from the index file's name: no name inside a file is opened.
-    """
+    """Return the mode and the step in it; ``event_file`` follows from the file's name: no name in a file is opened."""
     index = parse_json(part)
     meta = index.get("meta") if isinstance(index, dict) else None
     if not isinstance(meta, dict):
         raise UnreadableError("is not an index: it has no 'meta'")
     mode = meta.get("mode")
-    mode = mode.strip() if isinstance(mode, str) else mode
-    if not isinstance(mode, str) or mode not in MODES:
+    mode = mode.strip() if isinstance(mode, str) else mode  # as smdebug does
+    if mode not in MODES:
         raise UnreadableError(f"has an unknown mode {excerpt(mode)}")
     step = meta.get("mode_step")
     if not isinstance(step, int) or isinstance(step, bool) or abs(step) >= LARGEST_STEP:

@@ -36,10 +36,7 @@ class IndexListing:
         self._known: dict[str, tuple[int, FileStamp | None]] = {}  # index and event files
 
     def look(self, from_step: int, ended: bool) -> set[int]:
-        """List the steps from ``from_step`` on, and return those of which a file came, changed or was lost.
-
-        While the job goes on, a worker may be about to write the index file of its last event file.
-        """
+        """List the steps from ``from_step`` on, and return those of which a file came, changed or was lost."""
         index = list(self._listed("index", "json", f"{from_step // 1000:09d}/{from_step:012d}" if from_step else ""))
         events = list(self._listed("events", "tfevents", f"{from_step:012d}" if from_step else ""))
         is_only_look = ended and not self._known
@@ -57,6 +54,7 @@ class IndexListing:
         lost_before = self.lost
         self.lost = {step: workers for step, workers in lost_before.items() if step < from_step}
         for step, worker, name in events:
+            # While the job goes on, a worker may be about to write the index file of its last event file.
             if worker not in self.files.get(step, ()) and (ended or step < last_steps.get(worker, 0)):
                 self.lost.setdefault(step, {})[worker] = name
         return changed | {step for step in {*self.lost, *lost_before} if self.lost.get(step) != lost_before.get(step)}

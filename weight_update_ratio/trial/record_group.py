@@ -1,8 +1,7 @@
 """Records that are next to each other in an event file: read together, and checked together.
 
-While a tensor keeps its shape, its records differ from step to step in wall time, step, elements and metadata alone. So
-a group's records are parsed once. At a later step all other bytes of the group are compared at once with those of the
-step that was parsed, and the steps with the one that the index names.
+While a tensor keeps its shape, its records differ in wall time, step, elements and metadata alone. So a group's records
+are parsed once, and at later steps all other bytes are compared with those, and the steps with the index's.
 """
 
 from __future__ import annotations
@@ -20,12 +19,7 @@ UNREAD_GAP = 4096  # bytes; a longer stretch that nobody needs is not read
 
 
 class RecordGroup:
-    """Some records of an event file, which other steps' event files have at the same bytes.
-
-    Args:
-        tensors: All tensors that are read of the event file.
-        spans: (first byte, length, position in ``tensors``) of each record of the group.
-    """
+    """Some records of an event file; ``spans`` are their (first byte, length, position in ``tensors``)."""
 
     def __init__(self, tensors: Sequence[str], spans: list[tuple[int, int, int]]) -> None:
         self.positions = [position for _, _, position in spans]
@@ -58,18 +52,16 @@ class RecordGroup:
 
     def _remembered(self, content: memoryview, layouts: list[TensorLayout | str], step: int) -> _Parsed | None:
         """Return what the records share with those of other steps; None: not all are as smdebug writes them."""
-        same: list[np.ndarray[Any, Any]] = []
-        steps: list[np.ndarray[Any, Any]] = []
+        parts: list[Any] = []
         for layout, (first, end) in zip(layouts, self._parts):
             if isinstance(layout, str):
                 return None
-            parts = parts_of_every_step(content[first:end], layout._replace(offset=layout.offset - first), step)
-            if parts is None:
+            alone = parts_of_every_step(content[first:end], layout._replace(offset=layout.offset - first), step)
+            if alone is None:
                 return None
-            same.append(first + parts[0])
-            steps.append(first + parts[1])
-        positions = np.concatenate(same)
-        return _Parsed(layouts, positions, np.frombuffer(content, np.uint8)[positions].tobytes(), np.concatenate(steps))
+            parts.append((first + alone[0], first + alone[1]))
+        same, steps = map(np.concatenate, zip(*parts))
+        return _Parsed(layouts, same, np.frombuffer(content, np.uint8)[same].tobytes(), steps)
 
 
 class _Parsed(NamedTuple):

@@ -1,7 +1,6 @@
-"""A framework's tensors as the names and NumPy arrays of a trial folder.
+"""A framework's tensors as the names and NumPy arrays of a trial folder. No framework is imported.
 
-No framework is imported: a tensor, a module and a model are recognised by what they can do. PyTorch's tensors have
-``detach``, and a process's shard of a DTensor has ``to_local``; all others have ``__array__``.
+PyTorch's tensors have ``detach``, and a process's shard of a DTensor has ``to_local``; all others have ``__array__``.
 """
 
 from __future__ import annotations
@@ -100,17 +99,14 @@ def _pairs(given: Any) -> Any:
 
 
 def _plainly_named(pairs: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield tensors by the plain model's names; if two names would become one, both stay as they are.
-
-    From the first name of a wrapper on, all other names are needed.
-    """
+    """Yield tensors by the plain model's names; if two names would become one, both stay as they are."""
     before = []
     for name, tensor in pairs:
         if without_wrappers(name) == name:
             before.append(name)
             yield name, tensor
             continue
-        rest = [(name, tensor), *pairs]
+        rest = [(name, tensor), *pairs]  # from the first name of a wrapper on, all other names are needed
         count = Counter([*before, *(without_wrappers(wrapped) for wrapped, _ in rest)])
         for wrapped, each in rest:
             plain = without_wrappers(wrapped)

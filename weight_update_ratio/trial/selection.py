@@ -26,27 +26,29 @@ class Selection:
         self.seen_members: set[str] = set()  # names of these collections that were asked for, whatever the patterns
         self.reduced: dict[str, str] = {}  # selected tensor without ``:0`` that was seen reduced -> reduction
         self.unreadable: list[Unreadable] = []
-        self._known: dict[str, bool] = {}
+        self.known: dict[str, bool] = {}  # each name that was asked for -> whether it is compared
         self._patterns: list[re.Pattern[str]] = []
         for name in parameters.collection_names:
             self._members |= collections.tensor_names.get(name, set())
             of_collection = collections.include_regex.get(name, [])
-            count = len(of_collection)
             for pattern in of_collection[:MOST_PATTERNS]:
-                self._search_for(pattern)
-            if count > MOST_PATTERNS:
-                self._refuse(f"has {count} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}")
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # Python's, of what is not a mistake
+                        self._patterns.append(re.compile(pattern))
+                except (re.error, OverflowError, RecursionError) as error:
+                    self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
+            if len(of_collection) > MOST_PATTERNS:
+                self._refuse(
+                    f"has {len(of_collection)} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}"
+                )
         self._bare_members = {without_output_number(name): name for name in sorted(self._members, reverse=True)}
         self.is_wanted = name_filter(parameters)
 
     def __contains__(self, tensor: str) -> bool:
-        if tensor not in self._known:
-            self._known[tensor] = self._decide(tensor)
-        return self._known[tensor]
-
-    def seen(self) -> set[str]:
-        """Return all names that were asked for."""
-        return set(self._known)
+        if tensor not in self.known:
+            self.known[tensor] = self._decide(tensor)
+        return self.known[tensor]
 
     def _decide(self, tensor: str) -> bool:
         _, prefix, reduced = tensor.partition(REDUCTION_PREFIX)
@@ -60,14 +62,6 @@ class Selection:
         if prefix:
             self.reduced[name] = reduction or "unnamed"
         return not prefix
-
-    def _search_for(self, pattern: str) -> None:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Python's, of what is not a mistake
-                self._patterns.append(re.compile(pattern))
-        except (re.error, OverflowError, RecursionError) as error:
-            self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
 
     def _refuse(self, reason: str) -> None:
         self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))

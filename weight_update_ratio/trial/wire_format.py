@@ -1,7 +1,4 @@
-"""Protobuf's wire format: the fields of a message, and varints; and the checksum of TFRecords.
-
-Source: protobuf's "Encoding".
-"""
+"""Protobuf's wire format, as its "Encoding" has it: fields of a message, and varints; and the checksum of TFRecords."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from typing import Iterator
 
 from ..errors import UnreadableError
 
-MOST_FIELDS = 1000  # of one message; a tensor's has a few
 FIXED_LENGTHS = {1: 8, 5: 4}  # wire type -> bytes
 
 
@@ -29,9 +25,7 @@ def inner_message(fields: dict[int, tuple[int, int, int]], number: int, owner: s
 def message_fields(record: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield (field number, wire type, value or first byte, end) of the message from ``start`` to before ``end``."""
     position = start
-    for _ in range(MOST_FIELDS):
-        if position >= end:
-            return
+    while position < end:
         key, position = _read_varint(record, position, end)
         wire = key & 7
         if wire in (0, 2):
@@ -46,7 +40,6 @@ def message_fields(record: memoryview, start: int, end: int) -> Iterator[tuple[i
             raise UnreadableError(f"is corrupt: a field at byte {position} is longer than what holds it")
         yield key >> 3, wire, position, position + length
         position += length
-    raise UnreadableError(f"is corrupt: it has a message of more than {MOST_FIELDS} fields")
 
 
 def _read_varint(record: memoryview, position: int, end: int) -> tuple[int, int]:

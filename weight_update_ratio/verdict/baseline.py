@@ -62,20 +62,15 @@ class Baseline(NamedTuple):
 
 
 def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
-    """Return the baseline of the runs of all, in any order the same; each comes with its name in a message.
-
-    TrialError says so if two of them differ in mode or epsilon, or in the gap of a tensor.
-    """
+    """Return the baseline of the runs of all, in any order the same; each comes with its name in a message."""
     (first_name, result), *others = named
     for name, other in others:
         both = f"the baselines {first_name!r} and {name!r} cannot be merged:"
         for what in ("mode", "epsilon"):
             mine, theirs = getattr(result, what), getattr(other, what)
             if mine != theirs:
-                raise TrialError(
-                    f"{both} their {what} is {mine} and {theirs}",
-                    f"Merge baselines that were judged with the same {what}.",
-                )
+                remedy = f"Merge baselines that were judged with the same {what}."
+                raise TrialError(f"{both} their {what} is {mine} and {theirs}", remedy)
         bands = dict(result.bands)
         for tensor, band in other.bands.items():
             known = bands.setdefault(tensor, band)
@@ -120,9 +115,8 @@ def parse_baseline(content: bytes) -> Baseline:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UnreadableError(f"is not a baseline: it has no 'format' {FORMAT!r}")
     if whole_number(document.get("version")) != FORMAT_VERSION:
-        raise UnreadableError(
-            f"is a baseline of version {excerpt(document.get('version'))}, and this program reads {FORMAT_VERSION}"
-        )
+        version = excerpt(document.get("version"))
+        raise UnreadableError(f"is a baseline of version {version}, and this program reads {FORMAT_VERSION}")
     runs = _member(document, "runs", whole_number)
     mode = _member(document, "mode", MODES.__contains__)
     epsilon = _member(document, "epsilon", lambda value: _is_limit(value) and value > 0)

@@ -1,4 +1,4 @@
-"""Between which ratios and weight norms a comparison is sound: the thresholds, or a baseline's band made wider."""
+"""Between which ratios and weight norms a comparison is sound, by thresholds or a baseline; and what each ratio is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from ..parameters import Parameters
 from .baseline import BIN_EDGES, BINS, Band, Baseline
 
 RESTS = 2  # times the longest rest of the good runs, that a tensor may rest
+
+OK = "ok"
+LARGE = "large"
+SMALL = "small"
+NOT_FINITE = "not_finite"
+DRIFTED = "drifted"
+VERDICTS = (OK, LARGE, SMALL, NOT_FINITE, DRIFTED)
 
 
 class BoundColumns(NamedTuple):
@@ -84,13 +91,27 @@ class Bounds:
         """Raise TrialError if the baseline was not judged as the run is; a mode that is not known yet may be any."""
         if self.baseline is None:
             return
-        for what, ours in (("mode", mode or self.baseline.mode), ("epsilon", self.parameters.epsilon)):
+        for what, ours, remedy in (
+            ("mode", mode or self.baseline.mode, f"Save the baseline anew, from a run whose steps are of mode {mode}."),
+            ("epsilon", self.parameters.epsilon, "Judge both with the same epsilon, or save the baseline anew."),
+        ):
             theirs = getattr(self.baseline, what)
             if theirs != ours:
                 name = f"the baseline {', '.join(map(repr, self.parameters.baseline))}"
-                raise TrialError(
-                    f"the run cannot be held against {name}: its {what} is {ours}, the baseline's {theirs}",
-                    f"Save the baseline anew, from a run whose steps are of mode {ours}."
-                    if what == "mode"
-                    else f"Judge both with the same {what}, or save the baseline anew.",
-                )
+                message = f"the run cannot be held against {name}: its {what} is {ours}, the baseline's {theirs}"
+                raise TrialError(message, remedy)
+
+
+def verdict_codes(ratios: Array, lower: Array, upper: Array) -> Array:
+    """Return what each ratio is, as its index in ``VERDICTS``; both bounds are strict. All are of shape (n,).
+
+    >>> codes = verdict_codes(np.array([10.0, 10.1, 0.0, np.nan]), np.full(4, 1e-8), np.full(4, 10.0))
+    >>> [VERDICTS[code] for code in codes]
+    ['ok', 'large', 'small', 'not_finite']
+    """
+    codes = np.zeros(len(ratios), np.int8)
+    with np.errstate(invalid="ignore"):
+        codes[ratios < lower] = VERDICTS.index(SMALL)
+        codes[ratios > upper] = VERDICTS.index(LARGE)
+    codes[~np.isfinite(ratios)] = VERDICTS.index(NOT_FINITE)  # last, because NaN compares false with every bound
+    return codes

@@ -116,10 +116,8 @@ def _missing_tensors(
     for name, members in collections.items():
         elsewhere = next((tensor for tensor in lacking if tensor in members), None)
         if elsewhere is not None and name not in run.parameters.collection_names:
-            return TrialError(
-                f"{what}; {elsewhere!r} is in the run's collection {name!r}",
-                "Judge both with the same collection_names, or leave these out by exclude_regex.",
-            )
+            remedy = "Judge both with the same collection_names, or leave these out by exclude_regex."
+            return TrialError(f"{what}; {elsewhere!r} is in the run's collection {name!r}", remedy)
     remedy = "Save the baseline anew where the model was changed on purpose, or leave these out by exclude_regex."
     return _with_names(what, remedy, lacking, compared)
 
@@ -130,10 +128,9 @@ def _with_names(what: str, remedy: str, lacking: Iterable[str], compared: Iterab
     for tensor in lacking:
         other = plain.get(without_wrappers(tensor), tensor)
         if other != tensor:
-            return TrialError(
-                f"{what}; {tensor!r} of the baseline is {other!r} in the run",
-                "Record both without the wrapper (model.module, model._orig_mod), or save the baseline anew.",
-            )
+            what = f"{what}; {tensor!r} of the baseline is {other!r} in the run"
+            unwrap = "Record both without the wrapper (model.module, model._orig_mod), or save the baseline anew."
+            return TrialError(what, unwrap)
     return TrialError(what, remedy)
 
 

@@ -1,7 +1,6 @@
 """Which violations fire, how far outside of their bounds they are, and their groups: pure functions of the columns.
 
-A violation fires where it is not finite, or where it ends ``patience`` violations in a row of its tensor and worker, in
-the order of global steps; so does each further one. The comparisons that were made count, and no others.
+A violation fires if it is not finite, or from the ``patience``-th in a row of its tensor and worker on.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from typing import Any, Mapping, NamedTuple
 
 import numpy as np
 
-from ..compare.ratio import DRIFTED, NOT_FINITE, OK, VERDICTS
 from ..compare.rows import Array
+from .bounds import DRIFTED, NOT_FINITE, OK, VERDICTS
 
 ZERO = 1000.0  # decades: further outside than any other number can be
 
@@ -38,10 +37,7 @@ def keys_of(columns: Mapping[str, Array]) -> Array:
 
 
 def in_a_row(keys: Array, marked: Array) -> tuple[Array, Array]:
-    """Return how many marked rows of its key there are in a row, up to each and in all; 0 where a row is not marked.
-
-    All are of shape (n,), in the order of global steps; what is returned is int64.
-    """
+    """Return how many marked rows of its key there are in a row, up to each and in all; 0 if it is not marked."""
     so_far, length = np.zeros((2, len(keys)), np.int64)
     if marked.any():
         rows = np.flatnonzero(np.isin(keys, np.unique(keys[marked])))
@@ -63,8 +59,7 @@ def longest_course(columns: Mapping[str, Array]) -> int:
 def decades_outside(columns: Mapping[str, Array]) -> Array:
     """Return how many decades each ratio, or drifted weight norm, is outside of its bounds: float64, shape (n,).
 
-    Infinite for what is not finite, ``ZERO`` for 0 below a bound; 0 at a bound; negative within them. The worst
-    comparison, wherever one is named, has the largest number, and of several the earliest step.
+    Infinite for what is not finite, ``ZERO`` for 0 below a bound; 0 at a bound; negative within them.
 
     >>> columns = {"ratio": np.array([1e3, 0, 0.1]), "lower": np.full(3, 1e-8), "upper": np.full(3, 10.0)}
     >>> norms = {"weight_norm": np.ones(3), "norm_lower": np.zeros(3), "norm_upper": np.full(3, np.inf)}
@@ -104,10 +99,7 @@ class ViolationGroup(NamedTuple):
 def violation_groups(
     columns: Mapping[str, Array], leads: Array, tensors: list[str], workers: list[str]
 ) -> list[ViolationGroup]:
-    """Return the violations in groups, in the order in which they began.
-
-    ``leads`` is what ``firing`` returns; ``tensors`` and ``workers`` are the names of the codes in these columns.
-    """
+    """Return the violations in groups, in the order in which they began."""
     rows = np.flatnonzero(columns["verdict"] != VERDICTS.index(OK))
     outside = {name: column[rows] for name, column in columns.items()}
     keys = keys_of(outside) * len(VERDICTS) + outside["verdict"]

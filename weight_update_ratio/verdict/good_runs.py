@@ -1,7 +1,7 @@
 """The good runs that a run is judged against: learnt from trials or read from files, and a run saved as one.
 
-Only moves teach. What rests, what comes from weights that were all zero, and a spike of one comparison would open the
-bounds for good: so rests are counted apart, and each ratio is replaced by the median of it and its two neighbours.
+Rests, starts at zero and spikes of one comparison would open the bounds for good. So only moves teach, each ratio as
+the median of it and its two neighbours.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from ..compare.diagnosis import missing_trial
 from ..compare.history import history_files, read_history
 from ..compare.loop import Loop
 from ..compare.mode import TRAIN, judged_mode
-from ..compare.ratio import NOT_FINITE, VERDICTS
 from ..compare.rows import Array
 from ..errors import TrialError, UnreadableError
 from ..parameters import Parameters
 from ..storage.location import file_content, open_storage, trial_location
 from ..trial.folder import TrialFolder
 from .baseline import BIN_EDGES, BINS, Band, Baseline, baseline_text, merged_baselines, parse_baseline
-from .bounds import Bounds
+from .bounds import NOT_FINITE, Bounds
 from .facts import concluded, gaps_of
 from .firing import in_a_row, keys_of
 from .judged_run import JudgedRun
@@ -55,9 +54,8 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
         content = file_content(name)
         return _learnt_baseline(name, parameters) if content is None else parse_baseline(content)
     except UnreadableError as error:
-        raise TrialError(
-            f"the baseline {location!r} {error}", "Save it anew with --save-baseline, from a run that trains well."
-        ) from None
+        remedy = "Save it anew with --save-baseline, from a run that trains well."
+        raise TrialError(f"the baseline {location!r} {error}", remedy) from None
     except TrialError as error:
         raise TrialError(f"the baseline {location!r} cannot be used: {error.message}", error.remedy) from None
 
@@ -78,23 +76,16 @@ def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
 
 def learn_baseline(run: JudgedRun) -> Baseline:
     """Return the baseline of one run; TrialError says so if a ratio is not finite, or not all of it was compared."""
-    columns = run.columns
-    bad = np.flatnonzero(columns["verdict"] == VERDICTS.index(NOT_FINITE))
-    if len(bad):
-        first = {name: column[bad[0]] for name, column in columns.items()}
-        name = list(run.tensors)[first["tensor"]]
-        raise TrialError(
-            f"the ratio of {name!r} at {run.mode} step {first['step']} is {first['ratio']}",
-            "Take a run that trains well.",
-        )
+    for bad in run.violations:
+        if bad.verdict == NOT_FINITE:
+            what = f"the ratio of {bad.tensor!r} at {run.mode} step {bad.worst_step} is {bad.worst_ratio}"
+            raise TrialError(what, "Take a run that trains well.")
     if run.problem is not None:
         raise run.problem
     if not run.complete:
-        raise TrialError(
-            f"{len(run.unreadable):,} of its records could not be read",
-            "Restore its files, or take another run that trains well.",
-        )
-    return Baseline(1, run.mode or "", run.parameters.epsilon, int(columns["step"].max()), _bands(run))
+        what = f"{len(run.unreadable):,} of its records could not be read"
+        raise TrialError(what, "Restore its files, or take another run that trains well.")
+    return Baseline(1, run.mode or "", run.parameters.epsilon, int(run.columns["step"].max()), _bands(run))
 
 
 def _bands(run: JudgedRun) -> dict[str, Band]:
@@ -131,10 +122,7 @@ def _medians_of_three(keys: Array, values: Array) -> Array:
 
 
 def saved_baseline(run: JudgedRun) -> str:
-    """Return a run as the text of a baseline file, merged with the baseline that it was judged against.
-
-    TrialError says so if it is not a good run, or fired against that baseline.
-    """
+    """Return a run as the text of a baseline file, merged with the baseline that it was judged against."""
     try:
         learnt, known = learn_baseline(run), run.bounds.baseline
         if known is None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Sequence, Ty
 
 import numpy as np
 
-from ..compare.ratio import DRIFTED, NOT_FINITE, OK, SMALL, VERDICTS, update_ratios, verdict_codes
+from ..compare.ratio import update_ratios
 from ..compare.rows import Array, Comparison, Rows, SkippedGroup
 from ..errors import TrialError, Unreadable
 from ..parameters import Parameters
-from .bounds import Bounds
+from .bounds import DRIFTED, NOT_FINITE, OK, SMALL, VERDICTS, Bounds, verdict_codes
 from .firing import ViolationGroup, decades_outside, firing, in_a_row, keys_of, longest_course, violation_groups
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ class computed(Generic[Value]):  # noqa: N801  (a decorator, as functools.cached
 
 
 class JudgedRun:
-    """The rows of a run, judged; ``len`` is the number of comparisons, and iterating yields them.
-
-    It is frozen. What is computed is computed once, of the rows at that time.
-    """
+    """The rows of a run, judged and frozen; ``len`` is the number of comparisons, and iterating yields them."""
 
     trial: str  # the trial's folder as it was named
     rows: Rows
@@ -73,11 +70,9 @@ class JudgedRun:
         return self.bounds.parameters
 
     def __len__(self) -> int:
-        """Return how many comparisons there are."""
         return len(self.columns["ratio"])
 
-    def __iter__(self) -> Iterator[Comparison]:
-        """Yield the comparisons, by global step, worker and the order in the index."""
+    def __iter__(self) -> Iterator[Comparison]:  # by global step, worker and the order in the index
         return comparisons(self.columns, self.rows, self.mode)
 
     @computed
@@ -192,17 +187,13 @@ def comparisons(columns: dict[str, Array], rows: Rows, mode: str | None) -> Iter
 
 
 def judged_columns(measured: dict[str, Array], tensors: list[str], bounds: Bounds) -> dict[str, Array]:
-    """Return measured columns of comparisons with ``ratio``, ``verdict``, and the bounds by their names.
-
-    A ratio of 0 of a tensor that the baseline knows is small where it has rested for too long; all else is judged row
-    by row.
-    """
+    """Return measured columns of comparisons with ``ratio``, ``verdict``, and the bounds by their names."""
     norm = measured["weight_norm"]
     ratio = update_ratios(measured["update_norm"], norm, bounds.parameters.epsilon)
     limits = bounds.columns(tensors, measured["tensor"], measured["step"], measured["reference_step"])
     verdict = verdict_codes(ratio, limits.lower, limits.upper)
     if bounds.baseline is not None:
-        rests = (ratio == 0) & ~np.isnan(limits.rest)
+        rests = (ratio == 0) & ~np.isnan(limits.rest)  # small if they last too long; all else is judged row by row
         too_long = in_a_row(keys_of(measured), ratio == 0)[0] > limits.rest
         verdict[rests] = np.where(too_long[rests], VERDICTS.index(SMALL), VERDICTS.index(OK))
         limits = limits._replace(held=limits.held | rests)
@@ -216,8 +207,7 @@ def judged_columns(measured: dict[str, Array], tensors: list[str], bounds: Bound
 def firing_at(rows: Rows, bounds: Bounds, mode: str | None, global_step: int) -> list[Comparison]:
     """Return the violations that fire at a step by the rows up to it, the worst first.
 
-    Nothing waits for a row that is held against the baseline. No more of the rows before the step is judged than its
-    violations and rests need, so that each step of a live job costs as much as it has rows.
+    It judges no more of the rows before the step than its violations and rests need: a live job's steps cost the same.
     """
     measured, tensors, patience = rows.compared.arrays(), list(rows.tensors.codes), bounds.parameters.violations_to_fire
     first, end = np.searchsorted(measured["global_step"], [global_step, global_step + 1]).tolist()

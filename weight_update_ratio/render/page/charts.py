@@ -16,7 +16,7 @@ from bokeh.plotting import figure
 
 from ...compare.rows import Array
 from ...findings.judgement import Judgement
-from ..words.wording import baseline_name
+from ..words.run import baseline_name
 from .reduction import Row, gaps_before
 from .strips import GOOD_RATIO
 

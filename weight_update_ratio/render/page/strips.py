@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...compare.ratio import DRIFTED, LARGE, NOT_FINITE, OK, SMALL, VERDICTS
 from ...compare.rows import Array
 from ...findings.course import Course
 from ...findings.judgement import Judgement
+from ...verdict.bounds import DRIFTED, LARGE, NOT_FINITE, OK, SMALL, VERDICTS
 from .reduction import MOST_BINS, bins_of
 
 GOOD_RATIO = -3.0  # log10; cs231n's advice: "this ratio should be somewhere around 1e-3"

@@ -1,7 +1,6 @@
-"""Names made harmless: for a terminal, HTML, markdown, XML and workflow commands.
+"""Names made harmless, because anybody may have written the files that they come from.
 
-Anybody may have written the files that names come from. In what these functions return, no part of a name is markup, a
-control character or a command.
+In what these functions return, no part of a name is markup, a control character or a command.
 """
 
 from __future__ import annotations

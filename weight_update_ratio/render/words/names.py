@@ -90,7 +90,6 @@ def counted(count: int, noun: str) -> str:
 
 
 def more_text(left: int) -> str:
-    """Return how many more there are than are shown."""
     return f"and {left:,} more"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Dict
 
 from ...findings.findings import Finding
 from ...findings.judgement import Judgement
@@ -16,7 +16,6 @@ def title_of(kind: str) -> str:
 
 
 def finding_title(finding: Finding) -> str:
-    """Return what a finding is called: a note says that it is one."""
     title = title_of(finding.kind)
     return f"Note: {title.lower()}" if finding.severity == NOTE else title
 
@@ -26,13 +25,11 @@ def is_failure(report: Judgement, finding: Finding) -> bool:
     return finding.severity == FAULT or (report.strict and finding.kind not in (DECAYED, CHANGED))
 
 
-def with_room(
-    findings: dict[int, Finding], room: int, size: Callable[[int], int] = lambda number: 1
-) -> dict[int, Finding]:
-    """Return the findings, by their numbers, whose sizes are in sum at most ``room``: at least the first of them.
+Numbered = Dict[int, Finding]
 
-    After the first come one of each kind, the most urgent kind first, and then the others.
-    """
+
+def with_room(findings: Numbered, room: int, size: Callable[[int], int] = lambda number: 1) -> Numbered:
+    """Return the first finding and those that have room: one of each kind, the most urgent first, then the others."""
     firsts = {(each.severity, each.kind): number for number, each in reversed(list(findings.items()))}.values()
 
     def urgency(number: int) -> tuple[bool, bool, str, int]:

@@ -1,7 +1,6 @@
 """The verdict and the findings as plain HTML, for a notebook's cell; it needs no library.
 
-A notebook may be dark or light, and may drop styles: text keeps the notebook's own colour, and no meaning is in a
-colour alone.
+A notebook may be dark or light, and may drop styles: text keeps its colour, and no meaning is in a colour alone.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
 from .words.escapes import html_text
+from .words.run import run_lines, verdict_sentence, verdict_word
 from .words.titles import finding_title
-from .words.wording import run_lines, verdict_sentence, verdict_word
 
 COLORS = {"FIRED": "#b3123a", "OK": "#1a7f37", "NOT JUDGED": "#8a5a00"}  # of white letters' background
 BADGE = "color: #fff; padding: .1em .5em; border-radius: .3em; background: "
@@ -18,8 +17,7 @@ CARD = "padding: 0 0 0 .8em; margin: .8em 0; border-left: "
 FAULT_LINE, NOTE_LINE = "4px solid #b3123a", "4px solid #8c959f; opacity: .8"
 
 
-def report_html(report: Judgement) -> str:
-    """Return the verdict, what to do if there is a problem, the counts, and a block for each finding."""
+def notebook_html(report: Judgement) -> str:
     if not len(report) and report.problem is None:
         return f"<p>{html_text(report.trial)}: nothing is compared yet</p>"
     word, sentence = verdict_word(report), html_text(f"{report.trial}: {verdict_sentence(report)}")

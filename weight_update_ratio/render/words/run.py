@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Iterable
 
-from ...compare.ratio import DRIFTED, NOT_FINITE
 from ...compare.rows import SkippedGroup
 from ...errors import TrialError, Unreadable
 from ...findings.judgement import Judgement
 from ...findings.kinds import NOTE
+from ...verdict.bounds import DRIFTED, NOT_FINITE
 from ...verdict.firing import ViolationGroup
 from .names import counted, more_text, tensors_text, workers_text
 
@@ -30,12 +30,10 @@ def steps_text(first: int, last: int) -> str:
 
 
 def verdict_word(report: Judgement) -> str:
-    """Return FIRED, OK or NOT JUDGED."""
     return "FIRED" if report.fired else "OK" if report.complete else "NOT JUDGED"
 
 
 def verdict_sentence(report: Judgement) -> str:
-    """Return the report's verdict in one sentence."""
     if report.problem is not None and not report.fired:
         return report.problem.message
     compared, lost = f"{len(report):,} update-to-weight ratios", report.counts["unreadable"]

@@ -1,7 +1,6 @@
-"""The words of a finding, one sentence of what happened and what to do, from lines of ``texts.txt`` and ``advice.txt``.
+"""The words of a finding: one sentence of what happened and one of what to do.
 
-The first line of the finding's kind whose condition holds gives the words. Conditions and the fields of the words are
-those of ``_Case``: a cause is named only if the data show it.
+The first line of its kind in ``texts.txt`` or ``advice.txt`` whose condition holds gives them; see ``_Case``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ...findings.judgement import Judgement
 from ...findings.kinds import CHANGED, DRIFTED_KIND, FAULT, FEW, LOST, NOTE, RESTING, SPIKE
 from ...findings.remedies import longer_reference, patience_over, period_of, start_after
 from .names import counted, tensors_text, workers_text
-from .wording import expected_range, format_ratio, steps_text
+from .run import expected_range, format_ratio, steps_text
 
 MOST = 0.8  # of the tensors that move, that a finding is of all
 RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5m2": 8}  # 2 ** (bits of a mantissa + 1)
@@ -37,8 +36,7 @@ def worded_findings(report: Judgement, findings: list[Finding]) -> list[Finding]
             is_explained = bool(before)
             advice += before
         first = first_with.setdefault(advice, number)
-        if first != number:
-            advice = f"As for finding {first}."
+        advice = advice if first == number else f"As for finding {first}."
         worded.append(finding._replace(text=_text(report, finding), advice=advice))
     return worded
 
@@ -129,10 +127,9 @@ class _Case:
 
     def bounds(self) -> str:
         """Return the bounds of the worst comparison if they are a baseline's."""
-        course, row = self.worst_course, self.worst_row
-        is_norm = self.finding.kind == DRIFTED_KIND
-        lower, upper = (course.norm_lower, course.norm_upper) if is_norm else (course.lower, course.upper)
-        return f", expected {expected_range(float(lower[row]), float(upper[row]))}" if self.has_baseline else ""
+        course, is_norm = self.worst_course, self.finding.kind == DRIFTED_KIND
+        bounds = (course.norm_lower, course.norm_upper) if is_norm else (course.lower, course.upper)
+        return f", expected {expected_range(*(bound[self.worst_row] for bound in bounds))}" if self.has_baseline else ""
 
     def rise_or_fall(self, entries: Sequence[Entry]) -> str:
         """Return how far ratios went, as "rose 4,000-fold", or "rose up to 4,000-fold" if there are several."""

@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ...compare.ratio import VERDICTS
 from ...findings.findings import Finding, worst_of
 from ...findings.judgement import Judgement
+from ...verdict.bounds import VERDICTS
 from ...version import __version__
-from ..words import names, titles, wording
+from ..words import names, run, titles
 from ..words.escapes import printable
 from .reduction import Row, worst_rows
 from .strips import legend, strip_of
@@ -36,7 +36,7 @@ class NotebookPage:
     """A report's page as a notebook shows it, in a frame."""
 
     def __init__(self, report: Judgement) -> None:
-        self.page = render_html(report)
+        self.page = render_page(report)
         if not len(report):
             raise ValueError(f"there is no comparison to draw: {report.problem}")
 
@@ -49,7 +49,7 @@ class NotebookPage:
         ).format(self.page)
 
 
-def render_html(report: Judgement) -> str:
+def render_page(report: Judgement) -> str:
     """Return the report as one self-contained HTML page; an ImportError says which library is not installed."""
     try:
         import bokeh
@@ -67,14 +67,14 @@ def render_html(report: Judgement) -> str:
     versions = {"weight-update-ratio": __version__, "Python": platform.python_version()}
     versions.update({"NumPy": np.__version__, "bokeh": bokeh.__version__})
     rows = worst_rows(report)
-    lists = {"Skipped": wording.skipped_lines(report), "Unreadable": list(wording.unreadable_lines(report.unreadable))}
+    lists = {"Skipped": run.skipped_lines(report), "Unreadable": list(run.unreadable_lines(report.unreadable))}
     return environment.get_template("page.html").render(
         report=report,
         title=file_name(report.trial),  # what a browser saves the page as
         style=(FOLDER / "page.css").read_text("utf-8"),
         names=names,
         titles=titles,
-        wording=wording,
+        run=run,
         left_out=len(report.courses) - len(rows),
         is_reduced=any(len(row.kept) < len(row.course.steps) for row in rows),
         lists={title: names.first_lines(lines, MOST_LINES, "--format json") for title, lines in lists.items()},
