@@ -8,7 +8,7 @@ import numpy as np
 
 from ..compare.ratio import DRIFTED, NOT_FINITE, OK, SMALL, VERDICTS, update_ratios, verdict_codes
 from ..compare.rows import Array, Comparison, Rows, SkippedGroup
-from ..errors import TrialError, Unreadable
+from ..errors import TrialError, Unreadable, needed_by
 from ..parameters import Parameters
 from .bounds import Bounds
 from .firing import ViolationGroup, decades_outside, firing, in_a_row, keys_of, longest_course, violation_groups
@@ -171,7 +171,8 @@ class JudgedRun:
 
         Steps are int64, norms, ratio and bounds float64, the rest strings.
         """
-        import pandas
+        with needed_by("comparisons()"):
+            import pandas
 
         names = {"tensor": self.tensors, "worker": self.workers, "verdict": VERDICTS, "type": self.rows.types.codes}
         frame = pandas.DataFrame({name: self.columns[name] for name in Comparison._fields if name != "mode"})
