@@ -308,7 +308,14 @@ def lightning(folder: Path) -> None:
     module = Module()
     with _truth_of(module), both(Path()) as targets:
         for _ in range(2):
-            trainer(*targets, accumulate_grad_batches=4, precision="bf16-mixed").fit(module, loader, loader)
+            fit = trainer(*targets, accumulate_grad_batches=4, precision="bf16-mixed")
+            fit.fit(module, loader, loader)
+    fit.save_checkpoint("checkpoint")
+    _enter(folder / "resumed")
+    with both(Path()) as targets:
+        resumed = trainer(*targets, accumulate_grad_batches=4)
+        resumed.fit_loop.max_epochs = 3
+        resumed.fit(Module(), loader, ckpt_path="../accumulated/checkpoint")
     _enter(folder / "failing")
     module = Module(fails=True)
     with _truth_of(module), contextlib.suppress(RuntimeError):

@@ -221,11 +221,12 @@ def assert_updates(folder: Path, steps: int) -> None:
 
 @needs("lightning")
 def test_lightning_callback(recorded: Callable[..., Path]) -> None:
-    """It counts updates over two fits; an exception ends the recording, and a monitor's ends the fit."""
+    """It counts updates over two fits, and none of a checkpoint's; an exception ends the recording, a fault the fit."""
     folder = recorded("lightning")
     assert_updates(folder / "accumulated", 12)
     assert_updates(folder / "failing", 10)
-    assert_watched(folder, ["accumulated"])
+    assert_watched(folder, ["accumulated", "resumed"])
+    assert {"TRAIN": 3} == modes(folder / "resumed" / "trial")  # the checkpoint's updates are no steps
 
 
 @needs("transformers", "peft")

@@ -22,8 +22,8 @@ class UpdateRatioCallback(lightning.Callback):  # type: ignore[misc]  # Lightnin
         self._target = recorder_or_monitor
         self._updates = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Continue a recording that an earlier fit ended."""
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Continue a recording that an earlier fit ended; by now ``global_step`` is that of a checkpoint."""
         self._target.reopen()
         self._updates = trainer.global_step
 
