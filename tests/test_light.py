@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 
 from tests.conftest import REPOSITORY
-from weight_update_ratio import RatioMonitor, check_trial
+from weight_update_ratio import RatioMonitor, Report, check_trial
 
 ABSENT = ("bokeh", "boto3", "botocore", "click", "jinja2", "pandas", "rich", "smdebug", "urllib3")
 PROGRAM = f"""
@@ -51,12 +52,11 @@ def test_watches_and_records_with_numpy_alone(tmp_path: Path) -> None:
         ("pandas", "summary()", lambda report: report.summary()),
         ("rich", "text", lambda report: report.to_text()),
         ("bokeh", "drawing", lambda report: report.to_html()),
-        ("jinja2", "drawing", lambda report: report.plot()),
         ("boto3", "s3://", lambda report: RatioMonitor(baseline="s3://bucket/good")),
     ],
 )
 def test_what_needs_a_package_names_it(
-    package: str, feature: str, use: object, monkeypatch: pytest.MonkeyPatch
+    package: str, feature: str, use: Callable[[Report], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor = RatioMonitor(every=1)
     for size in 1.0, 1.01:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning
+try:
+    from lightning import Callback
+except ModuleNotFoundError:  # the package's other name, whose trainer takes either callback
+    from pytorch_lightning import Callback
 
 from ..monitor import RatioMonitor
 from ..record import TrialRecorder
 
 
-class UpdateRatioCallback(lightning.Callback):  # type: ignore[misc]  # Lightning's types are not installed everywhere
+class UpdateRatioCallback(Callback):  # type: ignore[misc]
     """Calls ``step`` of a TrialRecorder or a RatioMonitor after each update, and ends a recording with the fit.
 
         Trainer(callbacks=[UpdateRatioCallback(RatioMonitor(history="run.jsonl"))])
