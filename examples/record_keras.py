@@ -21,30 +21,10 @@ import keras
 import numpy as np
 
 from weight_update_ratio import TrialRecorder
+from weight_update_ratio.integrations.keras import UpdateRatioCallback
 
 CLASSES = 4
 BATCH = 16
-
-
-class Record(keras.callbacks.Callback):
-    """Records the weights after every batch, and those of validation as EVAL: no ratio is made of these."""
-
-    def __init__(self, recorder: TrialRecorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def weights(self) -> dict[str, keras.Variable]:
-        """Return the weights as they are now, also in the middle of fit on JAX: ``self.model`` sees to it."""
-        # No optimizer moves a batch normalisation's moving mean and variance. Frozen weights are recorded.
-        return {weight.path: weight for weight in self.model.weights if not weight.name.startswith("moving_")}
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Record a training step, whose update is made."""
-        self.recorder.step(self.weights)
-
-    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Record a validation step."""
-        self.recorder.step(self.weights, mode="EVAL")
 
 
 def make_network() -> keras.Model:
@@ -97,13 +77,13 @@ def main() -> None:
         network.get_layer(arguments.freeze).trainable = False
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.SGD(arguments.lr), loss)
-    with recorder:  # its end writes the end-of-job file, also where fit raises an error
+    with recorder:  # its end writes the end-of-job file if fit raises an error; otherwise the callback does
         network.fit(
             *synthetic_images(10 * BATCH, seed=0),
             batch_size=BATCH,
             epochs=arguments.epochs,
             validation_data=synthetic_images(3 * BATCH, seed=1),
-            callbacks=[Record(recorder)],
+            callbacks=[UpdateRatioCallback(recorder)],
             verbose=2,
         )
     print(f"recorded; judge it with: weight-update-ratio check {shlex.quote(arguments.out)}")

@@ -18,6 +18,7 @@ def main() -> None:
         import signal
         import threading
 
+        from .errors import needed_by
         from .files import UNFINISHED
 
         def end(number: int, frame: object) -> None:
@@ -39,7 +40,8 @@ def main() -> None:
                 signal.signal(number, end)
         # OpenBLAS, which NumPy loads, begins a thread for each core. They take memory, and ratio.py uses one only.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        from .cli import main as command
+        with needed_by("the command"):
+            from .cli import main as command
 
         command(prog_name="weight-update-ratio")
     except SystemExit as ended:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import contextlib
+from typing import Iterator, NamedTuple
 
 
 class TrialError(Exception):
@@ -22,6 +23,17 @@ class TrialError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n\n{self.remedy}"
+
+
+@contextlib.contextmanager
+def needed_by(feature: str) -> Iterator[None]:
+    """Name a package that is not installed, and its remedy: ``pip install --no-deps`` brings none."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        words = f"{feature} needs {package}, which is not installed: pip install {package}"
+        raise ImportError(words, name=package) from None
 
 
 class UnreadableError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .compare.rows import Rows
-from .errors import TrialError
+from .errors import TrialError, needed_by
 from .findings.findings import Finding
 from .findings.judgement import Judgement
 from .parameters import parse_parameters
@@ -31,7 +31,8 @@ class Report(Judgement):
 
         Ratios are float64, median, lowest and highest of those that are finite; violations int64.
         """
-        import pandas
+        with needed_by("summary()"):
+            import pandas
 
         from .findings.summary import TensorSummary, tensor_summaries
 

@@ -1,4 +1,4 @@
-"""The examples that record with TrialRecorder, in the frameworks themselves: what is recorded, and its verdict.
+"""The examples that record or watch a training, in the frameworks themselves: what is recorded, and its verdict.
 
 Each framework is one process (recordings.py), because importing it takes seconds. A test whose framework is not there
 skips itself; nothing else is needed except the package and pytest.
@@ -15,9 +15,10 @@ import textwrap
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 import numpy as np
+import pandas
 import pytest
 
 from tests.conftest import (
@@ -28,7 +29,7 @@ from tests.conftest import (
     expected_comparisons,
     found_comparisons,
 )
-from tests.documents import blocks, text_of
+from tests.documents import text_of
 from tests.recorders import USUAL
 from weight_update_ratio import check_trial
 
@@ -53,7 +54,7 @@ def start(program: str, folder: Path, **environment: str) -> subprocess.Popen[st
     return subprocess.Popen(
         [sys.executable, "-m", "tests.examples.recordings", program, str(folder)],
         cwd=REPOSITORY,
-        env={**os.environ, **settings, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{folder}", **environment},
+        env={**os.environ, **settings, "PYTHONPATH": str(REPOSITORY), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -79,10 +80,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         key = "_".join([program, *environment.values()])
         if key not in folders:
             folder = tmp_path_factory.mktemp(key)
-            for block in blocks(text_of("examples/README.md"), "python"):
-                if "class Record(" in block:
-                    framework = "lightning" if "import lightning" in block else "transformers"
-                    (folder / f"{framework}_callback.py").write_text(block)
             finish(start(program, folder, **environment))
             folders[key] = folder
         return folders[key]
@@ -112,6 +109,27 @@ def assert_recorded(file: Path, trial: Path, tolerance: float = 0.0) -> None:
     for key, array in expected.items():
         assert array.shape == actual[key].shape, key
         np.testing.assert_allclose(actual[key], array, rtol=tolerance, atol=tolerance, err_msg=str(key))
+
+
+def assert_watched(folder: Path, names: Iterable[str]) -> None:
+    """Assert that a monitor's rows are those of check on what was recorded beside it, to the last bit.
+
+    And that it raised at a fault, and that the document's block wrote a history that is judged like a trial.
+    """
+    assert sorted(names) == sorted(str(file.parent.relative_to(folder)) for file in folder.rglob("watched.pickle"))
+    for name in names:
+        recorded = check_trial(folder / name / "trial")
+        watched = pandas.read_pickle(folder / name / "watched.pickle")  # noqa: S301  (recordings.py wrote it)
+        assert len(watched), name
+        assert recorded.comparisons().equals(watched), name
+        assert check_trial(folder / name / "run.jsonl").comparisons().equals(watched), name
+        assert recorded.job_ended
+    text, code, rows = json.loads((folder / "fault.json").read_text())
+    assert text.startswith(("All ", "The ")) or " moved too much" in text
+    assert 1 == code
+    assert rows
+    history = check_trial(folder / "document" / "run.jsonl")
+    assert (0, {1, 51}) == (history.exit_code, {row.step for row in history} & {1, 51, 2, 52})
 
 
 def assert_examples(folder: Path, frozen: str) -> None:
@@ -152,24 +170,32 @@ def test_pytorch_example(recorded: Callable[..., Path]) -> None:
     assert printed[printed.index("20 TRAIN steps") :] in shown
 
 
+@needs("torch")
+def test_pytorch_is_watched(recorded: Callable[..., Path]) -> None:
+    """In float32, under autocast, and where a scaler skips the first updates; what is frozen is not measured."""
+    folder = recorded("pytorch")
+    assert_watched(
+        folder, [f"{name}/{part}" for name in ("float32", "autocast", "scaler") for part in ("every", "pairs")]
+    )
+    assert {"1.weight", "3.weight"} == {row.tensor for row in check_trial(folder / "float32/every/run.jsonl")}
+    rested = [row.step for row in check_trial(folder / "scaler/every/run.jsonl") if row.ratio == 0]
+    assert {1, 2, 3} <= set(rested)
+
+
 @pytest.mark.parametrize("backend", [pytest.param(name, marks=needs("keras", name)) for name in ("jax", "torch")])
 def test_keras_example(recorded: Callable[..., Path], backend: str) -> None:
     """Each command line has its verdict; what is recorded in the middle of fit is what train_on_batch makes.
 
-    In validation it is what training left, and also if the model itself is passed.
+    A callback's monitor sees the same; batches whose gradients are only accumulated are no steps, a second fit goes on,
+    and an exception ends the recording.
     """
     folder = recorded("keras", KERAS_BACKEND=backend)
     assert_examples(folder, "network/conv/kernel")
-    assert {"EVAL": 6, "TRAIN": 20} == modes(folder / "healthy")
+    assert {"TRAIN": 20} == modes(folder / "healthy")
     for policy in "float32", "mixed_bfloat16":
-        assert_recorded(folder / f"{policy}.npz", folder / policy, tolerance=1e-6)
-        last = {name: array for (name, step), array in training_steps(folder / policy).items() if step == 5}
-        evaluated = [saved for saved in as_smdebug_reads(folder / policy, USUAL) if saved.mode == "EVAL"]
-        assert 2 * len(last) == len(evaluated)
-        assert all(np.array_equal(last[saved.tensor], saved.array) for saved in evaluated)
-        whole = {name: array for (name, _), array in training_steps(folder / f"{policy}_model").items()}
-        assert {*last, "network/norm/moving_mean", "network/norm/moving_variance"} == whole.keys()
-        assert all(np.array_equal(array, whole[name]) for name, array in last.items())
+        assert_recorded(folder / f"{policy}.npz", folder / policy / "trial", tolerance=1e-6)
+    assert_watched(folder, ["float32", "mixed_bfloat16", "accumulated"])
+    assert {"TRAIN": 4 + 4 + 2} == modes(folder / "accumulated" / "trial")
 
 
 @needs("jax", "optax")
@@ -183,35 +209,45 @@ def test_jax_example(recorded: Callable[..., Path]) -> None:
     for array in training_steps(folder / "bfloat16").values():
         assert np.float32 == array.dtype
         assert not np.any(array.view(np.uint32) & 0xFFFF), "more digits than bfloat16 has"
+    assert_watched(folder, [f"{part}/{dtype}" for part in ("watched", "pairs") for dtype in ("float32", "bfloat16")])
 
 
-@pytest.mark.parametrize(
-    ("framework", "name", "steps", "fired"),
-    [
-        pytest.param("lightning", "accumulated", 6, False, marks=needs("lightning")),
-        pytest.param("lightning", "failing", 10, False, marks=needs("lightning")),
-        pytest.param("transformers", "accumulated", 4, False, marks=needs("transformers")),
-        pytest.param("transformers", "bfloat16", 8, True, marks=needs("transformers")),
-    ],
-)
-def test_callbacks_of_the_document(
-    recorded: Callable[..., Path], framework: str, name: str, steps: int, fired: bool
-) -> None:
-    """Each update is recorded once, and an exception ends the trial; norms of bfloat16 do not move by 1e-3."""
-    folder = recorded(framework) / name
-    assert_recorded(folder / "out.npz", folder / "out")
-    assert {"TRAIN": steps} == modes(folder / "out")
-    report = check_trial(folder / "out", collection_names=USUAL)
-    entries = truth(folder / "out.npz").items()
-    saved = [Saved(tensor, "worker_0", "TRAIN", step, step, array) for (tensor, step), array in entries]
-    assert_same_comparisons(expected_comparisons(saved), found_comparisons(report.comparisons()))
-    assert (fired, True) == (report.fired, report.job_ended)
-    assert all("norm" in group.tensor and group.worst_ratio == 0 for group in report.violations)
+def assert_updates(folder: Path, steps: int) -> None:
+    """Assert that a callback recorded each update once, as the optimizer's hook saw it, and ended the trial."""
+    assert_recorded(folder / "out.npz", folder / "trial")
+    assert {"TRAIN": steps} == modes(folder / "trial")
+    assert check_trial(folder / "trial").job_ended
+
+
+@needs("lightning")
+def test_lightning_callback(recorded: Callable[..., Path]) -> None:
+    """It counts updates over two fits, and none of a checkpoint's; an exception ends the recording, a fault the fit."""
+    folder = recorded("lightning")
+    assert_updates(folder / "accumulated", 12)
+    assert_updates(folder / "failing", 10)
+    assert_watched(folder, ["accumulated", "resumed"])
+    assert {"TRAIN": 3} == modes(folder / "resumed" / "trial")  # the checkpoint's updates are no steps
+
+
+@needs("transformers", "peft")
+def test_hugging_face_callback(recorded: Callable[..., Path]) -> None:
+    """It counts updates over two trainings, goes on where smaller batches begin anew, and leaves a LoRA's base out."""
+    folder = recorded("transformers")
+    assert_updates(folder / "accumulated", 4)
+    assert_updates(folder / "bfloat16", 8)
+    assert_watched(folder, ["accumulated", "bfloat16", "lora", "smaller"])
+    assert {"TRAIN": 4 * 3 + 8} == modes(folder / "smaller" / "trial")
+    tensors = {row.tensor for row in check_trial(folder / "lora" / "run.jsonl")}
+    assert 8 == len(tensors)
+    assert all("lora_" in tensor for tensor in tensors)
+    judged = check_trial(folder / "bfloat16" / "trial", collection_names=USUAL)
+    assert judged.fired  # norms of bfloat16 do not move by 1e-3
+    assert all("norm" in group.tensor and group.worst_ratio == 0 for group in judged.violations)
 
 
 @needs("torch")
 def test_two_processes_of_fsdp(tmp_path: Path) -> None:
-    """Each records its rows of the weights; a tensor of which it has no row is skipped."""
+    """Each records and watches its rows of the weights, and skips a tensor without one; under DDP it has the whole."""
     finish(*(start("distributed", tmp_path, RANK=str(rank)) for rank in range(2)))
     saved = [
         Saved(name, f"worker_{rank}", "TRAIN", step, step, array)
@@ -223,3 +259,11 @@ def test_two_processes_of_fsdp(tmp_path: Path) -> None:
     report = check_trial(tmp_path / "fsdp", collection_names=USUAL)
     assert_same_comparisons(expected_comparisons(saved), found_comparisons(report.comparisons()))
     assert (4 * 5 + 2 * 5, 2 * 5) == (report.counts["comparisons"], report.counts["skipped"])
+    for name, tensors in [("fsdp", 3), ("ddp", 4)]:
+        recorded = check_trial(tmp_path / name).comparisons()
+        watched = check_trial([tmp_path / f"{name}_{rank}.jsonl" for rank in range(2)]).comparisons()
+        assert recorded.equals(watched)
+        assert 5 * tensors == len(watched)
+    for rank in range(2):
+        refused = (tmp_path / f"refused_{rank}.txt").read_text()
+        assert "it is one of 2 shards, and num_workers is 1: record in all 2 processes with num_workers=2" in refused

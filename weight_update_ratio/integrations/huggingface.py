@@ -15,7 +15,8 @@ class UpdateRatioCallback(TrainerCallback):  # type: ignore[misc]
 
         Trainer(..., callbacks=[UpdateRatioCallback(RatioMonitor(history="run.jsonl"))])
 
-    A second training, or one that begins anew with a smaller batch (auto_find_batch_size), goes on counting.
+    A second training, or one that begins anew with a smaller batch (auto_find_batch_size), goes on counting. The
+    Trainer has no hook for an exception: ``with TrialRecorder(...) as recorder`` around it ends the recording then.
     """
 
     def __init__(self, recorder_or_monitor: TrialRecorder | RatioMonitor) -> None:

@@ -15,7 +15,8 @@ class UpdateRatioCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
         model.fit(..., callbacks=[UpdateRatioCallback(RatioMonitor(history="run.jsonl"))])
 
-    Batches whose gradients are only accumulated are no updates. A second fit goes on where the first ended.
+    Batches whose gradients are only accumulated are no updates. A second fit goes on where the first ended. Keras
+    has no hook for an exception: ``with TrialRecorder(...) as recorder`` around the fit ends the recording then.
     """
 
     def __init__(self, recorder_or_monitor: TrialRecorder | RatioMonitor) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning
+try:
+    from lightning import Callback
+except ModuleNotFoundError:  # the package's other name, whose trainer takes either callback
+    from pytorch_lightning import Callback
 
 from ..monitor import RatioMonitor
 from ..record import TrialRecorder
 
 
-class UpdateRatioCallback(lightning.Callback):  # type: ignore[misc]  # Lightning's types are not installed everywhere
+class UpdateRatioCallback(Callback):  # type: ignore[misc]
     """Calls ``step`` of a TrialRecorder or a RatioMonitor after each update, and ends a recording with the fit.
 
         Trainer(callbacks=[UpdateRatioCallback(RatioMonitor(history="run.jsonl"))])
@@ -22,8 +25,8 @@ class UpdateRatioCallback(lightning.Callback):  # type: ignore[misc]  # Lightnin
         self._target = recorder_or_monitor
         self._updates = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Continue a recording that an earlier fit ended."""
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Continue a recording that an earlier fit ended; by now ``global_step`` is that of a checkpoint."""
         self._target.reopen()
         self._updates = trainer.global_step
 

@@ -10,14 +10,9 @@ import io
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from ..compare.rows import Array
+from ..errors import needed_by
 from ..findings.findings import Finding
 from ..findings.judgement import Judgement
 from ..findings.kinds import NOTE
@@ -26,6 +21,14 @@ from .words.escapes import printable
 from .words.names import elided, first_lines
 from .words.run import format_ratio, run_lines, skipped_lines, unreadable_lines, verdict_sentence, verdict_word
 from .words.titles import finding_title, left_text, with_room
+
+with needed_by("text"):
+    from rich import box
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
 
 PLAIN_WIDTH = 100  # columns of a text that does not go to a terminal
 LEAST_WIDTH = 40  # columns; a narrower terminal wraps the lines itself

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
-from ..errors import TrialError, UnreadableError
+from ..errors import TrialError, UnreadableError, needed_by
 from .storage import COLLECTIONS_FOLDER, SMALL_FILE, FileStamp
 
 # Ranges (first byte, end) of an object, and their contents; no ranges: the whole object, which is small.
@@ -39,6 +39,8 @@ class S3Storage:
         self._bucket, _, prefix = location[len("s3://") :].partition("/")
         # As smdebug joins: only one slash at the end may be left out. All others are part of the keys.
         self._prefix = prefix if not prefix or prefix.endswith("/") else prefix + "/"
+        with needed_by("s3://"):
+            import boto3  # noqa: F401  (whose botocore has the errors that are caught below)
         with self._trial_errors():
             self._client = _s3_client()
         self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, "S3")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..compare.ratio import update_ratios
 from ..compare.rows import Array, Comparison, Rows, SkippedGroup
-from ..errors import TrialError, Unreadable
+from ..errors import TrialError, Unreadable, needed_by
 from ..parameters import Parameters
 from .bounds import DRIFTED, NOT_FINITE, OK, SMALL, VERDICTS, Bounds, verdict_codes
 from .firing import ViolationGroup, decades_outside, firing, in_a_row, keys_of, longest_course, violation_groups
@@ -166,7 +166,8 @@ class JudgedRun:
 
         Steps are int64, norms, ratio and bounds float64, the rest strings.
         """
-        import pandas
+        with needed_by("comparisons()"):
+            import pandas
 
         names = {"tensor": self.tensors, "worker": self.workers, "verdict": VERDICTS, "type": self.rows.types.codes}
         frame = pandas.DataFrame({name: self.columns[name] for name in Comparison._fields if name != "mode"})

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ...errors import needed_by
 from ...findings.findings import Finding, worst_of
 from ...findings.judgement import Judgement
 from ...verdict.bounds import VERDICTS
@@ -51,12 +52,9 @@ class NotebookPage:
 
 def render_page(report: Judgement) -> str:
     """Return the report as one self-contained HTML page; an ImportError says which library is not installed."""
-    try:
+    with needed_by("drawing"):
         import bokeh
         import jinja2
-    except ImportError as error:
-        message = f"drawing needs {error.name}, which is not installed: pip install 'weight-update-ratio[report]'"
-        raise ImportError(message, name=error.name) from None
     environment = jinja2.Environment(
         autoescape=True,
         finalize=lambda value: printable(value) if type(value) is str else value,  # what is markup has another type
