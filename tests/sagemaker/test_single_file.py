@@ -20,6 +20,7 @@ import pytest
 
 import weight_update_ratio
 from tests.conftest import RECORDED, REPOSITORY, run_command
+from tests.reports import invoke_command
 from weight_update_ratio import check_trial
 from weight_update_ratio.sagemaker import rule_configuration, rule_source
 
@@ -93,6 +94,7 @@ def test_the_text_is_the_same_to_the_byte_everywhere(tmp_path: Path) -> None:
     zipped = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, stdout=-1, check=True)
     assert zipped.stdout == expected
     assert run_command("rule-source", env={"PYTHONHASHSEED": "1"}).stdout.encode("utf-8") == expected
+    assert invoke_command("rule-source").stdout.encode("utf-8") == expected
     written = run_command("rule-source", "--output", tmp_path / "rule.py", env={"PYTHONHASHSEED": "2"})
     assert (written.returncode, written.stdout, written.stderr) == (0, "", "")
     assert (tmp_path / "rule.py").read_bytes() == expected

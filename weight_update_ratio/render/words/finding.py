@@ -67,10 +67,8 @@ def _advice(report: Judgement, finding: Finding) -> str:
 
 
 def _words(file: str, case: _Case) -> str:
-    for kinds, condition, text in _lines(file):
-        if case.finding.kind in kinds and (not condition or case[condition]):
-            return text.format_map(case)
-    raise KeyError(case.finding.kind)
+    lines = (line for line in _lines(file) if case.finding.kind in line[0])
+    return next(text.format_map(case) for _, condition, text in lines if not condition or case[condition])
 
 
 @lru_cache(maxsize=None)
