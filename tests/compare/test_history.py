@@ -81,6 +81,7 @@ BROKEN = {
     "a name that is null": (line(tensor=None), "'tensor' is not a string"),
     "a worker that is a number": (line(worker=0), "'worker' is not a string"),
     "a lone surrogate": (line(tensor="w\ud800"), "a name has half a character"),
+    "a lone surrogate of a worker": (line(worker="\udcff"), "a name has half a character"),
     "other metrics": ('{"loss": 0.5, "_step": 3}', "is not a row: it has no 'tensor'"),
     "no object": ("[1, 2]", "is not a row: it is not an object"),
     "a number": ("5", "it is not an object"),
@@ -155,6 +156,29 @@ def test_hostile_names(tmp_path: Path, name: str) -> None:
 def test_many_types(tmp_path: Path) -> None:
     path = write(tmp_path / "run.jsonl", *(line(step, type=f"type{step}") for step in range(1, 400)))
     assert [f"type{step}" for step in range(1, 400)] == check_trial(path).comparisons()["type"].tolist()
+
+
+HUGE = [{"update_norm": 1e308, "weight_norm": 1e-5}] * 3
+INFINITE = [{}, *[{"weight_norm": norm} for norm in (1e21, "inf", "inf", "inf")]]
+BACKWARDS = [  # steps do not rise with the global steps; a tensor of two workers is lost, one of them after a leap
+    {"tensor": "a", "worker": "w1", "step": 21, "reference_step": 20, "global_step": 1},
+    {"tensor": "a", "worker": "w1", "step": 2, "global_step": 2, "weight_norm": "nan"},
+    {"tensor": "b", "worker": "w1", "step": 23, "reference_step": 22, "global_step": 2},
+    {"tensor": "b", "worker": "w0", "step": 4, "reference_step": 3, "global_step": 4},
+    {"tensor": "a", "worker": "w0", "step": 4, "reference_step": 3, "global_step": 4, "weight_norm": 1e-300},
+    {"tensor": "a", "worker": "w0", "step": 2, "global_step": 5, "weight_norm": "nan"},
+]
+FAR = [{"step": 2**62 - 1}, {"step": 5, "reference_step": 1 - 2**62, "global_step": 2**62 - 1}]
+
+
+@pytest.mark.parametrize("changes", [HUGE, INFINITE, BACKWARDS, FAR], ids=["huge", "infinite", "backwards", "far"])
+def test_numbers_at_the_edge(tmp_path: Path, changes: list[dict[str, Any]]) -> None:
+    """They come through every format without a warning."""
+    path = write(tmp_path / "run.jsonl", *(line(**{"step": n, **row}) for n, row in enumerate(changes, 1)))
+    for style in FORMATS:
+        code, _, said = check(path, "--format", style, "--html", tmp_path / "p.html", "--tensorboard", tmp_path / "t")
+        assert (True, "") == (code in (0, 1), said)
+    assert len(changes) == len(check_trial(path, baseline=write(tmp_path / "good.jsonl", line(1), line(2))))
 
 
 # Files

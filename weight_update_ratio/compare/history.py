@@ -232,8 +232,8 @@ def _columns(lines: list[bytes]) -> dict[str, Any]:
     for name in TEXTS:
         if set(map(type, columns[name])) != {str}:
             raise ValueError(f"{name!r} is not a string")
-    text = "".join({*columns["tensor"], *columns["type"]})
-    if text != text.encode("utf-8", "ignore").decode():  # as in an index; the file name of a worker's may have one
+    text = "".join({text for name in TEXTS for text in columns[name]})
+    if text != text.encode("utf-8", "ignore").decode():  # as in an index
         raise ValueError("a name has half a character (a lone surrogate)")
     if not set(columns["mode"]).issubset(MODES):
         raise ValueError(f"'mode' is not one of {', '.join(MODES)}")
