@@ -11,8 +11,8 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import operator
 import os
-from operator import itemgetter
 from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
@@ -221,7 +221,7 @@ def _columns(lines: list[bytes]) -> dict[str, Any]:
     else:
         rows = [json.loads(line.decode()) for line in lines if line.strip()]
     try:
-        columns: dict[str, Any] = dict(zip(NEEDED, zip(*map(itemgetter(*NEEDED), rows))))
+        columns: dict[str, Any] = dict(zip(NEEDED, zip(*map(operator.itemgetter(*NEEDED), rows))))
         columns["type"] = [kind if isinstance(kind, str) else "" for kind in (row.get("type") for row in rows)]
     except KeyError as error:
         raise ValueError(f"it has no {error}") from None
@@ -238,17 +238,17 @@ def _columns(lines: list[bytes]) -> dict[str, Any]:
     if not set(columns["mode"]).issubset(MODES):
         raise ValueError(f"'mode' is not one of {', '.join(MODES)}")
     for name in STEPS:
-        columns[name] = _steps(name, columns[name])
+        columns[name] = _read_steps(name, columns[name])
     if (columns["reference_step"] >= columns["step"]).any():
         raise ValueError("'reference_step' is not below 'step'")
     if (columns["global_step"] < 0).any():
         raise ValueError("'global_step' is below 0")
     for name in NORMS:
-        columns[name] = _norms(name, columns[name])
+        columns[name] = _read_norms(name, columns[name])
     return columns
 
 
-def _steps(name: str, values: Sequence[Any]) -> Array:
+def _read_steps(name: str, values: Sequence[Any]) -> Array:
     types = set(map(type, values))
     is_whole = types <= {int, float} and (float not in types or all(value == value // 1 for value in values))
     if not is_whole or not -LARGEST_STEP < min(values) <= max(values) < LARGEST_STEP:
@@ -256,7 +256,7 @@ def _steps(name: str, values: Sequence[Any]) -> Array:
     return np.array([int(value) for value in values], np.int64)
 
 
-def _norms(name: str, values: Sequence[Any]) -> Array:
+def _read_norms(name: str, values: Sequence[Any]) -> Array:
     types = set(map(type, values))
     texts = {value.lower() for value in values if isinstance(value, str)} if str in types else set()
     if not types <= {int, float, str} or not texts <= NOT_FINITE_NUMBERS:
