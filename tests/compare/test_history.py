@@ -178,6 +178,7 @@ def test_numbers_at_the_edge(tmp_path: Path, changes: list[dict[str, Any]]) -> N
     for style in FORMATS:
         code, _, said = check(path, "--format", style, "--html", tmp_path / "p.html", "--tensorboard", tmp_path / "t")
         assert (True, "") == (code in (0, 1), said)
+    assert check(path, "--verbose")[0] in (0, 1)
     assert len(changes) == len(check_trial(path, baseline=write(tmp_path / "good.jsonl", line(1), line(2))))
 
 
