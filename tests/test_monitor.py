@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator
 import numpy as np
 import pytest
 
-from weight_update_ratio import RatioMonitor, Report, TrainingFault, TrialRecorder, check_trial
+from weight_update_ratio import RatioMonitor, Report, TrainingFault, TrialError, TrialRecorder, check_trial
 
 Weights = dict[str, np.ndarray[Any, Any]]
 LEARNING_RATE = 3e-3
@@ -174,6 +174,55 @@ class TestHistory:
         rows = check_trial(path).comparisons()
         assert sorted(set(rows["step"])) == [*range(1, 10), *range(11, 20)]
         assert rows.equals(second.report().comparisons())
+
+    def test_goes_on_after_a_last_line_without_a_newline(self, tmp_path: Path) -> None:
+        """A row that is whole stays."""
+        both(tmp_path, 10, 1)
+        path = tmp_path / "run.jsonl"
+        path.write_bytes(path.read_bytes()[:-1])
+        monitor = RatioMonitor(1, history=path, resume=True)
+        for weights in training(3):
+            monitor.step(weights)
+        assert sorted({*range(1, 10), 11, 12}) == sorted(set(check_trial(path).comparisons()["step"]))
+        assert check_trial(path).comparisons().equals(monitor.report().comparisons())
+
+    @pytest.mark.parametrize("kept", [0, 1, 15])
+    def test_begins_anew_where_no_line_is_whole(self, tmp_path: Path, kept: int) -> None:
+        both(tmp_path, 2, 1)
+        path = tmp_path / "run.jsonl"
+        content = path.read_bytes()
+        path.write_bytes(content[:kept])
+        monitor = RatioMonitor(1, history=path, resume=True)
+        for weights in training(2):
+            monitor.step(weights)
+        assert content == path.read_bytes()
+
+    @pytest.mark.parametrize("content", [b"weights of a month", b"\x80\x02}q\x00\n\x00", b'{"loss": 1}\n{"lo'])
+    def test_another_file_stays_as_it_is(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "model.bin"
+        path.write_bytes(content)
+        with pytest.raises(TrialError, match="holds no rows"):
+            RatioMonitor(history=path, resume=True)
+        assert content == path.read_bytes()
+
+    def test_says_what_it_cannot_read(self, tmp_path: Path) -> None:
+        """As ``check`` does."""
+        both(tmp_path, 10, 1)
+        path = tmp_path / "run.jsonl"
+        path.write_bytes(b"broken\n" + path.read_bytes())
+        report = RatioMonitor(1, history=path, resume=True).report()
+        assert (2, check_trial(path).unreadable) == (report.exit_code, report.unreadable)
+
+    def test_steps_that_are_measured_again(self, tmp_path: Path) -> None:
+        """A job that goes on from an older checkpoint: of each step the last rows count, in the history and here."""
+        path = tmp_path / "run.jsonl"
+        monitor = RatioMonitor(1, history=path)
+        for step, weights in zip([*range(20), *range(8, 14)], training(26)):
+            monitor.step(weights, step=step)
+        rows = monitor.report().comparisons()
+        assert [*range(1, 20)] == sorted(set(rows["step"]))
+        assert not rows.duplicated(["tensor", "step"]).any()
+        assert rows.equals(check_trial(path).comparisons())
 
 
 def test_log_gets_the_ratios() -> None:

@@ -110,7 +110,7 @@ def judged_history(files: Sequence[str], parameters: Parameters, first: int, end
         "Widen start_step and end_step, and give patterns that are found in the names of the weights.",
     )
     report = Report(name, history.rows, bounds, history.mode, strict=strict)
-    return measured(report, is_wanted, nothing, folder_unreadable=history.unreadable, notes=history.notes)
+    return measured(report, is_wanted, nothing, notes=history.notes)
 
 
 def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:

@@ -118,7 +118,7 @@ def check(
     --strict anything that fires; 2 it could not be judged. With --follow, Ctrl-C prints what was found so far.
     """
     from .check import check_trial, dask_executor
-    from .compare.history import HISTORY_ENDING
+    from .compare.history import history_files
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.live_view import LiveView
@@ -128,7 +128,7 @@ def check(
 
     run = trial[0] if len(trial) == 1 else trial
     for option, given in (("--follow", follow), ("--dask", dask is not None)):
-        if given and trial[0].endswith(HISTORY_ENDING):
+        if given and history_files(run):
             raise TrialError(f"{option!r} has no meaning for a history ({trial[0]!r})", f"Leave {option} out.")
     if follow and dask is not None:
         raise TrialError("'--follow' and '--dask' exclude each other", "Leave one of them out.")

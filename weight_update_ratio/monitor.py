@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
 import numpy as np
 
 from .compare.comparer import why_skipped
-from .compare.history import HistoryRow, history_line, read_history
+from .compare.history import CUT_OFF, FIRST_BYTES, HistoryRow, history_line, read_history
 from .compare.mode import TRAIN
 from .compare.ratio import update_norms, update_ratios, weight_norms
 from .compare.references import StepPairs
@@ -131,10 +131,16 @@ class RatioMonitor:
             return
         with open(path, "rb+") as file:
             content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)  # the last line of a process that was killed
-        if content.count(b"\n"):
-            self._rows = read_history([path]).rows
+            whole = content.rfind(b"\n") + 1
+            if not whole and FIRST_BYTES.startswith(content[: len(FIRST_BYTES)]):
+                file.truncate(0)  # empty, or its first line is cut off
+                return
+            self._rows, _, notes = read_history([path])  # before the file is changed: it may not be a history
             self._count = int(self._rows.compared["step"].max(initial=-1)) + 1
+            if any(note.reason.endswith(CUT_OFF) for note in notes):
+                file.truncate(whole)
+            elif whole < len(content):
+                file.write(b"\n")
 
     def step(self, tensors: Tensors | Callable[[], Tensors], step: int | None = None) -> bool:
         """Count one update of the training, and measure it if it is one of those. Call it once after each update.
@@ -159,6 +165,8 @@ class RatioMonitor:
         if references is None and number % self._every:
             return False
         part, weights = self._compared(tensors, number, references or {})
+        if references is not None and number in self._rows.steps:  # from a checkpoint on, again: its last rows count
+            self._rows.compared.keep(self._rows.compared["global_step"] != number)
         self._rows.append(part)
         if number % self._every == 0:
             self._references = weights

@@ -8,17 +8,19 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
+import operator
 import os
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
-from ..errors import TrialError, Unreadable
-from ..trial.index_file import LARGEST_STEP, MODES
+from ..errors import TrialError, Unreadable, UnreadableError
+from ..trial.index_file import LARGEST_STEP, MODES, parse_json
 from .mode import TRAIN
-from .rows import Rows, SkippedGroup
+from .rows import Array, Rows, SkippedGroup
 
 HISTORY_ENDING = ".jsonl"
 NAMES, STEPS, NORMS = (
@@ -26,7 +28,12 @@ NAMES, STEPS, NORMS = (
     ("step", "reference_step", "global_step"),
     ("update_norm", "weight_norm"),
 )
-NOT_FINITE_NUMBERS = ("nan", "inf", "-inf")  # as strict JSON has them
+NEEDED, TEXTS = (*NAMES, *STEPS, *NORMS), (*NAMES, "type")
+NOT_FINITE_NUMBERS = {"nan", "inf", "-inf", "infinity", "-infinity"}  # in any case, as strict JSON has them
+PART = 1 << 20  # bytes of lines that are parsed at once
+FIRST_BYTES = b'{"tensor": "'  # of each line that is written here
+CUT_OFF = "is cut off"
+STRICT_JSON = json.JSONEncoder(allow_nan=False)
 
 
 class HistoryRow(NamedTuple):
@@ -44,11 +51,10 @@ class HistoryRow(NamedTuple):
 
 
 class History(NamedTuple):
-    """What history files hold of the judged mode, and what of them was left out."""
+    """The rows of history files in the judged mode, with the lines that are not rows, and notes on what is left out."""
 
     rows: Rows
     mode: str
-    unreadable: list[Unreadable]
     notes: list[SkippedGroup]
 
 
@@ -69,12 +75,22 @@ def history_files(trial: Any) -> list[str]:
     ]
     if any(path.startswith("s3://") for path in files):
         raise TrialError(f"the history {files[0]!r} is on S3", "Copy it to this machine: aws s3 cp.")
+    files = [path for path in files if not os.path.isdir(path)]
     if len(given) != len(files) and (files or isinstance(trial, (list, tuple))):
         raise TrialError(
             f"several trials cannot be judged as one ({', '.join(map(str, given))})",
             f"Pass one trial folder, or the histories ({HISTORY_ENDING}) of one run.",
         )
-    return [path for path in files if not os.path.isdir(path)]
+    return files
+
+
+def history_line(row: Any) -> str:
+    """Return a row, a ``HistoryRow`` or a ``Comparison``, as a line of strict JSON."""
+    values = row._asdict()
+    for name, value in values.items():
+        if value != value or value in (math.inf, -math.inf):
+            values[name] = str(value)
+    return STRICT_JSON.encode(values) + "\n"
 
 
 def read_history(
@@ -92,119 +108,161 @@ def read_history(
         end: Global step before which the rows are taken.
 
     Raises:
-        TrialError: A file cannot be read or holds no row, or a worker is in two of them.
+        TrialError: A file cannot be read or has no row to judge, or a worker is in two of them.
     """
-    by_key: dict[tuple[str, str, str, int], HistoryRow] = {}
-    unreadable: list[Unreadable] = []
-    notes: list[SkippedGroup] = []
-    files: dict[str, int] = {}  # worker -> index of its file
-    for index, path in enumerate(paths):
-        rows = _rows_of(path, unreadable, notes)
-        for row in rows:
-            if files.setdefault(row.worker, index) != index:
+    table = _Table()
+    files: dict[str, str] = {}  # worker -> its file
+    for path in paths:
+        for worker in table.read(path):
+            if worker in files:
                 raise TrialError(
-                    f"the worker {row.worker!r} is in two histories, {paths[files[row.worker]]!r} and {path!r}",
+                    f"the worker {worker!r} is in two histories, {files[worker]!r} and {path!r}",
                     "Pass the histories of one run, each worker once.",
                 )
-            key = (row.tensor, row.worker, row.mode, row.step)
-            by_key.pop(key, None)
-            by_key[key] = row
-        if not rows and not unreadable:
+            files[worker] = path
+    modes = table.codes["mode"]
+    mode = TRAIN if TRAIN in modes else "GLOBAL"
+    if mode not in modes:
+        raise TrialError(
+            f"the history {', '.join(paths)!r} has only rows of mode {', '.join(sorted(modes))}",
+            "Pass one that has rows of mode TRAIN or GLOBAL.",
+        )
+    others = [SkippedGroup(None, None, f"rows of mode {other} are not judged") for other in sorted({*modes} - {mode})]
+    return History(table.chosen(mode, is_wanted, first, end), mode, [*table.notes, *others])
+
+
+class _Table:
+    """The rows of history files in the order of their lines, in columns; names are codes, by ``codes``."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
+        self.notes: list[SkippedGroup] = []
+        self._parts: dict[str, list[Array]] = {name: [] for name in (*NEEDED, "type")}
+        self._unreadable: list[Unreadable] = []
+
+    def read(self, path: str) -> list[str]:
+        """Add the rows of a file, and return the workers that they are of."""
+        parts, number = len(self._parts["worker"]), 1
+        try:
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise OSError(None, "it is not a file")  # opening a pipe waits for its writer
+            with open(path, "rb") as file:
+                for lines in iter(lambda: file.readlines(PART), []):
+                    if number == 1 and lines[0].startswith(codecs.BOM_UTF8):
+                        lines[0] = lines[0][len(codecs.BOM_UTF8) :]
+                    self._add(path, number, lines)
+                    number += len(lines)
+        except OSError as error:
             raise TrialError(
-                f"the history {path!r} holds no rows",
+                f"the history {path!r} cannot be read: {error.strerror}", "Pass a file that exists and may be read."
+            ) from None
+        if len(self._parts["worker"]) == parts:
+            why = next((f": {entry.reason}" for entry in self._unreadable if entry.file == path), "")
+            raise TrialError(
+                f"the history {path!r} holds no rows{why}",
                 "Pass a file that --history or RatioMonitor wrote; a run of one step has no update.",
             )
-    modes = {row.mode for row in by_key.values()}
-    mode = TRAIN if TRAIN in modes or not modes else "GLOBAL"
-    chosen = [
-        row for row in by_key.values() if row.mode == mode and first <= row.global_step < end and is_wanted(row.tensor)
-    ]
-    for other in sorted(modes - {mode, "GLOBAL"}):
-        notes.append(SkippedGroup(None, None, f"rows of mode {other} are not judged"))
-    return History(_in_columns(sorted(chosen, key=lambda row: row.global_step)), mode, unreadable, notes)
+        workers = list(self.codes["worker"])
+        return [workers[code] for code in np.unique(np.concatenate(self._parts["worker"][parts:]))]
 
-
-def _rows_of(path: str, unreadable: list[Unreadable], notes: list[SkippedGroup]) -> list[HistoryRow]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise TrialError(f"the history {path!r} cannot be read: {error.strerror}", "Pass a file that exists.") from None
-    rows = []
-    lines = content.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    def _add(self, path: str, number: int, lines: list[bytes]) -> None:
+        """Add lines of a file, all at once if all are sound; ``number`` is that of the first."""
         try:
-            rows.append(_parsed(line))
-        except ValueError as error:
-            if number == len(lines):  # no newline ends it: the process was killed while it wrote
-                notes.append(SkippedGroup(None, None, f"the last line of {path!r} is cut off"))
+            columns = _columns(lines)
+        except (UnreadableError, ValueError, OverflowError, RecursionError) as error:
+            middle = len(lines) // 2
+            if middle:
+                self._add(path, number, lines[:middle])
+                self._add(path, number + middle, lines[middle:])
+            elif isinstance(error, UnreadableError) and not lines[0].endswith(b"\n"):
+                self.notes.append(SkippedGroup(None, None, f"the last line of {path!r} {CUT_OFF}"))
             else:
-                unreadable.append(Unreadable(path, None, None, -1, f"line {number} is not a row: {error}"))
-    return rows
+                is_json = not isinstance(error, UnreadableError)
+                reason = f"line {number} {'is not a row: ' * is_json}{error}"
+                self._unreadable.append(Unreadable(path, None, None, -1, reason))
+            return
+        for name, values in columns.items():
+            codes = self.codes.get(name)
+            if codes is not None:
+                values = np.array([codes.setdefault(value, len(codes)) for value in values], np.int32)
+            self._parts[name].append(values)
+
+    def chosen(self, mode: str, is_wanted: Callable[[str], bool], first: int, end: int) -> Rows:
+        """Return the rows of a mode that are of wanted tensors and of a range of global steps."""
+        columns = {name: np.concatenate(parts) for name, parts in self._parts.items()}
+        keys = [columns[name] for name in ("step", "tensor", "worker", "mode")]
+        order = np.lexsort(keys)  # of equal rows, that of the last line is the last
+        is_last = np.ones(len(order), bool)
+        is_last[order[:-1]] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
+        wanted = np.array([is_wanted(name) for name in self.codes["tensor"]])[columns["tensor"]]
+        at = columns["global_step"]
+        in_mode = columns.pop("mode") == self.codes["mode"][mode]
+        rows_of = np.flatnonzero(is_last & wanted & in_mode & (first <= at) & (at < end))
+        alphabet = np.argsort(np.argsort(list(self.codes["worker"])))
+        rows_of = rows_of[np.lexsort((alphabet[columns["worker"][rows_of]], at[rows_of]))]
+        columns, at = {name: column[rows_of] for name, column in columns.items()}, at[rows_of]
+        rows = Rows()
+        for name, known in (("tensor", rows.tensors), ("worker", rows.workers), ("type", rows.types)):
+            names = list(self.codes[name])
+            codes, firsts, inverse = np.unique(columns[name], return_index=True, return_inverse=True)
+            for index in np.argsort(firsts):
+                codes[index] = known.add(names[codes[index]], int(at[firsts[index]]))
+            columns[name] = codes[inverse]
+        rows.compared.add(len(at), **columns)
+        rows.steps = set(at.tolist())
+        rows.add_unreadable(-1, self._unreadable)
+        return rows
 
 
-def _parsed(line: bytes) -> HistoryRow:
-    """Return the row of a line, or raise ValueError that says what is wrong with it."""
+def _columns(lines: list[bytes]) -> dict[str, Any]:
+    """Return the rows of lines in columns; an error says that one of them is not a row, and of a single line why."""
+    if len(lines) == 1:
+        rows: list[Any] = [parse_json(line) for line in lines if line.strip()]
+    else:
+        rows = [json.loads(line.decode()) for line in lines if line.strip()]
     try:
-        given = json.loads(line)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(given, dict):
-        raise ValueError("it is not an object")
-    lacking = [name for name in (*NAMES, *STEPS, *NORMS) if name not in given]
-    if lacking:
-        raise ValueError(f"it has no {lacking[0]!r}")
-    for name in NAMES:
-        if not isinstance(given[name], str):
+        columns: dict[str, Any] = dict(zip(NEEDED, zip(*map(operator.itemgetter(*NEEDED), rows))))
+        columns["type"] = [kind if isinstance(kind, str) else "" for kind in (row.get("type") for row in rows)]
+    except KeyError as error:
+        raise ValueError(f"it has no {error}") from None
+    except TypeError:
+        raise ValueError("it is not an object") from None
+    if not rows:
+        return {}
+    for name in TEXTS:
+        if set(map(type, columns[name])) != {str}:
             raise ValueError(f"{name!r} is not a string")
-    if given["mode"] not in MODES:
+    text = "".join({text for name in TEXTS for text in columns[name]})
+    if text != text.encode("utf-8", "ignore").decode():  # as in an index
+        raise ValueError("a name has half a character (a lone surrogate)")
+    if not set(columns["mode"]).issubset(MODES):
         raise ValueError(f"'mode' is not one of {', '.join(MODES)}")
-    steps = [_step(name, given[name]) for name in STEPS]
-    if steps[1] >= steps[0]:
+    for name in STEPS:
+        columns[name] = _read_steps(name, columns[name])
+    if (columns["reference_step"] >= columns["step"]).any():
         raise ValueError("'reference_step' is not below 'step'")
-    norms = [_norm(name, given[name]) for name in NORMS]
-    kind = given.get("type", "")
-    return HistoryRow._make((*(given[name] for name in NAMES), *steps, *norms, kind if isinstance(kind, str) else ""))
+    if (columns["global_step"] < 0).any():
+        raise ValueError("'global_step' is below 0")
+    for name in NORMS:
+        columns[name] = _read_norms(name, columns[name])
+    return columns
 
 
-def _step(name: str, value: Any) -> int:
-    is_whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1
-    if not is_whole or not -LARGEST_STEP < value < LARGEST_STEP:
+def _read_steps(name: str, values: Sequence[Any]) -> Array:
+    types = set(map(type, values))
+    is_whole = types <= {int, float} and (float not in types or all(value == value // 1 for value in values))
+    if not is_whole or not -LARGEST_STEP < min(values) <= max(values) < LARGEST_STEP:
         raise ValueError(f"{name!r} is not a whole number below 2**62")
-    return int(value)
+    return np.array([int(value) for value in values], np.int64)
 
 
-def _norm(name: str, value: Any) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number and value not in NOT_FINITE_NUMBERS:
+def _read_norms(name: str, values: Sequence[Any]) -> Array:
+    types = set(map(type, values))
+    texts = {value.lower() for value in values if isinstance(value, str)} if str in types else set()
+    if not types <= {int, float, str} or not texts <= NOT_FINITE_NUMBERS:
         raise ValueError(f"{name!r} is not a number")
-    try:
-        norm = float(value)
-    except OverflowError:
-        norm = math.inf
-    if norm < 0:
-        raise ValueError(f"{name!r} is below 0")
-    return norm
-
-
-def _in_columns(given: Iterable[HistoryRow]) -> Rows:
-    """Return rows that ascend by global step as ``Rows``."""
-    rows, given = Rows(), list(given)
-    steps = [row.global_step for row in given]
-    columns = {name: [getattr(row, name) for row in given] for name in (*STEPS, *NORMS)}
-    names = {"tensor": rows.tensors, "worker": rows.workers, "type": rows.types}
-    codes = {name: [known.add(getattr(row, name), row.global_step) for row in given] for name, known in names.items()}
-    rows.compared.add(len(given), **{name: np.array(values) for name, values in {**columns, **codes}.items()})
-    rows.steps = set(steps)
-    return rows
-
-
-def history_line(row: HistoryRow) -> str:
-    """Return a row as a line of strict JSON."""
-    values = {
-        name: str(value) if value != value or value in (math.inf, -math.inf) else value
-        for name, value in row._asdict().items()
-    }
-    return json.dumps(values, allow_nan=False) + "\n"
+    norms = np.array(values, np.float64)
+    with np.errstate(invalid="ignore"):
+        if (norms < 0).any():
+            raise ValueError(f"{name!r} is below 0")
+    return norms

@@ -1,6 +1,6 @@
 """The comparisons of a run in columns, by global step, with what was skipped and what could not be read there.
 
-A comparison takes 49 bytes. What follows from the columns, such as ratios, verdicts and what fires, is not kept here.
+A comparison takes 52 bytes. What follows from the columns, such as ratios, verdicts and what fires, is not kept here.
 """
 
 from __future__ import annotations
@@ -106,6 +106,11 @@ class Columns:
             order = np.argsort(steps, kind="stable")
             self._arrays = {name: array[order] for name, array in self.arrays().items()}
 
+    def keep(self, rows: Array) -> None:
+        """Keep the rows of a mask, and remove the others."""
+        self._arrays = {name: array[rows] for name, array in self.arrays().items()}
+        self._count = int(np.count_nonzero(rows))
+
     def cut(self, global_step: int) -> None:
         """Remove the rows from ``global_step`` on."""
         self._count = int(np.searchsorted(self["global_step"], global_step))
@@ -152,7 +157,7 @@ class Rows:
     """The rows of the steps that were compared, in any order of the calls."""
 
     def __init__(self) -> None:
-        codes, steps = {"tensor": "i4", "worker": "i4", "type": "i1"}, {"step": "i8", "global_step": "i8"}
+        codes, steps = {"tensor": "i4", "worker": "i4", "type": "i4"}, {"step": "i8", "global_step": "i8"}
         self.compared = Columns(**codes, **steps, reference_step="i8", update_norm="f8", weight_norm="f8")
         self.tensors, self.workers, self.types = Names(), Names(), Names()  # of the selected tensors
         self.steps: set[int] = set()  # the global steps that have a selected tensor

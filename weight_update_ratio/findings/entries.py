@@ -249,5 +249,6 @@ def is_pure_decay(course: Course) -> bool:
     follows = course.references[1:] == course.steps[:-1]
     norms, updates = course.norms[:-1], course.updates[:-1]
     known = follows & (updates > ROUNDED * norms)
-    falls, updates = (norms - course.norms[1:])[known], updates[known]
-    return len(falls) >= LEAST_DECAYS and bool((abs(falls - updates) <= PURE * updates).all())
+    with np.errstate(invalid="ignore"):  # of norms that are infinite
+        falls, updates = (norms - course.norms[1:])[known], updates[known]
+        return len(falls) >= LEAST_DECAYS and bool((abs(falls - updates) <= PURE * updates).all())

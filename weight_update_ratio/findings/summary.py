@@ -38,8 +38,9 @@ def run_summary(ratios: Array, courses: list[Course]) -> Summary:
     if not len(finite):
         return Summary(None, None, None, None)
     p05, median, p95 = (float(value) for value in np.quantile(finite, (0.05, 0.5, 0.95)))
-    sums = [course.ratios[np.isfinite(course.ratios)].sum() for course in courses]
-    return Summary(median, p05, p95, float(np.median(sums)))
+    with np.errstate(over="ignore"):
+        sums = [course.ratios[np.isfinite(course.ratios)].sum() for course in courses]
+        return Summary(median, p05, p95, float(np.median(sums)))
 
 
 def tensor_summaries(run: JudgedRun, courses: list[Course]) -> list[TensorSummary]:

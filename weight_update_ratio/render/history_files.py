@@ -6,12 +6,11 @@ In CSV, a name that a spreadsheet takes for a formula gets an apostrophe before 
 from __future__ import annotations
 
 import csv
-import json
 
+from ..compare.history import history_line
 from ..compare.rows import Comparison
 from ..files import whole_file
 from ..findings.judgement import Judgement
-from ..verdict.document import finite_numbers
 
 HISTORY_ENDINGS = (".jsonl", ".csv", ".parquet")
 FORMULA = tuple("=+-@\t\r\n")  # the first characters of cells that a spreadsheet runs
@@ -26,7 +25,7 @@ def write_history(report: Judgement, path: str) -> None:
             writer.writerow(Comparison._fields)
             writer.writerows([_cell(value) for value in row] for row in report)
         else:
-            file.writelines(json.dumps(finite_numbers(row._asdict()), allow_nan=False) + "\n" for row in report)
+            file.writelines(map(history_line, report))
 
 
 def _cell(value: str | float) -> str | float:

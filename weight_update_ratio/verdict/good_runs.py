@@ -49,8 +49,7 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
         if files:
             own = parameters._replace(baseline=(), patience=None)
             history = read_history(files)
-            run = JudgedRun(name, history.rows, Bounds(own), history.mode)
-            return learn_baseline(run.with_facts(folder_unreadable=history.unreadable))
+            return learn_baseline(JudgedRun(name, history.rows, Bounds(own), history.mode))
         content = file_content(name)
         return _learnt_baseline(name, parameters) if content is None else parse_baseline(content)
     except UnreadableError as error:

@@ -192,7 +192,7 @@ class _Case:
             how = f"{self.rise_or_fall(rose)} from step {self.step} on"
             how += f", left {its} bounds at step {min(large)}" if large and min(large) > self.step else ""
         elif large:
-            highest = max(float(each.course.ratios[each.onset : each.course.end].max()) for each in roots)
+            highest = max(float(each.course.ratios[each.onset : each.course.end].max(initial=0)) for each in roots)
             how = f"moved too much from step {self.step} on (ratio {format_ratio(highest)})"
         elif not others:
             usual = ", after updates of usual size" if self.step > roots[0].course.steps[0] else ""
