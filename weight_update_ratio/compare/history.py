@@ -23,12 +23,8 @@ from .mode import TRAIN
 from .rows import Array, Rows, SkippedGroup
 
 HISTORY_ENDING = ".jsonl"
-NAMES, STEPS, NORMS = (
-    ("tensor", "worker", "mode"),
-    ("step", "reference_step", "global_step"),
-    ("update_norm", "weight_norm"),
-)
-NEEDED, TEXTS = (*NAMES, *STEPS, *NORMS), (*NAMES, "type")
+STEPS, NORMS = ("step", "reference_step", "global_step"), ("update_norm", "weight_norm")
+NEEDED, TEXTS = ("tensor", "worker", "mode", *STEPS, *NORMS), ("tensor", "worker", "mode", "type")
 NOT_FINITE_NUMBERS = {"nan", "inf", "-inf", "infinity", "-infinity"}  # in any case, as strict JSON has them
 PART = 1 << 20  # bytes of lines that are parsed at once
 FIRST_BYTES = b'{"tensor": "'  # of each line that is written here
@@ -64,19 +60,13 @@ def history_files(trial: Any) -> list[str]:
     Raises:
         TrialError: A history is on S3, or is given together with something else.
     """
-    given = [
-        os.fspath(t) if isinstance(t, os.PathLike) else t
-        for t in (trial if isinstance(trial, (list, tuple)) else [trial])
-    ]
-    files = [
-        os.path.expanduser(path.strip())
-        for path in given
-        if isinstance(path, str) and path.strip().endswith(HISTORY_ENDING)
-    ]
+    is_list = isinstance(trial, (list, tuple))
+    given = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in (trial if is_list else [trial])]
+    files = [os.path.expanduser(path.strip()) for path in given if isinstance(path, str)]
+    files = [path for path in files if path.endswith(HISTORY_ENDING) and not os.path.isdir(path)]
     if any(path.startswith("s3://") for path in files):
         raise TrialError(f"the history {files[0]!r} is on S3", "Copy it to this machine: aws s3 cp.")
-    files = [path for path in files if not os.path.isdir(path)]
-    if len(given) != len(files) and (files or isinstance(trial, (list, tuple))):
+    if len(given) != len(files) and (files or is_list):
         raise TrialError(
             f"several trials cannot be judged as one ({', '.join(map(str, given))})",
             f"Pass one trial folder, or the histories ({HISTORY_ENDING}) of one run.",
