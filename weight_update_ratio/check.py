@@ -13,7 +13,6 @@ from .compare.comparer import Comparer
 from .compare.diagnosis import missing_trial
 from .compare.history import history_files, read_history
 from .compare.loop import Loop
-from .compare.mode import TRAIN, judged_mode
 from .compare.references import StepPairs
 from .compare.rows import StepRows
 from .errors import TrialError
@@ -21,10 +20,10 @@ from .parameters import Parameters, parse_parameters, with_parameters
 from .render.progress import progress_bar
 from .report import Report
 from .storage.location import open_storage, trial_location
-from .trial.folder import TrialFolder
+from .trial.folder import TRAIN, TrialFolder
 from .trial.index_file import LARGEST_STEP
 from .trial.selection import name_filter
-from .verdict.facts import concluded, measured
+from .verdict.facts import concluded, concluded_rows
 from .verdict.good_runs import open_bounds
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def check_trial(
     if missing is not None:
         raise missing
     bounds = open_bounds(folder.parameters)
-    loop = Loop(folder, judged_mode(folder) or TRAIN)
+    loop = Loop(folder, folder.judged_mode() or TRAIN)
     bounds.require_alike(loop.mode)
     steps = folder.steps_between(first, end)
     shown = progress_bar() if progress is True else contextlib.nullcontext(progress or (lambda done, total: None))
@@ -110,7 +109,7 @@ def judged_history(files: Sequence[str], parameters: Parameters, first: int, end
         "Widen start_step and end_step, and give patterns that are found in the names of the weights.",
     )
     report = Report(name, history.rows, bounds, history.mode, strict=strict)
-    return measured(report, is_wanted, nothing, notes=history.notes)
+    return concluded_rows(report, is_wanted, nothing, notes=history.notes)
 
 
 def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 from .check import step_range
 from .compare.diagnosis import missing_trial
 from .compare.loop import Loop
-from .compare.mode import TRAIN, judged_mode
 from .compare.rows import Comparison
 from .errors import TrialError
 from .findings.live import LiveFaults
 from .parameters import Parameters, parse_parameters, with_parameters
 from .report import Report
 from .storage.location import open_storage, trial_location
-from .trial.folder import POLL_SECONDS, TrialFolder
+from .trial.folder import POLL_SECONDS, TRAIN, TrialFolder
 from .verdict.bounds import Bounds
 from .verdict.facts import concluded
 from .verdict.good_runs import open_bounds
@@ -210,7 +209,7 @@ class _LiveRun:
                 self._cut(folder.refresh())
 
     def _settle_mode(self) -> None:
-        mode = judged_mode(self.folder, self.folder.ended, self.bounds.baseline_mode)
+        mode = self.folder.judged_mode(self.folder.ended, self.bounds.baseline_mode)
         if TRAIN in self.folder.modes:  # it cannot change any more
             self.bounds.require_alike(TRAIN)
         if mode != self.mode:

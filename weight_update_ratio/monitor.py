@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
 import numpy as np
 
 from .compare.comparer import why_skipped
-from .compare.history import CUT_OFF, FIRST_BYTES, HistoryRow, history_line, read_history
-from .compare.mode import TRAIN
-from .compare.ratio import update_norms, update_ratios, weight_norms
+from .compare.history import CUT_OFF, FIRST_BYTES, NEEDED, history_line, read_history
+from .compare.ratio import update_norms, weight_norms
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows, StepRows
 from .errors import TrialError
@@ -19,11 +18,13 @@ from .findings.live import LiveFaults
 from .parameters import documented, parse_parameters
 from .record import Tensors, whole_number, worker_name
 from .report import Report
+from .trial.folder import TRAIN
 from .trial.saved_array import saved_tensors
 from .trial.selection import name_filter
 from .trial.timeline import WorkerStep
-from .verdict.facts import measured
+from .verdict.facts import concluded_rows
 from .verdict.good_runs import open_bounds
+from .verdict.judged_run import comparisons, judged_columns
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .parameters import GivenParameters
 
 ON_FAULT = ("warn", "raise")
+WRITTEN = (*NEEDED, "ratio", "type")  # bounds and verdicts are those of who reads it
 
 
 class TrainingFault(Exception):  # noqa: N818  (a fault of the training is not an error of the program)
@@ -171,7 +173,7 @@ class RatioMonitor:
         if number % self._every == 0:
             self._references = weights
         if references is not None:
-            self._tell(part, number)
+            self._tell(number)
         return references is not None
 
     def _compared(
@@ -212,21 +214,18 @@ class RatioMonitor:
             return False
         return self._is_wanted(name)
 
-    def _tell(self, part: StepRows, number: int) -> None:
+    def _tell(self, number: int) -> None:
         """Write and log the rows of a measured step, and say what is a fault since then."""
-        places = sorted(part.types)
-        names = [part.pairs.tensors[place] for place in places]
-        updates, weights = part.update[places], part.weight[places]
+        measured = self._rows.compared.arrays()
+        step = slice(*np.searchsorted(measured["global_step"], [number, number + 1]))
+        columns = {name: column[step] for name, column in measured.items()}
+        columns = judged_columns(columns, list(self._rows.tensors.codes), self._bounds)
+        rows = list(comparisons(columns, self._rows, TRAIN))
         if self._history is not None:
-            rows = (
-                HistoryRow(name, self._worker, TRAIN, number, number - 1, number, update, weight, part.types[place])
-                for place, name, update, weight in zip(places, names, updates.tolist(), weights.tolist())
-            )
             with open(self._history, "a", encoding="utf-8") as file:
-                file.write("".join(map(history_line, rows)))
+                file.write("".join(history_line(row, WRITTEN) for row in rows))
         if self._log is not None:
-            ratios = update_ratios(updates, weights, self._parameters.epsilon).tolist()
-            _log(self._log, dict(zip(names, ratios)), number)
+            _log(self._log, {row.tensor: row.ratio for row in rows}, number)
         report = self._report()
         violations = self._faults.new_faults(report, number)
         if not violations:
@@ -253,7 +252,7 @@ class RatioMonitor:
             f"nothing was measured in {self._count} calls of step()",
             f"Call step() after each update; an update of what trains is measured once in every={self._every}.",
         )
-        return measured(self._report(), self._is_wanted, nothing)
+        return concluded_rows(self._report(), self._is_wanted, nothing)
 
 
 def _copied(weights: np.ndarray[Any, Any], reference: _Reference | None) -> np.ndarray[Any, Any]:

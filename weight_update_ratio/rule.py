@@ -18,7 +18,6 @@ from smdebug.rules.rule import Rule
 
 from .compare.diagnosis import missing_trial
 from .compare.loop import Loop
-from .compare.mode import judged_mode
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows
 from .errors import TrialError, Unreadable
@@ -212,7 +211,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         It raises if the index alone shows that an ended trial cannot be judged.
         """
         folder = self._folder
-        mode = judged_mode(folder, folder.ended, self._bounds.baseline_mode)
+        mode = folder.judged_mode(folder.ended, self._bounds.baseline_mode)
         if mode is None or (self._loop is not None and mode == self._loop.mode):
             return self._loop
         loop = self._loop = Loop(folder, mode)

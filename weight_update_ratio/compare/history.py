@@ -18,9 +18,9 @@ from typing import Any, Callable, NamedTuple, Sequence
 import numpy as np
 
 from ..errors import TrialError, Unreadable, UnreadableError
+from ..trial.folder import TRAIN
 from ..trial.index_file import LARGEST_STEP, MODES, parse_json
-from .mode import TRAIN
-from .rows import Array, Rows, SkippedGroup
+from .rows import Array, Comparison, Rows, SkippedGroup
 
 HISTORY_ENDING = ".jsonl"
 STEPS, NORMS = ("step", "reference_step", "global_step"), ("update_norm", "weight_norm")
@@ -30,20 +30,6 @@ PART = 1 << 20  # bytes of lines that are parsed at once
 FIRST_BYTES = b'{"tensor": "'  # of each line that is written here
 CUT_OFF = "is cut off"
 STRICT_JSON = json.JSONEncoder(allow_nan=False)
-
-
-class HistoryRow(NamedTuple):
-    """One line of a history file, in its needed columns and the type that may be there."""
-
-    tensor: str
-    worker: str
-    mode: str
-    step: int
-    reference_step: int
-    global_step: int
-    update_norm: float
-    weight_norm: float
-    type: str
 
 
 class History(NamedTuple):
@@ -74,12 +60,11 @@ def history_files(trial: Any) -> list[str]:
     return files
 
 
-def history_line(row: Any) -> str:
-    """Return a row, a ``HistoryRow`` or a ``Comparison``, as a line of strict JSON."""
-    values = row._asdict()
-    for name, value in values.items():
-        if value != value or value in (math.inf, -math.inf):
-            values[name] = str(value)
+def history_line(row: Comparison, names: Sequence[str] = Comparison._fields) -> str:
+    """Return a row, or its columns of these names, as a line of strict JSON."""
+    values = {name: getattr(row, name) for name in names}
+    for name in (*NORMS, "ratio"):
+        values[name] = values[name] if math.isfinite(values[name]) else str(values[name])
     return STRICT_JSON.encode(values) + "\n"
 
 

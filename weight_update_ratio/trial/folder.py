@@ -27,7 +27,7 @@ from .selection import Selection
 from .timeline import Timeline, WorkerStep
 
 END_OF_JOB = "training_job_end.ts"
-GLOBAL = "GLOBAL"
+GLOBAL, TRAIN = "GLOBAL", "TRAIN"
 POLL_SECONDS = 1.0  # between two looks at a live job
 LATE_STEPS = 100  # each look sees what came late or was written again in so many saved steps, the last ones; a guess
 MOST_INCOMPLETE = 1000  # steps that wait for workers, as smdebug's INCOMPLETE_STEP_WAIT_WINDOW
@@ -99,6 +99,19 @@ class TrialFolder:
             self.changes += 1
             self._put_in_order(min(changed))
         return min(changed, default=None)
+
+    def judged_mode(self, finished: bool = True, expected: str | None = None) -> str | None:
+        """Return TRAIN if a step was saved in it, else GLOBAL; None while an unfinished job may yet begin to train.
+
+        ``expected`` is the mode of a baseline: GLOBAL steps of an unfinished job decide nothing if that is TRAIN.
+        """
+        if TRAIN in self.modes:
+            return TRAIN
+        if GLOBAL in self.modes and (finished or expected != TRAIN):
+            return GLOBAL
+        if not finished:
+            return None
+        return TRAIN if any(self.broken.values()) else GLOBAL  # a step that cannot be read may be one of training
 
     def look_once_more(self) -> int | None:
         """Refresh at all steps, also once the job has ended: workers may write their last step after that."""

@@ -7,11 +7,10 @@ from typing import Any, Callable, Collection, Iterable, Mapping
 import numpy as np
 
 from ..compare.diagnosis import listed, nothing_compared, unmatched_choice
-from ..compare.mode import TRAIN
 from ..compare.rows import SkippedGroup
 from ..compare.workers import whole_notes
 from ..errors import TrialError
-from ..trial.folder import GLOBAL, TrialFolder
+from ..trial.folder import GLOBAL, TRAIN, TrialFolder
 from ..trial.selection import only_reduced, without_wrappers
 from .baseline import gap_text
 from .firing import longest_course
@@ -38,7 +37,7 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
     )
 
 
-def measured(run: Run, is_wanted: Callable[[str], bool], nothing: TrialError, **facts: Any) -> Run:
+def concluded_rows(run: Run, is_wanted: Callable[[str], bool], nothing: TrialError, **facts: Any) -> Run:
     """Return a run that no trial folder holds, with what concerns it as a whole; ``nothing`` is why it has no rows."""
     problem = _problem(run, is_wanted, {}) if len(run) else nothing
     notes = [*facts.pop("notes", ()), *_baseline_notes(run)]

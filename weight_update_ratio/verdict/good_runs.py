@@ -13,12 +13,11 @@ import numpy as np
 from ..compare.diagnosis import missing_trial
 from ..compare.history import history_files, read_history
 from ..compare.loop import Loop
-from ..compare.mode import TRAIN, judged_mode
 from ..compare.rows import Array
 from ..errors import TrialError, UnreadableError
 from ..parameters import Parameters
 from ..storage.location import file_content, open_storage, trial_location
-from ..trial.folder import TrialFolder
+from ..trial.folder import TRAIN, TrialFolder
 from .baseline import BIN_EDGES, BINS, Band, Baseline, baseline_text, merged_baselines, parse_baseline
 from .bounds import NOT_FINITE, Bounds
 from .facts import concluded, gaps_of
@@ -65,7 +64,7 @@ def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
-    loop = Loop(folder, judged_mode(folder) or TRAIN)
+    loop = Loop(folder, folder.judged_mode() or TRAIN)
     for global_step in folder.steps:
         loop.compare(global_step)
     run = concluded(JudgedRun(location, loop.rows, Bounds(by_thresholds), loop.mode), folder)
