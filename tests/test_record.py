@@ -814,3 +814,17 @@ print(*sorted({name.split(".")[0] for name in sys.modules} - before))
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     loaded = set(subprocess.check_output(command, encoding="utf-8", env=environment, timeout=120).split())
     assert {"numpy", "weight_update_ratio"} == {name for name in loaded if not name.startswith("_")}
+
+
+def test_a_recorder_that_was_closed_is_opened_again(tmp_path: Path) -> None:
+    """The count goes on, and while it does the trial has not ended."""
+    recorder = TrialRecorder(tmp_path)
+    recorder.reopen()  # it is open
+    recorder.step({"w": np.ones((2, 2))})
+    recorder.close()
+    recorder.reopen()
+    assert not check_trial(tmp_path).job_ended
+    recorder.step({"w": np.full((2, 2), 2.0)})
+    recorder.close()
+    report = check_trial(tmp_path)
+    assert ([1], True) == ([row.step for row in report], report.job_ended)
