@@ -67,7 +67,7 @@ def _rises(entry: Entry) -> bool:
 
 
 def _is_explained(entry: Entry, run: JudgedRun, common: RunCourses) -> bool:
-    """Return whether the rest of the run, or the recording, shows that an entry is no fault."""
+    """Return whether the rest of the run, or the recording, shows that an entry is not a fault."""
     course = entry.course
     if entry.kind == FROZEN:
         return run.bounds.baseline is None and list(run.tensors)[course.tensor] in run.not_trained
