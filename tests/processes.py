@@ -1,4 +1,4 @@
-"""Waits until a process has come to the point at which a test signals it, however slow the machine is."""
+"""Processes that tests wait for, signal and kill, however slow the machine is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import contextlib
 import fcntl
 import os
 import select
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
+
+from tests.conftest import REPOSITORY
 
 SECONDS = 120.0  # of waiting, after which a test fails
 F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
@@ -49,3 +53,44 @@ def narrow_fifo(path: Path) -> Iterator[int]:
 def wait_until_written(reading: int) -> None:
     """Wait until a pipe has content, which shows that its writer has begun."""
     assert select.select([reading], [], [], SECONDS)[0], "nothing was written"
+
+
+def killed(work: Callable[[int], None], steps: int, seconds: float) -> int:
+    """Fork a child that works, kill it a moment after it has written so many bytes, and return how many it wrote.
+
+    Args:
+        work: Called in the child with a descriptor, to which it writes a byte for each step that is done.
+        steps: How many bytes are awaited.
+        seconds: The moment from then on.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            work(writing)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    for _ in range(steps):
+        os.read(reading, 1)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), status
+    while os.read(reading, 1):
+        steps += 1
+    os.close(reading)
+    return steps
+
+
+def printed_numbers(program: str, *arguments: object) -> list[int]:
+    """Return the numbers that a program prints, a line each; it ends well and says nothing else."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        timeout=300,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    return [int(line) for line in done.stdout.split()]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.processes import printed_numbers
 from weight_update_ratio import RatioMonitor, TrialError, check_trial
 
 KILLS = [5, pytest.param(100, marks=pytest.mark.rare)]
 TENSORS = 60  # whose lines take more than a buffer
 # Each child trains until it is killed: a moment after it has said that it has done so many steps.
 PROGRAM = """
-import os, random, signal, sys, time
+import functools, os, random, sys
 from tests.faults.test_killed_monitors import weights
+from tests.processes import killed
 from weight_update_ratio import RatioMonitor
 
 def train(history, writing):
@@ -28,44 +26,11 @@ def train(history, writing):
         monitor.step(weights(step))
         os.write(writing, b"x")
 
-def killed(history, steps, seconds):
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            train(history, writing)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    for _ in range(steps):
-        os.read(reading, 1)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), status
-    while os.read(reading, 1):
-        steps += 1
-    os.close(reading)
-    return steps
-
 moments = random.Random(int(sys.argv[3]))
 for number in range(int(sys.argv[3])):
     history = sys.argv[1] + ("/run.jsonl" if sys.argv[2] == "again" else f"/{number}.jsonl")
-    print(killed(history, number % 5, moments.uniform(0, 0.004)))
+    print(killed(functools.partial(train, history), number % 5, moments.uniform(0, 0.004)))
 """
-
-
-def run_killed(folder: Path, how: str, count: int) -> list[int]:
-    """Kill so many trainings, and return how many steps each had done by its own words."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder), how, str(count)],
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        timeout=300,
-    )
-    assert (0, "") == (done.returncode, done.stderr)
-    return [int(text) for text in done.stdout.split()]
 
 
 def weights(step: int) -> dict[str, Any]:
@@ -87,7 +52,7 @@ def rows_of(history: Path) -> Any:
 @pytest.mark.parametrize("count", KILLS)
 def test_killed_at_any_moment(tmp_path: Path, count: int) -> None:
     """No row is wrong, at most one step is not there as a whole, and a resumed monitor goes on."""
-    all_said = run_killed(tmp_path, "anew", count)
+    all_said = printed_numbers(PROGRAM, tmp_path, "anew", count)
     whole = RatioMonitor(1)
     for step in range(max(all_said) + 2):
         whole.step(weights(step))
@@ -116,7 +81,7 @@ def test_killed_at_any_moment(tmp_path: Path, count: int) -> None:
 @pytest.mark.parametrize("count", KILLS)
 def test_killed_again_and_again(tmp_path: Path, count: int) -> None:
     """Each life is measured but for its first step, and but for the one that it was killed in."""
-    said = run_killed(tmp_path, "again", count)
+    said = printed_numbers(PROGRAM, tmp_path, "again", count)
     steps = sorted(set(rows_of(tmp_path / "run.jsonl")["step"]))
     assert sum(max(0, steps - 1) for steps in said) <= len(steps) <= sum(said)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY, Saved, as_smdebug_reads
+from tests.conftest import Saved, as_smdebug_reads
+from tests.processes import printed_numbers
 from tests.recorders import USUAL, as_entries, as_package_reads, assert_same_saved, files_of
 from weight_update_ratio import TrialError, TrialRecorder, check_trial
 
@@ -20,9 +19,9 @@ KILLS = [20, pytest.param(200, marks=pytest.mark.rare)]
 # Each child records steps until it is killed: in the midst of one, a moment after it has said that it has recorded so
 # many.
 PROGRAM = """
-import os, random, signal, sys, time
-import numpy as np
+import functools, os, random, sys
 from tests.faults.test_killed_recorders import program_tensors
+from tests.processes import killed
 from weight_update_ratio import TrialRecorder
 
 def work(folder, resume, writing):
@@ -31,45 +30,13 @@ def work(folder, resume, writing):
         recorder.step(program_tensors(step))
         os.write(writing, b"x")
 
-def killed(folder, resume, steps, seconds):
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            work(folder, resume, writing)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    for _ in range(steps):
-        os.read(reading, 1)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), status
-    while os.read(reading, 1):
-        steps += 1
-    os.close(reading)
-    return steps
-
 moments = random.Random(0)
 for number in range(int(sys.argv[3])):
     folder = sys.argv[1] + (f"/{number}" if sys.argv[2] == "anew" else "")
     steps = number % (7 if sys.argv[2] == "anew" else 4)
-    print(killed(folder, folder == sys.argv[1], steps, moments.uniform(0, 0.001)))
+    work_here = functools.partial(work, folder, folder == sys.argv[1])
+    print(killed(work_here, steps, moments.uniform(0, 0.001)))
 """
-
-
-def run_killed(folder: Path, how: str, count: int) -> list[int]:
-    """Kill so many recorders, and return how many steps each had recorded by its own words."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder), how, str(count)],
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        timeout=120,
-    )
-    assert (0, "") == (done.returncode, done.stderr)
-    return [int(line) for line in done.stdout.split()]
 
 
 def assert_files_whole(folder: Path) -> None:
@@ -120,7 +87,7 @@ def exit_code(folder: Path) -> int:
 def test_killed_at_any_moment(tmp_path: Path, count: int) -> None:
     """No file is half written, no step is lost, ``check`` judges what was saved, and a resumed recorder goes on."""
     left = 0
-    for number, said in enumerate(run_killed(tmp_path, "anew", count)):
+    for number, said in enumerate(printed_numbers(PROGRAM, tmp_path, "anew", count)):
         folder = tmp_path / str(number)
         steps = assert_whole_steps(folder)
         assert steps in (said, said + 1)  # killed before it could say that it had recorded it
@@ -139,7 +106,7 @@ def test_killed_at_any_moment(tmp_path: Path, count: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", KILLS)
 def test_killed_again_and_again(tmp_path: Path, count: int) -> None:
-    said = sum(run_killed(tmp_path, "resumed", count))
+    said = sum(printed_numbers(PROGRAM, tmp_path, "resumed", count))
     assert_files_whole(tmp_path)
     global_steps = sorted({entry.global_step for entry in as_package_reads(tmp_path)})
     assert [*range(len(global_steps))] == global_steps
