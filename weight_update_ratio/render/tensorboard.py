@@ -1,7 +1,7 @@
 """A Report's comparisons as TensorBoard scalars, as float32: a norm beyond 3.4e38 is inf, and log10 of 0 is -inf.
 
     _overview/{median_log10_ratio, highest_log10_ratio, lowest_log10_ratio, violations}
-    MODULE/REST/{log10_ratio, update_norm, weight_norm}, for each tensor
+    MODULE/REST/{log10_ratio, update_norm, weight_norm} of each tensor
 
 Steps are those of the judged mode. TensorBoard makes a group of the tags that are equal up to the first slash. It skips
 smdebug's event files, whose payloads have no real checksum; these have one.
