@@ -140,11 +140,20 @@ class TestOnFault:
         self.watch(on_fault=lambda report, violations: calls.append((report.fired, violations[0].tensor)))
         assert calls == [(True, "mid.weight")]
 
-    @pytest.mark.parametrize("change", [lambda step, weights: None], ids=["well"])
-    def test_is_silent_of_what_is_well(self, change: Any) -> None:
+    def test_is_silent_of_what_is_well(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert self.watch(change=change).report().exit_code == 0
+            assert self.watch(change=lambda step, weights: None).report().exit_code == 0
+
+    def test_is_silent_where_no_update_is_measured(self) -> None:
+        """Gradients of 8 batches, counted by batch: the weights change, but in none of the measured calls."""
+        monitor, weights = RatioMonitor(8, on_fault="raise"), np.ones((2, 2))
+        for batch in range(400):
+            weights += (batch % 8 == 7) * 0.01
+            monitor.step({"w": weights})
+        (finding,) = monitor.report().findings
+        assert ("nothing_moved", 50) == (finding.kind, finding.count)
+        assert finding.advice.startswith("Weights change between")
 
 
 class TestHistory:

@@ -85,6 +85,7 @@ HEALTHY = {
         for every in (4, 8)
         for phase in (0, 1, every - 1)
     },
+    "accumulation of 8 and a warm-up from 0": Case(alike([*STILL[:15], *accumulated(STEPS, 8)[15:]])),
     "a scaler that skips the first three": Case(alike(at_steps(STEPS, 0.0, 1, 2, 3))),
     "a scaler that skips the first three and single ones": Case(alike(at_steps(STEPS, 0.0, 1, 2, 3, 9, 30, 41, STEPS))),
     "a cosine that ends at 0": Case(alike(cosine(STEPS).tolist())),
@@ -103,7 +104,7 @@ SICK = {
     "spike of 3": Case(fine(h4=at_steps(STEPS, LARGE, BEFORE, BEFORE + 1, BEFORE + 2)), BEFORE + 3),
     "frozen": Case(fine(h4=STILL), 10),
     "not_yet": Case(fine(h4=[*STILL[:15], *FINE[15:]]), 10),
-    "nothing_moved": Case(alike(STILL), 10, ("h1", "h2", "h3")),
+    "nothing_moved": Case(alike(STILL), 20, ("h1", "h2", "h3")),
     "stopped": Case(fine(h4=[*GOOD, *STILL[BEFORE:]]), BEFORE + 10),
     "all stopped": Case(alike([*GOOD, *STILL[BEFORE:]]), BEFORE + 10, ("h1", "h2", "h3")),
     "stopped after an accumulation of 8": Case(

@@ -13,6 +13,7 @@ from .kinds import DRIFTED_KIND, FAULT, FEW, LOST, SHRINKING, SPIKE, TOO_LARGE, 
 from .severity import RunCourses, ends_by_schedule
 
 LASTING = 10  # comparisons at rest in a row that no schedule or loss scaler makes
+UNMOVED = 20  # the same if nothing has moved yet: accumulated gradients, and a first update of rate 0
 GROWTH = 1.1  # of the rows, after which findings are looked for again
 
 
@@ -64,7 +65,7 @@ class LiveFaults:
         for key in now:
             count = self._in_a_row[key] = self._in_a_row.get(key, run.parameters.violations_to_fire - 1) + 1
             most = self._most.get(key, 0)
-            matters = key[2] == NOT_FINITE or count <= FEW + 1 or count == max(LASTING, RESTS * most + 1)
+            matters = key[2] == NOT_FINITE or count <= FEW + 1 or count in (UNMOVED, max(LASTING, RESTS * most + 1))
             is_worth |= matters and count > most
         return is_worth
 
@@ -81,6 +82,8 @@ def is_settled(entry: Entry, common: RunCourses) -> bool:
         return False
     if entry.kind in (DRIFTED_KIND, TOO_SMALL):
         return len(last) > FEW
+    if not common.movers:
+        return len(last) >= UNMOVED and not np.ptp(course.norms)  # else it moves between pairs, which see no update
     moves = np.concatenate([[-1], course.moves[course.moves < last[0]]])
     others = common.moving_steps.get(course.worker, last[:0])
     behind = np.count_nonzero((others >= course.steps[last[0]]) & (others <= course.steps[last[-1]]))

@@ -272,6 +272,7 @@ FIELDS: dict[str, Callable[[_Case], Any]] = {
     "has_few_roots": lambda case: len(case.roots) < len(case.entries) / 2,
     "is_from_zero": lambda case: all(entry.course.norms[entry.rows[0]] == 0 for entry in case.entries),
     "is_all_zero": lambda case: not any(entry.course.norms.any() for entry in case.entries),
+    "moves_between": lambda case: any(np.ptp(entry.course.norms) for entry in case.entries),
     "is_not_trained": lambda case: case.report.not_trained.issuperset(case.finding.tensors),
     "is_pure_decay": lambda case: all(is_pure_decay(entry.course) for entry in case.entries),
     "rested_in_good_run": lambda case: (
