@@ -234,6 +234,33 @@ class TestHistory:
         assert rows.equals(check_trial(path).comparisons())
 
 
+def test_a_report_is_that_of_its_moment() -> None:
+    monitor, steps = RatioMonitor(1), training(20)
+    for _, weights in zip(range(10), steps):
+        monitor.step(weights)
+    report = monitor.report()
+    for weights in steps:
+        monitor.step(weights)
+    assert (9, 10) == (max(report.comparisons()["step"]), report.counts["steps"])
+
+
+def test_a_layer_that_is_frozen_later_rests() -> None:
+    class Parameter(np.ndarray):  # type: ignore[type-arg]
+        requires_grad = True
+
+    monitor = RatioMonitor(1, on_fault=lambda *_: None)
+    weights = {name: np.ones((2, 2)).view(Parameter) for name in "abc"}
+    weights["c"].requires_grad = False
+    for step in range(60):
+        weights["a"].requires_grad = step < 30
+        for name in "ab"[step >= 30 :]:
+            weights[name] *= 1.01
+        monitor.step(weights)
+    (finding,) = monitor.report().findings
+    assert ("stopped", ("a",), 30) == (finding.kind, finding.tensors, finding.onset_step)
+    assert {"a", "b"} == set(monitor.report().comparisons()["tensor"])
+
+
 def test_log_gets_the_ratios() -> None:
     """A function of ratios and step, or an object that takes scalars one by one."""
 

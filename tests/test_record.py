@@ -335,15 +335,16 @@ class TestNotes:
 
 
 @pytest.mark.parametrize(
-    ("rank", "worker"), [(None, "worker_0"), ("", "worker_0"), ("3", "worker_3"), ("x", "worker_0")]
+    ("rank", "worker"), [(None, "worker_7"), ("", "worker_7"), ("3", "worker_3"), ("x", "worker_0")]
 )
 def test_the_worker_of_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str | None, worker: str
 ) -> None:
-    """Torchrun gives each process a RANK; a name that is given counts."""
+    """Torchrun gives each process a RANK, Lightning a LOCAL_RANK alone; a name that is given counts."""
     monkeypatch.delenv("RANK", raising=False)
     if rank is not None:
         monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("LOCAL_RANK", "7")
     for name, options in ((worker, {}), ("chief", {"worker": "chief"})):
         TrialRecorder(tmp_path / name, **options).step({"w": ARRAY})
         assert [f"{name}_collections.json"] == os.listdir(tmp_path / name / "collections" / "000000000")

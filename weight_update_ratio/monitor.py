@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
@@ -66,7 +67,8 @@ class RatioMonitor:
         print(monitor.report().to_text())
 
     What is measured are the updates between the calls 0 and 1, ``every`` and ``every + 1``, and so on, of what trains:
-    tensors whose ``requires_grad`` is False are left out. Between the two calls it keeps one copy of the weights.
+    tensors whose ``requires_grad`` is False from the start are left out. Between the two calls it keeps one copy of
+    the weights.
 
     Args:
         every: Measure the update that follows each so-manyth call; 1: each update.
@@ -184,7 +186,9 @@ class RatioMonitor:
         norms: dict[str, tuple[float, float, str]] = {}
         skipped: dict[str, str] = {}
         names = []
-        for name, array, collection, type_name, _ in saved_tensors(tensors, self._num_workers, trained_only=True):
+        for name, array, collection, type_name, _ in saved_tensors(
+            tensors, self._num_workers, trained_only=True, known=self._collections
+        ):
             if not self._is_chosen(name, collection):
                 continue
             names.append(name)
@@ -226,20 +230,19 @@ class RatioMonitor:
                 file.write("".join(history_line(row, WRITTEN) for row in rows))
         if self._log is not None:
             _log(self._log, {row.tensor: row.ratio for row in rows}, number)
-        report = self._report()
-        violations = self._faults.new_faults(report, number)
+        violations = self._faults.new_faults(self._report(self._rows), number)
         if not violations:
             return
+        report = self.report()
         if callable(self._on_fault):
             self._on_fault(report, violations)
-            return
-        text = _fault_text(report, violations)
-        if self._on_fault == "raise":
-            raise TrainingFault(text, self.report())
-        warnings.warn(text, stacklevel=3)
+        elif self._on_fault == "raise":
+            raise TrainingFault(_fault_text(report, violations), report)
+        else:
+            warnings.warn(_fault_text(report, violations), stacklevel=3)
 
-    def _report(self, **facts: Any) -> Report:
-        return Report(self._history or "RatioMonitor", self._rows, self._bounds, TRAIN, strict=self._strict, **facts)
+    def _report(self, rows: Rows) -> Report:
+        return Report(self._history or "RatioMonitor", rows, self._bounds, TRAIN, strict=self._strict)
 
     def close(self) -> None:
         """Do nothing: every row is written when it is measured. For callbacks, which close a TrialRecorder."""
@@ -252,7 +255,7 @@ class RatioMonitor:
             f"nothing was measured in {self._count} calls of step()",
             f"Call step() after each update; an update of what trains is measured once in every={self._every}.",
         )
-        return concluded_rows(self._report(), self._is_wanted, nothing)
+        return concluded_rows(self._report(copy.deepcopy(self._rows)), self._is_wanted, nothing)
 
 
 def _copied(weights: np.ndarray[Any, Any], reference: _Reference | None) -> np.ndarray[Any, Any]:

@@ -34,8 +34,8 @@ class TrialRecorder:
         save_interval: Save the steps 0, n, 2n, ... of each mode; >= 1.
         pairs: Save the step after each of them too, so that a ratio is that of one update (``num_steps=1``).
         worker: The name of this process, as in ``f"worker_{rank}"``; no two processes may have the same one. worker_0
-            writes the end-of-job file. None: worker_RANK if the environment has a RANK, as under torchrun, else
-            worker_0.
+            writes the end-of-job file. None: worker_RANK if the environment has a RANK (torchrun) or a LOCAL_RANK
+            (Lightning), else worker_0.
         num_workers: How many processes record into this folder; >= 1.
         collection: The collection of all tensors. None: those of two or more dimensions are in "weights", which is what
             the rule judges by default; of the others those whose name says bias or beta are in "biases", and the rest
@@ -154,13 +154,13 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
 
 def worker_name(worker: str | None) -> str:
-    """Return the name of this process: the given one, or by the RANK that torchrun sets.
+    """Return the name of this process: the given one, or by the RANK of torchrun or the LOCAL_RANK of Lightning.
 
     Raises:
         ValueError: It is not a name that smdebug takes.
     """
     if worker is None:
-        rank = os.environ.get("RANK", "")
+        rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK", "")
         return f"worker_{int(rank) if rank.isdecimal() else 0}"
     if not isinstance(worker, str) or not _WORKER.fullmatch(worker):
         raise ValueError(f"'worker' must be a name like 'worker_0' (got {worker!r})")

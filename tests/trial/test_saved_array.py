@@ -337,9 +337,8 @@ class TestNames:
         given = {**tensors, "c": np.ones(2)}
         assert [False, True, None] == [tensor.is_trained for tensor in saved_tensors(given)]
         assert ["b", "c"] == named(given, trained_only=True)
-        with pytest.raises(
-            ValueError, match=r"^trained_only=True leaves out every tensor: none of them has requires_grad"
-        ):
+        assert ["a", "b", "c"] == named(given, trained_only=True, known={"a"})
+        with pytest.raises(ValueError, match=r"^only what is trained is taken, and no tensor has requires_grad"):
             named({"a": tensors["a"]}, trained_only=True)
 
     def test_of_types(self) -> None:

@@ -9,7 +9,7 @@ import math
 import re
 import reprlib
 from collections import Counter
-from typing import Any, Iterable, Iterator, NamedTuple
+from typing import Any, Collection, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
@@ -46,8 +46,13 @@ class SavedTensor(NamedTuple):
     is_trained: bool | None  # None: it does not say
 
 
-def saved_tensors(given: Any, num_workers: int = 1, trained_only: bool = False) -> Iterator[SavedTensor]:
-    """Yield the tensors of what was passed to ``step``; each is asked for and converted when it is its turn."""
+def saved_tensors(
+    given: Any, num_workers: int = 1, trained_only: bool = False, known: Collection[str] = ()
+) -> Iterator[SavedTensor]:
+    """Yield the tensors of what was passed to ``step``; each is asked for and converted when it is its turn.
+
+    With ``trained_only`` those without ``requires_grad`` are left out, unless they are ``known``.
+    """
     is_empty, taken = True, set()
     for name, tensor in _plainly_named(_checked_pairs(given)):
         if not name or name in taken:
@@ -56,7 +61,7 @@ def saved_tensors(given: Any, num_workers: int = 1, trained_only: bool = False) 
         taken.add(name)
         try:
             is_trained = getattr(tensor, "requires_grad", getattr(tensor, "trainable", None))
-            if trained_only and is_trained is False:
+            if trained_only and is_trained is False and name not in known:
                 continue
             array = saved_array(tensor, num_workers)
             dtype = getattr(tensor, "dtype", array.dtype)  # of any framework
@@ -67,7 +72,7 @@ def saved_tensors(given: Any, num_workers: int = 1, trained_only: bool = False) 
         yield SavedTensor(name, array, _usual_collection(name, array), type_name, is_trained)
     if taken and is_empty:
         raise ValueError(
-            "trained_only=True leaves out every tensor: none of them has requires_grad\n\n"
+            "only what is trained is taken, and no tensor has requires_grad\n\n"
             "Pass the model or model.named_parameters: a state_dict's tensors do not say that they are trained."
         )
     if is_empty:
