@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 import shutil
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import torch
 from torch import nn
 
 from tests.benchmarks.job import Job, shuffled_batches
 from tests.benchmarks.nets import DECAYED, MOMENTUM, Transformer, cnn, cosine, digits, mlp
-from weight_update_ratio import TrialRecorder
+from weight_update_ratio import RatioMonitor, TrialRecorder
 
 LORA = "LoRA of peft"
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]] = {  # with the learning rate
@@ -149,7 +148,19 @@ def record(plans: list[tuple[str, ...]], keep: Path) -> None:
     """Train, and make the recordings, if they are not there yet."""
     if all(folder_of(keep, plan).exists() for plan in plans):
         return
-    net_name, optimizer, name, _ = plans[0]
+    parts = [folder_of(keep, plan).with_suffix(".part") for plan in plans]
+    for part in parts:
+        shutil.rmtree(part, ignore_errors=True)
+    recorders = [TrialRecorder(part, **RECORDINGS[plan[3]]) for part, plan in zip(parts, plans)]
+    train(plans[0], recorders)
+    for recorder, part, plan in zip(recorders, parts, plans):
+        recorder.close()
+        part.rename(folder_of(keep, plan))
+
+
+def train(plan: tuple[str, ...], targets: Sequence[TrialRecorder | RatioMonitor]) -> None:
+    """Train as a plan says, and call each target's ``step``."""
+    net_name, optimizer, name, _ = plan
     variant = VARIANTS[name]
     torch.manual_seed(1)
     net = NETS[net_name]()
@@ -158,39 +169,32 @@ def record(plans: list[tuple[str, ...]], keep: Path) -> None:
     updates = variant.steps // variant.accumulate
     speed = {"SGD": 0.4}.get(optimizer, 4.0) if net_name == LORA else 1.0
     job = _job(net, optimizer, updates, lambda update: variant.schedule(update, updates), speed)
-    parts = {folder_of(keep, plan).with_suffix(".part"): RECORDINGS[plan[3]] for plan in plans}
-    for part in parts:
-        shutil.rmtree(part, ignore_errors=True)
     done = itertools.count()
     if variant.resume:
-        _train(job, variant, {} if variant.is_new else parts, range(variant.resume), done)
+        _train(job, variant, () if variant.is_new else targets, range(variant.resume), done)
+    for target in targets:  # as a job that was killed, and begins again
+        target.close()
+        target.reopen()
     first = variant.resume if variant.is_new else max(0, variant.resume - 20)
-    _train(job, variant, parts, range(first, variant.steps), done)
-    for part, plan in zip(parts, plans):
-        part.rename(folder_of(keep, plan))
+    _train(job, variant, targets, range(first, variant.steps), done)
 
 
 def _train(
-    job: Job, variant: Variant, parts: dict[Path, dict[str, Any]], batches: range, updates: Iterator[int]
+    job: Job, variant: Variant, targets: Sequence[TrialRecorder | RatioMonitor], batches: range, updates: Iterator[int]
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        recorders = [
-            stack.enter_context(TrialRecorder(part, resume=True, **options)) for part, options in parts.items()
-        ]
+    def save(step: int | None = None) -> None:
+        for target in targets:
+            target.step(job.model, step=step)
 
-        def save(step: int | None = None) -> None:
-            for recorder in recorders:
-                recorder.step(job.model, step=step)
-
-        if variant.record != "after":
+    if variant.record != "after":
+        save()
+    for batch in batches:
+        job.add_gradients(1 / variant.accumulate)
+        if variant.record == "before":
             save()
-        for batch in batches:
-            job.add_gradients(1 / variant.accumulate)
-            if variant.record == "before":
-                save()
-            if batch in variant.skips:
-                job.model.zero_grad()
-            elif (batch + 1) % variant.accumulate == 0:
-                job.update(next(updates))
-            if variant.record != "before":
-                save(batch if batch == batches[0] > 0 else None)
+        if batch in variant.skips:
+            job.model.zero_grad()
+        elif (batch + 1) % variant.accumulate == 0:
+            job.update(next(updates))
+        if variant.record != "before":
+            save(batch if batch == batches[0] > 0 else None)
