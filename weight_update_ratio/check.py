@@ -69,14 +69,10 @@ def check_trial(
     first, end = step_range(start_step, end_step)
     files = history_files(trial)
     if files:
-        unset = Parameters()
-        for name, is_given in (
-            ("num_steps", checked.num_steps is not None),
-            ("collection_names", checked.collection_names != unset.collection_names),
-            ("executor", executor is not None),
-        ):
-            if is_given:
-                raise ValueError(f"{name!r} has no meaning for a history, whose updates are measured: leave it out")
+        chosen = checked.collection_names != Parameters().collection_names
+        meaningless = {"num_steps": checked.num_steps, "collection_names": chosen, "executor": executor}
+        for name in filter(meaningless.get, meaningless):
+            raise ValueError(f"{name!r} has no meaning for a history, whose updates are measured: leave it out")
         return judged_history(files, checked, first, end, strict)
     location = trial_location(trial)
     folder = TrialFolder(open_storage(location), checked, getattr(trial, "range_steps", None))

@@ -63,9 +63,8 @@ def history_files(trial: Any) -> list[str]:
 def history_line(row: Comparison, names: Sequence[str] = Comparison._fields) -> str:
     """Return a row, or its columns of these names, as a line of strict JSON."""
     values = {name: getattr(row, name) for name in names}
-    for name in (*NORMS, "ratio"):
-        values[name] = values[name] if math.isfinite(values[name]) else str(values[name])
-    return STRICT_JSON.encode(values) + "\n"
+    lost = {name: str(value) for name, value in values.items() if value != value or value == math.inf}
+    return STRICT_JSON.encode({**values, **lost}) + "\n"
 
 
 def read_history(
