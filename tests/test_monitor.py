@@ -128,6 +128,11 @@ class TestOnFault:
         assert [w.filename for w in caught] == [__file__]
         assert len(caught) == 1
 
+    def test_with_strict_all_that_fires_is_a_fault_once(self) -> None:
+        with pytest.warns(UserWarning, match="in.weight") as caught:
+            self.watch(change=freeze, strict=True)
+        assert len(caught) == 1
+
     def test_raises(self) -> None:
         """With the report of what was measured until then."""
         with pytest.raises(TrainingFault, match=r"mid\.weight .* step") as caught:

@@ -25,7 +25,7 @@ class LiveFaults:
     """
 
     def __init__(self) -> None:
-        self._announced: set[tuple[str, str, str]] = set()  # tensor, worker, kind
+        self._announced: set[tuple[str, str, str]] = set()  # tensor, worker, kind; if strict, verdict
         self._in_a_row: dict[tuple[str, str, str], int] = {}  # tensor, worker, verdict
         self._most: dict[tuple[str, str, str], int] = {}
         self._rows_seen = 0
@@ -34,7 +34,9 @@ class LiveFaults:
         """Return the last violation of each tensor that has a new fault at ``global_step``, the run's last step."""
         firing = firing_at(run.rows, run.bounds, run.mode, global_step)
         if run.strict:
-            return firing
+            new = [row for row in firing if (row.tensor, row.worker, row.verdict) not in self._announced]
+            self._announced.update((row.tensor, row.worker, row.verdict) for row in new)
+            return new
         is_worth = self._is_worth_a_look(run, global_step, firing)
         if not is_worth and not (firing and len(run) >= GROWTH * self._rows_seen):
             return []

@@ -25,7 +25,6 @@ class LiveView:
         self._quiet = quiet
         self._page = page  # file that gets the page so far again and again
         self._fail_fast = fail_fast
-        self._seen: set[tuple[str, str, str]] = set()  # tensor, worker, verdict
         self._lines = 0
         self._next_page = 0.0
 
@@ -41,13 +40,10 @@ class LiveView:
         return self._fail_fast and bool(faults)
 
     def _print_faults(self, report: Any, faults: Sequence[Comparison]) -> None:
-        """Print a line for all tensors of a step that have a verdict for the first time."""
+        """Print a line for all tensors of a step and verdict."""
         groups: dict[tuple[int, str], list[Comparison]] = {}
         for row in faults:
-            key = row.tensor, row.worker, row.verdict
-            if key not in self._seen:
-                self._seen.add(key)
-                groups.setdefault((row.step, row.verdict), []).append(row)
+            groups.setdefault((row.step, row.verdict), []).append(row)
         for (step, verdict), rows in groups.items():
             self._lines += 1
             if self._lines > MOST_LINES + 1:
