@@ -15,6 +15,7 @@ from .compare.ratio import update_norms, weight_norms
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows, StepRows
 from .errors import TrialError
+from .findings.kinds import FAULT
 from .findings.live import LiveFaults
 from .parameters import documented, parse_parameters
 from .record import Tensors, whole_number, worker_name
@@ -44,8 +45,11 @@ class TrainingFault(Exception):  # noqa: N818  (a fault of the training is not a
     """
 
     def __init__(self, text: str, report: Report) -> None:
-        super().__init__(text)
+        super().__init__(text, report)  # both, so that it survives pickling between processes
         self.report = report
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class _Reference(NamedTuple):
@@ -139,12 +143,18 @@ class RatioMonitor:
             if not whole and FIRST_BYTES.startswith(content[: len(FIRST_BYTES)]):
                 file.truncate(0)  # empty, or its first line is cut off
                 return
-            self._rows, _, notes = read_history([path])  # before the file is changed: it may not be a history
-            self._count = int(self._rows.compared["step"].max(initial=-1)) + 1
+            # Before the file is changed: it may not be a history.
+            self._rows, _, notes, last_step = read_history([path], self._is_wanted)
+            self._go_on(last_step + 1)
             if any(note.reason.endswith(CUT_OFF) for note in notes):
                 file.truncate(whole)
             elif whole < len(content):
                 file.write(b"\n")
+
+    def _go_on(self, number: int) -> None:
+        """Count on from a number, in whose past no fault is new."""
+        self._count, self._faults = number, LiveFaults()
+        self._faults.look(self._judged(self._rows_before(number)))
 
     def step(self, tensors: Tensors | Callable[[], Tensors], step: int | None = None) -> bool:
         """Count one update of the training, and measure it if it is one of those. Call it once after each update.
@@ -165,13 +175,16 @@ class RatioMonitor:
         """
         number = whole_number("step", self._count if step is None else step, 0)
         references = self._references if number == self._count else None
+        if number < self._count:
+            self._go_on(number)
         self._count, self._references = number + 1, None
         if references is None and number % self._every:
             return False
         part, weights = self._compared(tensors, number, references or {})
         if references is not None and number in self._rows.steps:  # from a checkpoint on, again: its last rows count
             self._rows.compared.keep(self._rows.compared["global_step"] != number)
-        self._rows.append(part)
+        if part.pairs.tensors:
+            self._rows.append(part)
         if number % self._every == 0:
             self._references = weights
         if references is not None:
@@ -187,9 +200,9 @@ class RatioMonitor:
         skipped: dict[str, str] = {}
         names = []
         for name, array, collection, type_name, _ in saved_tensors(
-            tensors, self._num_workers, trained_only=True, known=self._collections
+            tensors, self._num_workers, trained_only=True, known=self._collections, is_wanted=self._is_wanted
         ):
-            if not self._is_chosen(name, collection):
+            if self._collections.setdefault(name, collection) not in self._parameters.collection_names:
                 continue
             names.append(name)
             weights, reference, norm = array.reshape(-1), references.get(name), None
@@ -213,11 +226,6 @@ class RatioMonitor:
                 part.skipped.append((position, skipped[name]))
         return part, kept
 
-    def _is_chosen(self, name: str, collection: str) -> bool:
-        if self._collections.setdefault(name, collection) not in self._parameters.collection_names:
-            return False
-        return self._is_wanted(name)
-
     def _tell(self, number: int) -> None:
         """Write and log the rows of a measured step, and say what is a fault since then."""
         measured = self._rows.compared.arrays()
@@ -230,18 +238,28 @@ class RatioMonitor:
                 file.write("".join(history_line(row, WRITTEN) for row in rows))
         if self._log is not None:
             _log(self._log, {row.tensor: row.ratio for row in rows}, number)
-        violations = self._faults.new_faults(self._report(self._rows), number)
+        so_far = self._rows_before(number + 1)
+        violations = self._faults.new_faults(self._judged(so_far), number)
         if not violations:
             return
-        report = self.report()
+        report = self._concluded(so_far)
         if callable(self._on_fault):
             self._on_fault(report, violations)
         elif self._on_fault == "raise":
             raise TrainingFault(_fault_text(report, violations), report)
         else:
-            warnings.warn(_fault_text(report, violations), stacklevel=3)
+            # Not by the line of the call, where Python shows equal words only once, whatever run they are of.
+            warnings.warn_explicit(_fault_text(report, violations), UserWarning, report.trial, 0)
 
-    def _report(self, rows: Rows) -> Report:
+    def _rows_before(self, end: int) -> Rows:
+        """Return the rows of the steps before ``end``: of a job that goes on from a checkpoint there are others."""
+        rows = self._rows
+        if (rows.compared["global_step"][-1:] >= end).any():
+            rows = copy.deepcopy(rows)
+            rows.cut(end)
+        return rows
+
+    def _judged(self, rows: Rows) -> Report:
         return Report(self._history or "RatioMonitor", rows, self._bounds, TRAIN, strict=self._strict)
 
     def close(self) -> None:
@@ -251,11 +269,15 @@ class RatioMonitor:
 
     def report(self) -> Report:
         """Return the report of what was measured so far: that of ``check`` on a recording of the same steps."""
+        return self._concluded(self._rows)
+
+    def _concluded(self, rows: Rows) -> Report:
+        """Return the report of rows as they are now."""
         nothing = TrialError(
             f"nothing was measured in {self._count} calls of step()",
             f"Call step() after each update; an update of what trains is measured once in every={self._every}.",
         )
-        return concluded_rows(self._report(copy.deepcopy(self._rows)), self._is_wanted, nothing)
+        return concluded_rows(self._judged(copy.deepcopy(rows)), self._is_wanted, nothing)
 
 
 def _copied(weights: np.ndarray[Any, Any], reference: _Reference | None) -> np.ndarray[Any, Any]:
@@ -275,9 +297,13 @@ def _log(log: Any, ratios: Mapping[str, float], step: int) -> None:
 
 
 def _fault_text(report: Report, violations: Sequence[Comparison]) -> str:
-    """Return the findings that violations belong to, in words; of one that is only a note the violation."""
-    tensors = {violation.tensor for violation in violations}
-    said = [f"{finding.text} {finding.advice}" for finding in report.findings if tensors & set(finding.tensors)]
+    """Return the faults that violations belong to, in words; of one that is only a note the violation."""
+    said = [
+        f"{each.text} {each.advice}"
+        for each in report.findings
+        if each.severity == FAULT
+        and any(row.tensor in each.tensors and each.first_step <= row.step <= each.last_step for row in violations)
+    ]
     worst = violations[0]
     plain = f"{worst.tensor!r} is {worst.verdict} at {worst.mode} step {worst.step}: ratio {worst.ratio:.3g}"
     return " ".join(said) or plain

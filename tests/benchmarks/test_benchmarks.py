@@ -30,6 +30,12 @@ TINY = Shape(2, 16, 3)
             ["--only", "NaN in one batch", "--jobs", "1"],
             "one good run: right 1; onset within 3% of the run in 1 of 1",
         ),
+        (
+            "watched",
+            ["--only", "CNN BatchNorm / SGD / scaler skips", "--sick", "NaN in one batch"],
+            " 2, of which 0 raise",
+        ),
+        ("monitor", ["--steps", "3"], "| monitor, every=1 |"),
     ],
 )
 def test_nets(program: str, options: list[str], shown: str) -> None:

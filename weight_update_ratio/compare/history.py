@@ -38,6 +38,7 @@ class History(NamedTuple):
     rows: Rows
     mode: str
     notes: list[SkippedGroup]
+    last_step: int  # global step of the last line
 
 
 def history_files(trial: Any) -> list[str]:
@@ -102,7 +103,7 @@ def read_history(
             "Pass one that has rows of mode TRAIN or GLOBAL.",
         )
     others = [SkippedGroup(None, None, f"rows of mode {other} are not judged") for other in sorted({*modes} - {mode})]
-    return History(table.chosen(mode, is_wanted, first, end), mode, [*table.notes, *others])
+    return History(table.chosen(mode, is_wanted, first, end), mode, [*table.notes, *others], table.last_step)
 
 
 class _Table:
@@ -113,6 +114,7 @@ class _Table:
         self.notes: list[SkippedGroup] = []
         self._parts: dict[str, list[Array]] = {name: [] for name in (*NEEDED, "type")}
         self._unreadable: list[Unreadable] = []
+        self.last_step = -1
 
     def read(self, path: str) -> list[str]:
         """Add the rows of a file, and return the workers that they are of."""
@@ -155,6 +157,7 @@ class _Table:
                 reason = f"line {number} {'is not a row: ' * is_json}{error}"
                 self._unreadable.append(Unreadable(path, None, None, -1, reason))
             return
+        self.last_step = int(columns["global_step"][-1]) if columns else self.last_step
         for name, values in columns.items():
             codes = self.codes.get(name)
             if codes is not None:

@@ -40,6 +40,12 @@ class LiveFaults:
         is_worth = self._is_worth_a_look(run, global_step, firing)
         if not is_worth and not (firing and len(run) >= GROWTH * self._rows_seen):
             return []
+        return self.look(run)
+
+    def look(self, run: Judgement) -> list[Comparison]:
+        """Return the last violation of each tensor that has a fault that is not announced yet."""
+        if not len(run):
+            return []
         self._rows_seen = len(run)
         common, tensors, workers = RunCourses(run.courses), list(run.tensors), list(run.workers)
         columns, rows = run.columns, []

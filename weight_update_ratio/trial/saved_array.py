@@ -9,7 +9,7 @@ import math
 import re
 import reprlib
 from collections import Counter
-from typing import Any, Collection, Iterable, Iterator, NamedTuple
+from typing import Any, Callable, Collection, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,11 @@ class SavedTensor(NamedTuple):
 
 
 def saved_tensors(
-    given: Any, num_workers: int = 1, trained_only: bool = False, known: Collection[str] = ()
+    given: Any,
+    num_workers: int = 1,
+    trained_only: bool = False,
+    known: Collection[str] = (),
+    is_wanted: Callable[[str], bool] = lambda name: True,
 ) -> Iterator[SavedTensor]:
     """Yield the tensors of what was passed to ``step``; each is asked for and converted when it is its turn.
 
@@ -63,12 +67,14 @@ def saved_tensors(
             is_trained = getattr(tensor, "requires_grad", getattr(tensor, "trainable", None))
             if trained_only and is_trained is False and name not in known:
                 continue
+            is_empty = False
+            if not is_wanted(name):
+                continue
             array = saved_array(tensor, num_workers)
             dtype = getattr(tensor, "dtype", array.dtype)  # of any framework
             type_name = str(getattr(dtype, "name", None) or getattr(dtype, "__name__", dtype)).rpartition(".")[2]
         except (TypeError, ValueError, RuntimeError) as error:  # what frameworks raise, mostly without the name
             raise TypeError(f"the tensor {name!r} cannot be recorded: {error}") from error
-        is_empty = False
         yield SavedTensor(name, array, _usual_collection(name, array), type_name, is_trained)
     if taken and is_empty:
         raise ValueError(

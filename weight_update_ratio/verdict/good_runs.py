@@ -18,6 +18,7 @@ from ..errors import TrialError, UnreadableError
 from ..parameters import Parameters
 from ..storage.location import file_content, open_storage, trial_location
 from ..trial.folder import TRAIN, TrialFolder
+from ..trial.selection import name_filter
 from .baseline import BIN_EDGES, BINS, Band, Baseline, baseline_text, merged_baselines, parse_baseline
 from .bounds import NOT_FINITE, Bounds
 from .facts import concluded, gaps_of
@@ -47,7 +48,7 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
         files = history_files(name)
         if files:
             own = parameters._replace(baseline=(), patience=None)
-            history = read_history(files)
+            history = read_history(files, name_filter(parameters))
             return learn_baseline(JudgedRun(name, history.rows, Bounds(own), history.mode))
         content = file_content(name)
         return _learnt_baseline(name, parameters) if content is None else parse_baseline(content)
