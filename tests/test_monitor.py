@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -123,10 +124,22 @@ class TestOnFault:
         return monitor
 
     def test_warns_once_of_a_fault(self) -> None:
+        """In each training of a process, though Python shows equal words of a line only once."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            for _ in range(2):
+                self.watch()
+        assert [("RatioMonitor", True)] * 2 == [(w.filename, "mid.weight" in str(w.message)) for w in caught]
+
+    def test_warns_of_a_fault_and_not_of_others(self) -> None:
+        """An old spike, and what is only a note, are in the report."""
+
+        def change(step: int, weights: Weights) -> None:
+            weights["mid.weight"] *= {20: 50, 50: np.nan}.get(step, 1)
+
         with pytest.warns(UserWarning, match="mid.weight") as caught:
-            self.watch()
-        assert [w.filename for w in caught] == [__file__]
-        assert len(caught) == 1
+            self.watch(60, change)
+        assert [("moment" in str(w.message), "NaN" in str(w.message)) for w in caught] == [(True, False), (False, True)]
 
     def test_with_strict_all_that_fires_is_a_fault_once(self) -> None:
         with pytest.warns(UserWarning, match="in.weight") as caught:
@@ -138,6 +151,8 @@ class TestOnFault:
         with pytest.raises(TrainingFault, match=r"mid\.weight .* step") as caught:
             self.watch(on_fault="raise")
         assert caught.value.report.fired
+        copied = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  (between processes)
+        assert (str(copied), copied.report.exit_code) == (str(caught.value), 1)
         assert 120 < max(caught.value.report.comparisons()["step"]) < 140
 
     def test_calls_a_function(self) -> None:
@@ -188,6 +203,25 @@ class TestHistory:
         rows = check_trial(path).comparisons()
         assert sorted(set(rows["step"])) == [*range(1, 10), *range(11, 20)]
         assert rows.equals(second.report().comparisons())
+
+    def test_goes_on_without_the_faults_of_before(self, tmp_path: Path) -> None:
+        """What was said, and what the patterns leave out now, is not new; counting goes on after the last line."""
+
+        def frozen_and_wild(step: int, weights: Weights) -> None:
+            freeze(step, weights)
+            if step == 20:
+                weights["mid.weight"] *= 50
+
+        path = tmp_path / "run.jsonl"
+        steps = training(60, frozen_and_wild)
+        first = RatioMonitor(1, history=path, on_fault=lambda *_: None)
+        for number, weights in zip([*range(40), *range(25, 30)], steps):
+            first.step(weights, step=number)
+        second = RatioMonitor(1, history=path, resume=True, on_fault="raise", exclude_regex="in")
+        for weights in steps:
+            second.step(weights)
+        assert [("spike", 20)] == [(f.kind, f.onset_step) for f in second.report().findings]
+        assert max(second.report().comparisons()["step"]) == 44
 
     def test_goes_on_after_a_last_line_without_a_newline(self, tmp_path: Path) -> None:
         """A row that is whole stays."""
@@ -264,6 +298,17 @@ def test_a_layer_that_is_frozen_later_rests() -> None:
     (finding,) = monitor.report().findings
     assert ("stopped", ("a",), 30) == (finding.kind, finding.tensors, finding.onset_step)
     assert {"a", "b"} == set(monitor.report().comparisons()["tensor"])
+
+
+@pytest.mark.parametrize("seen", [32, 60], ids=["ended by the fault", "went on"])
+def test_a_step_back_to_a_checkpoint(seen: int) -> None:
+    """What came after the checkpoint the first time is not the second training's; a fault of its own is new."""
+    faults: list[int] = []
+    monitor = RatioMonitor(1, on_fault=lambda report, rows: faults.append(rows[0].step))
+    for numbers, lost in ((range(seen), range(30, 60)), (range(20, 70), range(40, 42))):
+        for number, weights in zip(numbers, training(70)):
+            monitor.step({"w": weights["mid.weight"] * (np.nan if number in lost else 1)}, step=number)
+    assert [30, 40] == faults
 
 
 def test_log_gets_the_ratios() -> None:
