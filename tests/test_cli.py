@@ -13,7 +13,6 @@ import re
 import shutil
 import stat
 import struct
-import subprocess
 import sys
 import termios
 from pathlib import Path
@@ -24,7 +23,7 @@ import pandas
 import pytest
 
 import weight_update_ratio
-from tests.conftest import EXIT_CODES, RECORDED, REPOSITORY, event_file, random_walk
+from tests.conftest import EXIT_CODES, RECORDED, event_file, random_walk, run_python
 from tests.reports import invoke_command
 from weight_update_ratio import WeightUpdateRatio, check_trial
 from weight_update_ratio.cli import main
@@ -373,9 +372,7 @@ class TestTerminal:
 )
 def test_it_imports_only_what_it_needs(arguments: list[str], heavy: set[str]) -> None:
     """Help answers at once; a check loads neither smdebug, which takes seconds, nor pandas or boto3."""
-    command = [sys.executable, "-X", "importtime", "-m", "weight_update_ratio", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=120)
+    done = run_python("-X", "importtime", "-m", "weight_update_ratio", *arguments)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     known = {"smdebug", "torch", "tensorflow", "pandas", "boto3", "botocore", "pyarrow", "numpy", "rich", "sagemaker"}
     assert heavy == loaded & known

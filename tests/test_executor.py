@@ -16,7 +16,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from tests.conftest import RECORDED, REPOSITORY, needs_writing, random_walk
+from tests.conftest import RECORDED, REPOSITORY, needs_writing, random_walk, run_python
 from tests.processes import wait_until
 from tests.reports import invoke_command
 from weight_update_ratio import Report, TrialError, check_trial
@@ -137,8 +137,7 @@ class TestDask:
         ever.
         """
         code = "from weight_update_ratio import check, cli; check.DASK_SECONDS = 1; cli.main()"
-        command = [sys.executable, "-c", code, "check", FROZEN, "--dask", address]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+        done = run_python("-c", code, "check", FROZEN, "--dask", address, timeout=60)
         begins = f"Error: there is no Dask scheduler at '{address}' ("
         ends = ")\n\nGive the address that 'dask scheduler' printed.\n"
         assert (2, "") == (done.returncode, done.stdout)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import run_python
 from weight_update_ratio import RatioMonitor, Report, check_trial
 
 ABSENT = ("bokeh", "boto3", "botocore", "click", "jinja2", "pandas", "rich", "smdebug", "urllib3")
@@ -36,9 +34,7 @@ print(report.exit_code, len(report), [finding.text for finding in report.finding
 
 
 def test_watches_and_records_with_numpy_alone(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path, env=environment, timeout=60)
+    done = run_python("-c", PROGRAM, cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("1 {'w': 0.0099999")
     assert done.stdout.endswith("\n0 9 []\n")
@@ -72,8 +68,6 @@ def test_the_command_names_what_it_needs() -> None:
     program = (
         "import sys, runpy; sys.modules['click'] = None; runpy.run_module('weight_update_ratio', run_name='__main__')"
     )
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=60)
+    done = run_python("-c", program)
     assert (2, "") == (done.returncode, done.stdout)
     assert "the command needs click, which is not installed: pip install click" in done.stderr

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 import weakref
@@ -21,7 +20,6 @@ import pytest
 
 from tests.conftest import (
     RECORDED,
-    REPOSITORY,
     Saved,
     as_smdebug_reads,
     assert_same_comparisons,
@@ -30,6 +28,7 @@ from tests.conftest import (
     found_comparisons,
     index_file,
     needs_writing,
+    run_python,
     write_whole_trial,
 )
 from tests.recorders import USUAL, as_entries, assert_same_saved, files_of, weights
@@ -810,9 +809,7 @@ with TrialRecorder(sys.argv[1]) as recorder:
     recorder.step({"w": [1.0, 2.0]})
 print(*sorted({name.split(".")[0] for name in sys.modules} - before))
 """
-    command = [sys.executable, "-W", "error", "-c", program, str(tmp_path / "t")]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    loaded = set(subprocess.check_output(command, encoding="utf-8", env=environment, timeout=120).split())
+    loaded = run_python("-W", "error", "-c", program, tmp_path / "t", check=True).stdout.split()
     assert {"numpy", "weight_update_ratio"} == {name for name in loaded if not name.startswith("_")}
 
 

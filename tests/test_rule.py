@@ -7,8 +7,6 @@ import logging
 import random
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, Iterator
@@ -22,12 +20,12 @@ import weight_update_ratio.rule as rule_module
 from tests.conftest import (
     FROZEN_LAYER,
     RECORDED,
-    REPOSITORY,
     TrialWriter,
     event_file,
     index_file,
     random_walk,
     recorded_truth,
+    run_python,
 )
 from tests.processes import wait_until
 from tests.test_contract import HOOKS, Case, digits, fired_steps, invoked, judgement, oracle, rows_of
@@ -309,8 +307,7 @@ def test_the_end_of_the_process_leaves_the_report(tmp_path: Path) -> None:
         "from weight_update_ratio import WeightUpdateRatio; "
         "invoke_rule(WeightUpdateRatio(create_trial(sys.argv[1]), report_dir=sys.argv[2]), end_step=5)"
     )
-    command = [sys.executable, "-c", program, HEALTHY, tmp_path / "out"]
-    subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY, timeout=60)
+    run_python("-c", program, HEALTHY, tmp_path / "out", check=True)
     written = json.loads((tmp_path / "out" / "WeightUpdateRatio.json").read_text())
     expected = json.loads(check_trial(HEALTHY, end_step=5).to_json())
     assert (expected["counts"], False) == (written["counts"], written["fired"])
