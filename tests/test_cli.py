@@ -24,7 +24,7 @@ import pytest
 
 import weight_update_ratio
 from tests.conftest import EXIT_CODES, RECORDED, event_file, random_walk, run_python
-from tests.reports import invoke_command
+from tests.reports import check, invoke_command
 from weight_update_ratio import WeightUpdateRatio, check_trial
 from weight_update_ratio.cli import main
 
@@ -36,12 +36,6 @@ ENDINGS = ".jsonl, .csv, .parquet"
 ENDING = f"Name a file that ends in {ENDINGS}."
 LEAVE = "Leave one of them out."
 LONG = "x" * 300
-
-
-def check(*arguments: Any) -> tuple[int, str, str]:
-    """Return the exit code of a check, and what it printed to stdout and stderr."""
-    done = invoke_command("check", *map(str, arguments))
-    return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(("name", "code"), EXIT_CODES.items())
@@ -66,6 +60,7 @@ def test_exit_codes(name: str, code: int) -> None:
         ("trial --end-step 5 --start-step 5", "'end_step' must be a whole number > 'start_step' 5 or None", ""),
         ("trial --history rows.txt", f"'--history' must end in {ENDINGS} (got 'rows.txt')", ENDING),
         ("trial --output /dev/full", "'/dev/full' cannot be written: No space left on device", FILE),
+        ("trial --history full.csv", "'full.csv' cannot be written: No space left on device", FILE),
         ("trial --output /proc/report", "'/proc/report' cannot be written: No such file or directory", FILE),
         (f"trial --output {LONG}", f"'{LONG}' cannot be written: File name too long", FILE),
         ("trial --tensorboard file/logs", "'file/logs' cannot be written: Not a directory", "Name a folder that may"),
@@ -87,6 +82,7 @@ def test_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: st
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("a")
+    (tmp_path / "full.csv").symlink_to("/dev/full")
     (tmp_path / "trial").symlink_to(HEALTHY)
     code, text, said = check(*arguments.split())
     assert (2, "") == (code, text)
@@ -94,7 +90,7 @@ def test_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: st
     assert wrong.startswith(f"Error: {message}")
     assert right.startswith(remedy)
     assert ("", ".", "") == (empty, right[-1:], end)
-    assert ["file", "link", "trial"] == sorted(os.listdir(tmp_path))
+    assert ["file", "full.csv", "link", "trial"] == sorted(os.listdir(tmp_path))
 
 
 @pytest.mark.parametrize("more", [["--quiet"], ["--output", "r"], ["--format", "json"], ["--format", "github"]])
