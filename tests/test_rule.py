@@ -22,7 +22,6 @@ from tests.conftest import (
     RECORDED,
     TrialWriter,
     event_file,
-    index_file,
     random_walk,
     recorded_truth,
     run_python,
@@ -223,21 +222,14 @@ def test_patience_that_nothing_can_reach() -> None:
 
 
 class TestErrors:
-    @pytest.mark.parametrize(
-        ("name", "words"),
-        [
-            ("pytorch_reductions_only", "were saved only as reductions ('l2')"),
-            ("xgboost", "no tensor of the collection 'weights' was saved"),
-        ],
-    )
-    def test_an_ended_trial_that_cannot_be_judged(self, name: str, words: str) -> None:
+    @pytest.mark.parametrize("name", ["pytorch_reductions_only", "xgboost"])
+    def test_an_ended_trial_that_cannot_be_judged(self, name: str) -> None:
         """The framework's exception has the check's message and remedy, again where it is asked again."""
-        rule, problem = WeightUpdateRatio(str(RECORDED[name])), check_trial(RECORDED[name]).problem
-        assert words in problem.message
+        rule = WeightUpdateRatio(str(RECORDED[name]))
         for _ in range(2):
             with pytest.raises(InsufficientInformationForRuleInvocation) as caught:
                 invoke_rule(rule)
-            assert str(problem) in str(caught.value)
+            assert str(check_trial(RECORDED[name]).problem) in str(caught.value)
 
     def test_no_folder(self) -> None:
         with pytest.raises(TrialError, match="the trial folder '/no/such/trial' does not exist"):
@@ -255,23 +247,6 @@ class TestLog:
         worst = max(truth, key=truth.__getitem__)[0]
         assert f"4 ratios; the worst is large: tensor {worst!r} of worker_0, ratio" in warnings[0]
         assert "the worst is not_finite: tensor" in warnings[-1]
-
-    def test_what_cannot_be_read(self, write_trial: Any, log: list[logging.LogRecord]) -> None:
-        """It is an error once, and counted; the rest is judged."""
-        trial = write_trial({"w": random_walk(), "v": random_walk(seed=1)}, steps=6)
-        opened = create_trial(str(trial.path))  # before the damage: smdebug cannot open it after
-        event_file(trial.path, 2).write_bytes(b"")
-        index_file(trial.path, 5).write_text("[]")
-        rule = WeightUpdateRatio(opened)
-        for step in (0, 1, 2, 2, 3, 4, 5):
-            rule.invoke_at_step(step)
-        errors = said(log, logging.ERROR)
-        file = "events/000000000002/000000000002_worker_0.tfevents"
-        start = f"the record of tensor 'w' at step 2 in '{file}' has 0 bytes, while the index names bytes 0 to "
-        index = "the record at step 5 in 'index/000000000/000000000005_worker_0.json'"
-        assert errors[0].startswith(start)
-        assert f"{index} is not an index: it has no 'meta'" in errors
-        assert (len(errors), 4) == (rule.report["Details"]["unreadable"], rule.report["Datapoints"])
 
     def test_what_matches_nothing(self, log: list[logging.LogRecord]) -> None:
         """It is said once, as an error, when the trial has ended; the rule judges what matches."""

@@ -106,11 +106,6 @@ def make_instead(trial: Path, name: str, make: Callable[[Path], Any]) -> None:
     make(trial / name)
 
 
-def link(trial: Path, name: str, target: str) -> None:
-    (trial / name).unlink()
-    (trial / name).symlink_to(target)
-
-
 def flip(trial: Path, name: str, tensor: str, offset: int) -> None:
     """Flip a bit so many bytes behind the start of a tensor's record."""
     content = bytearray((trial / name).read_bytes())
@@ -187,6 +182,7 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "a wrong checksum of a payload": ((A,), CORRUPT.format("content"), flip, EVENTS, A, 70),
     "another's bytes": ((A,), "holds the tensor 'b/weight' where the index names 'a/weight'", set_span_of_another),
     "a long record": ((A,), "has 363 bytes, while the index names bytes", set_entry, A, {"length": 2**61}),
+    "a record from 10^9": ((A,), "has 363 bytes, while the index names", set_entry, A, {"start_idx": 10**9}),
     "a record without a length": ((A,), NO_RANGE, set_entry, A, {"length": None}),
     "a record from -1": ((A,), NO_RANGE, set_entry, A, {"start_idx": -1}),
     "a record from a text": ((A,), NO_RANGE, set_entry, A, {"start_idx": "9"}),
@@ -203,8 +199,8 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "index missing": (None, LOST, remove, INDEX),
     "index a folder": (None, LOST, make_instead, INDEX, os.mkdir),
     "index a pipe": (None, NO_FILE, make_instead, INDEX, os.mkfifo),
-    "index a device": (None, NO_FILE, link, INDEX, "/dev/zero"),
-    "index a link to itself": (None, LOOP, link, INDEX, Path(INDEX).name),
+    "index a device": (None, NO_FILE, make_instead, INDEX, lambda path: path.symlink_to("/dev/zero")),
+    "index a link to itself": (None, LOOP, make_instead, INDEX, lambda path: path.symlink_to(path.name)),
     "index a terabyte of nothing": (None, TOO_LARGE, cut, INDEX, TERABYTE),
     "index of another step": (None, OTHER_STEP, copy, of_step(INDEX, 1), INDEX),
     "index of another worker": (None, OTHER_STEP, copy, INDEX.replace("worker_0", "worker_1"), INDEX),
@@ -290,7 +286,7 @@ def test_the_rule_goes_on(name: str, trial: Path, caplog: Any) -> None:
     if tensors:
         invoke_rule(rule, end_step=STEPS)
     else:
-        for step in range(STEPS):
+        for step in (0, 1, 2, 2, 3, 4, 5):
             rule.invoke_at_step(step)
     rule.logger.handlers = handlers
     report = check_trial(trial, num_steps=3)
@@ -298,7 +294,9 @@ def test_the_rule_goes_on(name: str, trial: Path, caplog: Any) -> None:
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(report.unreadable) == len(set(errors)) == len(errors) == rule.report["Details"]["unreadable"]
     for entry in report.unreadable:
-        assert any(entry.reason in error and entry.file in error for error in errors)
+        tensor = f" of tensor {entry.tensor!r}" if entry.tensor else ""
+        step = f" at step {entry.global_step}" if entry.global_step >= 0 else ""
+        assert f"the record{tensor}{step} in {entry.file!r} {entry.reason}" in errors
 
 
 def test_the_rule_judges_a_step_that_smdebug_passes_over(trial: Path) -> None:
@@ -421,6 +419,7 @@ def test_without_any_collections_nothing_is_judged(trial: Path, fault: str, size
     with pytest.raises(TrialError) as caught:
         check_trial(trial)
     assert f"the trial {str(trial)!r} cannot be judged: '{COLLECTIONS}' {fault}" == caught.value.message
+    assert caught.value.remedy.startswith("Restore the collections files")
     done = invoke_command("check", str(trial), "--format", "json")
     assert (2, caught.value.message) == (done.exit_code, json.loads(done.stdout)["problem"]["text"])
 
