@@ -265,14 +265,6 @@ class TestFiles:
         expected_rows = expected.itertuples(index=False, name=None)
         assert [tuple(map(str, row)) for row in expected_rows] == [tuple(map(str, row.values())) for row in rows]
 
-    def test_parquet_without_pyarrow(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The error says what to install."""
-        monkeypatch.setitem(sys.modules, "pyarrow", None)
-        expected = (
-            "Error: '--history' needs pyarrow, which is not installed\n\npip install 'weight-update-ratio[parquet]'\n"
-        )
-        assert (2, "", expected) == check(HEALTHY, "--history", tmp_path / "rows.parquet")
-
     def test_csv_without_formulas(self, tmp_path: Path, trial_writer: Any) -> None:
         """A name that a spreadsheet would run gets an apostrophe; numbers, and other names, stay as they are."""
         names = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "a=1", "'b"]

@@ -144,9 +144,3 @@ class TestDask:
         assert done.stderr.startswith(begins)
         assert done.stderr.endswith(ends)
         return done.stderr[len(begins) : -len(ends)]
-
-    def test_dask_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "distributed", None)
-        done = invoke_command("check", FROZEN, "--dask", "tcp://127.0.0.1:1")
-        message = "Error: '--dask' needs Dask, which is not installed\n\npip install 'weight-update-ratio[dask]'\n"
-        assert (2, message) == (done.exit_code, done.stderr)
