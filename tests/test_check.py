@@ -126,9 +126,3 @@ def test_steps_that_cannot_be(steps: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:
         check_trial(HEALTHY, **steps)
     assert f"{message} (got {given!r})" == str(caught.value)
-
-
-def test_progress_is_told_of_every_step() -> None:
-    seen: list[tuple[int, int]] = []
-    check_trial(HEALTHY, progress=lambda done, total: seen.append((done, total)))
-    assert [(number, 26) for number in range(1, 27)] == seen

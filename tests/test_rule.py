@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import random
@@ -224,12 +225,13 @@ def test_patience_that_nothing_can_reach() -> None:
 class TestErrors:
     @pytest.mark.parametrize("name", ["pytorch_reductions_only", "xgboost"])
     def test_an_ended_trial_that_cannot_be_judged(self, name: str) -> None:
-        """The framework's exception has the check's message and remedy, again where it is asked again."""
-        rule = WeightUpdateRatio(str(RECORDED[name]))
+        """The framework's exception has the check's message and remedy, asked again too; a notebook shows it."""
+        rule, problem = WeightUpdateRatio(str(RECORDED[name])), check_trial(RECORDED[name]).problem
         for _ in range(2):
             with pytest.raises(InsufficientInformationForRuleInvocation) as caught:
                 invoke_rule(rule)
-            assert str(check_trial(RECORDED[name]).problem) in str(caught.value)
+            assert str(problem) in str(caught.value)
+        assert html.escape(problem.message) in rule._repr_html_()
 
     def test_no_folder(self) -> None:
         with pytest.raises(TrialError, match="the trial folder '/no/such/trial' does not exist"):
