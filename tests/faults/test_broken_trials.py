@@ -476,16 +476,6 @@ def test_an_ended_job_has_lost_the_index_files_that_are_not_there(trial: Path, n
 # Uncertain references
 
 
-def test_references_are_certain_again_once_a_broken_step_is_out_of_reach(tmp_path: Path) -> None:
-    """A sound step is between it and the window."""
-    path = write_sound(tmp_path / "trial", steps=30, workers=["worker_0"], intervals={B: 3}).path
-    expected = found_comparisons(check_trial(path, num_steps=4))
-    index_file(path, 3).write_text("")
-    actual = found_comparisons(check_trial(path, num_steps=4))
-    assert actual.items() < expected.items()
-    assert {step for _, _, step in expected.keys() - actual.keys()} <= {3, 4, 5, 6, 7}
-
-
 @pytest.mark.parametrize("is_first", [False, True])
 def test_a_broken_step_before_the_first_that_is_judged(trial: Path, is_first: bool) -> None:
     write(trial, INDEX, "")

@@ -10,12 +10,11 @@ import random
 from collections import Counter
 from typing import Any, Iterable, NamedTuple, Sequence
 
-import numpy as np
-
+from tests.findings.made_runs import made_baseline
 from weight_update_ratio.compare.rows import Rows
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.baseline import BINS, Band, Baseline
+from weight_update_ratio.verdict.baseline import Baseline
 from weight_update_ratio.verdict.bounds import Bounds
 
 EPSILON = 1e-9
@@ -201,14 +200,8 @@ def report_of(
     return Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
 
 
-def package_baseline(known: dict[str, Known], runs: int = 1, mode: str = "TRAIN", last_step: int = 0) -> Baseline:
-    bands = {}
-    for tensor, each in known.items():
-        limits = np.full((4, BINS), math.nan)
-        for number, ends in each.bins.items():
-            limits[:, number] = ends
-        bands[tensor] = Band(each.gap, each.rest, limits)
-    return Baseline(runs, mode, EPSILON, last_step, bands)
+def package_baseline(known: dict[str, Known], **options: Any) -> Baseline:
+    return made_baseline({tensor: (gap, bins, rest) for tensor, (gap, rest, bins) in known.items()}, **options)
 
 
 def known_of(document: dict[str, Any]) -> dict[str, Known]:
