@@ -146,16 +146,9 @@ def test_json_where_there_is_no_trial() -> None:
 
 
 def test_strict_counts_what_is_only_a_note(write_trial: Any) -> None:
-    """A tensor that begins at zero is no fault; the rule, literally, fires."""
+    """A tensor that begins at zero is no fault."""
     weights = {"walks": random_walk(seed=1), "begins": lambda step: random_walk()(step) * (step > 0)}
     trial = write_trial(weights, steps=12).path
-    code, text, _ = check(trial)
-    assert (0, True) == (code, " ".join(text.split()).startswith(f"OK {trial}: 1 of 22 "))
-    assert "\n1. Note: zero start: begins moved from weights of zero" in text
-    assert "\nThe rule, literally, fires at 1 step: --strict counts it\n" in text
-    code, text, _ = check(trial, "--strict")
-    assert (1, True) == (code, text.startswith("FIRED  "))
-    assert "literally" not in text
     for strict, expected in ((False, 0), (True, 1)):
         code, document, _ = check(trial, "--format", "json", *["--strict"] * strict)
         found = json.loads(document)

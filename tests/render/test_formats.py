@@ -80,6 +80,8 @@ class TestNotes:
         report = made_report(LATE_AND_LARGE).with_facts(strict=True)
         assert {"made/trial.worker_0 grows", "made/trial.worker_0 late"} == failed_cases(report)
         assert (1, 2) == (report.exit_code, report.to_github().count("::error "))
+        report = made_report(LATE).with_facts(strict=True)
+        assert (1, None) == (report.exit_code, re.search("^OK|literally", report.to_text()))
         report = made_report(CHANGED).with_facts(strict=True)
         assert (0, set()) == (report.exit_code, failed_cases(report)), "it has no violation"
         assert "<system-out>1. Note: changed: changed rose" in report.to_junit()
