@@ -141,12 +141,8 @@ def set_event_file(trial: Path, name: str) -> None:
     set_meta(trial, {"event_file_name": name.format(trial.parent)})
 
 
-def lose_payload(trial: Path) -> None:
-    change_json(trial / INDEX, lambda index: index.update(tensor_pay1oad=index.pop("tensor_payload")))
-
-
-def set_payload(trial: Path, payload: Any) -> None:
-    change_json(trial / INDEX, lambda index: index.update(tensor_payload=payload))
+def set_payload(trial: Path, payload: dict[str, Any]) -> None:
+    change_json(trial / INDEX, lambda index: {"meta": index["meta"], **payload})
 
 
 def set_collection(trial: Path, collection: str, values: dict[str, Any]) -> None:
@@ -194,8 +190,8 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "index of deep lists": (None, NO_JSON + "it is nested too deeply)", write, INDEX, "[" * 5_000_000),
     "index of a list": (None, NO_META, write, INDEX, "[]"),
     "index whose meta is a list": (None, NO_META, write, INDEX, '{"meta": []}'),
-    "index without its payload": (None, NO_LIST, lose_payload),
-    "index whose payload is a number": (None, NO_LIST, set_payload, 3),
+    "index without its payload": (None, NO_LIST, set_payload, {}),
+    "index whose payload is a number": (None, NO_LIST, set_payload, {"tensor_payload": 3}),
     "index missing": (None, LOST, remove, INDEX),
     "index a folder": (None, LOST, make_instead, INDEX, os.mkdir),
     "index a pipe": (None, NO_FILE, make_instead, INDEX, os.mkfifo),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 from tests.findings.made_runs import made_baseline
 from weight_update_ratio.compare.rows import Rows
@@ -81,23 +81,14 @@ def gap_of(row: Any) -> int:
     return row.step - row.reference_step
 
 
-def courses_of(rows: Iterable[Any]) -> dict[tuple[str, str], list[Any]]:
-    courses: dict[tuple[str, str], list[Any]] = {}
-    for row in rows:
-        courses.setdefault((row.tensor, row.worker), []).append(row)
-    return courses
-
-
 def learnt(rows: Sequence[Any]) -> dict[str, Known]:
     known = {}
     for tensor in {row.tensor for row in rows}:
         gaps = Counter(gap_of(row) for row in rows if row.tensor == tensor)
         gap = min(each for each in gaps if gaps[each] == max(gaps.values()))
         longest, by_bin = 0, {}
-        for (name, _), course in courses_of(rows).items():
-            if name != tensor:
-                continue
-            rest = 0
+        for worker in {row.worker for row in rows}:
+            course, rest = [row for row in rows if (row.tensor, row.worker) == (tensor, worker)], 0
             for row in course:
                 rest = rest + 1 if row.ratio == 0 else 0
                 longest = max(longest, rest)
