@@ -15,10 +15,10 @@ from tests.reports import check
 from weight_update_ratio import RatioMonitor, Report, check_trial
 
 ABSENT = ("bokeh", "boto3", "botocore", "click", "jinja2", "pandas", "rich", "smdebug", "urllib3")
-PROGRAM = f"""
+PROGRAM = """
 import sys
-before = {{*sys.modules, *getattr(sys, "stdlib_module_names", ())}}
-sys.modules.update(dict.fromkeys({ABSENT!r}))  # an import of None raises ModuleNotFoundError
+before = {*sys.modules, *getattr(sys, "stdlib_module_names", ())}
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # an import of None raises ModuleNotFoundError
 import numpy as np
 from weight_update_ratio import RatioMonitor, TrialRecorder
 
@@ -27,19 +27,21 @@ monitor = RatioMonitor(every=1, history="run.jsonl", on_fault="raise", log=lambd
 with TrialRecorder("trial") as recorder:
     for step in range(10):
         weights = weights * 1.01
-        recorder.step({{"w": weights}})
-        monitor.step({{"w": weights}})
+        recorder.step({"w": weights})
+        monitor.step({"w": weights})
 monitor = RatioMonitor(history="run.jsonl", resume=True, baseline="run.jsonl")
 report = monitor.report()
 for written in report.to_json(), report.to_baseline(), report.to_junit(), report.to_markdown(), report.to_github():
     assert written
 print(report.exit_code, len(report), [finding.text for finding in report.findings])
-print({{name.partition(".")[0] for name, module in sys.modules.items() if module and name[0] != "_"}} - before)
+print({name.partition(".")[0] for name, module in sys.modules.items() if module and name[0] != "_"} - before)
 """
 
 
-def test_watches_and_records_with_numpy_alone(tmp_path: Path) -> None:
-    done = run_python("-W", "error", "-c", PROGRAM, cwd=tmp_path)
+@pytest.mark.parametrize("absent", [ABSENT, ()], ids=["absent", "installed"])
+def test_watches_and_records_with_numpy_alone(tmp_path: Path, absent: tuple[str, ...]) -> None:
+    """Whether the others are installed or not."""
+    done = run_python("-W", "error", "-c", PROGRAM, *absent, cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("1 {'w': 0.0099999")
     *_, verdict, loaded = done.stdout.splitlines()
