@@ -319,17 +319,16 @@ def assert_same_comparisons(expected: Mapping[Any, tuple[str, int, float]], actu
         assert actual[key][2] == pytest.approx(ratio, rel=1e-9, abs=0, nan_ok=True), key
 
 
-def run_command(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command in a new process, and return what it printed and its exit code."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **options.pop("env", {})}
-    return subprocess.run(
-        [sys.executable, "-m", "weight_update_ratio", *map(str, arguments)],
-        capture_output=True,
-        encoding="utf-8",
-        env=environment,
-        timeout=120,
-        **options,
-    )
+def run_python(*arguments: Any, env: Mapping[str, str] | None = None, **options: Any) -> Any:
+    """Run Python in a new process, with more variables, and return what it printed and its exit code."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})}
+    options = {"capture_output": True, "encoding": "utf-8", "env": environment, "timeout": 300, **options}
+    return subprocess.run([sys.executable, *map(str, arguments)], **options)
+
+
+def run_command(*arguments: Any, **options: Any) -> Any:
+    """Run the command in a new process."""
+    return run_python("-m", "weight_update_ratio", *arguments, **options)
 
 
 from tests.s3_server import s3, s3_server  # noqa: E402, F401  (fixtures)

@@ -8,12 +8,11 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from tests.conftest import REPOSITORY
+from tests.conftest import run_python
 
 SECONDS = 120.0  # of waiting, after which a test fails
 F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
@@ -85,12 +84,6 @@ def killed(work: Callable[[int], None], steps: int, seconds: float) -> int:
 
 def printed_numbers(program: str, *arguments: object) -> list[int]:
     """Return the numbers that a program prints, a line each; it ends well and says nothing else."""
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        timeout=300,
-    )
+    done = run_python("-c", program, *arguments)
     assert (0, "") == (done.returncode, done.stderr)
     return [int(line) for line in done.stdout.split()]

@@ -68,6 +68,13 @@ def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False)
     return columns_report(names, ["worker_0"], columns, trial="large/trial", steps=range(steps + 1))
 
 
+def check(*arguments: Any) -> tuple[int, str, str]:
+    """Return the exit code of a check that ends as it means to, and what it printed to stdout and stderr."""
+    done = invoke_command("check", *map(str, arguments))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
 def invoke_command(*arguments: str) -> Any:
     """Return click's result of the command: exit_code, stdout, stderr."""
     apart = "mix_stderr" in inspect.signature(CliRunner).parameters  # click < 8.2 puts them together by default

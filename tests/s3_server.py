@@ -16,13 +16,6 @@ import pytest
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 
 
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def wait_for_port(port: int, process: subprocess.Popen[Any], seconds: float = 60) -> None:
     """Wait until ``process`` listens on a port of the loopback interface."""
     end = time.monotonic() + seconds
@@ -44,7 +37,8 @@ class S3Server:
     def __init__(self, folder: Path, page: int = 1000) -> None:
         import boto3
 
-        self.port = free_port()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._log = folder / "moto.log"
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]

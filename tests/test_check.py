@@ -15,7 +15,6 @@ from tests.conftest import (
     as_smdebug_reads,
     assert_same_comparisons,
     change_json,
-    exact_norm,
     expected_comparisons,
     found_comparisons,
     random_walk,
@@ -91,43 +90,6 @@ class TestWrittenTrials:
         """No name is interpreted as a path, a pattern or markup."""
         self.assert_as_saved(write_trial({name: random_walk(seed=n) for n, name in enumerate(NAMES)}, steps=3))
 
-    @pytest.mark.parametrize(
-        ("values", "steps", "skipped"),
-        [
-            ([np.zeros((0, 3))] * 3, [], [("no elements", 1, 2, 2)]),
-            ([np.ones(3), np.ones((3, 1)), 2 * np.ones((3, 1))], [2], [("shape changed from (3,) to (3, 1)", 1, 1, 1)]),
-            (
-                [np.ones(2, "f4"), np.ones(2, "c8"), np.ones(2, "c8")],
-                [2],
-                [("type changed from float32 to complex64", 1, 1, 1)],
-            ),
-        ],
-    )
-    def test_what_has_no_ratio_is_skipped(self, write_trial: Any, values: Any, steps: Any, skipped: Any) -> None:
-        """It is no violation, and does not spoil what has one."""
-        report = check_trial(write_trial({"odd": values, "w": random_walk()}, steps=3).path)
-        assert steps == [row.step for row in report if row.tensor == "odd"]
-        assert skipped == [tuple(group)[2:] for group in report.skipped]
-        assert report.complete
-
-    @pytest.mark.parametrize(
-        ("before", "after"),
-        [
-            (np.full(300, 1e200), np.full(300, 1.001e200)),
-            (np.append(np.zeros(300), 1.0), np.append(np.full(300, 1e-190), 1.0)),
-            (np.full(9000, 3e25, np.float32), np.full(9000, 2.5e25, np.float32)),
-            (np.full(70_000, 6e4, np.float16), np.full(70_000, -6e4, np.float16)),
-            (np.full(3, 5e-324), np.full(3, 1e-323)),
-        ],
-        ids=["1e200", "1e-190 on 1", "float32 3e25", "float16 6e4", "subnormal"],
-    )
-    def test_norms_are_those_of_fsum(self, write_trial: Any, before: Any, after: Any) -> None:
-        """From the file to the history, nothing overflows, vanishes or is rounded away."""
-        (row,) = check_trial(write_trial({"w": [before, after]}).path)
-        expected = exact_norm(after, before), exact_norm(before)
-        assert expected == pytest.approx((row.update_norm, row.weight_norm), rel=1e-9, abs=0)
-        assert row.ratio == pytest.approx(expected[0] / (expected[1] + 1e-9), rel=1e-9, abs=0)
-
     def test_collections_written_by_several_workers_are_joined(self, write_trial: Any) -> None:
         """A tensor is a weight if any worker's collections say so; smdebug believes the last."""
         trial = write_trial({"w": random_walk(), "v": random_walk(seed=1)}, steps=2, workers=("worker_0", "worker_1"))
@@ -164,9 +126,3 @@ def test_steps_that_cannot_be(steps: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:
         check_trial(HEALTHY, **steps)
     assert f"{message} (got {given!r})" == str(caught.value)
-
-
-def test_progress_is_told_of_every_step() -> None:
-    seen: list[tuple[int, int]] = []
-    check_trial(HEALTHY, progress=lambda done, total: seen.append((done, total)))
-    assert [(number, 26) for number in range(1, 27)] == seen

@@ -16,7 +16,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from tests.conftest import RECORDED, REPOSITORY, needs_writing, random_walk
+from tests.conftest import RECORDED, REPOSITORY, needs_writing, random_walk, run_python
 from tests.processes import wait_until
 from tests.reports import invoke_command
 from weight_update_ratio import Report, TrialError, check_trial
@@ -137,17 +137,10 @@ class TestDask:
         ever.
         """
         code = "from weight_update_ratio import check, cli; check.DASK_SECONDS = 1; cli.main()"
-        command = [sys.executable, "-c", code, "check", FROZEN, "--dask", address]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+        done = run_python("-c", code, "check", FROZEN, "--dask", address, timeout=60)
         begins = f"Error: there is no Dask scheduler at '{address}' ("
         ends = ")\n\nGive the address that 'dask scheduler' printed.\n"
         assert (2, "") == (done.returncode, done.stdout)
         assert done.stderr.startswith(begins)
         assert done.stderr.endswith(ends)
         return done.stderr[len(begins) : -len(ends)]
-
-    def test_dask_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "distributed", None)
-        done = invoke_command("check", FROZEN, "--dask", "tcp://127.0.0.1:1")
-        message = "Error: '--dask' needs Dask, which is not installed\n\npip install 'weight-update-ratio[dask]'\n"
-        assert (2, message) == (done.exit_code, done.stderr)

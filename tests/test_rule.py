@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import random
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, Iterator
@@ -22,12 +21,11 @@ import weight_update_ratio.rule as rule_module
 from tests.conftest import (
     FROZEN_LAYER,
     RECORDED,
-    REPOSITORY,
     TrialWriter,
     event_file,
-    index_file,
     random_walk,
     recorded_truth,
+    run_python,
 )
 from tests.processes import wait_until
 from tests.test_contract import HOOKS, Case, digits, fired_steps, invoked, judgement, oracle, rows_of
@@ -225,21 +223,15 @@ def test_patience_that_nothing_can_reach() -> None:
 
 
 class TestErrors:
-    @pytest.mark.parametrize(
-        ("name", "words"),
-        [
-            ("pytorch_reductions_only", "were saved only as reductions ('l2')"),
-            ("xgboost", "no tensor of the collection 'weights' was saved"),
-        ],
-    )
-    def test_an_ended_trial_that_cannot_be_judged(self, name: str, words: str) -> None:
-        """The framework's exception has the check's message and remedy, again where it is asked again."""
+    @pytest.mark.parametrize("name", ["pytorch_reductions_only", "xgboost"])
+    def test_an_ended_trial_that_cannot_be_judged(self, name: str) -> None:
+        """The framework's exception has the check's message and remedy, asked again too; a notebook shows it."""
         rule, problem = WeightUpdateRatio(str(RECORDED[name])), check_trial(RECORDED[name]).problem
-        assert words in problem.message
         for _ in range(2):
             with pytest.raises(InsufficientInformationForRuleInvocation) as caught:
                 invoke_rule(rule)
             assert str(problem) in str(caught.value)
+        assert html.escape(problem.message) in rule._repr_html_()
 
     def test_no_folder(self) -> None:
         with pytest.raises(TrialError, match="the trial folder '/no/such/trial' does not exist"):
@@ -257,23 +249,6 @@ class TestLog:
         worst = max(truth, key=truth.__getitem__)[0]
         assert f"4 ratios; the worst is large: tensor {worst!r} of worker_0, ratio" in warnings[0]
         assert "the worst is not_finite: tensor" in warnings[-1]
-
-    def test_what_cannot_be_read(self, write_trial: Any, log: list[logging.LogRecord]) -> None:
-        """It is an error once, and counted; the rest is judged."""
-        trial = write_trial({"w": random_walk(), "v": random_walk(seed=1)}, steps=6)
-        opened = create_trial(str(trial.path))  # before the damage: smdebug cannot open it after
-        event_file(trial.path, 2).write_bytes(b"")
-        index_file(trial.path, 5).write_text("[]")
-        rule = WeightUpdateRatio(opened)
-        for step in (0, 1, 2, 2, 3, 4, 5):
-            rule.invoke_at_step(step)
-        errors = said(log, logging.ERROR)
-        file = "events/000000000002/000000000002_worker_0.tfevents"
-        start = f"the record of tensor 'w' at step 2 in '{file}' has 0 bytes, while the index names bytes 0 to "
-        index = "the record at step 5 in 'index/000000000/000000000005_worker_0.json'"
-        assert errors[0].startswith(start)
-        assert f"{index} is not an index: it has no 'meta'" in errors
-        assert (len(errors), 4) == (rule.report["Details"]["unreadable"], rule.report["Datapoints"])
 
     def test_what_matches_nothing(self, log: list[logging.LogRecord]) -> None:
         """It is said once, as an error, when the trial has ended; the rule judges what matches."""
@@ -309,8 +284,7 @@ def test_the_end_of_the_process_leaves_the_report(tmp_path: Path) -> None:
         "from weight_update_ratio import WeightUpdateRatio; "
         "invoke_rule(WeightUpdateRatio(create_trial(sys.argv[1]), report_dir=sys.argv[2]), end_step=5)"
     )
-    command = [sys.executable, "-c", program, HEALTHY, tmp_path / "out"]
-    subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY, timeout=60)
+    run_python("-c", program, HEALTHY, tmp_path / "out", check=True)
     written = json.loads((tmp_path / "out" / "WeightUpdateRatio.json").read_text())
     expected = json.loads(check_trial(HEALTHY, end_step=5).to_json())
     assert (expected["counts"], False) == (written["counts"], written["fired"])

@@ -42,42 +42,26 @@ def test_types(write_trial: Any) -> None:
     assert ["float64", "float32", "int8"] == types_of(check_trial(trial.path))
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "reason"),
-    [
-        (np.zeros(3), np.zeros((3, 1)), "shape changed from (3,) to (3, 1)"),
-        (np.zeros(0), np.zeros(3), "shape changed from (0,) to (3,)"),
-        (np.zeros((2, 0)), np.zeros((2, 0)), "no elements"),
-        (np.zeros(2), np.zeros(2, complex), "type changed from float64 to complex128"),
-        (np.zeros(0), np.zeros(0, complex), "type changed from float64 to complex128"),
-        (np.zeros(0), np.zeros(0, np.float32), "no elements"),
-    ],
-)
-def test_what_is_skipped(write_trial: Any, before: Any, after: Any, reason: str) -> None:
-    report = check_trial(write_trial({"w": [before, after], "v": [1.0, 2.0]}).path)
-    assert [SkippedGroup("w", "worker_0", reason, 1, 1, 1)] == report.skipped
-    assert (["v"], []) == ([row.tensor for row in report], report.unreadable)
+TYPE_CHANGED = ("type changed from float64 to complex128", 1, 1, 1)
 
 
-@pytest.mark.parametrize("step", [0, 1])
 @pytest.mark.parametrize(
-    ("change", "wrong", "reason"),
+    ("before", "after", "groups"),
     [
-        ({"start_idx": None}, index_file, "names no range of bytes for it"),
-        ({"length": 2**61}, event_file, " bytes, while the index names bytes "),
-        ({"start_idx": 10**9}, event_file, " bytes, while the index names bytes 1000000000 to "),
+        (np.zeros(3), np.zeros((3, 1)), [("shape changed from (3,) to (3, 1)", 1, 1, 1)]),
+        (np.zeros(0), np.zeros(3), [("shape changed from (0,) to (3,)", 1, 1, 1)]),
+        (np.zeros((2, 0)), np.zeros((2, 0)), [("no elements", 1, 2, 2)]),
+        (np.zeros(2), np.zeros(2, complex), [TYPE_CHANGED]),
+        (np.zeros(0), np.zeros(0, complex), [TYPE_CHANGED, ("no elements", 2, 2, 1)]),
+        (np.zeros(0), np.zeros(0, np.float32), [("no elements", 1, 2, 2)]),
     ],
 )
-def test_a_place_without_a_record(write_trial: Any, step: int, change: Any, wrong: Any, reason: str) -> None:
-    """The tensor was saved: the file is named that is wrong, of the judged step or of its reference."""
-    trial = write_trial({"u": [1.0, 2.0], "w": [1.0, 2.0], "v": [1.0, 2.0]})
-    change_json(index_file(trial.path, step), lambda index: index["tensor_payload"][1].update(change))
-    report = check_trial(trial.path)
-    (entry,) = report.unreadable
-    file = str(wrong(trial.path, step).relative_to(trial.path))
-    assert (file, "w", "worker_0", step) == entry[:4]
-    assert reason in entry.reason
-    assert ["u", "v"] == [row.tensor for row in report]
+def test_what_is_skipped(write_trial: Any, before: Any, after: Any, groups: Any) -> None:
+    """It does not spoil the next step, which has the same shape and type again, or another tensor."""
+    report = check_trial(write_trial({"w": [before, after, after], "v": [1.0, 2.0, 3.0]}).path)
+    assert [SkippedGroup("w", "worker_0", *group) for group in groups] == report.skipped
+    assert [2] * bool(after.size) == [row.step for row in report if row.tensor == "w"]
+    assert ([1, 2], True) == ([row.step for row in report if row.tensor == "v"], report.complete)
 
 
 class TestLargeTrials:

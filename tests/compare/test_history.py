@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import RECORDED
-from tests.reports import HOSTILE, invoke_command
+from tests.reports import HOSTILE, check
 from tests.test_contract import RECORDINGS
 from tests.test_record import Trained, Untrained
 from weight_update_ratio import Report, TrialError, TrialRecorder, check_trial
@@ -46,13 +46,6 @@ def raw(**texts: str) -> str:
 def write(path: Path, *lines: str | bytes, end: bytes = b"\n") -> Path:
     path.write_bytes(b"\n".join(text if isinstance(text, bytes) else text.encode() for text in lines) + end)
     return path
-
-
-def check(*arguments: Any) -> tuple[int, str, str]:
-    """Return exit code, stdout and stderr of a check that never raises an error of its own."""
-    done = invoke_command("check", *map(str, arguments))
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.stdout, done.stderr
 
 
 # Lines: one is changed between two that are sound
@@ -210,58 +203,39 @@ def test_a_file_without_rows(tmp_path: Path, content: bytes, message: str) -> No
         assert "EVAL" in message or REMEDY in said
 
 
-def no_file(folder: Path) -> list[Any]:
-    return [folder / "run.jsonl"]
-
-
-def pipe(folder: Path) -> list[Any]:
-    os.mkfifo(folder / "run.jsonl")
-    return [folder / "run.jsonl"]
-
-
-def without_permission(folder: Path) -> list[Any]:
-    if os.geteuid() == 0:
-        pytest.skip("root may read all")
-    write(folder / "run.jsonl", line()).chmod(0)
-    return [folder / "run.jsonl"]
-
-
-def twice(folder: Path) -> list[Any]:
-    return [write(folder / "run.jsonl", line()), folder / "run.jsonl"]
-
-
-def two_runs(folder: Path) -> list[Any]:
-    return [write(folder / "a.jsonl", line()), write(folder / "b.jsonl", line(5), line(6, worker="worker_1"))]
-
-
-def with_a_folder(folder: Path) -> list[Any]:
-    (folder / "trial.jsonl").mkdir()
-    return [write(folder / "a.jsonl", line()), folder / "trial.jsonl"]
-
-
-def several_folders(folder: Path) -> list[Any]:
-    return [folder, folder]
-
-
-def on_s3(folder: Path) -> list[Any]:
-    return ["s3://bucket/run.jsonl"]
+READABLE = "Pass a file that exists and may be read."
+ONE_WORKER = "the worker 'worker_0' is in two histories", "Pass the histories of one run, each worker once."
+ONE_TRIAL = "several trials cannot be judged as one", "Pass one trial folder, or the histories (.jsonl)"
 
 
 @pytest.mark.parametrize(
-    ("make", "message", "remedy"),
+    ("given", "message", "remedy"),
     [
-        (no_file, "cannot be read: No such file or directory", "Pass a file that exists and may be read."),
-        (pipe, "cannot be read: it is not a file", "Pass a file that exists and may be read."),
-        (without_permission, "cannot be read: Permission denied", "Pass a file that exists and may be read."),
-        (twice, "the worker 'worker_0' is in two histories", "Pass the histories of one run, each worker once."),
-        (two_runs, "the worker 'worker_0' is in two histories", "Pass the histories of one run, each worker once."),
-        (with_a_folder, "several trials cannot be judged as one", "Pass one trial folder, or the histories (.jsonl)"),
-        (several_folders, "several trials cannot be judged as one", "Pass one trial folder, or the histories (.jsonl)"),
-        (on_s3, "is on S3", "Copy it to this machine: aws s3 cp."),
+        ("none.jsonl", "cannot be read: No such file or directory", READABLE),
+        ("pipe.jsonl", "cannot be read: it is not a file", READABLE),
+        pytest.param(
+            "closed.jsonl",
+            "cannot be read: Permission denied",
+            READABLE,
+            marks=pytest.mark.skipif(os.geteuid() == 0, reason="root may read all"),
+        ),
+        ("a.jsonl a.jsonl", *ONE_WORKER),
+        ("a.jsonl b.jsonl", *ONE_WORKER),
+        ("a.jsonl folder.jsonl", *ONE_TRIAL),
+        (". .", *ONE_TRIAL),
+        ("s3://bucket/run.jsonl", "is on S3", "Copy it to this machine: aws s3 cp."),
     ],
 )
-def test_files_that_cannot_be_judged(tmp_path: Path, make: Any, message: str, remedy: str) -> None:
-    given = make(tmp_path)
+def test_files_that_cannot_be_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any, message: str, remedy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.jsonl")
+    os.mkdir("folder.jsonl")
+    write(Path("closed.jsonl"), line()).chmod(0)
+    write(Path("a.jsonl"), line())
+    write(Path("b.jsonl"), line(5), line(6, worker="worker_1"))
+    given = given.split()
     code, text, said = check(*given)
     assert (2, "") == (code, text)
     first, blank, last, end = said.split("\n")
@@ -296,16 +270,14 @@ def test_a_trial_folder_that_is_named_as_a_history(tmp_path: Path) -> None:
 
 
 def test_a_last_line_that_is_cut_off_is_noted(tmp_path: Path) -> None:
+    """One that is whole is a row without its newline, or is unreadable."""
     for cut in (1, 40, len(line(3)) - 1):
         path = write(tmp_path / "run.jsonl", line(1), line(2), line(3)[:cut], end=b"")
         report = check_trial(path)
         assert (0, 2, []) == (report.exit_code, len(report), report.unreadable)
         assert [f"the last line of {str(path)!r} is cut off"] == [group.reason for group in report.skipped]
     assert 3 == len(check_trial(write(path, line(1), line(2), line(3), end=b"")))
-
-
-def test_a_last_line_that_is_whole_and_not_a_row_is_unreadable(tmp_path: Path) -> None:
-    assert 2 == check_trial(write(tmp_path / "run.jsonl", line(1), line(2, update_norm=-1), end=b"")).exit_code
+    assert 2 == check_trial(write(path, line(1), line(2, update_norm=-1), end=b"")).exit_code
 
 
 def test_of_two_rows_the_last_one_counts(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ CASES: dict[str, tuple[Any, int | None, list[int], Any, Any]] = {
     "in a window that is certain of its oldest step": (SIX, 2, [3], {"a": {1: 0, 2: 0, 4: 2}}, [("a", 5)]),
     "a broken first step": (SIX, 3, [0], {"a": {4: 1, 5: 2}}, [("a", 1), ("a", 2), ("a", 3)]),
     "a broken second step": (SIX, 3, [1], {"a": {2: 0, 3: 0, 5: 2}}, [("a", 4)]),
+    "in a window, of tensors of several save intervals": (
+        IN_TURN, 3, [1], {"a": {2: 0, 3: 0, 5: 2, 6: 3}, "b": {2: 0, 6: 4}}, [("a", 4), ("b", 4)],
+    ),
     "of each tensor for itself": (
         IN_TURN, None, [4], {"a": {1: 0, 2: 1, 3: 2, 6: 5}, "b": {2: 0}}, [("a", 5), ("b", 6)],
     ),

@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from tests.conftest import RECORDED, REPOSITORY, run_command
+from tests.conftest import RECORDED, REPOSITORY
 from weight_update_ratio import __main__ as entry
 from weight_update_ratio import cli, files
 
@@ -70,16 +70,6 @@ def test_a_full_disk_behind_stdout(arguments: str) -> None:
     done = shell(f"COMMAND {arguments} >{FULL}")
     assert (2, 1, 1) == (done.returncode, done.stderr.count("Error: "), done.stderr.count("No space left on device"))
     assert not re.search("Traceback|Exception ignored", done.stderr)
-
-
-@pytest.mark.parametrize("option", ["--output", "--history"])
-def test_a_full_disk_behind_an_output_file(option: str, tmp_path: Path) -> None:
-    link = tmp_path / "full.csv"
-    link.symlink_to(FULL)
-    done = run_command("check", HEALTHY, option, link)
-    assert 2 == done.returncode
-    assert done.stderr.startswith(f"Error: '{link}' cannot be written: No space left on device\n\nName a file")
-    assert FULL.is_char_device()
 
 
 @pytest.mark.parametrize("option", ["--output", "--history"])

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from tests.conftest import RECORDED
 from tests.render.golden import FILES, FOLDER, RUNS, rendered, run
-from tests.reports import invoke_command
+from tests.reports import check
 from weight_update_ratio import check_trial
 
 MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
@@ -77,12 +77,7 @@ def test_github_shows_every_annotation(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("pytorch_healthy", 0), ("pytorch_frozen", 1), ("xgboost", 2)])
 def test_the_command_prints_the_report_in_every_format(name: str, code: int) -> None:
-    report = check_trial(str(RECORDED[name]))
-    for form, expected in (
-        ("json", report.to_json() + "\n"),
-        ("junit", report.to_junit()),
-        ("github", report.to_github()),
-        ("markdown", report.to_markdown()),
-    ):
-        result = invoke_command("check", str(RECORDED[name]), "--format", form)
-        assert (code, expected) == (result.exit_code, result.stdout)
+    report = check_trial(RECORDED[name])
+    for form in ("json", "junit", "github", "markdown"):
+        expected = getattr(report, f"to_{form}")() + "\n" * (form == "json")
+        assert (code, expected) == check(RECORDED[name], "--format", form)[:2]

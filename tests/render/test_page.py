@@ -8,7 +8,6 @@ import html
 import io
 import math
 import re
-import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator
 from urllib.parse import parse_qsl
@@ -19,7 +18,7 @@ import pytest
 from tests.browser import Page, browser
 from tests.conftest import RECORDED
 from tests.render.golden import held, run
-from tests.reports import HOSTILE, invoke_command, large_report, made_report
+from tests.reports import HOSTILE, large_report, made_report
 from tests.shared import made_once, run_folder
 from tests.sick_runs import sick_run
 from weight_update_ratio import check_trial
@@ -478,15 +477,3 @@ def test_what_is_rare_is_drawn() -> None:
     report.columns["update_norm"][1] = 1e300
     assert report.to_html()
     assert made_report({f"t{number}": [20.0, 1e-3] * 110 for number in range(40)}).to_html()
-
-
-@pytest.mark.parametrize("library", ["bokeh", "jinja2"])
-def test_a_missing_library_is_said_before_the_trial_is_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str
-) -> None:
-    monkeypatch.setitem(sys.modules, library, None)
-    result = invoke_command("check", str(RECORDED["pytorch_frozen"]), "--html", str(tmp_path / "r.html"))
-    expected = f"Error: '--html' needs {library}, which is not installed\n\npip install 'weight-update-ratio[report]'\n"
-    assert (2, expected, []) == (result.exit_code, result.stderr, list(tmp_path.iterdir()))
-    with pytest.raises(ImportError, match=f"drawing needs {library}, which is not installed: pip install"):
-        check_trial(RECORDED["pytorch_frozen"]).plot()

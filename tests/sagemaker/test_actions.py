@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable
@@ -16,7 +14,7 @@ import pytest
 from smdebug.exceptions import InsufficientInformationForRuleInvocation, NoMoreData, RuleEvaluationConditionMet
 from smdebug.rules import invoke_rule
 
-from tests.conftest import RECORDED, REPOSITORY
+from tests.conftest import RECORDED, REPOSITORY, run_python
 from tests.sagemaker.conftest import REGION, TRAINING_JOB
 from weight_update_ratio import WeightUpdateRatio, check_trial
 from weight_update_ratio.sagemaker import report_file, rule_configuration
@@ -160,8 +158,7 @@ class TestActions:
         parameters = configuration["DebugRuleConfigurations"][0]["RuleParameters"]
         given = [f"{name}={parameters[name]}" for name in ("num_steps", "action_json")]
         evaluator = REPOSITORY / "examples" / "sagemaker" / "evaluator.py"
-        command = [sys.executable, evaluator, source_file, FROZEN, "end_step=2", *given]
-        result = subprocess.run(command, env={**os.environ, **endpoint}, capture_output=True, text=True, check=False)
+        result = run_python(evaluator, source_file, FROZEN, "end_step=2", *given, env=endpoint)
         assert result.returncode == 0, result.stderr
         assert "fired at 1 steps: 1" in result.stdout
         assert self.status(sagemaker, "Template-Job") == "Stopped"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_python
 from tests.reports import invoke_command
 from tests.sagemaker.conftest import REGION, TRAINING_JOB
 from weight_update_ratio.sagemaker import EVALUATOR_ACCOUNTS, rule_configuration, rule_source
@@ -255,9 +252,7 @@ def test_an_example_starts_a_job_with_the_rule(
     s3.create_bucket(Bucket=job, CreateBucketConfiguration={"LocationConstraint": REGION})
     arguments = ["--role", "arn:aws:iam::123456789012:role/SageMaker", "--image", "image", "--region", REGION]
     arguments += ["--job", job, "--bucket", job]
-    command = [sys.executable, "-W", "ignore", REPOSITORY / "examples" / "sagemaker" / script, *arguments]
-    environment = {**os.environ, **endpoint, "PYTHONPATH": str(REPOSITORY)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    result = run_python("-W", "ignore", REPOSITORY / "examples" / "sagemaker" / script, *arguments, env=endpoint)
     assert result.returncode == 0, result.stderr + result.stdout
     assert f"started {job}" in result.stdout
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import weight_update_ratio
-from tests.conftest import RECORDED, REPOSITORY, run_command
+from tests.conftest import RECORDED, REPOSITORY, run_command, run_python
 from tests.reports import invoke_command
 from weight_update_ratio import check_trial
 from weight_update_ratio.sagemaker import rule_configuration, rule_source
@@ -78,8 +78,7 @@ def test_the_text(source_file: Path) -> None:
     assert "class Report(" not in source
     pytest.importorskip("ruff")
     options = ["--isolated", "--no-cache", "--select", "F", "--ignore", "F811", "--target-version", "py37"]
-    ruff = [sys.executable, "-m", "ruff", "check", *options, source_file]
-    checked = subprocess.run(ruff, capture_output=True, text=True, check=False)
+    checked = run_python("-m", "ruff", "check", *options, source_file)
     assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout
 
 
@@ -90,9 +89,8 @@ def test_the_text_is_the_same_to_the_byte_everywhere(tmp_path: Path) -> None:
         for file in PACKAGE.rglob("*.py"):
             archive.write(file, file.relative_to(REPOSITORY))
     code = "from weight_update_ratio.sagemaker import rule_source; print(rule_source(), end='')"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "package.zip")}
-    zipped = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, stdout=-1, check=True)
-    assert zipped.stdout == expected
+    zipped = run_python("-c", code, env={"PYTHONPATH": str(tmp_path / "package.zip")}, cwd=tmp_path)
+    assert zipped.stdout.encode("utf-8") == expected
     assert run_command("rule-source", env={"PYTHONHASHSEED": "1"}).stdout.encode("utf-8") == expected
     assert invoke_command("rule-source").stdout.encode("utf-8") == expected
     written = run_command("rule-source", "--output", tmp_path / "rule.py", env={"PYTHONHASHSEED": "2"})

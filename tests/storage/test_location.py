@@ -115,16 +115,11 @@ def test_several_trials_below(job: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "neither 'collections' nor 'index'" in refusal(job.parent)[0]
 
 
-@pytest.mark.parametrize(
-    ("folders", "message"),
-    [
-        (["collections", "index"], "the trial {!r} is empty: its folders 'collections' and 'index' hold no files"),
-    ],
-)
-def test_no_trial_near(tmp_path: Path, folders: list[str], message: str) -> None:
-    for folder in folders:
+def test_no_trial_near(tmp_path: Path) -> None:
+    for folder in ("collections", "index"):
         (tmp_path / folder).mkdir()
-    assert message.format(str(tmp_path)) == refusal(tmp_path)[0]
+    message = f"the trial {str(tmp_path)!r} is empty: its folders 'collections' and 'index' hold no files"
+    assert message == refusal(tmp_path)[0]
 
 
 @pytest.mark.slow

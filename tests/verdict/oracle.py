@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
-import numpy as np
-
+from tests.findings.made_runs import made_baseline
 from weight_update_ratio.compare.rows import Rows
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
-from weight_update_ratio.verdict.baseline import BINS, Band, Baseline
+from weight_update_ratio.verdict.baseline import Baseline
 from weight_update_ratio.verdict.bounds import Bounds
 
 EPSILON = 1e-9
@@ -82,23 +81,14 @@ def gap_of(row: Any) -> int:
     return row.step - row.reference_step
 
 
-def courses_of(rows: Iterable[Any]) -> dict[tuple[str, str], list[Any]]:
-    courses: dict[tuple[str, str], list[Any]] = {}
-    for row in rows:
-        courses.setdefault((row.tensor, row.worker), []).append(row)
-    return courses
-
-
 def learnt(rows: Sequence[Any]) -> dict[str, Known]:
     known = {}
     for tensor in {row.tensor for row in rows}:
         gaps = Counter(gap_of(row) for row in rows if row.tensor == tensor)
         gap = min(each for each in gaps if gaps[each] == max(gaps.values()))
         longest, by_bin = 0, {}
-        for (name, _), course in courses_of(rows).items():
-            if name != tensor:
-                continue
-            rest = 0
+        for worker in {row.worker for row in rows}:
+            course, rest = [row for row in rows if (row.tensor, row.worker) == (tensor, worker)], 0
             for row in course:
                 rest = rest + 1 if row.ratio == 0 else 0
                 longest = max(longest, rest)
@@ -201,14 +191,8 @@ def report_of(
     return Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
 
 
-def package_baseline(known: dict[str, Known], runs: int = 1, mode: str = "TRAIN", last_step: int = 0) -> Baseline:
-    bands = {}
-    for tensor, each in known.items():
-        limits = np.full((4, BINS), math.nan)
-        for number, ends in each.bins.items():
-            limits[:, number] = ends
-        bands[tensor] = Band(each.gap, each.rest, limits)
-    return Baseline(runs, mode, EPSILON, last_step, bands)
+def package_baseline(known: dict[str, Known], **options: Any) -> Baseline:
+    return made_baseline({tensor: (gap, bins, rest) for tensor, (gap, rest, bins) in known.items()}, **options)
 
 
 def known_of(document: dict[str, Any]) -> dict[str, Known]:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from tests.conftest import RECORDED
 from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, exact_bin, known_of, learnt, merged, report_of
 from weight_update_ratio import TrialError, check_trial
-from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.verdict.baseline import BIN_EDGES, baseline_text, merged_baselines, parse_baseline
 from weight_update_ratio.verdict.good_runs import learn_baseline
 
@@ -131,17 +130,15 @@ def test_merged_runs(seed: int) -> None:
             "their mode is TRAIN and GLOBAL",
             "Merge baselines that were judged with the same mode.",
         ),
-        (
-            report_of(course([1]), Parameters(epsilon=1e-6)),
-            "their epsilon is 1e-09 and 1e-06",
-            "Merge baselines that were judged with the same epsilon.",
-        ),
     ],
 )
-def test_runs_that_were_not_judged_alike(other: Any, message: str, remedy: str) -> None:
+def test_good_runs_that_were_not_judged_alike(tmp_path: Path, other: Any, message: str, remedy: str) -> None:
+    files = [str(tmp_path / "one.json"), str(tmp_path / "other.json")]
+    for file, report in zip(files, (report_of(course([1])), other)):
+        Path(file).write_text(report.to_baseline())
     with pytest.raises(TrialError) as caught:
-        merged_baselines([("one", learn_baseline(report_of(course([1])))), ("two", learn_baseline(other))])
-    assert f"the baselines 'one' and 'two' cannot be merged: {message}" == caught.value.message
+        check_trial(RECORDED["pytorch_healthy"], baseline=files)
+    assert f"the baselines {files[0]!r} and {files[1]!r} cannot be merged: {message}" == caught.value.message
     assert remedy == caught.value.remedy
 
 
@@ -153,18 +150,11 @@ def test_a_pattern_that_matches_nothing_of_the_good_run() -> None:
     assert 19 == json.loads(report.to_json())["baseline"]["held"]
 
 
-def test_good_runs_that_cannot_be_used_together_or_at_all(tmp_path: Path) -> None:
-    """Of two gaps, or of nothing that can be compared, which is said as of a run."""
-    healthy, nothing = str(RECORDED["pytorch_healthy"]), RECORDED["xgboost"]
-    files = [str(tmp_path / "one.json"), str(tmp_path / "other.json")]
-    for gap, file in enumerate(files, 1):
-        Path(file).write_text(report_of(course([1], gap=gap)).to_baseline())
+def test_a_good_run_of_which_nothing_can_be_compared() -> None:
+    """That is said as of a run."""
+    nothing = RECORDED["xgboost"]
     with pytest.raises(TrialError) as caught:
-        check_trial(healthy, baseline=files)
-    both = "the ratios of 'a' are over 1 step and over 2 steps"
-    assert f"the baselines {files[0]!r} and {files[1]!r} cannot be merged: {both}" == caught.value.message
-    with pytest.raises(TrialError) as caught:
-        check_trial(healthy, baseline=nothing)
+        check_trial(RECORDED["pytorch_healthy"], baseline=nothing)
     problem = check_trial(nothing).problem
     assert f"the baseline {str(nothing)!r} cannot be used: {problem.message}" == caught.value.message
     assert problem.remedy == caught.value.remedy
