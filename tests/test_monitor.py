@@ -247,7 +247,7 @@ class TestHistory:
 
     @pytest.mark.parametrize("content", [b"weights of a month", b"\x80\x02}q\x00\n\x00", b'{"loss": 1}\n{"lo'])
     def test_another_file_stays_as_it_is(self, tmp_path: Path, content: bytes) -> None:
-        path = tmp_path / "model.bin"
+        path = tmp_path / "model.jsonl"
         path.write_bytes(content)
         with pytest.raises(TrialError, match="holds no rows"):
             RatioMonitor(history=path, resume=True)
@@ -354,6 +354,7 @@ def test_tensors_are_asked_for_only_where_they_are_measured() -> None:
         ({"on_fault": "stop"}, "'on_fault' must be 'warn', 'raise' or a function (got 'stop')"),
         ({"num_steps": 5}, "'num_steps' has no meaning here"),
         ({"patience": "x"}, "'patience' must be a whole number >= 1 or None (got 'x')"),
+        ({"history": "run.csv"}, "'history' must end in .jsonl, by which check knows it (got 'run.csv')"),
         ({"worker": "a b"}, "'worker' must be a name like 'worker_0' (got 'a b')"),
     ],
 )

@@ -118,7 +118,7 @@ def check(
     --strict anything that fires; 2 it could not be judged. With --follow, Ctrl-C prints what was found so far.
     """
     from .check import check_trial, dask_executor
-    from .compare.history import history_files
+    from .compare.history import HISTORY_ENDING, history_files
     from .follow import follow_trial
     from .render.history_files import HISTORY_ENDINGS, write_history
     from .render.live_view import LiveView
@@ -142,13 +142,16 @@ def check(
         endings = ", ".join(HISTORY_ENDINGS)
         message = f"'--history' must end in {endings} (got {history!r})"
         raise TrialError(message, f"Name a file that ends in {endings}.")
+    if save_baseline is not None and save_baseline.endswith(HISTORY_ENDING):
+        message = f"'--save-baseline' must not end in {HISTORY_ENDING}, by which histories are known"
+        raise TrialError(message, "Name a file that ends in .json.")
     if history is not None and history.endswith(".parquet"):
         require("pyarrow", "--history", "parquet")
     if html is not None:
         require("bokeh", "--html", "report")
         require("jinja2", "--html", "report")
     outputs = {"--output": output, "--history": history, "--html": html, "--save-baseline": save_baseline}
-    named: dict[str, str] = {}
+    named = {os.path.realpath(path): "TRIAL" for path in trial}
     for option, path in outputs.items():
         require_folder(path)
         other = named.setdefault(os.path.realpath(path), option) if path is not None else option

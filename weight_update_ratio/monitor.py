@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Sequence
 import numpy as np
 
 from .compare.comparer import why_skipped
-from .compare.history import CUT_OFF, FIRST_BYTES, NEEDED, history_line, read_history
+from .compare.history import CUT_OFF, FIRST_BYTES, HISTORY_ENDING, NEEDED, history_line, read_history
 from .compare.ratio import update_norms, weight_norms
 from .compare.references import StepPairs
 from .compare.rows import Comparison, Rows, StepRows
@@ -126,6 +126,8 @@ class RatioMonitor:
         self._count = 0
         self._history = None if history is None else os.path.abspath(os.path.expanduser(os.fspath(history)))
         if self._history is not None:
+            if not self._history.endswith(HISTORY_ENDING):
+                raise ValueError(f"'history' must end in {HISTORY_ENDING}, by which check knows it (got {history!r})")
             self._open_history(self._history, resume)
 
     def _open_history(self, path: str, resume: bool) -> None:

@@ -66,11 +66,9 @@ def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
     (first_name, result), *others = named
     for name, other in others:
         both = f"the baselines {first_name!r} and {name!r} cannot be merged:"
-        for what in ("mode", "epsilon"):
-            mine, theirs = getattr(result, what), getattr(other, what)
-            if mine != theirs:
-                remedy = f"Merge baselines that were judged with the same {what}."
-                raise TrialError(f"{both} their {what} is {mine} and {theirs}", remedy)
+        if result.mode != other.mode:
+            remedy = "Merge baselines that were judged with the same mode."
+            raise TrialError(f"{both} their mode is {result.mode} and {other.mode}", remedy)
         bands = dict(result.bands)
         for tensor, band in other.bands.items():
             known = bands.setdefault(tensor, band)
