@@ -23,13 +23,14 @@ from weight_update_ratio import RatioMonitor, TrainingFault
 def first_fault(sick: Sick) -> tuple[int, str]:
     """Return the updates from the fault's first one until a monitor raises, and the first finding; "never"."""
     at = sick.begins_at(0)
+    first = 1 if sick.from_start else at
     job, monitor = prepared(SETUPS[sick.setup], 0, sick.steps), RatioMonitor(every=1, on_fault="raise")
     sick.start(job, at)
     for step in job.train():
         try:
             monitor.step(job.model, step=step)
         except TrainingFault as fault:
-            return step - at + 1, next(f.kind for f in fault.report.findings if f.severity == "fault")
+            return step - first + 1, next(f.kind for f in fault.report.findings if f.severity == "fault")
     return 0, "never"
 
 
