@@ -136,7 +136,7 @@ class RatioMonitor:
                 open(path, "x").close()
             except FileExistsError:
                 raise FileExistsError(
-                    f"the history {path!r} exists already\n\nName another file, or pass resume=True to continue it."
+                    f"the history {path!r} exists already\n\nName another file, each process one, or pass resume=True to continue it."
                 ) from None
             return
         with open(path, "rb+") as file:

@@ -60,14 +60,16 @@ class Report(Judgement):
         return saved_baseline(self)
 
     def to_text(self, width: int | None = None, verbose: bool = False) -> str:
-        """Return the report as a person reads it in a terminal, without colour.
+        """Return the report as a person reads it in a terminal, without colour; without rich, as markdown.
 
         Args:
             width: Columns of a line; None: 100.
             verbose: Whether it has more than 40 lines where there is more to say, and a row a tensor and worker.
         """
-        from .render.text import render_text
-
+        try:
+            from .render.text import render_text
+        except ImportError:  # beside a training, where NumPy alone is needed
+            return self.to_markdown()
         return render_text(self, width, verbose=verbose)
 
     def to_html(self) -> str:

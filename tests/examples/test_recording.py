@@ -121,7 +121,8 @@ def assert_watched(folder: Path, names: Iterable[str]) -> None:
         recorded = check_trial(folder / name / "trial")
         watched = pandas.read_pickle(folder / name / "watched.pickle")  # noqa: S301  (recordings.py wrote it)
         assert len(watched), name
-        assert recorded.comparisons().equals(watched), name
+        rows = recorded.comparisons().assign(global_step=watched.global_step)  # with step=, a trial's counts the calls
+        assert rows.equals(watched), name
         assert check_trial(folder / name / "run.jsonl").comparisons().equals(watched), name
         assert recorded.job_ended
     text, code, rows = json.loads((folder / "fault.json").read_text())
@@ -221,12 +222,13 @@ def assert_updates(folder: Path, steps: int) -> None:
 
 @needs("lightning")
 def test_lightning_callback(recorded: Callable[..., Path]) -> None:
-    """It counts updates over two fits, and none of a checkpoint's; an exception ends the recording, a fault the fit."""
+    """It counts updates over two fits, and goes on from a checkpoint's; an exception ends the recording, a fault the fit."""
     folder = recorded("lightning")
     assert_updates(folder / "accumulated", 12)
     assert_updates(folder / "failing", 10)
     assert_watched(folder, ["accumulated", "resumed"])
-    assert {"TRAIN": 3} == modes(folder / "resumed" / "trial")  # the checkpoint's updates are no steps
+    assert {"TRAIN": 3} == modes(folder / "resumed" / "trial")  # the checkpoint's updates are no steps, but count
+    assert {7, 8} == set(check_trial(folder / "resumed" / "trial").comparisons().step)
 
 
 @needs("transformers", "peft")

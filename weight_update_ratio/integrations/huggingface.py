@@ -21,14 +21,17 @@ class UpdateRatioCallback(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, recorder_or_monitor: TrialRecorder | RatioMonitor) -> None:
         self._target = recorder_or_monitor
+        self._next: int | None = None
 
-    def on_train_begin(self, *arguments: Any, **given: Any) -> None:
-        """Continue a recording that an earlier training ended."""
+    def on_train_begin(self, args: Any, state: Any, *control: Any, **given: Any) -> None:
+        """Continue a recording that an earlier training ended, from a checkpoint at its step."""
         self._target.reopen()
+        self._next = state.global_step or None
 
     def on_step_end(self, *arguments: Any, model: Any, **given: Any) -> None:
         """Count one update; the Trainer calls this once for all batches whose gradients were accumulated."""
-        self._target.step(model)
+        self._target.step(model, step=self._next)
+        self._next = None
 
     def on_train_end(self, *arguments: Any, **given: Any) -> None:
         """End a recording."""

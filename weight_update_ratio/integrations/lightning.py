@@ -24,17 +24,20 @@ class UpdateRatioCallback(Callback):  # type: ignore[misc]
     def __init__(self, recorder_or_monitor: TrialRecorder | RatioMonitor) -> None:
         self._target = recorder_or_monitor
         self._updates = 0
+        self._next: int | None = None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Continue a recording that an earlier fit ended; by now ``global_step`` is that of a checkpoint."""
+        """Continue a recording that an earlier fit ended, from a checkpoint at its step."""
         self._target.reopen()
         self._updates = trainer.global_step
+        self._next = trainer.global_step or None if pl_module.automatic_optimization else None
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *batch: Any) -> None:
         """Count one update, if the batch made one."""
         if trainer.global_step > self._updates:
             self._updates = trainer.global_step
-            self._target.step(pl_module)
+            self._target.step(pl_module, step=self._next)
+            self._next = None
 
     def on_fit_end(self, *arguments: Any) -> None:
         """End a recording."""
