@@ -135,9 +135,8 @@ class RatioMonitor:
             try:
                 open(path, "x").close()
             except FileExistsError:
-                raise FileExistsError(
-                    f"the history {path!r} exists already\n\nName another file, each process one, or pass resume=True to continue it."
-                ) from None
+                remedy = "Name another file, of several processes one for each, or pass resume=True to continue it."
+                raise FileExistsError(f"the history {path!r} exists already\n\n{remedy}") from None
             return
         with open(path, "rb+") as file:
             content = file.read()

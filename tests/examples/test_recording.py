@@ -222,7 +222,7 @@ def assert_updates(folder: Path, steps: int) -> None:
 
 @needs("lightning")
 def test_lightning_callback(recorded: Callable[..., Path]) -> None:
-    """It counts updates over two fits, and goes on from a checkpoint's; an exception ends the recording, a fault the fit."""
+    """It counts updates over two fits, and from a checkpoint's; an exception ends the recording, a fault the fit."""
     folder = recorded("lightning")
     assert_updates(folder / "accumulated", 12)
     assert_updates(folder / "failing", 10)
