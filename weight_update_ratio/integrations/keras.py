@@ -37,7 +37,7 @@ class UpdateRatioCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._target.step(model)
 
     def _iterations(self) -> int:
-        """Return how many updates there were; -1 if each batch is one: the optimizer, if there is one, accumulates none."""
+        """Return how many updates there were; -1 if each batch is one, because no optimizer accumulates."""
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)  # of a loss scaler
         accumulates = getattr(optimizer, "gradient_accumulation_steps", None)
         return int(self.model.optimizer.iterations) if accumulates else -1
