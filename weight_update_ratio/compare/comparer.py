@@ -27,7 +27,7 @@ PLANNED = 65536  # tensors of which it is kept how their records are read; a tri
 TYPE_NAMES = {dtype: dtype.name for dtype in DTYPES.values()}  # asking NumPy for a name takes it 5 us
 
 Shape = Tuple[int, ...]
-_Plan = Tuple[List[RecordGroup], List[Tuple[str, str]]]  # what record_plan returns
+_Plan = Tuple[List[RecordGroup], List[str]]  # what record_plan returns
 
 
 class _Record(NamedTuple):
@@ -85,9 +85,9 @@ class Comparer:
         return known[1]
 
     def _groups(self, step: StepRows, at: WorkerStep, tensors: tuple[str, ...]) -> list[RecordGroup]:
-        groups, refused = self._plan(at, tensors)
-        for tensor, reason in refused:
-            step.note(at, tensor, reason)
+        groups, unnamed = self._plan(at, tensors)
+        for tensor in unnamed:
+            step.note(at, tensor, "names no range of bytes for it")
         return groups
 
     def _judge(self, step: StepRows, keeps: bool, group: RecordGroup) -> dict[str, _Record]:

@@ -25,7 +25,8 @@ from ..compare.rows import Array
 from ..files import whole_file
 from ..findings.judgement import Judgement
 from ..trial.event_file import TIME_KEY, encoded_step, record_header
-from ..trial.wire_format import encoded_varint, masked_crc32c
+from ..trial.event_writer import encoded_field
+from ..trial.wire_format import masked_crc32c
 from ..verdict.bounds import OK, VERDICTS
 from .words.names import SEPARATOR
 
@@ -47,11 +48,11 @@ def write_tensorboard(report: Judgement, folder: str) -> None:
         rows = report.columns["worker"] == worker
         columns = {name: column[rows] for name, column in report.columns.items()}
         with whole_file(os.path.join(run, FILE_NAME), "wb") as file:
-            file.write(_record(_field(3, b"brain.Event:2")))
+            file.write(_record(encoded_field(3, b"brain.Event:2")))
             for step, scalars in _scalars(columns, tags):
-                pairs = ((_field(1, tag.encode()), struct.pack("<f", value)) for tag, value in scalars.items())
-                summary = b"".join(_field(1, tag + b"\x15" + value) for tag, value in pairs)
-                file.write(_record(encoded_step(step % 2**64) + _field(5, summary)))
+                pairs = ((encoded_field(1, tag.encode()), struct.pack("<f", value)) for tag, value in scalars.items())
+                summary = b"".join(encoded_field(1, tag + b"\x15" + value) for tag, value in pairs)
+                file.write(_record(encoded_step(step % 2**64) + encoded_field(5, summary)))
 
 
 def run_name(workers: list[str], number: int) -> str:
@@ -113,7 +114,3 @@ def _record(fields: bytes) -> bytes:
     """Return an event of now, because a report does not know when a step was, as a record with its checksum."""
     event = struct.pack("<Bd", TIME_KEY, time.time()) + fields
     return record_header(len(event)) + event + struct.pack("<I", masked_crc32c(event))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + encoded_varint(len(content)) + content

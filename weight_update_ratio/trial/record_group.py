@@ -41,27 +41,23 @@ class RecordGroup:
         if parsed is not None and parsed.is_like(content, step):
             return parsed.layouts
         layouts: list[TensorLayout | str] = []
+        parts: list[list[Any]] = []  # of the records that are as smdebug writes them
         for tensor, (first, end) in zip(self.tensors, self._parts):
+            record = content[first:end]
             try:
-                layout = tensor_layout(content[first:end], tensor, step)
-                layouts.append(layout._replace(offset=first + layout.offset))
+                layout = tensor_layout(record, tensor, step)
             except UnreadableError as error:
                 layouts.append(str(error))
-        self._parsed = self._remembered(content, layouts, step)
+                continue
+            layouts.append(layout._replace(offset=first + layout.offset))
+            alone = parts_of_every_step(record, layout, step)
+            if alone is not None:
+                parts.append([first + each for each in alone])
+        self._parsed = None
+        if len(parts) == len(layouts):
+            same, steps = map(np.concatenate, zip(*parts))
+            self._parsed = _Parsed(layouts, same, np.frombuffer(content, np.uint8)[same].tobytes(), steps)
         return layouts
-
-    def _remembered(self, content: memoryview, layouts: list[TensorLayout | str], step: int) -> _Parsed | None:
-        """Return what the records share with those of other steps; None: not all are as smdebug writes them."""
-        parts: list[Any] = []
-        for layout, (first, end) in zip(layouts, self._parts):
-            if isinstance(layout, str):
-                return None
-            alone = parts_of_every_step(content[first:end], layout._replace(offset=layout.offset - first), step)
-            if alone is None:
-                return None
-            parts.append((first + alone[0], first + alone[1]))
-        same, steps = map(np.concatenate, zip(*parts))
-        return _Parsed(layouts, same, np.frombuffer(content, np.uint8)[same].tobytes(), steps)
 
 
 class _Parsed(NamedTuple):
@@ -76,16 +72,11 @@ class _Parsed(NamedTuple):
         return bool(octets[self.steps].tobytes() == steps and octets[self.same].tobytes() == self.octets)
 
 
-def record_plan(records: Records, tensors: Sequence[str]) -> tuple[list[RecordGroup], list[tuple[str, str]]]:
-    """Return in which groups the records of tensors are read, and (tensor, reason) of those that cannot be."""
-    refused: list[tuple[str, str]] = []
-    spans: list[tuple[int, int, int]] = []
-    for position, tensor in enumerate(tensors):
-        span = records[tensor]
-        if span is None:
-            refused.append((tensor, "names no range of bytes for it"))
-        else:
-            spans.append((*span, position))
+def record_plan(records: Records, tensors: Sequence[str]) -> tuple[list[RecordGroup], list[str]]:
+    """Return in which groups the records of tensors are read, and the tensors of which the index names no bytes."""
+    ranges = [records[tensor] for tensor in tensors]
+    spans = [(*span, position) for position, span in enumerate(ranges) if span is not None]
+    unnamed = [tensor for tensor, span in zip(tensors, ranges) if span is None]
     groups: list[list[tuple[int, int, int]]] = []
     end = 0
     for first, length, position in sorted(spans):
@@ -94,4 +85,4 @@ def record_plan(records: Records, tensors: Sequence[str]) -> tuple[list[RecordGr
             end = 0
         groups[-1].append((first, length, position))
         end = max(end, first + length)
-    return [RecordGroup(tensors, group) for group in groups], refused
+    return [RecordGroup(tensors, group) for group in groups], unnamed
