@@ -303,7 +303,8 @@ def test_each_violation_that_fires_is_in_one_finding(
     for finding in report.findings:
         own = [key for key in rows if key[0] in finding.tensors and key[1] in finding.workers]
         assert {finding.first_step, finding.last_step} <= {step for _, _, step in own}
-        worst = rows[finding.worst_tensor, finding.worst_worker, finding.worst_step]
+        worst_worker = list(report.workers)[finding.worst.course.worker]
+        worst = rows[finding.worst_tensor, worst_worker, finding.worst_step]
         assert repr(worst.ratio) == repr(finding.worst_ratio)
         assert finding.first_step <= finding.worst_step <= finding.last_step
         assert re.fullmatch(r".+\.", finding.text)

@@ -113,8 +113,7 @@ class Columns:
 
     def cut(self, global_step: int) -> None:
         """Remove the rows from ``global_step`` on."""
-        self._count = int(np.searchsorted(self["global_step"], global_step))
-        self._arrays = {name: array.copy() for name, array in self.arrays().items()}
+        self.keep(self["global_step"] < global_step)
 
 
 class Names:
@@ -122,16 +121,13 @@ class Names:
 
     def __init__(self) -> None:
         self.codes: dict[str, int] = {}
-        self._first: list[int] = []  # global steps, by code
+        self._first: dict[str, int] = {}  # global steps, by name
         self._last: tuple[int, tuple[str, ...], Array] = (0, (), np.empty(0, np.int32))
 
     def add(self, name: str, global_step: int) -> int:
         """Return the code of a name that is known from ``global_step`` on."""
-        code = self.codes.setdefault(name, len(self.codes))
-        if code == len(self._first):
-            self._first.append(global_step)
-        self._first[code] = min(self._first[code], global_step)
-        return code
+        self._first[name] = min(global_step, self._first.get(name, global_step))
+        return self.codes.setdefault(name, len(self.codes))
 
     def add_all(self, names: tuple[str, ...], global_step: int) -> Array:
         """Return the codes of names; mostly each step has the same."""
@@ -143,12 +139,11 @@ class Names:
 
     def cut(self, global_step: int) -> Array:
         """Remove the names that are known only from ``global_step`` on; return the new codes by the old ones."""
-        every = zip(self._first, self.codes.values(), self.codes)
-        kept = sorted(entry for entry in every if entry[0] < global_step)
+        kept = sorted((first, self.codes[name], name) for name, first in self._first.items() if first < global_step)
         new_codes = np.zeros(len(self.codes), np.int32)
         new_codes[[code for _, code, _ in kept]] = np.arange(len(kept))
         self.codes = {name: code for code, (_, _, name) in enumerate(kept)}
-        self._first = [first for first, _, _ in kept]
+        self._first = {name: first for first, _, name in kept}
         self._last = (0, (), np.empty(0, np.int32))
         return new_codes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,8 @@ class Course(NamedTuple):
         lost = np.flatnonzero(self.verdicts == VERDICTS.index(NOT_FINITE))
         return int(lost[0]) if len(lost) else len(self.steps)
 
-    def until(self, end: int) -> Course:
-        return Course(self.tensor, self.worker, *(column[:end] for column in self[2:]))
+    def part(self, rows: Any) -> Course:
+        return Course(self.tensor, self.worker, *(column[rows] for column in self[2:]))
 
     @property
     def moves(self) -> Array:

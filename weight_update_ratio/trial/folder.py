@@ -20,7 +20,7 @@ from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
 from ..storage.location import Storage
 from ..storage.storage import COLLECTIONS_FOLDER, FileStamp
-from .collections import COLLECTIONS_ENDING, Collections, read_collections
+from .collections import COLLECTIONS_ENDING, read_collections
 from .index_file import BEFORE_PAYLOAD, LARGEST_STEP, Records, read_meta, read_payload
 from .listing import IndexListing, event_file_name, index_file_name
 from .selection import Selection
@@ -59,7 +59,7 @@ class TrialFolder:
         self._saved: dict[int, SavedStep] = {}
         self._timelines: dict[tuple[str, str], Timeline] = {}  # (worker, mode); a worker's GLOBAL one has all its steps
         self._payloads: dict[bytes, Records] = {}
-        self.collections = Collections({}, {}, 1, [], set())
+        self.collections = read_collections(storage, [])
         self.selection = Selection(self.collections, parameters)
         self.refresh(0)
 

@@ -33,7 +33,7 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
         only_evaluated=mode == GLOBAL and bool(folder.modes) and GLOBAL not in folder.modes,
         notes=[*whole_notes(folder, mode), *_baseline_notes(run), *reduced],
         folder_unreadable=folder.unreadable,
-        not_trained=folder.collections.not_trained,
+        not_trained=frozenset(folder.collections.not_trained),
     )
 
 

@@ -217,7 +217,7 @@ class _Case:
                 case = _Case(self.report, rise)
                 return BEFORE_THAT.format(case.subject, case["fold"], rise.onset_step)
         for entry in self.roots if self["falls"] and self.finding.kind != CHANGED else ():
-            onset, factor = change_of(entry.course.until(entry.onset)) or (0, 1.0)
+            onset, factor = change_of(entry.course.part(slice(entry.onset))) or (0, 1.0)
             if factor > 1:
                 fold, step = self.rise_or_fall([entry._replace(factor=factor)]), int(entry.course.steps[onset])
                 return BEFORE_THAT.format(self.named([entry]), fold, step)

@@ -11,7 +11,6 @@ from .names import counted
 
 
 def title_of(kind: str) -> str:
-    """Return what a kind is called: "Not finite"."""
     return kind.replace("_", " ").capitalize()
 
 
