@@ -89,7 +89,6 @@ class Columns:
         return self._arrays[name][: self._count]
 
     def arrays(self) -> dict[str, Array]:
-        """Return all columns, each of shape (len,)."""
         return {name: self[name] for name in self._arrays}
 
     def add(self, count: int, **values: Any) -> None:
@@ -107,12 +106,10 @@ class Columns:
             self._arrays = {name: array[order] for name, array in self.arrays().items()}
 
     def keep(self, rows: Array) -> None:
-        """Keep the rows of a mask, and remove the others."""
         self._arrays = {name: array[rows] for name, array in self.arrays().items()}
         self._count = int(np.count_nonzero(rows))
 
     def cut(self, global_step: int) -> None:
-        """Remove the rows from ``global_step`` on."""
         self.keep(self["global_step"] < global_step)
 
 
@@ -182,7 +179,6 @@ class Rows:
             self.add_unreadable(at, sorted(part.unreadable, key=lambda entry: positions[entry.tensor or ""]))
 
     def add_unreadable(self, global_step: int, unreadable: list[Unreadable]) -> None:
-        """Add what could not be read for a step."""
         for entry in unreadable:
             self.unreadable[entry] = min(global_step, self.unreadable.get(entry, global_step))
 

@@ -28,6 +28,7 @@ from ..trial.event_file import TIME_KEY, encoded_step, record_header
 from ..trial.event_writer import encoded_field
 from ..trial.wire_format import masked_crc32c
 from ..verdict.bounds import OK, VERDICTS
+from ..verdict.firing import rows_by_key
 from .words.names import SEPARATOR
 
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
@@ -96,9 +97,7 @@ def _scalars(columns: dict[str, Array], tags: list[str]) -> Iterator[tuple[int, 
     with np.errstate(all="ignore"):
         logs = np.log10(columns["ratio"])
         series = np.stack([logs, columns["update_norm"], columns["weight_norm"]]).astype(np.float32).tolist()
-    order = np.argsort(columns["step"], kind="stable")
-    steps, starts = np.unique(columns["step"][order], return_index=True)
-    for step, rows in zip(steps.tolist(), np.split(order, starts[1:])):
+    for rows in rows_by_key(columns["step"]):
         scalars = {f"{OVERVIEW}/violations": float((columns["verdict"][rows] != VERDICTS.index(OK)).sum())}
         finite = logs[rows][np.isfinite(logs[rows])]
         if len(finite):
@@ -107,7 +106,7 @@ def _scalars(columns: dict[str, Array], tags: list[str]) -> Iterator[tuple[int, 
         for row in rows.tolist():
             for name, values in zip(SCALARS, series):
                 scalars[f"{tags[columns['tensor'][row]]}/{name}"] = values[row]
-        yield step, scalars
+        yield int(columns["step"][rows[0]]), scalars
 
 
 def _record(fields: bytes) -> bytes:

@@ -61,7 +61,6 @@ class DiskStorage:
         return sorted(names)
 
     def exists(self, name: str) -> bool:
-        """Return whether there is a file of this name."""
         return os.path.exists(os.path.join(self._root, name))
 
     def trials_near(self) -> list[str]:

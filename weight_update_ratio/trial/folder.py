@@ -194,7 +194,6 @@ class TrialFolder:
         return [timeline for (_, known), timeline in sorted(self._timelines.items()) if known == mode]
 
     def timeline(self, worker: str, mode: str) -> Timeline:
-        """Return the timeline of a worker in a mode."""
         return self._timelines.setdefault((worker, mode), Timeline())
 
     def saved(self, global_step: int) -> SavedStep:
@@ -204,7 +203,8 @@ class TrialFolder:
     @property
     def unreadable(self) -> list[Unreadable]:
         """The parts of the folder itself that could not be read."""
-        entries = [*self.collections.unreadable, *self.selection.unreadable]
+        refused = (Unreadable(COLLECTIONS_FOLDER, None, None, -1, why) for why in self.selection.refused)
+        entries = [*self.collections.unreadable, *refused]
         entries += [Unreadable(name, None, None, -1, why) for name, why in self.storage.unlisted.items()]
         announced, described = self.collections.num_workers, self.collections.workers
         saving = self._listing.last_steps().keys()

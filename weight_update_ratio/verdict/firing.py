@@ -36,6 +36,13 @@ def keys_of(columns: Mapping[str, Array]) -> Array:
     return keys
 
 
+def rows_by_key(keys: Array) -> list[Array]:
+    """Return the rows of each key, ascending, in the order of the keys."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order[:1]] - 1))
+    return np.split(order, starts)[1:]
+
+
 def in_a_row(keys: Array, marked: Array) -> tuple[Array, Array]:
     """Return how many marked rows of its key there are in a row, up to each and in all; 0 if it is not marked."""
     so_far, length = np.zeros((2, len(keys)), np.int64)
@@ -92,7 +99,6 @@ class ViolationGroup(NamedTuple):
     fires: bool  # whether one of them fires, or leads up to a violation that does
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the group by the names of the JSON format."""
         return {name: value for name, value in self._asdict().items() if name != "fires"}
 
 
@@ -103,11 +109,9 @@ def violation_groups(
     rows = np.flatnonzero(columns["verdict"] != VERDICTS.index(OK))
     outside = {name: column[rows] for name, column in columns.items()}
     keys = keys_of(outside) * len(VERDICTS) + outside["verdict"]
-    by_key = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.diff(keys[by_key], prepend=-1))
     decades, steps = decades_outside(outside), outside["step"]
     groups = []
-    for members in np.split(by_key, starts)[1:]:
+    for members in rows_by_key(keys):
         first, worst = members[0], members[decades[members].argmax()]
         group = ViolationGroup(
             tensors[outside["tensor"][first]],

@@ -178,7 +178,6 @@ class JudgedRun:
 
 
 def comparisons(columns: dict[str, Array], rows: Rows, mode: str | None) -> Iterator[Comparison]:
-    """Yield comparisons of a run, given in columns."""
     tensors, workers = list(rows.tensors.codes), list(rows.workers.codes)
     values = (columns[name].tolist() for name in Comparison._fields if name != "mode")
     types = list(rows.types.codes)

@@ -5,6 +5,7 @@ The first line of its kind in ``texts.txt`` or ``advice.txt`` whose condition ho
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Sequence
@@ -21,6 +22,7 @@ from .run import expected_range, format_ratio, steps_text
 
 MOST = 0.8  # of the tensors that move, that a finding is of all
 RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5m2": 8}  # 2 ** (bits of a mantissa + 1)
+LINE = re.compile(r"^([\w, ]+)(?: \? (\w+))?: (.+)$", re.MULTILINE)
 BEFORE_THAT = " Before that, {} {} from step {} on: look there first."
 
 
@@ -67,19 +69,14 @@ def _advice(report: Judgement, finding: Finding) -> str:
 
 
 def _words(file: str, case: _Case) -> str:
-    lines = (line for line in _lines(file) if case.finding.kind in line[0])
+    lines = (line for line in _lines(file) if case.finding.kind in line[0].split(", "))
     return next(text.format_map(case) for _, condition, text in lines if not condition or case[condition])
 
 
 @lru_cache(maxsize=None)
-def _lines(file: str) -> list[tuple[list[str], str, str]]:
+def _lines(file: str) -> list[tuple[str, str, str]]:
     """Return (kinds, condition, words) of each line."""
-    lines = []
-    for line in (Path(__file__).parent / f"{file}.txt").read_text("utf-8").splitlines()[1:]:
-        head, _, text = line.partition(": ")
-        kinds, _, condition = head.partition(" ? ")
-        lines.append((kinds.split(", "), condition, text))
-    return lines
+    return LINE.findall((Path(__file__).parent / f"{file}.txt").read_text("utf-8"))
 
 
 class _Case:
