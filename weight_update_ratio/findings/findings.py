@@ -40,10 +40,6 @@ class Finding(NamedTuple):
     share: float  # of the tensors that move on its workers
     is_rest: bool  # whether it is made of all further findings of its kind
 
-    @property
-    def worst(self) -> Entry:
-        return worst_of(self.entries)
-
     def __repr__(self) -> str:
         return f"<Finding {self.kind}: {self.text or ', '.join(self.tensors)}>"
 

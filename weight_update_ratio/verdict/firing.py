@@ -5,7 +5,7 @@ A violation fires if it is not finite, or from the ``patience``-th in a row of i
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 import numpy as np
 
@@ -104,16 +104,15 @@ class ViolationGroup(NamedTuple):
 
 def violation_groups(
     columns: Mapping[str, Array], leads: Array, tensors: list[str], workers: list[str]
-) -> list[ViolationGroup]:
-    """Return the violations in groups, in the order in which they began."""
+) -> Iterator[ViolationGroup]:
+    """Yield the violations in groups, in the order in which they began."""
     rows = np.flatnonzero(columns["verdict"] != VERDICTS.index(OK))
     outside = {name: column[rows] for name, column in columns.items()}
     keys = keys_of(outside) * len(VERDICTS) + outside["verdict"]
     decades, steps = decades_outside(outside), outside["step"]
-    groups = []
-    for members in rows_by_key(keys):
+    for members in sorted(rows_by_key(keys), key=lambda members: (steps[members].min(), members[0])):
         first, worst = members[0], members[decades[members].argmax()]
-        group = ViolationGroup(
+        yield ViolationGroup(
             tensors[outside["tensor"][first]],
             workers[outside["worker"][first]],
             VERDICTS[outside["verdict"][first]],
@@ -126,5 +125,3 @@ def violation_groups(
             float(outside["upper"][worst]),
             bool(leads[rows[members]].any()),
         )
-        groups.append((group.first_step, int(first), group))
-    return [group for _, _, group in sorted(groups, key=lambda entry: entry[:2])]

@@ -123,7 +123,7 @@ class JudgedRun:
     @computed
     def violations(self) -> list[ViolationGroup]:
         """The violations grouped by tensor, worker and verdict, in the order in which they began."""
-        return violation_groups(self.columns, self.leads, list(self.tensors), list(self.workers))
+        return list(violation_groups(self.columns, self.leads, list(self.tensors), list(self.workers)))
 
     @computed
     def skipped(self) -> list[SkippedGroup]:

@@ -48,7 +48,7 @@ def worst_rows(report: Judgement) -> list[Row]:
         return rows
     asked: dict[tuple[int, int], list[int]] = {}
     for finding in report.findings:
-        for entry in (finding.worst, worst_of(finding.first)):
+        for entry in (worst_of(finding.entries), worst_of(finding.first)):
             pair = (entry.course.tensor, entry.course.worker)
             asked.setdefault(pair, []).extend([finding.onset_step, finding.worst_step])
     worst_workers = {row.course.tensor: row.course.worker for row in reversed(rows)}

@@ -13,7 +13,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from ...findings.entries import Entry, change_of, is_pure_decay, size_afterwards
-from ...findings.findings import Finding, numbers_of
+from ...findings.findings import Finding, numbers_of, worst_of
 from ...findings.judgement import Judgement
 from ...findings.kinds import CHANGED, DRIFTED_KIND, FAULT, FEW, LOST, NOTE, RESTING, SPIKE
 from ...findings.remedies import longer_reference, patience_over, period_of, start_after
@@ -91,7 +91,8 @@ class _Case:
         self.compared = counted(finding.count, "comparison")
         subject = tensors_text(finding.tensors, report.tensors) + workers_text(finding.workers, report.workers)
         self.subject = f"Others ({subject})" if finding.is_rest else subject
-        self.worst_course, self.worst_row = finding.worst.course, finding.worst.worst
+        worst = worst_of(finding.entries)
+        self.worst_course, self.worst_row = worst.course, worst.worst
 
     def __getitem__(self, name: str) -> Any:
         if name in FIELDS:
