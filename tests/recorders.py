@@ -10,7 +10,7 @@ import numpy as np
 from tests.conftest import Saved
 from weight_update_ratio.parameters import parse_parameters
 from weight_update_ratio.storage.disk import DiskStorage
-from weight_update_ratio.trial.event_file import tensor_array, tensor_layout
+from weight_update_ratio.trial.event_file import tensor_layout
 from weight_update_ratio.trial.folder import TrialFolder
 
 USUAL = "weights,biases,vectors"  # the collections of a recorder that is given none
@@ -47,7 +47,7 @@ def as_package_reads(path: Path | str) -> list[Saved]:
                 assert span is not None
                 record = storage.span(step.event_file, *span)
                 layout = tensor_layout(record, tensor, global_step)
-                array = tensor_array(record, layout).reshape(layout.shape).copy()
+                array = np.frombuffer(record, layout.dtype, layout.size, layout.offset).reshape(layout.shape).copy()
                 saved.append(Saved(tensor, step.worker, step.mode, step.step, global_step, array))
     return saved
 

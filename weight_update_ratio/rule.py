@@ -190,11 +190,8 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         folder = self._folder
         known = folder.workers_at(step) >= folder.collections.num_workers or folder.last_complete > step
         if not known or (self._loop is None and time.monotonic() - self._looked >= POLL_SECONDS):
-            self._refresh(step)
-
-    def _refresh(self, step: int) -> None:
-        self._looked = time.monotonic()
-        self._compare_again(self._folder.refresh(step))
+            self._looked = time.monotonic()
+            self._compare_again(self._folder.refresh(step))
 
     def _compare_again(self, first: int | None) -> None:
         """Compare again what was compared of the steps from the first changed one on; None: no step changed."""
@@ -309,7 +306,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             if not self._folder.awaits_files(step):
                 return
             time.sleep(POLL_SECONDS)
-            self._refresh(step)
+            self._compare_again(self._folder.refresh(step))
 
 
 def _open_trial(path: str, parameters: Parameters) -> Any:

@@ -32,6 +32,7 @@ from tests.findings.made_runs import (
     weights_of,
 )
 from weight_update_ratio import check_trial
+from weight_update_ratio.findings.findings import worst_of
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 
@@ -303,7 +304,8 @@ def test_each_violation_that_fires_is_in_one_finding(
     for finding in report.findings:
         own = [key for key in rows if key[0] in finding.tensors and key[1] in finding.workers]
         assert {finding.first_step, finding.last_step} <= {step for _, _, step in own}
-        worst = rows[finding.worst_tensor, finding.worst_worker, finding.worst_step]
+        worst_worker = list(report.workers)[worst_of(finding.entries).course.worker]
+        worst = rows[finding.worst_tensor, worst_worker, finding.worst_step]
         assert repr(worst.ratio) == repr(finding.worst_ratio)
         assert finding.first_step <= finding.worst_step <= finding.last_step
         assert re.fullmatch(r".+\.", finding.text)

@@ -16,7 +16,7 @@ from tests.conftest import exact_norm
 from tests.trial.made_records import event, field, payload, record, smdebugs_crc, tensor_proto, write_trial_of_records
 from weight_update_ratio import check_trial
 from weight_update_ratio.errors import UnreadableError
-from weight_update_ratio.trial.event_file import tensor_array, tensor_layout
+from weight_update_ratio.trial.event_file import tensor_layout
 
 FIRST = 1000  # the global step of the first record; up to 16383 a step's number takes two bytes
 ARRAY = np.float32([[1, 2, 3], [4, 5, 6]])
@@ -87,7 +87,7 @@ def read_alone(content: bytes, tensor: str, step: int) -> np.ndarray[Any, Any] |
         layout = tensor_layout(view, tensor, step)
     except UnreadableError as error:
         return str(error)
-    return tensor_array(view, layout).reshape(layout.shape)
+    return np.frombuffer(view, layout.dtype, layout.size, layout.offset).reshape(layout.shape)
 
 
 def assert_each_is_read_for_itself(path: Path, tensors: str, steps: Sequence[Sequence[bytes | memoryview]]) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.trial.made_records import event, field, payload, record, smdebugs_crc, varint
 from weight_update_ratio.errors import UnreadableError
-from weight_update_ratio.trial.event_file import tensor_array, tensor_layout
+from weight_update_ratio.trial.event_file import tensor_layout
 from weight_update_ratio.trial.wire_format import masked_crc32c
 
 TYPES = {  # by their numbers in TensorFlow's types.proto
@@ -24,7 +24,7 @@ OF_ONE = FLOAT + field(4, 2, bytes(4))  # a tensor of one element
 
 def elements(view: memoryview, tensor: str = "w", step: int = 7) -> np.ndarray[Any, Any]:
     layout = tensor_layout(view, tensor, step)
-    return tensor_array(view, layout).reshape(layout.shape)
+    return np.frombuffer(view, layout.dtype, layout.size, layout.offset).reshape(layout.shape)
 
 
 def why_unreadable(view: memoryview) -> str:

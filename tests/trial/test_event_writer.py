@@ -18,7 +18,7 @@ from smdebug.core.tfrecord.record_writer import CHECKSUM_MAGIC_BYTES
 from smdebug.core.tfrecord.record_writer import masked_crc32c as smdebugs_crc
 
 from tests.conftest import TrialWriter, event_file, needs_writing
-from weight_update_ratio.trial.event_file import DTYPES, tensor_array, tensor_layout
+from weight_update_ratio.trial.event_file import DTYPES, tensor_layout
 from weight_update_ratio.trial.event_writer import write_records
 
 TYPES = sorted(DTYPES.values(), key=str)
@@ -90,7 +90,7 @@ def test_any_tensors(tensors: Any, global_step: int) -> None:
         view = memoryview(content)[start : start + length]
         layout = tensor_layout(view, name, global_step)
         assert (position, array.dtype, array.shape) == (start, layout.dtype, layout.shape)
-        assert array.tobytes() == tensor_array(view, layout).tobytes()
+        assert array.tobytes() == np.frombuffer(view, layout.dtype, layout.size, layout.offset).tobytes()
         position += length
     assert position == len(content)
 
@@ -101,5 +101,6 @@ def test_lengths_of_one_byte_to_four(size: int) -> None:
     content, records = written({"w": np.full(size, 3, np.uint8)}, 200)
     (payload,) = payloads(content)
     assert payload == Event.FromString(payload).SerializeToString()
-    assert [3] * size == tensor_array(memoryview(content), tensor_layout(memoryview(content), "w", 200)).tolist()
+    layout = tensor_layout(memoryview(content), "w", 200)
+    assert [3] * size == np.frombuffer(content, layout.dtype, layout.size, layout.offset).tolist()
     assert {"w": (0, len(content))} == records

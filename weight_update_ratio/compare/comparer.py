@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, List, Mapping, NamedTuple, Tuple
+from typing import Any, List, Mapping, Tuple
 
 import numpy as np
 
 from ..errors import UnreadableError
 from ..storage.location import Storage
-from ..trial.event_file import DTYPES, TensorLayout, tensor_array
+from ..trial.event_file import DTYPES, TensorLayout
 from ..trial.index_file import Records
 from ..trial.record_group import RecordGroup, record_plan
 from ..trial.timeline import WorkerStep
@@ -27,15 +27,16 @@ PLANNED = 65536  # tensors of which it is kept how their records are read; a tri
 TYPE_NAMES = {dtype: dtype.name for dtype in DTYPES.values()}  # asking NumPy for a name takes it 5 us
 
 Shape = Tuple[int, ...]
-_Plan = Tuple[List[RecordGroup], List[Tuple[str, str]]]  # what record_plan returns
+_Plan = Tuple[List[RecordGroup], List[str]]  # what record_plan returns
 
 
-class _Record(NamedTuple):
-    """A tensor at a step: its elements, of shape (n,), their layout, and their norm."""
+class _Record:
+    """A tensor at a step: its elements, of shape (n,), their layout, and their norm once it is known."""
 
-    elements: np.ndarray[Any, Any]
-    layout: TensorLayout
-    norm: float
+    def __init__(self, elements: np.ndarray[Any, Any], layout: TensorLayout) -> None:
+        self.elements = elements
+        self.layout = layout
+        self.norm: float | None = None
 
 
 class Comparer:
@@ -85,9 +86,9 @@ class Comparer:
         return known[1]
 
     def _groups(self, step: StepRows, at: WorkerStep, tensors: tuple[str, ...]) -> list[RecordGroup]:
-        groups, refused = self._plan(at, tensors)
-        for tensor, reason in refused:
-            step.note(at, tensor, reason)
+        groups, unnamed = self._plan(at, tensors)
+        for tensor in unnamed:
+            step.note(at, tensor, "names no range of bytes for it")
         return groups
 
     def _judge(self, step: StepRows, keeps: bool, group: RecordGroup) -> dict[str, _Record]:
@@ -105,13 +106,17 @@ class Comparer:
                     names.append(tensor)
                     positions.append(position)
                     step.types[position] = self.types.get(tensor) or TYPE_NAMES[after[tensor].layout.dtype]
-        norms: dict[str, float] = {}
         if names:
-            elements = ([records[name].elements for name in names] for records in (before, after))
-            step.update[positions], norms_after = update_norms(*elements)
-            step.weight[positions] = [before[name].norm for name in names]
-            norms.update(zip(names, norms_after.tolist()))
-        return _with_norms(after, norms) if keeps else {}
+            earlier, later = ([records[name] for name in names] for records in (before, after))
+            unknown = [record for record in earlier if record.norm is None]
+            for record, norm in zip(unknown, weight_norms([record.elements for record in unknown]).tolist()):
+                record.norm = norm
+            elements = ([record.elements for record in records] for records in (earlier, later))
+            step.update[positions], norms = update_norms(*elements)
+            step.weight[positions] = [record.norm for record in earlier]
+            for record, norm in zip(later, norms.tolist()):
+                record.norm = norm
+        return after if keeps else {}
 
     def _references(self, step: StepRows, group: RecordGroup) -> dict[str, _Record]:
         """Return the records of a group's references; what is not kept is read."""
@@ -122,11 +127,11 @@ class Comparer:
             references.update((tensor, last.pop(tensor)) for tensor in tensors if tensor in last)
             missing = tuple([tensor for tensor in tensors if tensor not in references])
             for each in self._groups(step, reference, missing) if missing else ():
-                references.update(_with_norms(self._read(step, reference, each), {}))
+                references.update(self._read(step, reference, each))
         return references
 
     def _read(self, step: StepRows, at: WorkerStep, group: RecordGroup) -> dict[str, _Record]:
-        """Return the records of a group that can be read, without norms, and note the others."""
+        """Return the records of a group that can be read, and note the others."""
         try:
             octets = self._storage.span(at.event_file, group.start, group.length)
         except UnreadableError as error:
@@ -140,15 +145,9 @@ class Comparer:
             if isinstance(layout, str):
                 step.note(at, tensor, layout)
             else:
-                records[tensor] = _Record(tensor_array(octets, layout), layout, np.nan)
+                elements = np.frombuffer(octets, layout.dtype, layout.size, layout.offset)  # a view
+                records[tensor] = _Record(elements, layout)
         return records
-
-
-def _with_norms(records: dict[str, _Record], norms: dict[str, float]) -> dict[str, _Record]:
-    rest = [tensor for tensor in records if tensor not in norms]
-    if rest:
-        norms = {**norms, **dict(zip(rest, weight_norms([records[tensor].elements for tensor in rest]).tolist()))}
-    return {tensor: _Record(elements, layout, norms[tensor]) for tensor, (elements, layout, _) in records.items()}
 
 
 def why_skipped(shape: Shape, dtype: np.dtype[Any], shape_after: Shape, dtype_after: np.dtype[Any]) -> str:

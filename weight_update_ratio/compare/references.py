@@ -28,7 +28,7 @@ def step_pairs(folder: TrialFolder, mode: str, global_step: int) -> list[StepPai
         if position is None or not tensors:
             continue
         num_steps = folder.parameters.num_steps
-        oldest = None if num_steps is None else timeline.numbers[position] - num_steps
+        oldest = None if num_steps is None else timeline.steps[position].step - num_steps
         references = _references(timeline, position, oldest, tensors)
         broken = [lost for lost in folder.broken.get(saved.worker, ()) if lost < global_step]
         uncertain = frozenset(
@@ -47,12 +47,11 @@ def _references(
 
     Steps that have the number of the step itself or a higher one are those of a run that a resumed job repeats.
     """
-    numbers = timeline.numbers
-    in_order = range(position - 1, -1, -1) if oldest is None else timeline.between(oldest, numbers[position])
+    number = timeline.steps[position].step
+    in_order = range(position - 1, -1, -1) if oldest is None else timeline.between(oldest, number)
     references: dict[str, WorkerStep] = {}
     missing = set(tensors)
-    for earlier in (at for at in in_order if at < position and numbers[at] < numbers[position]):
-        step = timeline.steps[earlier]
+    for step in (timeline.steps[at] for at in in_order if at < position and timeline.steps[at].step < number):
         here = {tensor for tensor in missing if tensor in step.records}
         references.update(dict.fromkeys(here, step))
         missing -= here
@@ -72,4 +71,4 @@ def _is_uncertain(
     # The number of a broken step is not known, but it is below that of the next sound one.
     latest = timeline.global_steps[position] if reference is None else reference.global_step
     after = (bisect_left(timeline.global_steps, lost) for lost in broken if lost < latest)
-    return any(timeline.numbers[at] > oldest for at in after)
+    return any(timeline.steps[at].step > oldest for at in after)

@@ -89,7 +89,6 @@ class Columns:
         return self._arrays[name][: self._count]
 
     def arrays(self) -> dict[str, Array]:
-        """Return all columns, each of shape (len,)."""
         return {name: self[name] for name in self._arrays}
 
     def add(self, count: int, **values: Any) -> None:
@@ -107,14 +106,11 @@ class Columns:
             self._arrays = {name: array[order] for name, array in self.arrays().items()}
 
     def keep(self, rows: Array) -> None:
-        """Keep the rows of a mask, and remove the others."""
         self._arrays = {name: array[rows] for name, array in self.arrays().items()}
         self._count = int(np.count_nonzero(rows))
 
     def cut(self, global_step: int) -> None:
-        """Remove the rows from ``global_step`` on."""
-        self._count = int(np.searchsorted(self["global_step"], global_step))
-        self._arrays = {name: array.copy() for name, array in self.arrays().items()}
+        self.keep(self["global_step"] < global_step)
 
 
 class Names:
@@ -122,16 +118,13 @@ class Names:
 
     def __init__(self) -> None:
         self.codes: dict[str, int] = {}
-        self._first: list[int] = []  # global steps, by code
+        self._first: dict[str, int] = {}  # global steps, by name
         self._last: tuple[int, tuple[str, ...], Array] = (0, (), np.empty(0, np.int32))
 
     def add(self, name: str, global_step: int) -> int:
         """Return the code of a name that is known from ``global_step`` on."""
-        code = self.codes.setdefault(name, len(self.codes))
-        if code == len(self._first):
-            self._first.append(global_step)
-        self._first[code] = min(self._first[code], global_step)
-        return code
+        self._first[name] = min(global_step, self._first.get(name, global_step))
+        return self.codes.setdefault(name, len(self.codes))
 
     def add_all(self, names: tuple[str, ...], global_step: int) -> Array:
         """Return the codes of names; mostly each step has the same."""
@@ -143,12 +136,11 @@ class Names:
 
     def cut(self, global_step: int) -> Array:
         """Remove the names that are known only from ``global_step`` on; return the new codes by the old ones."""
-        every = zip(self._first, self.codes.values(), self.codes)
-        kept = sorted(entry for entry in every if entry[0] < global_step)
+        kept = sorted((first, self.codes[name], name) for name, first in self._first.items() if first < global_step)
         new_codes = np.zeros(len(self.codes), np.int32)
         new_codes[[code for _, code, _ in kept]] = np.arange(len(kept))
         self.codes = {name: code for code, (_, _, name) in enumerate(kept)}
-        self._first = [first for first, _, _ in kept]
+        self._first = {name: first for first, _, name in kept}
         self._last = (0, (), np.empty(0, np.int32))
         return new_codes
 
@@ -187,7 +179,6 @@ class Rows:
             self.add_unreadable(at, sorted(part.unreadable, key=lambda entry: positions[entry.tensor or ""]))
 
     def add_unreadable(self, global_step: int, unreadable: list[Unreadable]) -> None:
-        """Add what could not be read for a step."""
         for entry in unreadable:
             self.unreadable[entry] = min(global_step, self.unreadable.get(entry, global_step))
 

@@ -14,7 +14,7 @@ def whole_notes(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
     timelines = folder.timelines(mode)
     notes = []
     for timeline in timelines:
-        numbers = sorted({timeline.numbers[position] for position in timeline.saved_again()})
+        numbers = sorted({timeline.steps[position].step for position in timeline.saved_again()})
         if numbers:
             reason = f"saved again later: {_step_ranges(numbers)}"
             notes.append(SkippedGroup(None, timeline.steps[0].worker, reason, numbers[0], numbers[-1], len(numbers)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compare.rows import Array
 from ..verdict.bounds import NOT_FINITE, VERDICTS
-from ..verdict.firing import decades_outside, keys_of
+from ..verdict.firing import decades_outside, keys_of, rows_by_key
 from ..verdict.judged_run import JudgedRun
 
 BOUNDS = ("lower", "upper", "norm_lower", "norm_upper")
@@ -41,8 +41,8 @@ class Course(NamedTuple):
         lost = np.flatnonzero(self.verdicts == VERDICTS.index(NOT_FINITE))
         return int(lost[0]) if len(lost) else len(self.steps)
 
-    def until(self, end: int) -> Course:
-        return Course(self.tensor, self.worker, *(column[:end] for column in self[2:]))
+    def part(self, rows: Any) -> Course:
+        return Course(self.tensor, self.worker, *(column[rows] for column in self[2:]))
 
     @property
     def moves(self) -> Array:
@@ -56,13 +56,10 @@ class Course(NamedTuple):
 
 
 def courses_of(run: JudgedRun) -> list[Course]:
-    if not len(run):
-        return []
-    columns, keys = run.columns, keys_of(run.columns)
-    order = np.lexsort((columns["global_step"], keys))
-    starts = np.unique(keys[order], return_index=True)[1]
+    columns = run.columns  # by global step
+    tensors, workers = columns["tensor"], columns["worker"]
     sources = [*(columns[name] for name in COLUMNS), decades_outside(columns), run.leads]
-    parts = zip(*(np.split(source[order], starts[1:]) for source in sources))
-    firsts = order[starts]
-    names = zip(columns["tensor"][firsts].tolist(), columns["worker"][firsts].tolist())
-    return [Course(tensor, worker, *arrays) for (tensor, worker), arrays in zip(names, parts)]
+    return [
+        Course(int(tensors[rows[0]]), int(workers[rows[0]]), *(source[rows] for source in sources))
+        for rows in rows_by_key(keys_of(columns))
+    ]

@@ -56,7 +56,7 @@ def entries_of(course: Course) -> list[Entry]:
         change = None if decayed else change_of(course)
         return [Entry(kinds.CHANGED, NOTE, course, rows[change[0] :], *change)] if change else decayed
     lost = [_lost(course)] if course.end < len(course.steps) else []
-    before = course.until(lost[0].onset if lost else course.end)
+    before = course.part(slice(lost[0].onset if lost else course.end))
     drifted = _of_verdict(before, DRIFTED)
     entries = [*lost, *_growing(before), *_shrinking(before)]
     if len(drifted):
@@ -127,7 +127,7 @@ def _rise(course: Course) -> tuple[int, float]:
         if factor > 1 and np.log10(factor) > NOISE * noise:
             return int(moves[start]), factor
     began = end
-    for row in _of_verdict(course.until(end), LARGE)[::-1].tolist():  # too short for a course: was it too large?
+    for row in _of_verdict(course.part(slice(end)), LARGE)[::-1].tolist():  # too short for a course: was it too large?
         if began - row > FEW:
             break
         began = row

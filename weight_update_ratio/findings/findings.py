@@ -35,22 +35,16 @@ class Finding(NamedTuple):
     worst_tensor: str
     text: str  # one sentence of what happened, in words that the renderings give it
     advice: str  # one sentence of what to do, likewise
-    worst_worker: str
     entries: tuple[Entry, ...]  # what happened to each of its tensors
     first: tuple[Entry, ...]  # those that began it; if it is not finite, those that are its cause
     share: float  # of the tensors that move on its workers
     is_rest: bool  # whether it is made of all further findings of its kind
 
-    @property
-    def worst(self) -> Entry:
-        return worst_of(self.entries)
-
     def __repr__(self) -> str:
         return f"<Finding {self.kind}: {self.text or ', '.join(self.tensors)}>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the finding by the names of the JSON format."""
-        document = dict(zip(self._fields[: self._fields.index("worst_worker")], self))
+        document = dict(zip(self._fields[: self._fields.index("entries")], self))
         return {**document, "tensors": list(self.tensors), "workers": list(self.workers)}
 
 
@@ -186,7 +180,6 @@ def numbers_of(run: JudgedRun, entries: Sequence[Entry]) -> dict[str, Any]:
         "worst_ratio": float(worst.course.ratios[worst.worst]),
         "worst_step": int(worst.course.steps[worst.worst]),
         "worst_tensor": tensors[worst.course.tensor],
-        "worst_worker": workers[worst.course.worker],
         "entries": tuple(entries),
     }
 

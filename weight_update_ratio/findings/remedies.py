@@ -7,6 +7,7 @@ from typing import Sequence
 
 import numpy as np
 
+from ..verdict.firing import in_a_row
 from .entries import Entry
 
 MOST_EQUAL = 0.8  # of the distances between moves, that they have a period
@@ -49,10 +50,9 @@ def patience_over(entries: Sequence[Entry]) -> int | None:
     """Return the patience with which none of these violations fires; None if one lasts to the end of its tensor."""
     longest = 0
     for entry in entries:
-        violates = np.concatenate([[False], entry.course.verdicts != 0, [False]])
-        begins, ends = np.flatnonzero(np.diff(violates)).reshape(-1, 2).T
-        runs = np.searchsorted(begins, entry.rows, side="right") - 1
-        if ends[runs].max() == len(entry.course.steps):
+        verdicts = entry.course.verdicts
+        _, lengths = in_a_row(np.zeros(len(verdicts), np.int64), verdicts != 0)
+        if entry.rows[-1] >= len(verdicts) - lengths[-1]:
             return None
-        longest = max(longest, int((ends - begins)[runs].max()))
+        longest = max(longest, int(lengths[entry.rows].max()))
     return longest + 1

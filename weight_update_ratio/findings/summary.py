@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 import numpy as np
 
@@ -43,14 +43,12 @@ def run_summary(ratios: Array, courses: list[Course]) -> Summary:
         return Summary(median, p05, p95, float(np.median(sums)))
 
 
-def tensor_summaries(run: JudgedRun, courses: list[Course]) -> list[TensorSummary]:
+def tensor_summaries(run: JudgedRun, courses: list[Course]) -> Iterator[TensorSummary]:
     tensors, workers = list(run.tensors), list(run.workers)
-    summaries = []
     for course in courses:
         finite = course.ratios[np.isfinite(course.ratios)]
         extremes = (np.median(finite), finite.min(), finite.max()) if len(finite) else (np.nan,) * 3
         numbers = map(float, (*extremes, course.ratios[-1]))
         violations = int((course.verdicts != VERDICTS.index(OK)).sum())
         names = tensors[course.tensor], workers[course.worker]
-        summaries.append(TensorSummary._make((*names, *numbers, violations)))
-    return summaries
+        yield TensorSummary._make((*names, *numbers, violations))

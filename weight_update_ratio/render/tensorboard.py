@@ -25,8 +25,10 @@ from ..compare.rows import Array
 from ..files import whole_file
 from ..findings.judgement import Judgement
 from ..trial.event_file import TIME_KEY, encoded_step, record_header
-from ..trial.wire_format import encoded_varint, masked_crc32c
+from ..trial.event_writer import encoded_field
+from ..trial.wire_format import masked_crc32c
 from ..verdict.bounds import OK, VERDICTS
+from ..verdict.firing import rows_by_key
 from .words.names import SEPARATOR
 
 FILE_NAME = "events.out.tfevents.0000000000.weight_update_ratio"
@@ -47,11 +49,11 @@ def write_tensorboard(report: Judgement, folder: str) -> None:
         rows = report.columns["worker"] == worker
         columns = {name: column[rows] for name, column in report.columns.items()}
         with whole_file(os.path.join(run, FILE_NAME), "wb") as file:
-            file.write(_record(_field(3, b"brain.Event:2")))
+            file.write(_record(encoded_field(3, b"brain.Event:2")))
             for step, scalars in _scalars(columns, tags):
-                pairs = ((_field(1, tag.encode()), struct.pack("<f", value)) for tag, value in scalars.items())
-                summary = b"".join(_field(1, tag + b"\x15" + value) for tag, value in pairs)
-                file.write(_record(encoded_step(step % 2**64) + _field(5, summary)))
+                pairs = ((encoded_field(1, tag.encode()), struct.pack("<f", value)) for tag, value in scalars.items())
+                summary = b"".join(encoded_field(1, tag + b"\x15" + value) for tag, value in pairs)
+                file.write(_record(encoded_step(step % 2**64) + encoded_field(5, summary)))
 
 
 def run_name(workers: list[str], number: int) -> str:
@@ -95,9 +97,7 @@ def _scalars(columns: dict[str, Array], tags: list[str]) -> Iterator[tuple[int, 
     with np.errstate(all="ignore"):
         logs = np.log10(columns["ratio"])
         series = np.stack([logs, columns["update_norm"], columns["weight_norm"]]).astype(np.float32).tolist()
-    order = np.argsort(columns["step"], kind="stable")
-    steps, starts = np.unique(columns["step"][order], return_index=True)
-    for step, rows in zip(steps.tolist(), np.split(order, starts[1:])):
+    for rows in rows_by_key(columns["step"]):
         scalars = {f"{OVERVIEW}/violations": float((columns["verdict"][rows] != VERDICTS.index(OK)).sum())}
         finite = logs[rows][np.isfinite(logs[rows])]
         if len(finite):
@@ -106,14 +106,10 @@ def _scalars(columns: dict[str, Array], tags: list[str]) -> Iterator[tuple[int, 
         for row in rows.tolist():
             for name, values in zip(SCALARS, series):
                 scalars[f"{tags[columns['tensor'][row]]}/{name}"] = values[row]
-        yield step, scalars
+        yield int(columns["step"][rows[0]]), scalars
 
 
 def _record(fields: bytes) -> bytes:
     """Return an event of now, because a report does not know when a step was, as a record with its checksum."""
     event = struct.pack("<Bd", TIME_KEY, time.time()) + fields
     return record_header(len(event)) + event + struct.pack("<I", masked_crc32c(event))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + encoded_varint(len(content)) + content

@@ -130,7 +130,7 @@ def _tensor_table(page: _Page, report: Judgement) -> list[str]:
     """Return the lines of a table of all tensors; a name that its column has no room for is above its numbers."""
     several = len(report.workers) > 1
     figures = ("median", *(("lowest", "highest") if page.width >= WIDE else ()), "last")
-    summaries = tensor_summaries(report, report.courses)
+    summaries = list(tensor_summaries(report, report.courses))
     ratios = [[format_ratio(getattr(summary, figure)) for figure in figures] for summary in summaries]
     names = [printable(summary.tensor) for summary in summaries]
     workers = [elided(printable(summary.worker), MOST_WORKER, cell_len) for summary in summaries]

@@ -9,8 +9,6 @@ from typing import Any, Mapping
 from .configuration import rule_configuration, service_actions
 from .single_file import ROOT_NAME, rule_source
 
-SOURCE_FILE = "weight_update_ratio_rule.py"
-
 
 def custom_rule(
     source: str | os.PathLike[str] | None = None,
@@ -77,7 +75,7 @@ def custom_rule(
 def _written_source(source: str | os.PathLike[str] | None) -> str:
     if isinstance(source, str) and source.startswith("s3://"):
         return source
-    path = os.fspath(source or os.path.join(tempfile.mkdtemp(prefix="weight-update-ratio-"), SOURCE_FILE))
+    path = os.fspath(source or f"{tempfile.mkdtemp(prefix='weight-update-ratio-')}/weight_update_ratio_rule.py")
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write(rule_source())
     return path

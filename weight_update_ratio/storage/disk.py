@@ -61,7 +61,6 @@ class DiskStorage:
         return sorted(names)
 
     def exists(self, name: str) -> bool:
-        """Return whether there is a file of this name."""
         return os.path.exists(os.path.join(self._root, name))
 
     def trials_near(self) -> list[str]:
@@ -102,15 +101,13 @@ class DiskStorage:
         end = start + length
         try:
             self._status(name)
-            with open(os.path.join(self._root, name), "rb", buffering=0) as file:
+            with open(os.path.join(self._root, name), "rb") as file:
                 reached = os.fstat(file.fileno()).st_size
                 if end <= reached:  # else the index may ask for more memory than there is
                     record = self._memory(start, length)
-                    reached, count = start, 1
-                    while count and reached < end:  # a call reads no more than 2 GiB
-                        count = os.preadv(file.fileno(), [record[reached - start :]], reached)
-                        reached += count
-        except (OSError, OverflowError) as error:
+                    file.seek(start)
+                    reached = start + file.readinto(record)  # which repeats what the system cuts off at 2 GiB
+        except OSError as error:
             raise UnreadableError(_os_error_reason(error)) from None
         if reached < end:
             raise UnreadableError(f"has {reached} bytes, while the index names bytes {start} to {end}")

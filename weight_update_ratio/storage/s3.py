@@ -54,7 +54,6 @@ class S3Storage:
         return [key[len(self._prefix) :] for key in keys]
 
     def exists(self, name: str) -> bool:
-        """Return whether there is an object of this name."""
         key = self._prefix + name  # which sorts before all longer ones
         return key in self._keys(key, is_one_page=True)
 

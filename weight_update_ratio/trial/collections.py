@@ -11,7 +11,7 @@ Source: smdebug 1.0.34, ``core/collection.py``, ``core/collection_manager.py``.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import Unreadable, UnreadableError
 from ..storage.location import Storage
@@ -30,18 +30,15 @@ class Collections(NamedTuple):
     num_workers: int
     unreadable: list[Unreadable]
     workers: set[str]  # as the files name them, readable or not
-    pairs: bool = False  # whether all workers saved each step of their interval and the one after it
-    types: Mapping[str, str] = {}  # tensor -> its type before it was widened
-    not_trained: frozenset[str] = frozenset()
+    pairs: bool  # whether all workers saved each step of their interval and the one after it
+    types: dict[str, str]  # tensor -> its type before it was widened
+    not_trained: set[str]
 
 
 def read_collections(storage: Storage, names: list[str]) -> Collections:
     """Return the collections of all workers' files; a tensor is in one if any of them says so."""
-    joined = Collections({}, {}, 1, [], set())
-    num_workers: list[int] = []
-    types: dict[str, str] = {}
-    not_trained: set[str] = set()
-    in_pairs = 0
+    joined = Collections({}, {}, 1, [], set(), False, {}, set())
+    num_workers, in_pairs = [1], 0
     for name in names:
         joined.workers.add(name[len(COLLECTIONS_FOLDER) + 1 : -len(COLLECTIONS_ENDING)])
         try:
@@ -53,8 +50,9 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
             num_workers.append(whole_number(meta.get("num_workers")) or 1)
             notes = _dictionary(meta.get(RECORDER_NOTES))
             in_pairs += notes.get("pairs") is True
-            types.update((tensor, old) for tensor, old in _dictionary(notes.get("types")).items() if _is_strings([old]))
-            not_trained.update(notes.get("not_trained") or [] if _is_strings(notes.get("not_trained")) else [])
+            types, not_trained = _dictionary(notes.get("types")), notes.get("not_trained")
+            joined.types.update((tensor, old) for tensor, old in types.items() if isinstance(old, str))
+            joined.not_trained.update(not_trained or [] if _is_strings(not_trained) else [])
             for key, collection in collections.items():
                 tensors, patterns = (_dictionary(collection).get(of, 0) for of in ("tensor_names", "include_regex"))
                 if not _is_strings(tensors) or not _is_strings(patterns):
@@ -64,12 +62,7 @@ def read_collections(storage: Storage, names: list[str]) -> Collections:
                 known += [pattern for pattern in dict.fromkeys(patterns or []) if pattern not in known]
         except UnreadableError as error:
             joined.unreadable.append(Unreadable(name, None, None, -1, str(error)))
-    return joined._replace(
-        num_workers=max(num_workers, default=1),
-        pairs=0 < in_pairs == len(names),
-        types=types,
-        not_trained=frozenset(not_trained),
-    )
+    return joined._replace(num_workers=max(num_workers), pairs=0 < in_pairs == len(names))
 
 
 def _dictionary(value: Any) -> dict[str, Any]:

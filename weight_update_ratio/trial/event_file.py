@@ -91,11 +91,6 @@ def encoded_step(step: int) -> bytes:
     return bytes((STEP_KEY,)) + encoded_varint(step) if step else b""
 
 
-def tensor_array(record: memoryview, layout: TensorLayout) -> np.ndarray[Any, Any]:
-    """Return the tensor's elements: shape (layout.size,), read-only, a view of ``record``."""
-    return np.frombuffer(record, layout.dtype, layout.size, layout.offset)
-
-
 def _check_frame(record: memoryview) -> int:
     """Return where the payload ends; its checksums are right."""
     size = len(record)

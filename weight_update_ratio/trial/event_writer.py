@@ -32,13 +32,13 @@ def write_records(
     The arrays are C-contiguous, of the types in ``DTYPES``, and asked for one at a time.
     """
     event = bytes((TIME_KEY,)) + struct.pack("<d", time.time()) + encoded_step(global_step)
-    metadata = _field(9, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))
+    metadata = encoded_field(9, _plugin(b"mode_step", b"%d" % step) + _plugin(b"mode", _MODES[mode]))
     records: dict[str, tuple[int, int]] = {}
     position = 0
     for name, array in tensors:
         after = array.nbytes + len(metadata)  # bytes that follow each heading
         tensor = _tensor_heading(array)
-        value = _field(1, name.encode("utf-8")) + _heading(8, len(tensor) + array.nbytes) + tensor
+        value = encoded_field(1, name.encode("utf-8")) + _heading(8, len(tensor) + array.nbytes) + tensor
         summary = _heading(1, len(value) + after) + value
         before = event + _heading(5, len(summary) + after) + summary
         payload = len(before) + after
@@ -56,18 +56,19 @@ def write_records(
 def _tensor_heading(array: np.ndarray[Any, Any]) -> bytes:
     """Return a TensorProto up to its elements; protobuf leaves out what is empty, and a dimension of 0."""
     dims = (bytes((1 << 3,)) + encoded_varint(size) if size else b"" for size in array.shape)
-    shape = b"".join(_field(2, dim) for dim in dims)
-    heading = bytes((1 << 3, _KINDS[array.dtype])) + _field(2, shape)
+    shape = b"".join(encoded_field(2, dim) for dim in dims)
+    heading = bytes((1 << 3, _KINDS[array.dtype])) + encoded_field(2, shape)
     return heading + _heading(4, array.nbytes) if array.nbytes else heading
 
 
 def _plugin(name: bytes, content: bytes) -> bytes:
-    return _field(1, _field(1, name) + _field(2, content))
+    return encoded_field(1, encoded_field(1, name) + encoded_field(2, content))
 
 
 def _heading(number: int, length: int) -> bytes:
     return bytes((number << 3 | 2,)) + encoded_varint(length)
 
 
-def _field(number: int, content: bytes) -> bytes:
+def encoded_field(number: int, content: bytes) -> bytes:
+    """Return a field of protobuf that holds a message, a string or bytes."""
     return _heading(number, len(content)) + content

@@ -20,7 +20,7 @@ from ..errors import Unreadable, UnreadableError
 from ..parameters import Parameters
 from ..storage.location import Storage
 from ..storage.storage import COLLECTIONS_FOLDER, FileStamp
-from .collections import COLLECTIONS_ENDING, Collections, read_collections
+from .collections import COLLECTIONS_ENDING, read_collections
 from .index_file import BEFORE_PAYLOAD, LARGEST_STEP, Records, read_meta, read_payload
 from .listing import IndexListing, event_file_name, index_file_name
 from .selection import Selection
@@ -59,7 +59,7 @@ class TrialFolder:
         self._saved: dict[int, SavedStep] = {}
         self._timelines: dict[tuple[str, str], Timeline] = {}  # (worker, mode); a worker's GLOBAL one has all its steps
         self._payloads: dict[bytes, Records] = {}
-        self.collections = Collections({}, {}, 1, [], set())
+        self.collections = read_collections(storage, [])
         self.selection = Selection(self.collections, parameters)
         self.refresh(0)
 
@@ -194,7 +194,6 @@ class TrialFolder:
         return [timeline for (_, known), timeline in sorted(self._timelines.items()) if known == mode]
 
     def timeline(self, worker: str, mode: str) -> Timeline:
-        """Return the timeline of a worker in a mode."""
         return self._timelines.setdefault((worker, mode), Timeline())
 
     def saved(self, global_step: int) -> SavedStep:
@@ -204,7 +203,8 @@ class TrialFolder:
     @property
     def unreadable(self) -> list[Unreadable]:
         """The parts of the folder itself that could not be read."""
-        entries = [*self.collections.unreadable, *self.selection.unreadable]
+        refused = (Unreadable(COLLECTIONS_FOLDER, None, None, -1, why) for why in self.selection.refused)
+        entries = [*self.collections.unreadable, *refused]
         entries += [Unreadable(name, None, None, -1, why) for name, why in self.storage.unlisted.items()]
         announced, described = self.collections.num_workers, self.collections.workers
         saving = self._listing.last_steps().keys()

@@ -43,7 +43,7 @@ class FolderWriter:
         self._file = re.compile(rf"(?:.*/)?([0-9]+)_{re.escape(worker)}\.(?:json|tfevents)(?:{re.escape(UNFINISHED)})?")
         self._storage = DiskStorage(folder)
         self._collections_file = f"{COLLECTIONS_FOLDER}/{worker}{COLLECTIONS_ENDING}"
-        self._described = Collections({}, {}, 0, [], set())  # what the collections file says
+        self._described = read_collections(self._storage, [])  # what the collections file says
         self._ends_job = worker == "worker_0"  # which writes and removes the end-of-job file
 
     def holds_trial(self) -> bool:

@@ -14,12 +14,10 @@ _FILE = re.compile(r"(?:.*/)?([0-9]{1,18})_([^/]+)\.(json|tfevents)$", re.DOTALL
 
 
 def index_file_name(global_step: int, worker: str) -> str:
-    """Return the name of a worker's index file of a step."""
     return f"index/{global_step // 1000:09d}/{global_step:012d}_{worker}.json"
 
 
 def event_file_name(global_step: int, worker: str) -> str:
-    """Return the name of a worker's event file of a step."""
     return f"events/{global_step:012d}/{global_step:012d}_{worker}.tfevents"
 
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Callable, Iterable
+from typing import Callable
 
-from ..errors import Unreadable
 from ..parameters import Parameters
-from ..storage.storage import COLLECTIONS_FOLDER
 from .collections import Collections
 
 REDUCTION_PREFIX = "smdebug/reductions/"
@@ -25,7 +23,7 @@ class Selection:
         self._members: set[str] = set()  # the names that the chosen collections list
         self.seen_members: set[str] = set()  # names of these collections that were asked for, whatever the patterns
         self.reduced: dict[str, str] = {}  # selected tensor without ``:0`` that was seen reduced -> reduction
-        self.unreadable: list[Unreadable] = []
+        self.refused: list[str] = []  # what of the collections' patterns is not used, and why
         self.known: dict[str, bool] = {}  # each name that was asked for -> whether it is compared
         self._patterns: list[re.Pattern[str]] = []
         for name in parameters.collection_names:
@@ -37,9 +35,9 @@ class Selection:
                         warnings.simplefilter("ignore")  # Python's, of what is not a mistake
                         self._patterns.append(re.compile(pattern))
                 except (re.error, OverflowError, RecursionError) as error:
-                    self._refuse(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
+                    self.refused.append(f"has an include_regex that does not compile ({pattern[:100]!r}: {error})")
             if len(of_collection) > MOST_PATTERNS:
-                self._refuse(
+                self.refused.append(
                     f"has {len(of_collection)} patterns in the collection {name[:50]!r}, more than {MOST_PATTERNS}"
                 )
         self._bare_members = {without_output_number(name): name for name in sorted(self._members, reverse=True)}
@@ -63,9 +61,6 @@ class Selection:
             self.reduced[name] = reduction or "unnamed"
         return not prefix
 
-    def _refuse(self, reason: str) -> None:
-        self.unreadable.append(Unreadable(COLLECTIONS_FOLDER, None, None, -1, reason))
-
 
 def name_filter(parameters: Parameters) -> Callable[[str], bool]:
     """Return a function that says whether the user's patterns choose a name; without patterns they choose all."""
@@ -87,9 +82,3 @@ def without_wrappers(name: str) -> str:
     """Return a PyTorch tensor's name without the parts that torch.compile, DDP, FSDP and checkpointing add."""
     inner = re.sub(r"(^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", "", name)
     return re.sub(r"^(?:module\.)+", "", inner) or name
-
-
-def only_reduced(reduced: dict[str, str], whole: Iterable[str]) -> dict[str, str]:
-    """Return the reductions of tensors that were not saved whole as well."""
-    saved = {without_output_number(name) for name in whole} if reduced else set()
-    return {name: reduction for name, reduction in reduced.items() if without_output_number(name) not in saved}

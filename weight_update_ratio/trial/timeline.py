@@ -29,7 +29,6 @@ class Timeline:
     def __init__(self) -> None:
         self.steps: list[WorkerStep] = []  # ascending by global step
         self.global_steps: list[int] = []
-        self.numbers: list[int] = []  # in the mode
         self._by_number: list[tuple[int, int]] = []  # (number, -position), ascending
 
     def append(self, step: WorkerStep) -> None:
@@ -37,23 +36,21 @@ class Timeline:
         insort(self._by_number, (step.step, -len(self.steps)))
         self.steps.append(step)
         self.global_steps.append(step.global_step)
-        self.numbers.append(step.step)
 
     def cut(self, global_step: int) -> None:
         """Remove the steps from ``global_step`` on, which are read again."""
         end = bisect_left(self.global_steps, global_step)
         if end < len(self.steps):
-            del self.steps[end:], self.global_steps[end:], self.numbers[end:]
+            del self.steps[end:], self.global_steps[end:]
             self._by_number = [entry for entry in self._by_number if -entry[1] < end]
 
     def position(self, global_step: int) -> int | None:
-        """Return the position of a global step in the timeline, or None."""
         position = bisect_left(self.global_steps, global_step)
         return position if self.global_steps[position : position + 1] == [global_step] else None
 
     def between(self, lowest: int, end: int) -> list[int]:
         """Return the positions of the numbers from ``lowest`` to before ``end``, sorted by number, the latest first."""
-        first, last = (bisect_left(self._by_number, (number, -len(self.numbers))) for number in (lowest, end))
+        first, last = (bisect_left(self._by_number, (number, -len(self.steps))) for number in (lowest, end))
         return [-negative for _, negative in self._by_number[first:last]]
 
     def saved_again(self) -> list[int]:
@@ -62,6 +59,6 @@ class Timeline:
 
     def counted(self, position: int) -> tuple[str, ...]:
         """Return the tensors of a step whose rows count: no later step saves them again under the same number."""
-        number, records = self.numbers[position], self.steps[position].records
+        number, records = self.steps[position].step, self.steps[position].records
         later = [self.steps[other].records for other in self.between(number, number + 1) if other > position]
         return tuple(t for t in records if not any(t in other for other in later)) if later else tuple(records)

@@ -56,7 +56,6 @@ def _read_varint(record: memoryview, position: int, end: int) -> tuple[int, int]
 
 
 def encoded_varint(number: int) -> bytes:
-    """Return a number >= 0 as protobuf's varint."""
     digits = bytearray()
     while number >= 0x80:
         digits.append(number & 0x7F | 0x80)

@@ -40,7 +40,6 @@ class Band(NamedTuple):
 
     @property
     def moves(self) -> bool:
-        """Whether it moved at all."""
         return not bool(np.isnan(self.limits[0]).all())
 
 
@@ -86,12 +85,10 @@ def merged_baselines(named: Iterable[tuple[str, Baseline]]) -> Baseline:
 
 
 def gap_text(gap: int) -> str:
-    """Return a number of steps as a person writes it."""
     return f"{gap} step{'s' * (gap != 1)}"
 
 
 def baseline_text(baseline: Baseline) -> str:
-    """Return a baseline as the text of its file."""
     head = {"format": FORMAT, "version": FORMAT_VERSION, **baseline._asdict()}
     bands = head.pop("bands")
     lines = [f"    {json.dumps(tensor)}: {_band_text(band)}" for tensor, band in sorted(bands.items())]

@@ -38,7 +38,7 @@ class Bounds:
     def __init__(self, parameters: Parameters, baseline: Baseline | None = None) -> None:
         self.parameters = parameters
         self.baseline = baseline
-        bands = {} if baseline is None else baseline.bands
+        self.bands = bands = {} if baseline is None else baseline.bands
         self._rows = {tensor: row for row, tensor in enumerate(bands)}
         # The last row of each is of a tensor without a band.
         self._gaps = np.array([*(band.gap for band in bands.values()), 0])
@@ -84,7 +84,6 @@ class Bounds:
 
     @property
     def baseline_mode(self) -> str | None:
-        """The mode that the baseline was judged in."""
         return None if self.baseline is None else self.baseline.mode
 
     def require_alike(self, mode: str | None) -> None:

@@ -8,15 +8,13 @@ from typing import Any
 from ..version import __version__
 from .judged_run import JudgedRun
 
-RULE_NAME = "WeightUpdateRatio"
-
 
 def run_document(run: JudgedRun) -> dict[str, Any]:
     """Return a run by the names of the JSON format, without findings; numbers are as they are, also NaN."""
     problem, baseline, parameters = run.problem, run.bounds.baseline, run.parameters
     return {
         "trial": run.trial,
-        "rule": RULE_NAME,
+        "rule": "WeightUpdateRatio",
         "version": __version__,
         "fired": run.fired,
         "complete": run.complete,

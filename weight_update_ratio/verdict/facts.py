@@ -11,7 +11,7 @@ from ..compare.rows import SkippedGroup
 from ..compare.workers import whole_notes
 from ..errors import TrialError
 from ..trial.folder import GLOBAL, TRAIN, TrialFolder
-from ..trial.selection import only_reduced, without_wrappers
+from ..trial.selection import without_output_number, without_wrappers
 from .baseline import gap_text
 from .firing import longest_course
 from .judged_run import JudgedRun, Run
@@ -20,9 +20,11 @@ from .judged_run import JudgedRun, Run
 def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) -> Run:
     """Return a run with what concerns it as a whole; ``problem`` is why its job was not followed to its end."""
     mode = run.mode or TRAIN
+    whole = set(map(without_output_number, run.tensors))
     reduced = [
         SkippedGroup(tensor, None, f"saved only as a reduction ({reduction})")
-        for tensor, reduction in only_reduced(folder.selection.reduced, run.tensors).items()
+        for tensor, reduction in folder.selection.reduced.items()
+        if without_output_number(tensor) not in whole
     ]
     if problem is None and not len(run):
         problem = nothing_compared(run.rows, mode, folder)
@@ -33,7 +35,7 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
         only_evaluated=mode == GLOBAL and bool(folder.modes) and GLOBAL not in folder.modes,
         notes=[*whole_notes(folder, mode), *_baseline_notes(run), *reduced],
         folder_unreadable=folder.unreadable,
-        not_trained=folder.collections.not_trained,
+        not_trained=frozenset(folder.collections.not_trained),
     )
 
 
@@ -107,8 +109,7 @@ def _missing_tensors(
 ) -> TrialError | None:
     """Return what is wrong if the run lacks tensors of the baseline that the patterns choose, else None."""
     compared = gaps_of(run)
-    bands = {} if run.bounds.baseline is None else run.bounds.baseline.bands
-    lacking = [tensor for tensor in bands if tensor not in compared and is_wanted(tensor)]
+    lacking = [tensor for tensor in run.bounds.bands if tensor not in compared and is_wanted(tensor)]
     if not lacking:
         return None
     what = f"the run has no comparison of {listed(lacking)}, which the baseline {listed(run.parameters.baseline)} has"
@@ -135,8 +136,7 @@ def _with_names(what: str, remedy: str, lacking: Iterable[str], compared: Iterab
 
 def _nothing_held(run: JudgedRun) -> TrialError:
     """Return why nothing of a run that was compared can be held against its baseline."""
-    assert run.bounds.baseline is not None  # noqa: S101
-    name, bands, gaps = f"the baseline {listed(run.parameters.baseline)}", run.bounds.baseline.bands, gaps_of(run)
+    name, bands, gaps = f"the baseline {listed(run.parameters.baseline)}", run.bounds.bands, gaps_of(run)
     remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
     common = [tensor for tensor in gaps if tensor in bands]
     if not common:

@@ -5,7 +5,7 @@ A violation fires if it is not finite, or from the ``patience``-th in a row of i
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,13 @@ def keys_of(columns: Mapping[str, Array]) -> Array:
     """Return a number for each tensor and worker that there is: int64, shape (n,)."""
     keys: Array = columns["tensor"].astype(np.int64) * (int(columns["worker"].max(initial=0)) + 1) + columns["worker"]
     return keys
+
+
+def rows_by_key(keys: Array) -> list[Array]:
+    """Return the rows of each key, ascending, in the order of the keys."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order[:1]] - 1))
+    return np.split(order, starts)[1:]
 
 
 def in_a_row(keys: Array, marked: Array) -> tuple[Array, Array]:
@@ -92,24 +99,20 @@ class ViolationGroup(NamedTuple):
     fires: bool  # whether one of them fires, or leads up to a violation that does
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the group by the names of the JSON format."""
         return {name: value for name, value in self._asdict().items() if name != "fires"}
 
 
 def violation_groups(
     columns: Mapping[str, Array], leads: Array, tensors: list[str], workers: list[str]
-) -> list[ViolationGroup]:
-    """Return the violations in groups, in the order in which they began."""
+) -> Iterator[ViolationGroup]:
+    """Yield the violations in groups, in the order in which they began."""
     rows = np.flatnonzero(columns["verdict"] != VERDICTS.index(OK))
     outside = {name: column[rows] for name, column in columns.items()}
     keys = keys_of(outside) * len(VERDICTS) + outside["verdict"]
-    by_key = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.diff(keys[by_key], prepend=-1))
     decades, steps = decades_outside(outside), outside["step"]
-    groups = []
-    for members in np.split(by_key, starts)[1:]:
+    for members in sorted(rows_by_key(keys), key=lambda members: (steps[members].min(), members[0])):
         first, worst = members[0], members[decades[members].argmax()]
-        group = ViolationGroup(
+        yield ViolationGroup(
             tensors[outside["tensor"][first]],
             workers[outside["worker"][first]],
             VERDICTS[outside["verdict"][first]],
@@ -122,5 +125,3 @@ def violation_groups(
             float(outside["upper"][worst]),
             bool(leads[rows[members]].any()),
         )
-        groups.append((group.first_step, int(first), group))
-    return [group for _, _, group in sorted(groups, key=lambda entry: entry[:2])]

@@ -30,7 +30,8 @@ def open_bounds(parameters: Parameters) -> Bounds:
     """Return the bounds that the parameters ask for; a baseline is read or learnt now, or TrialError says why not."""
     if not parameters.baseline:
         return Bounds(parameters)
-    runs = [(location, _opened_baseline(location, parameters)) for location in parameters.baseline]
+    by_thresholds = parameters._replace(baseline=(), patience=None)
+    runs = [(location, _opened_baseline(location, by_thresholds)) for location in parameters.baseline]
     for location, baseline in runs:
         Bounds(parameters._replace(baseline=(location,)), baseline).require_alike(None)
     return Bounds(parameters, merged_baselines(runs))
@@ -47,9 +48,8 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
             raise TrialError(what, f"Pass a trial folder, an S3 URI, or a file that --save-baseline wrote.{several}")
         files = history_files(name)
         if files:
-            own = parameters._replace(baseline=(), patience=None)
             history = read_history(files, name_filter(parameters))
-            return learn_baseline(JudgedRun(name, history.rows, Bounds(own), history.mode))
+            return learn_baseline(JudgedRun(name, history.rows, Bounds(parameters), history.mode))
         content = file_content(name)
         return _learnt_baseline(name, parameters) if content is None else parse_baseline(content)
     except UnreadableError as error:
@@ -60,15 +60,14 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
 
 
 def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
-    by_thresholds = parameters._replace(baseline=(), patience=None)
-    folder = TrialFolder(open_storage(location), by_thresholds)
+    folder = TrialFolder(open_storage(location), parameters)
     missing = missing_trial(folder)
     if missing is not None:
         raise missing
     loop = Loop(folder, folder.judged_mode() or TRAIN)
     for global_step in folder.steps:
         loop.compare(global_step)
-    run = concluded(JudgedRun(location, loop.rows, Bounds(by_thresholds), loop.mode), folder)
+    run = concluded(JudgedRun(location, loop.rows, Bounds(parameters), loop.mode), folder)
     # A pattern that matches nothing there may match something of the run.
     return learn_baseline(run.with_facts(problem=None) if len(run) else run)
 

@@ -123,7 +123,7 @@ class JudgedRun:
     @computed
     def violations(self) -> list[ViolationGroup]:
         """The violations grouped by tensor, worker and verdict, in the order in which they began."""
-        return violation_groups(self.columns, self.leads, list(self.tensors), list(self.workers))
+        return list(violation_groups(self.columns, self.leads, list(self.tensors), list(self.workers)))
 
     @computed
     def skipped(self) -> list[SkippedGroup]:
@@ -178,7 +178,6 @@ class JudgedRun:
 
 
 def comparisons(columns: dict[str, Array], rows: Rows, mode: str | None) -> Iterator[Comparison]:
-    """Yield comparisons of a run, given in columns."""
     tensors, workers = list(rows.tensors.codes), list(rows.workers.codes)
     values = (columns[name].tolist() for name in Comparison._fields if name != "mode")
     types = list(rows.types.codes)

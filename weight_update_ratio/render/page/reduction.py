@@ -37,9 +37,10 @@ def worst_rows(report: Judgement) -> list[Row]:
 
     Of each finding the charts show the onset and the worst comparison.
     """
+    by_step = [course.part(np.argsort(course.steps)) for course in report.courses]  # a resumed job repeats numbers
     rows = [
         Row(course, summary, int(course.decades.argmax()), np.arange(len(course.steps)))
-        for course, summary in zip(map(_by_step, report.courses), tensor_summaries(report, report.courses))
+        for course, summary in zip(by_step, tensor_summaries(report, report.courses))
     ]
     rows.sort(key=lambda row: (-row.course.decades[row.worst], -row.summary.violations, row.course.steps[row.worst]))
     rows = rows[:MOST_ROWS]
@@ -47,7 +48,7 @@ def worst_rows(report: Judgement) -> list[Row]:
         return rows
     asked: dict[tuple[int, int], list[int]] = {}
     for finding in report.findings:
-        for entry in (finding.worst, worst_of(finding.first)):
+        for entry in (worst_of(finding.entries), worst_of(finding.first)):
             pair = (entry.course.tensor, entry.course.worker)
             asked.setdefault(pair, []).extend([finding.onset_step, finding.worst_step])
     worst_workers = {row.course.tensor: row.course.worker for row in reversed(rows)}
@@ -83,11 +84,6 @@ def gaps_before(steps: Array, kept: Array) -> Array:
     usual = np.median(intervals) if len(intervals) else 0
     so_far = np.append(0, np.cumsum(intervals > usual))[kept]
     return np.append(False, np.diff(so_far) > 0)
-
-
-def _by_step(course: Course) -> Course:
-    order = np.argsort(course.steps)  # a resumed job repeats numbers
-    return Course(course.tensor, course.worker, *(column[order] for column in course[2:]))
 
 
 def _reduced(row: Row, most: int, asked: list[int]) -> Row:

@@ -5,6 +5,7 @@ The first line of its kind in ``texts.txt`` or ``advice.txt`` whose condition ho
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from ...findings.entries import Entry, change_of, is_pure_decay, size_afterwards
-from ...findings.findings import Finding, numbers_of
+from ...findings.findings import Finding, numbers_of, worst_of
 from ...findings.judgement import Judgement
 from ...findings.kinds import CHANGED, DRIFTED_KIND, FAULT, FEW, LOST, NOTE, RESTING, SPIKE
 from ...findings.remedies import longer_reference, patience_over, period_of, start_after
@@ -21,6 +22,7 @@ from .run import expected_range, format_ratio, steps_text
 
 MOST = 0.8  # of the tensors that move, that a finding is of all
 RESOLUTIONS = {"float16": 2048, "bfloat16": 256, "float8_e4m3fn": 16, "float8_e5m2": 8}  # 2 ** (bits of a mantissa + 1)
+LINE = re.compile(r"^([\w, ]+)(?: \? (\w+))?: (.+)$", re.MULTILINE)
 BEFORE_THAT = " Before that, {} {} from step {} on: look there first."
 
 
@@ -67,19 +69,14 @@ def _advice(report: Judgement, finding: Finding) -> str:
 
 
 def _words(file: str, case: _Case) -> str:
-    lines = (line for line in _lines(file) if case.finding.kind in line[0])
+    lines = (line for line in _lines(file) if case.finding.kind in line[0].split(", "))
     return next(text.format_map(case) for _, condition, text in lines if not condition or case[condition])
 
 
 @lru_cache(maxsize=None)
-def _lines(file: str) -> list[tuple[list[str], str, str]]:
+def _lines(file: str) -> list[tuple[str, str, str]]:
     """Return (kinds, condition, words) of each line."""
-    lines = []
-    for line in (Path(__file__).parent / f"{file}.txt").read_text("utf-8").splitlines()[1:]:
-        head, _, text = line.partition(": ")
-        kinds, _, condition = head.partition(" ? ")
-        lines.append((kinds.split(", "), condition, text))
-    return lines
+    return LINE.findall((Path(__file__).parent / f"{file}.txt").read_text("utf-8"))
 
 
 class _Case:
@@ -94,7 +91,8 @@ class _Case:
         self.compared = counted(finding.count, "comparison")
         subject = tensors_text(finding.tensors, report.tensors) + workers_text(finding.workers, report.workers)
         self.subject = f"Others ({subject})" if finding.is_rest else subject
-        self.worst_course, self.worst_row = finding.worst.course, finding.worst.worst
+        worst = worst_of(finding.entries)
+        self.worst_course, self.worst_row = worst.course, worst.worst
 
     def __getitem__(self, name: str) -> Any:
         if name in FIELDS:
@@ -217,7 +215,7 @@ class _Case:
                 case = _Case(self.report, rise)
                 return BEFORE_THAT.format(case.subject, case["fold"], rise.onset_step)
         for entry in self.roots if self["falls"] and self.finding.kind != CHANGED else ():
-            onset, factor = change_of(entry.course.until(entry.onset)) or (0, 1.0)
+            onset, factor = change_of(entry.course.part(slice(entry.onset))) or (0, 1.0)
             if factor > 1:
                 fold, step = self.rise_or_fall([entry._replace(factor=factor)]), int(entry.course.steps[onset])
                 return BEFORE_THAT.format(self.named([entry]), fold, step)

@@ -85,7 +85,6 @@ def elided(name: str, most: int, width: Callable[[str], int] = len) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: "1 step", "1,200 steps"."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 

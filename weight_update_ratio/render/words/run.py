@@ -15,17 +15,14 @@ from .names import counted, more_text, tensors_text, workers_text
 
 
 def format_ratio(ratio: float) -> str:
-    """Return a ratio, or a norm, to three digits: "0.00123", "2.65e+04", "nan"."""
     return f"{ratio:.3g}"
 
 
 def expected_range(lower: float, upper: float) -> str:
-    """Return the bounds of a comparison: "0.0004 to 0.00234"."""
     return f"{format_ratio(lower)} to {format_ratio(upper)}"
 
 
 def steps_text(first: int, last: int) -> str:
-    """Return a span of steps: "step 3", "steps 3-5"."""
     return f"step {first}" if first == last else f"steps {first}-{last}"
 
 
@@ -109,7 +106,6 @@ def _summary(report: Judgement) -> str:
 
 
 def _counts(report: Judgement) -> str:
-    """Return how much was judged, in one line, and whether more may come."""
     counts = report.counts
     nouns = {"steps": f"{report.mode or 'saved'} step", "tensors": "tensor", "workers": "worker"}
     nouns |= {"comparisons": "comparison", "violations": "violation"}

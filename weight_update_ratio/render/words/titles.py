@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict
+from typing import Callable
 
 from ...findings.findings import Finding
 from ...findings.judgement import Judgement
@@ -11,7 +11,6 @@ from .names import counted
 
 
 def title_of(kind: str) -> str:
-    """Return what a kind is called: "Not finite"."""
     return kind.replace("_", " ").capitalize()
 
 
@@ -25,10 +24,9 @@ def is_failure(report: Judgement, finding: Finding) -> bool:
     return finding.severity == FAULT or (report.strict and finding.kind not in (DECAYED, CHANGED))
 
 
-Numbered = Dict[int, Finding]
-
-
-def with_room(findings: Numbered, room: int, size: Callable[[int], int] = lambda number: 1) -> Numbered:
+def with_room(
+    findings: dict[int, Finding], room: int, size: Callable[[int], int] = lambda number: 1
+) -> dict[int, Finding]:
     """Return the first finding and those that have room: one of each kind, the most urgent first, then the others."""
     firsts = {(each.severity, each.kind): number for number, each in reversed(list(findings.items()))}.values()
 
