@@ -364,6 +364,30 @@ def test_what_is_refused(options: dict[str, Any], message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-def test_nothing_measured_is_not_ok() -> None:
-    report = RatioMonitor().report()
-    assert (report.exit_code, report.problem.message) == (2, "nothing was measured in 0 calls of step()")
+@pytest.mark.parametrize(
+    ("options", "steps", "problem"),
+    [
+        ({}, 0, "no update was measured before step 0"),
+        ({"every": 5}, 1, "no update was measured before step 1"),
+        (
+            {"collection_names": "biasses"},
+            3,
+            "no tensor of the collection 'biasses' was saved; saved were 'biases', 'w",
+        ),
+        ({"collection_names": "vectors"}, 3, "the collection 'vectors' is empty; saved were 'biases', 'weights'"),
+        ({"tensor_regex": "in,nope"}, 3, "no saved tensor of 'weights' matches tensor_regex 'nope'"),
+        (
+            {"tensor_regex": "nope"},
+            3,
+            "no saved tensor of 'weights' matches tensor_regex 'nope'; the collections' tens",
+        ),
+        ({"exclude_regex": "."}, 3, "exclude_regex leaves out every saved tensor of 'weights'"),
+        ({"tensor_regex": "none"}, 3, "nothing can be compared: every tensor is empty ('none.weight' has no elements)"),
+    ],
+)
+def test_what_was_not_measured_is_not_ok(options: dict[str, Any], steps: int, problem: str) -> None:
+    monitor = RatioMonitor(**{"every": 1, **options})
+    for weights in training(steps):
+        monitor.step(weights)
+    assert 2 == monitor.report().exit_code
+    assert monitor.report().problem.message.startswith(problem)

@@ -96,16 +96,17 @@ def check_trial(
 
 def judged_history(files: Sequence[str], parameters: Parameters, first: int, end: int, strict: bool) -> Report:
     """Return the report of the histories of one run, whose rows are judged anew."""
-    bounds, is_wanted = open_bounds(parameters), name_filter(parameters)
-    history = read_history(files, is_wanted, first, end)
+    bounds = open_bounds(parameters)
+    history = read_history(files, name_filter(parameters), first, end)
     bounds.require_alike(history.mode)
     name = ", ".join(files)
     nothing = TrialError(
-        f"the history {name!r} has no row of mode {history.mode} that is chosen",
-        "Widen start_step and end_step, and give patterns that are found in the names of the weights.",
+        f"the history {name!r} has no row of mode {history.mode} there",
+        "Widen start_step and end_step.",
     )
     report = Report(name, history.rows, bounds, history.mode, strict=strict)
-    return concluded_rows(report, is_wanted, nothing, notes=history.notes)
+    members = dict.fromkeys(parameters.collection_names, history.names)
+    return concluded_rows(report, members, nothing, history.notes)
 
 
 def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from .parameters import documented, parse_parameters
 from .record import Tensors, whole_number, worker_name
 from .report import Report
 from .trial.folder import TRAIN
-from .trial.saved_array import saved_tensors
+from .trial.saved_array import USUAL_COLLECTIONS, saved_tensors
 from .trial.selection import name_filter
 from .trial.timeline import WorkerStep
 from .verdict.facts import concluded_rows
@@ -145,7 +145,7 @@ class RatioMonitor:
                 file.truncate(0)  # empty, or its first line is cut off
                 return
             # Before the file is changed: it may not be a history.
-            self._rows, _, notes, last_step = read_history([path], self._is_wanted)
+            self._rows, _, notes, _, last_step = read_history([path], self._is_wanted)
             self._go_on(last_step + 1)
             if any(note.reason.endswith(CUT_OFF) for note in notes):
                 file.truncate(whole)
@@ -201,7 +201,7 @@ class RatioMonitor:
         skipped: dict[str, str] = {}
         names = []
         for name, array, collection, type_name, _ in saved_tensors(
-            tensors, self._num_workers, trained_only=True, known=self._collections, is_wanted=self._is_wanted
+            tensors, self._num_workers, trained_only=True, known=self._collections, is_wanted=self._is_chosen
         ):
             if self._collections.setdefault(name, collection) not in self._parameters.collection_names:
                 continue
@@ -226,6 +226,11 @@ class RatioMonitor:
             elif name in skipped:
                 part.skipped.append((position, skipped[name]))
         return part, kept
+
+    def _is_chosen(self, name: str) -> bool:
+        if not self._is_wanted(name):
+            self._collections.setdefault(name, "")  # it is not looked into
+        return self._is_wanted(name)
 
     def _tell(self, number: int) -> None:
         """Write and log the rows of a measured step, and say what is a fault since then."""
@@ -274,11 +279,15 @@ class RatioMonitor:
 
     def _concluded(self, rows: Rows) -> Report:
         """Return the report of rows as they are now."""
+        members: dict[str, set[str]] = {collection: set() for collection in USUAL_COLLECTIONS}
+        for name, collection in self._collections.items():
+            for each in [collection] if collection else self._parameters.collection_names:
+                members.setdefault(each, set()).add(name)
         nothing = TrialError(
-            f"nothing was measured in {self._count} calls of step()",
+            f"no update was measured before step {self._count}",
             f"Call step() after each update; an update of what trains is measured once in every={self._every}.",
         )
-        return concluded_rows(self._judged(copy.deepcopy(rows)), self._is_wanted, nothing)
+        return concluded_rows(self._judged(copy.deepcopy(rows)), members, nothing)
 
 
 def _copied(weights: np.ndarray[Any, Any], reference: _Reference | None) -> np.ndarray[Any, Any]:

@@ -303,10 +303,28 @@ def test_rows_of_one_mode_are_judged(tmp_path: Path, modes: list[str], judged: s
 
 def test_nothing_is_chosen(tmp_path: Path) -> None:
     path = write(tmp_path / "run.jsonl", line(), "broken", line(2))
-    for options in (["--start-step", 9], ["--end-step", 1], ["--tensor-regex", "^none$"], ["--exclude-regex", "."]):
+    nothing = "has no row of mode TRAIN there\n\nWiden start_step"
+    for options, words in (
+        (["--start-step", 9], nothing),
+        (["--end-step", 1], nothing),
+        (["--tensor-regex", "^none$"], "no saved tensor of 'weights' matches tensor_regex '^none$'; the collections'"),
+        (["--tensor-regex", "w,^none$"], "matches tensor_regex '^none$'; the collections' tensors are 'fc.weight'"),
+        (["--exclude-regex", "."], "exclude_regex leaves out every saved tensor"),
+    ):
         code, text, said = check(path, *options)
-        assert (2, True) == (code, "line 2 is not JSON" in text)
-        assert "has no row of mode TRAIN that is chosen\n\nWiden start_step" in said
+        assert (2, True, True) == (code, "line 2 is not JSON" in text, words in said)
+
+
+def test_what_ends_early(tmp_path: Path) -> None:
+    """A worker, or a tensor of it, that others outlast."""
+    rows = [line(step, tensor=tensor) for step in range(1, 20) for tensor in "ab" if step < 9 or tensor == "a"]
+    first = write(tmp_path / "first.jsonl", *rows)
+    second = write(tmp_path / "second.jsonl", *(line(step, tensor="a", worker="worker_1") for step in range(1, 6)))
+    notes = [group[:3] for group in check_trial([first, second]).skipped]
+    assert [
+        ("b", "worker_0", "last compared at step 8, others to 19"),
+        (None, "worker_1", "last compared at step 5, others to 19"),
+    ] == notes
 
 
 # A trial and its history
@@ -364,7 +382,8 @@ def test_a_history_gives_the_report_of_its_trial(tmp_path: Path, name: str, sett
         assert after["job_ended"]
         assert after["counts.steps"] == len({row.global_step for row in expected})
         assert after["counts.tensors"] == len({row.tensor for row in expected})
-        assert [entry for entry in before["skipped"] if "saved" not in entry["reason"]] == after["skipped"]
+        known = [entry for entry in before["skipped"] if "saved" not in entry["reason"]]
+        assert known == [entry for entry in after["skipped"] if "compared" not in entry["reason"]]
 
 
 def test_what_was_recorded_as_not_trained(tmp_path: Path) -> None:

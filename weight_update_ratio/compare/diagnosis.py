@@ -36,8 +36,6 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
 def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> TrialError:
     """Return why a trial gave no comparison at all: what it has, and what to save instead."""
     chosen, selection = listed(folder.parameters.collection_names), folder.selection
-    saved = folder.saved_collections()
-    there = f"saved were {listed(saved) or 'tensors of no collection'}"
     if not folder.steps:
         return TrialError(
             f"the trial {folder.storage.location!r} has no saved steps: it holds collections, but no index files",
@@ -58,16 +56,8 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
             f"({listed(sorted(set(selection.reduced.values())))}), and a ratio needs the tensors themselves",
             "Save the tensors: leave out the collection's reduction_config, or set its save_raw_tensor to True.",
         )
-    if len(rows.skipped):
-        groups = rows.skipped_groups()
-        if {group.reason for group in groups} == {"no elements"}:
-            return TrialError(
-                f"nothing can be compared: every tensor is empty ({listed(group.tensor or '' for group in groups)} "
-                f"ha{'s' if len(groups) == 1 else 've'} no elements)",
-                "Record weights that are gathered (DeepSpeed ZeRO-3: zero.GatheredParameters), or each process's part.",
-            )
-        what = f"every comparison was skipped; the first: tensor {groups[0].tensor!r}: {groups[0].reason}"
-        return TrialError(what, "Set collection_names to collections whose tensors have elements and keep their shape.")
+    if rows.skipped:
+        return all_skipped(rows)
     if not rows.steps and any(selection.known.values()):
         return TrialError(
             f"there is nothing to compare: no step of mode {mode} that holds a chosen tensor is between "
@@ -80,14 +70,33 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
             f"({len(rows.steps)} saved steps, num_steps {folder.parameters.num_steps})",
             "Save more steps (save_interval=1), or widen num_steps, start_step and end_step.",
         )
+    return nothing_chosen(selection)
+
+
+def all_skipped(rows: Rows) -> TrialError:
+    """Return why no comparison gave a ratio, of rows that were skipped."""
+    groups = rows.skipped_groups()
+    if {group.reason for group in groups} == {"no elements"}:
+        return TrialError(
+            f"nothing can be compared: every tensor is empty ({listed(group.tensor or '' for group in groups)} "
+            f"ha{'s' if len(groups) == 1 else 've'} no elements)",
+            "Record weights that are gathered (DeepSpeed ZeRO-3: zero.GatheredParameters), or each process's part.",
+        )
+    what = f"every comparison was skipped; the first: tensor {groups[0].tensor!r}: {groups[0].reason}"
+    return TrialError(what, "Set collection_names to collections whose tensors have elements and keep their shape.")
+
+
+def nothing_chosen(selection: Selection) -> TrialError:
+    """Return why no tensor that was saved is compared."""
+    names, saved = selection.parameters.collection_names, selection.saved_collections()
+    chosen, there = listed(names), f"saved were {listed(saved) or 'tensors of no collection'}"
     if selection.seen_members:
-        return unmatched_choice(folder) or TrialError(
+        return unmatched_choice(selection) or TrialError(
             f"exclude_regex leaves out every saved tensor of {chosen} that tensor_regex chooses; the collections' "
             f"tensors are {listed(sorted(selection.seen_members))}",
             "Give exclude_regex patterns that leave some of them.",
         )
-    members = folder.collections.tensor_names
-    if saved and all(members.get(name) == set() for name in folder.parameters.collection_names):
+    if saved and all(selection.collections.tensor_names.get(name) == set() for name in names):
         remedy = f"Judge those that were saved: --collection-names {','.join(saved)} (in Python, collection_names)."
         return TrialError(f"the collection {chosen} is empty; {there}", remedy)
     save = (
@@ -96,17 +105,17 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
     return TrialError(f"no tensor of the collection {chosen} was saved; {there}", save)
 
 
-def unmatched_choice(folder: TrialFolder) -> TrialError | None:
+def unmatched_choice(selection: Selection) -> TrialError | None:
     """Return what is wrong if a chosen collection or tensor_regex matches no saved tensor, else None."""
-    parameters, selection = folder.parameters, folder.selection
+    parameters, collections = selection.parameters, selection.collections
     for collection in parameters.collection_names:
-        if folder.collections.tensor_names.get(collection) == set():  # one command serves all models
+        if collections.tensor_names.get(collection) == set():  # one command serves all models
             continue
-        alone = Selection(folder.collections, Parameters(collection_names=(collection,)))
+        alone = Selection(collections, Parameters(collection_names=(collection,)))
         if not any(name in alone for name in selection.known) and not alone.seen_members:
             return TrialError(
                 f"no tensor of the collection {collection!r} was saved; "
-                f"saved were {listed(folder.saved_collections()) or 'tensors of no collection'}",
+                f"saved were {listed(selection.saved_collections()) or 'tensors of no collection'}",
                 "Set collection_names to collections that were saved.",
             )
     seen = selection.seen_members

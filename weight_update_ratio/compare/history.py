@@ -38,6 +38,7 @@ class History(NamedTuple):
     rows: Rows
     mode: str
     notes: list[SkippedGroup]
+    names: set[str]  # of all tensors, also of those that are not taken
     last_step: int  # global step of the last line
 
 
@@ -103,7 +104,8 @@ def read_history(
             "Pass one that has rows of mode TRAIN or GLOBAL.",
         )
     others = [SkippedGroup(None, None, f"rows of mode {other} are not judged") for other in sorted({*modes} - {mode})]
-    return History(table.chosen(mode, is_wanted, first, end), mode, [*table.notes, *others], table.last_step)
+    rows, names = table.chosen(mode, is_wanted, first, end), set(table.codes["tensor"])
+    return History(rows, mode, [*table.notes, *others], names, table.last_step)
 
 
 class _Table:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence
+from typing import Iterator
+
+import numpy as np
 
 from ..trial.folder import TrialFolder
-from ..trial.timeline import WorkerStep
-from .rows import SkippedGroup
+from .rows import Array, SkippedGroup
 
 
 def whole_notes(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
@@ -21,26 +22,26 @@ def whole_notes(folder: TrialFolder, mode: str) -> list[SkippedGroup]:
     saved = [steps for steps in ([step for step in timeline.steps if step.records] for timeline in timelines) if steps]
     every = sorted((step for steps in saved for step in (steps[0], steps[-1])), key=lambda step: step.global_step)
     for steps in saved:
-        notes += _late_or_early(None, steps, every, folder.ended)
+        worker, numbers = steps[0].worker, [step.step for step in steps]
+        notes += late_or_early(None, worker, numbers, [step.step for step in every], folder.ended)
         distinct = {id(step.records): step.records for step in steps}  # steps that save the same tensors share them
         always = set.intersection(*map(set, distinct.values()))
         for tensor in dict.fromkeys(tensor for records in distinct.values() for tensor in records):
             if tensor not in always:
-                with_it = [step for step in steps if tensor in step.records]
-                notes += _late_or_early(tensor, with_it, steps, folder.ended)
+                with_it = [step.step for step in steps if tensor in step.records]
+                notes += late_or_early(tensor, worker, with_it, numbers, folder.ended)
     return notes
 
 
-def _late_or_early(
-    tensor: str | None, saved: list[WorkerStep], others: Sequence[WorkerStep], ended: bool
+def late_or_early(
+    tensor: str | None, worker: str, saved: Array, others: Array, ended: bool, what: str = "saved"
 ) -> Iterator[SkippedGroup]:
     """Yield what is missing at either end by more than its own interval; in a live job twice of it at the last."""
-    interval = max([1, *(after.step - before.step for before, after in zip(saved, saved[1:]))])
-    first, last, worker = saved[0].step, saved[-1].step, saved[0].worker
-    if first - interval >= others[0].step:
-        yield SkippedGroup(tensor, worker, f"first saved at step {first}")
-    if last + interval * (1 if ended else 2) <= others[-1].step:
-        yield SkippedGroup(tensor, worker, f"last saved at step {last}, others to {others[-1].step}")
+    interval = np.diff(saved).max(initial=1)
+    if saved[0] - interval >= others[0]:
+        yield SkippedGroup(tensor, worker, f"first {what} at step {saved[0]}")
+    if saved[-1] + interval * (1 if ended else 2) <= others[-1]:
+        yield SkippedGroup(tensor, worker, f"last {what} at step {saved[-1]}, others to {others[-1]}")
 
 
 def _step_ranges(numbers: list[int]) -> str:

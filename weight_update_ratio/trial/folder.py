@@ -260,11 +260,6 @@ class TrialFolder:
         """Return the saved global steps from ``first`` to before ``end``."""
         return self.steps[bisect_left(self.steps, first) : bisect_left(self.steps, end)]
 
-    def saved_collections(self) -> list[str]:
-        """Return the collections of which the index names a tensor."""
-        seen = self.selection.known.keys()
-        return sorted(name for name, members in self.collections.tensor_names.items() if members & seen)
-
     def prefetch(self, global_step: int, end: int, mode: str) -> None:
         """Begin to fetch what judging the steps from ``global_step`` to before ``end`` needs, if that takes time."""
         for ahead in self.steps_between(global_step, end)[: self.storage.steps_ahead]:

@@ -20,6 +20,7 @@ class Selection:
     """The tensors that are compared; each name is decided once."""
 
     def __init__(self, collections: Collections, parameters: Parameters) -> None:
+        self.collections, self.parameters = collections, parameters
         self._members: set[str] = set()  # the names that the chosen collections list
         self.seen_members: set[str] = set()  # names of these collections that were asked for, whatever the patterns
         self.reduced: dict[str, str] = {}  # selected tensor without ``:0`` that was seen reduced -> reduction
@@ -43,6 +44,11 @@ class Selection:
         self._bare_members = {without_output_number(name): name for name in sorted(self._members, reverse=True)}
         self.is_wanted = name_filter(parameters)
 
+    def saved_collections(self) -> list[str]:
+        """Return the collections of which a tensor was asked for."""
+        members = self.collections.tensor_names
+        return sorted(name for name in members if members[name] & self.known.keys())
+
     def __contains__(self, tensor: str) -> bool:
         if tensor not in self.known:
             self.known[tensor] = self._decide(tensor)
@@ -60,6 +66,14 @@ class Selection:
         if prefix:
             self.reduced[name] = reduction or "unnamed"
         return not prefix
+
+
+def selection_of(members: dict[str, set[str]], parameters: Parameters) -> Selection:
+    """Return the selection of tensors that are given by their collections, {collection: names}, all asked for."""
+    selection = Selection(Collections(members, {}, 1, [], set(), False, {}, set()), parameters)
+    for name in set().union(*members.values()):
+        selection.known[name] = name in selection
+    return selection
 
 
 def name_filter(parameters: Parameters) -> Callable[[str], bool]:

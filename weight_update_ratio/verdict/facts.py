@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Iterable, Mapping
+from typing import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ..compare.diagnosis import listed, nothing_compared, unmatched_choice
+from ..compare.diagnosis import all_skipped, listed, nothing_chosen, nothing_compared, unmatched_choice
 from ..compare.rows import SkippedGroup
-from ..compare.workers import whole_notes
+from ..compare.workers import late_or_early, whole_notes
 from ..errors import TrialError
 from ..trial.folder import GLOBAL, TRAIN, TrialFolder
-from ..trial.selection import without_output_number, without_wrappers
+from ..trial.selection import Selection, selection_of, without_output_number, without_wrappers
 from .baseline import gap_text
-from .firing import longest_course
+from .firing import longest_course, rows_by_key
 from .judged_run import JudgedRun, Run
 
 
@@ -28,9 +28,8 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
     ]
     if problem is None and not len(run):
         problem = nothing_compared(run.rows, mode, folder)
-    collections = folder.collections.tensor_names
     return run.with_facts(
-        problem=problem or _problem(run, folder.selection.is_wanted, collections, unmatched_choice(folder)),
+        problem=problem or _problem(run, folder.selection),
         job_ended=folder.ended,
         only_evaluated=mode == GLOBAL and bool(folder.modes) and GLOBAL not in folder.modes,
         notes=[*whole_notes(folder, mode), *_baseline_notes(run), *reduced],
@@ -39,22 +38,43 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
     )
 
 
-def concluded_rows(run: Run, is_wanted: Callable[[str], bool], nothing: TrialError, **facts: Any) -> Run:
-    """Return a run that no trial folder holds, with what concerns it as a whole; ``nothing`` is why it has no rows."""
-    problem = _problem(run, is_wanted, {}) if len(run) else nothing
-    notes = [*facts.pop("notes", ()), *_baseline_notes(run)]
-    return run.with_facts(problem=problem, job_ended=True, notes=notes, **facts)
+def concluded_rows(
+    run: Run, members: dict[str, set[str]], nothing: TrialError, notes: Sequence[SkippedGroup] = ()
+) -> Run:
+    """Return a run that no trial folder holds, with what concerns it as a whole.
+
+    Args:
+        run: The run of rows that were measured in a training.
+        members: The tensors that it had, chosen or not, by their collections.
+        nothing: Why it has no rows, if tensors were chosen.
+        notes: Of what is left out.
+    """
+    selection = selection_of(members, run.parameters)
+    if len(run):
+        problem = _problem(run, selection)
+    elif run.rows.skipped:
+        problem = all_skipped(run.rows)
+    else:
+        problem = nothing if any(selection.known.values()) or not selection.known else nothing_chosen(selection)
+    notes = [*notes, *_notes_of_rows(run), *_baseline_notes(run)]
+    return run.with_facts(problem=problem, job_ended=True, notes=notes)
 
 
-def _problem(
-    run: JudgedRun,
-    is_wanted: Callable[[str], bool],
-    collections: Mapping[str, Collection[str]],
-    unmatched: TrialError | None = None,
-) -> TrialError | None:
+def _notes_of_rows(run: JudgedRun) -> Iterator[SkippedGroup]:
+    """Yield what each worker, and each of its tensors, lacks at either end."""
+    columns, tensors, workers = run.columns, list(run.tensors), list(run.workers)
+    for rows in rows_by_key(columns["worker"]):
+        worker, steps = workers[columns["worker"][rows[0]]], np.unique(columns["step"][rows])
+        yield from late_or_early(None, worker, steps, np.unique(columns["step"]), True, "compared")
+        for part in rows_by_key(columns["tensor"][rows]):
+            tensor, its = tensors[columns["tensor"][rows[part[0]]]], np.unique(columns["step"][rows[part]])
+            yield from late_or_early(tensor, worker, its, steps, True, "compared")
+
+
+def _problem(run: JudgedRun, selection: Selection) -> TrialError | None:
     if run.is_unheld:
         return _nothing_held(run)
-    problem = unmatched or _missing_tensors(run, is_wanted, collections)
+    problem = unmatched_choice(selection) or _missing_tensors(run, selection)
     if problem is None and not run.is_judged:
         patience, longest = run.parameters.violations_to_fire, longest_course(run.columns)
         given = "patience" if run.parameters.patience else "patience, with a baseline 3 where it is not given,"
@@ -104,16 +124,14 @@ def gaps_of(run: JudgedRun) -> dict[str, dict[int, int]]:
     return by_tensor
 
 
-def _missing_tensors(
-    run: JudgedRun, is_wanted: Callable[[str], bool], collections: Mapping[str, Collection[str]]
-) -> TrialError | None:
+def _missing_tensors(run: JudgedRun, selection: Selection) -> TrialError | None:
     """Return what is wrong if the run lacks tensors of the baseline that the patterns choose, else None."""
     compared = gaps_of(run)
-    lacking = [tensor for tensor in run.bounds.bands if tensor not in compared and is_wanted(tensor)]
+    lacking = [tensor for tensor in run.bounds.bands if tensor not in compared and selection.is_wanted(tensor)]
     if not lacking:
         return None
     what = f"the run has no comparison of {listed(lacking)}, which the baseline {listed(run.parameters.baseline)} has"
-    for name, members in collections.items():
+    for name, members in selection.collections.tensor_names.items():
         elsewhere = next((tensor for tensor in lacking if tensor in members), None)
         if elsewhere is not None and name not in run.parameters.collection_names:
             remedy = "Judge both with the same collection_names, or leave these out by exclude_regex."
