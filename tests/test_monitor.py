@@ -176,6 +176,22 @@ class TestOnFault:
         assert finding.advice.startswith("Weights change between")
 
 
+def test_an_advice_is_one_that_a_monitor_can_follow() -> None:
+    """NaN began between two measured updates, or in one; num_steps is not a parameter here."""
+
+    def advice(every: int, lost: int, moves: int) -> str:
+        monitor, weights = RatioMonitor(every, on_fault=lambda *_: None), np.ones((2, 2))
+        for step in range(300):
+            weights += (step % moves == 0) * (np.nan if step >= lost else 0.01)
+            monitor.step({"w": weights})
+        return monitor.report().findings[0].advice
+
+    assert advice(50, 230, 1).startswith("Look at steps 202 to 250 for NaN")
+    assert advice(50, 251, 1).startswith("Look at step 251 for NaN")
+    assert advice(1, 230, 1).startswith("Look at step 230 for NaN")
+    assert advice(1, 300, 4).endswith("to judge whole updates, record once an update.")
+
+
 class TestHistory:
     def test_lines_are_checked_as_the_run(self, tmp_path: Path) -> None:
         _, watched = both(tmp_path, 160, 1, explode)

@@ -57,7 +57,7 @@ def concluded_rows(
     else:
         problem = nothing if any(selection.known.values()) or not selection.known else nothing_chosen(selection)
     notes = [*notes, *_notes_of_rows(run), *_baseline_notes(run)]
-    return run.with_facts(problem=problem, job_ended=True, notes=notes)
+    return run.with_facts(problem=problem, job_ended=True, is_measured=True, notes=notes)
 
 
 def _notes_of_rows(run: JudgedRun) -> Iterator[SkippedGroup]:

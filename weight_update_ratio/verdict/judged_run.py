@@ -44,6 +44,7 @@ class JudgedRun:
     # Facts that are known when all steps that were asked for are compared; ``concluded`` adds them.
     problem: TrialError | None = None  # why nothing could be compared, or a job not be followed to its end
     job_ended = False  # whether the job wrote its end-of-job file
+    is_measured = False  # whether its rows were measured in the training: no parameter gives other references
     only_evaluated = False  # whether all steps of the trial are of EVAL or PREDICT mode
     notes: Sequence[SkippedGroup] = ()  # what was skipped as a whole, of a worker (its tensor is None) or of a tensor
     folder_unreadable: Sequence[Unreadable] = ()  # what of the trial folder itself could not be read

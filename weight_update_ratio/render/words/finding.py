@@ -203,6 +203,14 @@ class _Case:
             return f"{self.subject}, most of which {how}, became {when}"
         return f"{self.named(roots)} {how}; then {self.lowered(later)} became {when}"
 
+    def where_lost(self) -> str:
+        """Return at which steps the first of it was lost: those between two pairs of saved steps are not seen."""
+        course = self.roots[0].course
+        end, is_known = course.end, np.isfinite(course.norms[course.end])
+        first = max([*course.steps[:end], *course.references[end : end + is_known]]) + 1
+        last = course.steps[end] if is_known else course.references[end]
+        return f"steps {first} to {last}" if first < last else f"step {last}"
+
     def lowered(self, entries: Sequence[Entry]) -> str:
         """Return the names of entries within a sentence: "all 3 tensors"."""
         text, count = self.named(entries), len({entry.course.tensor for entry in entries})
@@ -227,7 +235,7 @@ class _Case:
         return periods.pop() if len(periods) == 1 else None
 
     def whole_updates(self) -> str:
-        start = longer_reference(self.entries, self.period() or 1)
+        start = None if self.report.is_measured else longer_reference(self.entries, self.period() or 1)
         anew = ", and save the baseline anew with the same num_steps" if self.has_baseline else ""
         how = f"give num_steps={self.period()} with start_step={start}{anew}"
         return "record once an update" if start is None else how
