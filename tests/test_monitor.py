@@ -233,7 +233,10 @@ class TestHistory:
         first = RatioMonitor(1, history=path, on_fault=lambda *_: None)
         for number, weights in zip([*range(40), *range(25, 30)], steps):
             first.step(weights, step=number)
-        second = RatioMonitor(1, history=path, resume=True, on_fault="raise", exclude_regex="in")
+        second = RatioMonitor(
+            1, history=path, resume=True, on_fault="raise", exclude_regex="in", tensor_regex="out,mid"
+        )
+        assert second.report().problem is None
         for weights in steps:
             second.step(weights)
         assert [("spike", 20)] == [(f.kind, f.onset_step) for f in second.report().findings]

@@ -228,9 +228,10 @@ class RatioMonitor:
         return part, kept
 
     def _is_chosen(self, name: str) -> bool:
-        if not self._is_wanted(name):
+        is_wanted = self._is_wanted(name)
+        if not is_wanted:
             self._collections.setdefault(name, "")  # it is not looked into
-        return self._is_wanted(name)
+        return is_wanted
 
     def _tell(self, number: int) -> None:
         """Write and log the rows of a measured step, and say what is a fault since then."""
@@ -280,7 +281,8 @@ class RatioMonitor:
     def _concluded(self, rows: Rows) -> Report:
         """Return the report of rows as they are now."""
         members: dict[str, set[str]] = {collection: set() for collection in USUAL_COLLECTIONS}
-        for name, collection in self._collections.items():
+        known = {**dict.fromkeys(rows.tensors.codes, ""), **self._collections}  # "": any of those that are chosen
+        for name, collection in known.items():
             for each in [collection] if collection else self._parameters.collection_names:
                 members.setdefault(each, set()).add(name)
         nothing = TrialError(
