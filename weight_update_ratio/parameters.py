@@ -148,17 +148,12 @@ def _is_unset(value: Any) -> bool:
 
 
 def _count(name: str, value: Any) -> int:
-    count = None
-    try:
-        if isinstance(value, str):
-            count = int(value)
-        elif isinstance(value, float) and value.is_integer():
-            count = int(value)  # JSON and pandas turn whole numbers into floats
-        elif not isinstance(value, bool):
-            count = operator.index(value)
+    try:  # JSON and pandas turn whole numbers into floats
+        is_text = isinstance(value, str) or (isinstance(value, float) and value.is_integer())
+        count = int(value) if is_text else operator.index(value)
     except (TypeError, ValueError):
-        pass
-    if count is None or count < 1:
+        count = 0
+    if isinstance(value, bool) or count < 1:
         raise ValueError(f"{name!r} must be a whole number >= 1 or None (got {value!r})")
     return count
 

@@ -180,10 +180,10 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _repr_html_(self) -> str | None:
         """Return the verdict so far and the grouped violations, as a notebook shows them."""
         try:
-            from .report import rule_report
+            from .report import Report
         except (ImportError, KeyError):  # the rule as one source file, without the package; KeyError: run by exec
             return None
-        return rule_report(self._run)._repr_html_()
+        return Report(**vars(self._run.with_facts()), strict=True)._repr_html_()
 
     def _look_for(self, step: int) -> None:
         """List the index again where a live job may have added to what is known of this step."""

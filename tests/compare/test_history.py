@@ -212,7 +212,6 @@ ONE_TRIAL = "several trials cannot be judged as one", "Pass one trial folder, or
     ("given", "message", "remedy"),
     [
         ("none.jsonl", "cannot be read: No such file or directory", READABLE),
-        ("pipe.jsonl", "cannot be read: it is not a file", READABLE),
         pytest.param(
             "closed.jsonl",
             "cannot be read: Permission denied",
@@ -230,7 +229,6 @@ def test_files_that_cannot_be_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any, message: str, remedy: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    os.mkfifo("pipe.jsonl")
     os.mkdir("folder.jsonl")
     write(Path("closed.jsonl"), line()).chmod(0)
     write(Path("a.jsonl"), line())

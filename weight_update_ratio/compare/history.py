@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import operator
@@ -122,12 +121,8 @@ class _Table:
         """Add the rows of a file, and return the workers that they are of."""
         parts, number = len(self._parts["worker"]), 1
         try:
-            if os.path.exists(path) and not os.path.isfile(path):
-                raise OSError(None, "it is not a file")  # opening a pipe waits for its writer
             with open(path, "rb") as file:
                 for lines in iter(lambda: file.readlines(PART), []):
-                    if number == 1 and lines[0].startswith(codecs.BOM_UTF8):
-                        lines[0] = lines[0][len(codecs.BOM_UTF8) :]
                     self._add(path, number, lines)
                     number += len(lines)
         except OSError as error:
@@ -195,10 +190,8 @@ class _Table:
 
 def _columns(lines: list[bytes]) -> dict[str, Any]:
     """Return the rows of lines in columns; an error says that one of them is not a row, and of a single line why."""
-    if len(lines) == 1:
-        rows: list[Any] = [parse_json(line) for line in lines if line.strip()]
-    else:
-        rows = [json.loads(line.decode()) for line in lines if line.strip()]
+    parse = parse_json if len(lines) == 1 else lambda line: json.loads(line.decode())
+    rows: list[Any] = [parse(line) for line in lines if line.strip()]
     try:
         columns: dict[str, Any] = dict(zip(NEEDED, zip(*map(operator.itemgetter(*NEEDED), rows))))
         columns["type"] = [kind if isinstance(kind, str) else "" for kind in (row.get("type") for row in rows)]
