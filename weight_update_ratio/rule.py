@@ -168,7 +168,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             return False  # it may come yet
         fired = self._compare(loop, [*self._waiting, step])
         self._waiting = []
-        if self._folder.ended and (self._has_all(loop) or self._folder.step_after(step) is None):
+        if self._folder.ended and (self._has_all(loop) or step >= self._folder.steps[-1]):
             return bool(self._finish(loop)) or fired
         self._report_file.write(self._run, is_due=fired)
         return fired
@@ -240,7 +240,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         raise InsufficientInformationForRuleInvocation(self.rule_name, str(self._refused))
 
     def _compare(self, loop: Loop, steps: list[int]) -> bool:
-        """Compare steps and return whether the rule fires at one of them."""
         known = len(loop.rows.unreadable)
         for step in steps:
             if step not in loop.done:

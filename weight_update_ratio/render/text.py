@@ -47,8 +47,6 @@ LEAST_SPAN = 2.0  # decades from the lowest bar to the highest: a sound ratio is
 
 
 class _Page:
-    """Gives what is to be printed as lines of a width."""
-
     def __init__(self, width: int, color: bool) -> None:
         self.width = max(width, LEAST_WIDTH)
         self._color = color

@@ -103,7 +103,6 @@ class S3Storage:
         self._bytes -= _bytes_in(ranges)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
-        """Return a view of ``length`` bytes from ``start`` of an object."""
         ranges, contents = self._objects[name]  # retain has asked for it
         number = next(number for number, (first, end) in enumerate(ranges) if first <= start < end)
         content, first = contents.result()[number], ranges[number][0]

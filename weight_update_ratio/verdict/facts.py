@@ -125,7 +125,6 @@ def gaps_of(run: JudgedRun) -> dict[str, dict[int, int]]:
 
 
 def _missing_tensors(run: JudgedRun, selection: Selection) -> TrialError | None:
-    """Return what is wrong if the run lacks tensors of the baseline that the patterns choose, else None."""
     compared = gaps_of(run)
     lacking = [tensor for tensor in run.bounds.bands if tensor not in compared and selection.is_wanted(tensor)]
     if not lacking:
@@ -153,7 +152,6 @@ def _with_names(what: str, remedy: str, lacking: Iterable[str], compared: Iterab
 
 
 def _nothing_held(run: JudgedRun) -> TrialError:
-    """Return why nothing of a run that was compared can be held against its baseline."""
     name, bands, gaps = f"the baseline {listed(run.parameters.baseline)}", run.bounds.bands, gaps_of(run)
     remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
     common = [tensor for tensor in gaps if tensor in bands]

@@ -88,7 +88,6 @@ def _pixels(ratios: Array, verdicts: Array, decades: Array, bin_of: Array, bins:
 
 
 def _png(pixels: Array) -> str:
-    """Return a picture as an address."""
     from PIL import Image  # bokeh brings it
 
     anchors = np.array([list(bytes.fromhex(color)) for color in ANCHORS.split()])
