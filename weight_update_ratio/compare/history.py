@@ -42,11 +42,7 @@ class History(NamedTuple):
 
 
 def history_files(trial: Any) -> list[str]:
-    """Return the files where a trial is given as histories: one that ends in .jsonl, or several; else none.
-
-    Raises:
-        TrialError: A history is on S3, or is given together with something else.
-    """
+    """Return the files where a trial is given as histories: one that ends in .jsonl, or several; else none."""
     is_list = isinstance(trial, (list, tuple))
     given = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in (trial if is_list else [trial])]
     files = [os.path.expanduser(path.strip()) for path in given if isinstance(path, str)]
@@ -74,16 +70,8 @@ def read_history(
     """Return the comparisons of history files, each of which has the rows of other workers of one run.
 
     Rows of TRAIN mode count if there are any, else those of GLOBAL mode. Of two rows of one tensor, worker and step the
-    last one counts. A line that is not a row is unreadable; the last line may be cut off, which is only noted.
-
-    Args:
-        paths: Files on this machine.
-        is_wanted: Whether the rows of a tensor are taken.
-        first: First global step whose rows are taken.
-        end: Global step before which the rows are taken.
-
-    Raises:
-        TrialError: A file cannot be read or has no row to judge, or a worker is in two of them.
+    last one counts. A line that is not a row is unreadable; the last line may be cut off, which is only noted. Rows are
+    taken of wanted tensors, at global steps from ``first`` to before ``end``.
     """
     table = _Table()
     files: dict[str, str] = {}  # worker -> its file

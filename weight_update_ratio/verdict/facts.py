@@ -41,13 +41,10 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
 def concluded_rows(
     run: Run, members: dict[str, set[str]], nothing: TrialError, notes: Sequence[SkippedGroup] = ()
 ) -> Run:
-    """Return a run that no trial folder holds, with what concerns it as a whole.
+    """Return a run whose rows were measured in a training, with what concerns it as a whole.
 
-    Args:
-        run: The run of rows that were measured in a training.
-        members: The tensors that it had, chosen or not, by their collections.
-        nothing: Why it has no rows, if tensors were chosen.
-        notes: Of what is left out.
+    ``members`` are its tensors, chosen or not, by their collections; ``nothing`` is why it has no rows, if tensors were
+    chosen; ``notes`` are of what is left out.
     """
     selection = selection_of(members, run.parameters)
     if len(run):
