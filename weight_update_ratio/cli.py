@@ -117,7 +117,7 @@ def check(
     from .check import check_trial, dask_executor
     from .compare.history import HISTORY_ENDING, history_files
     from .follow import follow_trial
-    from .render.history_files import HISTORY_ENDINGS, write_history
+    from .render.data import HISTORY_ENDINGS, write_history
     from .render.live_view import LiveView
     from .render.progress import progress_bar
     from .render.words.run import incomplete

@@ -45,7 +45,7 @@ class Report(Judgement):
 
     def to_json(self) -> str:
         """Return the report as strict JSON: numbers that are not finite are the strings "nan", "inf" and "-inf"."""
-        from .render.json import render_json
+        from .render.data import render_json
 
         return render_json(self)
 

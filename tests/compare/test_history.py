@@ -16,7 +16,7 @@ from tests.reports import HOSTILE, check
 from tests.test_contract import RECORDINGS
 from tests.test_record import Trained, Untrained
 from weight_update_ratio import Report, TrialError, TrialRecorder, check_trial
-from weight_update_ratio.render.history_files import write_history
+from weight_update_ratio.render.data import write_history
 
 REMEDY = "Pass a file that --history or RatioMonitor wrote; a run of one step has no update."
 SOUND = {
