@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import os
-from collections import deque
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 from .compare.comparer import Comparer
@@ -73,7 +73,7 @@ def check_trial(
         meaningless = {"num_steps": checked.num_steps, "collection_names": chosen, "executor": executor}
         for name in filter(meaningless.get, meaningless):
             raise ValueError(f"{name!r} has no meaning for a history, whose updates are measured: leave it out")
-        return judged_history(files, checked, first, end, strict)
+        return _judged_history(files, checked, first, end, strict)
     location = trial_location(trial)
     folder = TrialFolder(open_storage(location), checked, getattr(trial, "range_steps", None))
     missing = missing_trial(folder)
@@ -94,8 +94,7 @@ def check_trial(
     return concluded(Report(location, loop.rows, bounds, loop.mode, strict=strict), folder)
 
 
-def judged_history(files: Sequence[str], parameters: Parameters, first: int, end: int, strict: bool) -> Report:
-    """Return the report of the histories of one run, whose rows are judged anew."""
+def _judged_history(files: Sequence[str], parameters: Parameters, first: int, end: int, strict: bool) -> Report:
     bounds = open_bounds(parameters)
     history = read_history(files, name_filter(parameters), first, end)
     bounds.require_alike(history.mode)
@@ -120,20 +119,16 @@ def step_range(start_step: Any, end_step: Any) -> tuple[int, int]:
 
 
 def _compare_ranges(executor: Executor, folder: TrialFolder, steps: list[int], loop: Loop, progress: Progress) -> None:
-    """Add the rows of ranges of the steps, which an executor's workers compare."""
     size = max(LEAST_STEPS, -(-len(steps) // MOST_RANGES))
     ranges = [steps[first : first + size] for first in range(0, len(steps), size)]
     location = folder.storage.location
     path = location if location.startswith("s3://") else os.path.abspath(os.path.expanduser(location))
-    futures: deque[Future[list[list[StepRows]]]] = deque()
+    # Each as one object, because Dask would look for futures in all that a task is given.
+    types = folder.collections.types
+    tasks = [functools.partial(_compare_range, path, [loop.pairs(step) for step in part], types) for part in ranges]
     try:
-        for part in ranges:
-            pairs = [loop.pairs(global_step) for global_step in part]
-            # As one object, because Dask would look for futures in all that a task is given.
-            task = functools.partial(_compare_range, path, pairs, folder.collections.types)
-            futures.append(executor.submit(task))
-        for part in ranges:
-            for global_step, rows in zip(part, futures.popleft().result()):
+        for part, results in zip(ranges, executor.map(operator.methodcaller("__call__"), tasks)):
+            for global_step, rows in zip(part, results):
                 loop.add(global_step, rows)
             progress(len(loop.done), len(steps))
     except BrokenExecutor as error:
@@ -141,9 +136,6 @@ def _compare_ranges(executor: Executor, folder: TrialFolder, steps: list[int], l
             f"the executor broke while it judged {folder.storage.location!r}: {error or 'a worker died'}",
             "Check it without an executor, or with one that replaces a dead worker, such as Dask's.",
         ) from None
-    finally:
-        for future in futures:
-            future.cancel()
 
 
 def _compare_range(location: str, steps: list[list[StepPairs]], types: Mapping[str, str]) -> list[list[StepRows]]:

@@ -93,8 +93,6 @@ output_option = file_option("--output", help="Write it to FILE and not to stdout
 @click.option("--quiet", is_flag=True, help="Print nothing but errors; the exit code tells.")
 def check(
     trial: tuple[str, ...],
-    start_step: int,
-    end_step: int | None,
     style: str,
     output: str | None,
     history: str | None,
@@ -105,10 +103,9 @@ def check(
     follow: bool,
     timeout: float | None,
     fail_fast: bool,
-    strict: bool,
     verbose: bool,
     quiet: bool,
-    **parameters: Any,
+    **asked: Any,
 ) -> int:
     """Judge the recorded trial folder TRIAL: a path, or an S3 URI such as s3://bucket/job/trial.
 
@@ -120,7 +117,7 @@ def check(
     from .check import check_trial, dask_executor
     from .compare.history import HISTORY_ENDING, history_files
     from .follow import follow_trial
-    from .render.history_files import HISTORY_ENDINGS, write_history
+    from .render.data import HISTORY_ENDINGS, write_history
     from .render.live_view import LiveView
     from .render.progress import progress_bar
     from .render.words.run import incomplete
@@ -165,12 +162,12 @@ def check(
             if follow:
                 seconds: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
                 judge = functools.partial(follow_trial, **seconds, watch=LiveView(quiet, html, fail_fast))
-            steps = {"start_step": start_step, "end_step": end_step}
-            report = judge(run, **parameters, **steps, strict=strict, progress=progress)
+            report = judge(run, **asked, progress=progress)
     except ValueError as error:
         raise TrialError(str(error), "'weight-update-ratio check --help' lists what each option takes.") from None
     except TrialError as error:
         if style != "text":  # programs read the others, whatever happened
+            parameters = {name: asked[name] for name in TABLE}
             _print_report(unjudged_report(", ".join(trial), parameters, error), style, output, quiet, verbose)
         raise
     if history is not None:

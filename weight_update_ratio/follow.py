@@ -173,27 +173,25 @@ class _LiveRun:
     first: int
     end: int
     mode: str | None = None
-    done: int = 0  # the global step before which all steps are compared
 
     def __post_init__(self) -> None:
         self.loop = Loop(self.folder, TRAIN)
 
     def __iter__(self) -> Iterator[int]:
-        """Yield each global step that was compared."""
         folder, wait = self.folder, self.wait
         is_last_look = folder.ended and not wait.has_waited
         while True:
             self._settle_mode()
             over = folder.ended or wait.timed_out  # then every step is compared, as a check does
             complete = folder.steps[-1] if folder.steps and over else folder.last_complete
-            steps = folder.steps_between(max(self.first, self.done), min(complete + 1, self.end))
+            first = max([self.first - 1, *self.loop.done]) + 1
+            steps = folder.steps_between(first, min(complete + 1, self.end))
             is_awaited = False
             for global_step in steps if self.mode is not None else ():
                 is_awaited = not over and folder.awaits_files(global_step)
                 if wait.interrupted() or is_awaited:
                     break
                 self.loop.compare(global_step, complete + 1)
-                self.done = global_step + 1
                 yield global_step
             if wait.interrupted():
                 return
@@ -213,13 +211,12 @@ class _LiveRun:
         if TRAIN in self.folder.modes:  # it cannot change any more
             self.bounds.require_alike(TRAIN)
         if mode != self.mode:
-            self.mode, self.done = mode, 0
+            self.mode = mode
             self.loop = Loop(self.folder, mode or TRAIN)
 
     def _cut(self, changed: int | None) -> None:
-        if changed is not None and changed < self.done:
+        if changed is not None:
             self.loop.cut(changed)
-            self.done = changed
 
 
 def _await_trial(

@@ -123,20 +123,12 @@ def baseline_list(baseline: Any) -> Any:
 
 
 def parse_report_dir(report_dir: Any) -> str:
-    """Return the folder that the rule writes its report to, or an empty string where it writes none.
-
-    Raises:
-        ValueError: It is not a path on this machine.
-    """
+    """Return the folder that the rule writes its report to, or an empty string if it writes none."""
     return "" if _is_unset(report_dir) else local_folder("report_dir", report_dir)
 
 
 def local_folder(name: str, value: Any) -> str:
-    """Return the path of a folder on this machine, without outer blanks.
-
-    Raises:
-        ValueError: It is not a path, or is a URI; the message names the parameter.
-    """
+    """Return the path of a folder on this machine, without outer blanks; a ValueError names the parameter."""
     path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else b""
     if not isinstance(path, str) or not path.strip() or "://" in path or "\0" in path:
         raise ValueError(f"{name!r} must be the path of a folder on this machine (got {value!r})")
@@ -148,17 +140,12 @@ def _is_unset(value: Any) -> bool:
 
 
 def _count(name: str, value: Any) -> int:
-    count = None
-    try:
-        if isinstance(value, str):
-            count = int(value)
-        elif isinstance(value, float) and value.is_integer():
-            count = int(value)  # JSON and pandas turn whole numbers into floats
-        elif not isinstance(value, bool):
-            count = operator.index(value)
+    try:  # JSON and pandas turn whole numbers into floats
+        is_text = isinstance(value, str) or (isinstance(value, float) and value.is_integer())
+        count = int(value) if is_text else operator.index(value)
     except (TypeError, ValueError):
-        pass
-    if count is None or count < 1:
+        count = 0
+    if isinstance(value, bool) or count < 1:
         raise ValueError(f"{name!r} must be a whole number >= 1 or None (got {value!r})")
     return count
 
@@ -226,15 +213,10 @@ def glob_hint(pattern: str) -> str:
 
 
 class Parameter(NamedTuple):
-    """What the command's options, the documents and the docstrings say of a parameter; ``Parameters`` has its default.
+    """What the command's options, the documents and the docstrings say of a parameter, except its default."""
 
-    Attributes:
-        parse: Returns the checked value of what is given; takes the name as well, for the error.
-        metavar: What stands for its value in the sentence.
-    """
-
-    parse: Callable[[str, Any], Any]
-    metavar: str
+    parse: Callable[[str, Any], Any]  # returns the checked value of what is given; the name is for the error
+    metavar: str  # its value in the sentence
     sentence: str
 
 

@@ -154,11 +154,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
 
 def worker_name(worker: str | None) -> str:
-    """Return the name of this process: the given one, or by the RANK of torchrun or the LOCAL_RANK of Lightning.
-
-    Raises:
-        ValueError: It is not a name that smdebug takes.
-    """
+    """Return the name of this process: the given one, or by the RANK of torchrun or the LOCAL_RANK of Lightning."""
     if worker is None:
         rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK", "")
         return f"worker_{int(rank) if rank.isdecimal() else 0}"

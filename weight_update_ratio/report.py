@@ -10,7 +10,7 @@ from .findings.findings import Finding
 from .findings.judgement import Judgement
 from .parameters import parse_parameters
 from .verdict.bounds import Bounds
-from .verdict.judged_run import JudgedRun, computed
+from .verdict.judged_run import computed
 
 if TYPE_CHECKING:
     import pandas
@@ -45,7 +45,7 @@ class Report(Judgement):
 
     def to_json(self) -> str:
         """Return the report as strict JSON: numbers that are not finite are the strings "nan", "inf" and "-inf"."""
-        from .render.json import render_json
+        from .render.data import render_json
 
         return render_json(self)
 
@@ -124,13 +124,6 @@ class Report(Judgement):
             f"<Report of {self.trial!r}: {state}, {counts['violations']} violations in "
             f"{counts['comparisons']} comparisons, {counts['skipped']} skipped, {counts['unreadable']} unreadable>"
         )
-
-
-def rule_report(run: JudgedRun) -> Report:
-    """Return the report of a run as the rule judges it: everything that fires counts."""
-    names = ("problem", "job_ended", "only_evaluated", "notes", "folder_unreadable", "not_trained")
-    facts = {name: getattr(run, name) for name in names}
-    return Report(run.trial, run.rows, run.bounds, run.mode, strict=True, **facts)
 
 
 def unjudged_report(trial: str, parameters: dict[str, Any], problem: TrialError) -> Report:

@@ -168,7 +168,7 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
             return False  # it may come yet
         fired = self._compare(loop, [*self._waiting, step])
         self._waiting = []
-        if self._folder.ended and (self._has_all(loop) or self._folder.step_after(step) is None):
+        if self._folder.ended and (self._has_all(loop) or step >= self._folder.steps[-1]):
             return bool(self._finish(loop)) or fired
         self._report_file.write(self._run, is_due=fired)
         return fired
@@ -180,10 +180,10 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
     def _repr_html_(self) -> str | None:
         """Return the verdict so far and the grouped violations, as a notebook shows them."""
         try:
-            from .report import rule_report
+            from .report import Report
         except (ImportError, KeyError):  # the rule as one source file, without the package; KeyError: run by exec
             return None
-        return rule_report(self._run)._repr_html_()
+        return Report(**vars(self._run.with_facts()), strict=True)._repr_html_()
 
     def _look_for(self, step: int) -> None:
         """List the index again where a live job may have added to what is known of this step."""
@@ -240,7 +240,6 @@ class WeightUpdateRatio(Rule):  # type: ignore[misc]  # smdebug has no types
         raise InsufficientInformationForRuleInvocation(self.rule_name, str(self._refused))
 
     def _compare(self, loop: Loop, steps: list[int]) -> bool:
-        """Compare steps and return whether the rule fires at one of them."""
         known = len(loop.rows.unreadable)
         for step in steps:
             if step not in loop.done:

@@ -16,7 +16,7 @@ from tests.reports import HOSTILE, check
 from tests.test_contract import RECORDINGS
 from tests.test_record import Trained, Untrained
 from weight_update_ratio import Report, TrialError, TrialRecorder, check_trial
-from weight_update_ratio.render.history_files import write_history
+from weight_update_ratio.render.data import write_history
 
 REMEDY = "Pass a file that --history or RatioMonitor wrote; a run of one step has no update."
 SOUND = {
@@ -212,7 +212,6 @@ ONE_TRIAL = "several trials cannot be judged as one", "Pass one trial folder, or
     ("given", "message", "remedy"),
     [
         ("none.jsonl", "cannot be read: No such file or directory", READABLE),
-        ("pipe.jsonl", "cannot be read: it is not a file", READABLE),
         pytest.param(
             "closed.jsonl",
             "cannot be read: Permission denied",
@@ -230,7 +229,6 @@ def test_files_that_cannot_be_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any, message: str, remedy: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    os.mkfifo("pipe.jsonl")
     os.mkdir("folder.jsonl")
     write(Path("closed.jsonl"), line()).chmod(0)
     write(Path("a.jsonl"), line())

@@ -22,7 +22,7 @@ from tests.sick_runs import ratios_report
 from weight_update_ratio.compare.rows import Comparison, SkippedGroup
 from weight_update_ratio.errors import TrialError, Unreadable
 from weight_update_ratio.parameters import Parameters
-from weight_update_ratio.render.history_files import write_history
+from weight_update_ratio.render.data import write_history
 from weight_update_ratio.render.text import render_text
 from weight_update_ratio.report import Report
 

@@ -51,7 +51,6 @@ class Comparer:
         self._last: dict[str, tuple[int, dict[str, _Record]]] = {}  # {worker: (global step, records)}
 
     def compare(self, pairs: list[StepPairs]) -> list[StepRows]:
-        """Return the rows of one global step, by worker: every tensor that has a reference is compared with it."""
         steps = [StepRows(each) for each in pairs]
         self._storage.retain(self._needed(steps))
         groups = [self._groups(step, step.pairs.saved, step.pairs.tensors) for step in steps]

@@ -34,7 +34,6 @@ def missing_trial(folder: TrialFolder) -> TrialError | None:
 
 
 def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> TrialError:
-    """Return why a trial gave no comparison at all: what it has, and what to save instead."""
     chosen, selection = listed(folder.parameters.collection_names), folder.selection
     if not folder.steps:
         return TrialError(
@@ -74,7 +73,6 @@ def nothing_compared(rows: Rows, mode: str | None, folder: TrialFolder) -> Trial
 
 
 def all_skipped(rows: Rows) -> TrialError:
-    """Return why no comparison gave a ratio, of rows that were skipped."""
     groups = rows.skipped_groups()
     if {group.reason for group in groups} == {"no elements"}:
         return TrialError(
@@ -87,7 +85,6 @@ def all_skipped(rows: Rows) -> TrialError:
 
 
 def nothing_chosen(selection: Selection) -> TrialError:
-    """Return why no tensor that was saved is compared."""
     names, saved = selection.parameters.collection_names, selection.saved_collections()
     chosen, there = listed(names), f"saved were {listed(saved) or 'tensors of no collection'}"
     if selection.seen_members:

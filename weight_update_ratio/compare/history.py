@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import operator
@@ -43,11 +42,7 @@ class History(NamedTuple):
 
 
 def history_files(trial: Any) -> list[str]:
-    """Return the files where a trial is given as histories: one that ends in .jsonl, or several; else none.
-
-    Raises:
-        TrialError: A history is on S3, or is given together with something else.
-    """
+    """Return the files where a trial is given as histories: one that ends in .jsonl, or several; else none."""
     is_list = isinstance(trial, (list, tuple))
     given = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in (trial if is_list else [trial])]
     files = [os.path.expanduser(path.strip()) for path in given if isinstance(path, str)]
@@ -75,16 +70,8 @@ def read_history(
     """Return the comparisons of history files, each of which has the rows of other workers of one run.
 
     Rows of TRAIN mode count if there are any, else those of GLOBAL mode. Of two rows of one tensor, worker and step the
-    last one counts. A line that is not a row is unreadable; the last line may be cut off, which is only noted.
-
-    Args:
-        paths: Files on this machine.
-        is_wanted: Whether the rows of a tensor are taken.
-        first: First global step whose rows are taken.
-        end: Global step before which the rows are taken.
-
-    Raises:
-        TrialError: A file cannot be read or has no row to judge, or a worker is in two of them.
+    last one counts. A line that is not a row is unreadable; the last line may be cut off, which is only noted. Rows are
+    taken of wanted tensors, at global steps from ``first`` to before ``end``.
     """
     table = _Table()
     files: dict[str, str] = {}  # worker -> its file
@@ -122,12 +109,8 @@ class _Table:
         """Add the rows of a file, and return the workers that they are of."""
         parts, number = len(self._parts["worker"]), 1
         try:
-            if os.path.exists(path) and not os.path.isfile(path):
-                raise OSError(None, "it is not a file")  # opening a pipe waits for its writer
             with open(path, "rb") as file:
                 for lines in iter(lambda: file.readlines(PART), []):
-                    if number == 1 and lines[0].startswith(codecs.BOM_UTF8):
-                        lines[0] = lines[0][len(codecs.BOM_UTF8) :]
                     self._add(path, number, lines)
                     number += len(lines)
         except OSError as error:
@@ -195,10 +178,8 @@ class _Table:
 
 def _columns(lines: list[bytes]) -> dict[str, Any]:
     """Return the rows of lines in columns; an error says that one of them is not a row, and of a single line why."""
-    if len(lines) == 1:
-        rows: list[Any] = [parse_json(line) for line in lines if line.strip()]
-    else:
-        rows = [json.loads(line.decode()) for line in lines if line.strip()]
+    parse = parse_json if len(lines) == 1 else lambda line: json.loads(line.decode())
+    rows: list[Any] = [parse(line) for line in lines if line.strip()]
     try:
         columns: dict[str, Any] = dict(zip(NEEDED, zip(*map(operator.itemgetter(*NEEDED), rows))))
         columns["type"] = [kind if isinstance(kind, str) else "" for kind in (row.get("type") for row in rows)]

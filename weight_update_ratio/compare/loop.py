@@ -26,7 +26,6 @@ class Loop:
         self.add(global_step, self._comparer.compare(self.pairs(global_step)))
 
     def pairs(self, global_step: int) -> list[StepPairs]:
-        """Return what is compared at a step, by worker, as the index says."""
         return step_pairs(self._folder, self.mode, global_step)
 
     def add(self, global_step: int, parts: list[StepRows]) -> None:

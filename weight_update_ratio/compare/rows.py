@@ -157,7 +157,6 @@ class Rows:
         self.unreadable: dict[Unreadable, int] = {}  # {entry: the first global step that needed it}
 
     def append(self, part: StepRows) -> None:
-        """Add the rows of one worker at one step."""
         saved, tensors, references, _ = part.pairs
         at, compared = saved.global_step, sorted(part.types)
         self.steps.add(at)

@@ -13,7 +13,9 @@ from ..errors import needed_by
 def progress_bar() -> Iterator[Callable[[int, int], None]]:
     """Give a function of (steps done, steps in all) that shows them; a terminal's bar disappears at the end."""
     if sys.stderr is None or not sys.stderr.isatty():  # as in a notebook, where rich needs ipywidgets
-        yield _print_steps
+        yield lambda done, total: print(
+            f"\rchecking {done:,} of {total:,} steps", end="\n" * (done == total), file=sys.stderr
+        )
         return
     with needed_by("a progress bar"):
         from rich.console import Console
@@ -23,7 +25,3 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("checking", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print_steps(done: int, total: int) -> None:
-    print(f"\rchecking {done:,} of {total:,} steps", end="\n" if done == total else "", file=sys.stderr)

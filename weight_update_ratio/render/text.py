@@ -47,18 +47,15 @@ LEAST_SPAN = 2.0  # decades from the lowest bar to the highest: a sound ratio is
 
 
 class _Page:
-    """Gives what is to be printed as lines of a width."""
-
     def __init__(self, width: int, color: bool) -> None:
         self.width = max(width, LEAST_WIDTH)
         self._color = color
 
-    def lines(self, *parts: Any) -> list[str]:
+    def lines(self, part: Any) -> list[str]:
         file = io.StringIO()
         options: Any = {"force_terminal": self._color, "no_color": not self._color, "legacy_windows": False}
         console = Console(file=file, width=self.width, highlight=False, emoji=False, markup=False, **options)
-        for part in parts:
-            console.print(part)
+        console.print(part)
         return [line.rstrip() for line in file.getvalue().splitlines()]
 
     def text_lines(self, text: str, style: str = "", indent: int = 0) -> list[str]:

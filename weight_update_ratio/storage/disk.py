@@ -97,7 +97,6 @@ class DiskStorage:
             raise UnreadableError(_os_error_reason(error)) from None
 
     def span(self, name: str, start: int, length: int) -> memoryview:
-        """Return ``length`` bytes from ``start`` of a file."""
         end = start + length
         try:
             self._status(name)

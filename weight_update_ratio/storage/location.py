@@ -28,7 +28,6 @@ def trial_location(trial: Any) -> str:
 
 
 def open_storage(location: str) -> Storage:
-    """Return the storage of a trial folder; a TrialError says why it cannot be opened."""
     return S3Storage(location) if location.startswith("s3://") else DiskStorage(location)
 
 

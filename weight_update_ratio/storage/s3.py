@@ -49,7 +49,6 @@ class S3Storage:
         self._stamps: dict[str, FileStamp] = {}
 
     def names(self, folder: str, start_after: str = "") -> list[str]:
-        """Return the names of the objects below ``folder`` that sort after ``start_after``, sorted."""
         keys = self._keys(f"{self._prefix}{folder}/", self._prefix + start_after if start_after else "")
         return [key[len(self._prefix) :] for key in keys]
 
@@ -72,7 +71,6 @@ class S3Storage:
         return [f"s3://{self._bucket}/{name}" for name in dict.fromkeys(name for name, sep, _ in parts_of_keys if sep)]
 
     def read(self, name: str) -> bytes:
-        """Return the content of a small object, for example of an index file."""
         _, contents = self._objects.pop(name, ([], None))
         return contents.result()[0] if contents else self._get(name)
 
@@ -103,7 +101,6 @@ class S3Storage:
         self._bytes -= _bytes_in(ranges)
 
     def span(self, name: str, start: int, length: int) -> memoryview:
-        """Return a view of ``length`` bytes from ``start`` of an object."""
         ranges, contents = self._objects[name]  # retain has asked for it
         number = next(number for number, (first, end) in enumerate(ranges) if first <= start < end)
         content, first = contents.result()[number], ranges[number][0]

@@ -12,7 +12,7 @@ Source: smdebug 1.0.34, ``core/locations.py``, ``core/index_reader.py``.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from typing import NamedTuple
 
@@ -197,12 +197,10 @@ class TrialFolder:
         return self._timelines.setdefault((worker, mode), Timeline())
 
     def saved(self, global_step: int) -> SavedStep:
-        """Return what was saved at a global step, perhaps nothing."""
         return self._saved.get(global_step) or SavedStep([], [])
 
     @property
     def unreadable(self) -> list[Unreadable]:
-        """The parts of the folder itself that could not be read."""
         refused = (Unreadable(COLLECTIONS_FOLDER, None, None, -1, why) for why in self.selection.refused)
         entries = [*self.collections.unreadable, *refused]
         entries += [Unreadable(name, None, None, -1, why) for name, why in self.storage.unlisted.items()]
@@ -250,11 +248,6 @@ class TrialFolder:
         }
         stamps = self.storage.stamps(ends)
         return not saved.unreadable and all(file in stamps and stamps[file].size >= end for file, end in ends.items())
-
-    def step_after(self, global_step: int) -> int | None:
-        """Return the saved global step after ``global_step``, or None."""
-        position = bisect_right(self.steps, global_step)
-        return self.steps[position] if position < len(self.steps) else None
 
     def steps_between(self, first: int, end: int) -> list[int]:
         """Return the saved global steps from ``first`` to before ``end``."""

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+from pathlib import Path
 from typing import IO, Any, Iterable, Iterator
 
 import numpy as np
@@ -50,7 +51,7 @@ class FolderWriter:
         """Return whether the folder has files of this worker, or of a trial that has no room for another worker."""
         saved = self._saved_files()  # listed first: a worker that begins now writes its collections file first
         described = [name for name in self._storage.names(COLLECTIONS_FOLDER) if name.endswith(COLLECTIONS_ENDING)]
-        if self._collections_file in described or any(self._step_of(name) is not None for name in saved):
+        if self._collections_file in described or any(step is not None for step in saved.values()):
             return True
         if not described:
             return self._storage.exists(END_OF_JOB) or not all(name.endswith(UNFINISHED) for name in saved)
@@ -62,19 +63,17 @@ class FolderWriter:
         if self._storage.exists(self._collections_file):
             self._described = read_collections(self._storage, [self._collections_file])
         last_steps: dict[str, int] = {}
-        for name in self._storage.names("index"):
-            global_step = self._step_of(name)
-            if global_step is not None and not name.endswith(UNFINISHED):
+        saved = {name: step for name, step in self._saved_files().items() if step is not None}
+        for name, global_step in saved.items():
+            if name.endswith(".json"):
                 with contextlib.suppress(UnreadableError):
                     event_file = event_file_name(global_step, self._worker)
                     mode, step = read_meta(self._storage.read(name), event_file)
                     last_steps[mode] = step
                 last_steps[GLOBAL] = global_step
         self._remove(self._collections_file + UNFINISHED)
-        for name in self._saved_files():
-            global_step = self._step_of(name)
-            is_incomplete = name.endswith(UNFINISHED) or (global_step or 0) > last_steps.get(GLOBAL, -1)
-            if global_step is not None and is_incomplete:
+        for name, global_step in saved.items():
+            if name.endswith(UNFINISHED) or global_step > last_steps.get(GLOBAL, -1):
                 self._remove(name)
         if self._ends_job:
             self._remove(END_OF_JOB)
@@ -108,8 +107,7 @@ class FolderWriter:
     def write_end(self) -> None:
         """Write the end-of-job file, unless another worker or another process of this worker is to write it."""
         if self._ends_job:
-            with open(os.path.join(self._folder, END_OF_JOB), "wb"):
-                pass
+            Path(self._folder, END_OF_JOB).touch()
 
     def _describe(self, tensors: list[SavedTensor]) -> None:
         """Write the collections file if it does not yet describe these tensors."""
@@ -162,13 +160,11 @@ class FolderWriter:
             "Give each process a worker's name of its own, and num_workers; or record in one of them only."
         )
 
-    def _saved_files(self) -> list[str]:
-        return [name for folder in ("index", "events") for name in self._storage.names(folder)]
-
-    def _step_of(self, name: str) -> int | None:
-        """Return the global step of an index or event file of this worker, whole or not; None: another file."""
-        match = self._file.fullmatch(name)
-        return None if match is None else int(match.group(1))
+    def _saved_files(self) -> dict[str, int | None]:
+        """Return {index or event file, whole or not: its global step if it is of this worker}."""
+        names = [name for folder in ("index", "events") for name in self._storage.names(folder)]
+        matches = {name: self._file.fullmatch(name) for name in names}
+        return {name: int(match.group(1)) if match else None for name, match in matches.items()}
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):

@@ -65,7 +65,7 @@ def parse_json(content: bytes) -> Any:
     """Return the value of a JSON file, or raise an UnreadableError."""
     try:
         parse_int: Any = lambda digits: int(digits) if len(digits) < 32 else float(digits)  # noqa: E731  (float overflows)
-        return json.loads(content.decode("utf-8"), parse_int=parse_int)
+        return json.loads(content.decode("utf-8-sig"), parse_int=parse_int)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UnreadableError(f"is not JSON ({reason[:100]})" if content else "is empty") from None

@@ -33,7 +33,6 @@ class RecordGroup:
         self._spans = spans
 
     def alone(self) -> list[RecordGroup]:
-        """Return a group for each record."""
         return [RecordGroup([span]) for span in self._spans]
 
     def layouts(self, content: memoryview, step: int) -> list[TensorLayout | str]:

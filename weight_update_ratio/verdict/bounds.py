@@ -38,6 +38,7 @@ class Bounds:
     def __init__(self, parameters: Parameters, baseline: Baseline | None = None) -> None:
         self.parameters = parameters
         self.baseline = baseline
+        self.baseline_mode = None if baseline is None else baseline.mode
         self.bands = bands = {} if baseline is None else baseline.bands
         self._rows = {tensor: row for row, tensor in enumerate(bands)}
         # The last row of each is of a tensor without a band.
@@ -81,10 +82,6 @@ class Bounds:
 
     def _rows_of(self, tensors: list[str]) -> Array:
         return np.array([self._rows.get(tensor, -1) for tensor in tensors], np.int64)
-
-    @property
-    def baseline_mode(self) -> str | None:
-        return None if self.baseline is None else self.baseline.mode
 
     def require_alike(self, mode: str | None) -> None:
         """Raise TrialError if the baseline was not judged as the run is; a mode that is not known yet may be any."""

@@ -24,9 +24,8 @@ def run_document(run: JudgedRun) -> dict[str, Any]:
         "fired_steps": {"count": len(run.fired_steps), "first": run.fired_steps[0] if run.fired_steps else None},
         "problem": None if problem is None else {"text": problem.message, "remedy": problem.remedy},
         "job_ended": run.job_ended,
-        "baseline": None
-        if baseline is None
-        else {
+        "baseline": baseline
+        and {
             "runs": baseline.runs,
             "factor": parameters.baseline_factor,
             "patience": parameters.violations_to_fire,

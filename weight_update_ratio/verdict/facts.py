@@ -41,13 +41,10 @@ def concluded(run: Run, folder: TrialFolder, problem: TrialError | None = None) 
 def concluded_rows(
     run: Run, members: dict[str, set[str]], nothing: TrialError, notes: Sequence[SkippedGroup] = ()
 ) -> Run:
-    """Return a run that no trial folder holds, with what concerns it as a whole.
+    """Return a run whose rows were measured in a training, with what concerns it as a whole.
 
-    Args:
-        run: The run of rows that were measured in a training.
-        members: The tensors that it had, chosen or not, by their collections.
-        nothing: Why it has no rows, if tensors were chosen.
-        notes: Of what is left out.
+    ``members`` are its tensors, chosen or not, by their collections; ``nothing`` is why it has no rows, if tensors were
+    chosen; ``notes`` are of what is left out.
     """
     selection = selection_of(members, run.parameters)
     if len(run):
@@ -125,7 +122,6 @@ def gaps_of(run: JudgedRun) -> dict[str, dict[int, int]]:
 
 
 def _missing_tensors(run: JudgedRun, selection: Selection) -> TrialError | None:
-    """Return what is wrong if the run lacks tensors of the baseline that the patterns choose, else None."""
     compared = gaps_of(run)
     lacking = [tensor for tensor in run.bounds.bands if tensor not in compared and selection.is_wanted(tensor)]
     if not lacking:
@@ -153,7 +149,6 @@ def _with_names(what: str, remedy: str, lacking: Iterable[str], compared: Iterab
 
 
 def _nothing_held(run: JudgedRun) -> TrialError:
-    """Return why nothing of a run that was compared can be held against its baseline."""
     name, bands, gaps = f"the baseline {listed(run.parameters.baseline)}", run.bounds.bands, gaps_of(run)
     remedy = "Take a baseline of the same model, saved at the same interval and judged with the same parameters."
     common = [tensor for tensor in gaps if tensor in bands]

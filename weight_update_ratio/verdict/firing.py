@@ -105,7 +105,6 @@ class ViolationGroup(NamedTuple):
 def violation_groups(
     columns: Mapping[str, Array], leads: Array, tensors: list[str], workers: list[str]
 ) -> Iterator[ViolationGroup]:
-    """Yield the violations in groups, in the order in which they began."""
     rows = np.flatnonzero(columns["verdict"] != VERDICTS.index(OK))
     outside = {name: column[rows] for name, column in columns.items()}
     keys = keys_of(outside) * len(VERDICTS) + outside["verdict"]

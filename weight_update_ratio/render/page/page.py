@@ -92,7 +92,6 @@ def file_name(trial: str) -> str:
 
 
 def _drawn(report: Judgement, rows: list[Row]) -> dict[str, Any]:
-    """Return what the template needs of the table, the charts and the scripts."""
     from bokeh.core.json_encoder import serialize_json
     from bokeh.resources import Resources
     from jinja2.utils import htmlsafe_json_dumps
