@@ -15,17 +15,7 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1440,900",
-)
+FLAGS = ("--headless", "--no-sandbox", "--disable-component-update", "--window-size=1440,900")  # beside chromedriver's
 
 
 class Page:
@@ -112,13 +102,8 @@ class Page:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.emulate("Emulation.setDeviceMetricsOverride", **size)
 
-    def darken(self) -> None:
-        """Be the browser of a person who wants dark pages, until ``reset``."""
-        features = [{"name": "prefers-color-scheme", "value": "dark"}]
-        self.emulate("Emulation.setEmulatedMedia", features=features)
-
     def reset(self) -> None:
-        """Undo ``resize`` and ``darken``."""
+        """Undo ``resize``, and what media were emulated."""
         self.emulate("Emulation.clearDeviceMetricsOverride")
         self.emulate("Emulation.setEmulatedMedia", features=[])
 

@@ -221,11 +221,11 @@ def random_walk(
     """Return a function of the step: weights around 1, each step's update about ``size`` of them."""
 
     def weights(step: int) -> np.ndarray[Any, Any]:
-        start = np.random.default_rng(seed).normal(1.0, 0.5, shape)
+        initial = np.random.default_rng(seed).normal(1.0, 0.5, shape)
         update = sum(
             (np.random.default_rng([seed, n + 1]).normal(0, size, shape) for n in range(step)), np.zeros(shape)
         )
-        return np.asarray(start + update, dtype)
+        return np.asarray(initial + update, dtype)
 
     return weights
 
@@ -331,4 +331,5 @@ def run_command(*arguments: Any, **options: Any) -> Any:
     return run_python("-m", "weight_update_ratio", *arguments, **options)
 
 
-from tests.s3_server import s3, s3_server  # noqa: E402, F401  (fixtures)
+from tests.processes import start  # noqa: E402, F401  (fixtures)
+from tests.s3_server import s3, s3_server  # noqa: E402, F401

@@ -46,7 +46,7 @@ def report_of(tensor: str, worker: str, trial: str) -> Report:
     return report.with_facts(trial=trial, notes=[SkippedGroup(tensor, worker, trial, None, None, 1)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(NAME.filter("sound".__ne__), NAME, NAME)
 def test_names_are_inert(tensor: str, worker: str, trial: str) -> None:
     report = report_of(tensor, worker, trial)
@@ -65,7 +65,7 @@ def test_names_are_inert(tensor: str, worker: str, trial: str) -> None:
     assert [page.count(f"<{tag}>") for tag in ("h3", "details", "table", "ol", "ul")] == [1, 1, 1, 1, 2]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(NAME.filter("sound".__ne__), NAME, NAME)
 def test_names_are_what_they_are_in_json_and_can_be_read_elsewhere(tensor: str, worker: str, trial: str) -> None:
     report = report_of(tensor, worker, trial)

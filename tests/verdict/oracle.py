@@ -10,12 +10,10 @@ import random
 from collections import Counter
 from typing import Any, NamedTuple, Sequence
 
-from tests.findings.made_runs import made_baseline
-from weight_update_ratio.compare.rows import Rows
+from tests.findings.made_runs import columns_report, made_baseline
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.verdict.baseline import Baseline
-from weight_update_ratio.verdict.bounds import Bounds
 
 EPSILON = 1e-9
 
@@ -171,16 +169,6 @@ def fires(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[b
 # The same in the package's terms
 
 
-def package_rows(rows: Sequence[Row]) -> Rows:
-    made = Rows()
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Row._fields}
-    columns["tensor"] = [made.tensors.add(name, -1) for name in columns["tensor"]]
-    columns["worker"] = [made.workers.add(name, -1) for name in columns["worker"]]
-    made.compared.add(len(rows), type=[made.types.add("float32", -1)] * len(rows), **columns)
-    made.steps = sorted(set(columns["global_step"]))
-    return made
-
-
 def report_of(
     rows: Sequence[Row],
     parameters: Parameters | None = None,
@@ -188,7 +176,10 @@ def report_of(
     mode: str = "TRAIN",
 ) -> Report:
     baseline = None if known is None else package_baseline(known)
-    return Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Row._fields}
+    names = [list(dict.fromkeys(columns[name])) for name in ("tensor", "worker")]
+    columns.update({name: list(map(each.index, columns[name])) for name, each in zip(("tensor", "worker"), names)})
+    return columns_report(*names, columns, parameters, baseline, mode=mode, steps=columns["global_step"])
 
 
 def package_baseline(known: dict[str, Known], **options: Any) -> Baseline:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.conftest import needs_writing
-from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, fires, judged, learnt, package_rows, report_of
+from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, fires, judged, learnt, report_of
 from weight_update_ratio import check_trial
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.verdict.judged_run import firing_at
@@ -85,11 +85,11 @@ def test_step_by_step(seed: int, patience: int) -> None:
     chance = random.Random(seed)
     stride = chance.choice([1, 2])
     known, rows = drawn(chance, stride), drawn_run(chance, stride)
-    bounds, kept = report_of(rows, Parameters(patience=patience), known).bounds, package_rows(rows)
+    report = report_of(rows, Parameters(patience=patience), known)
     fired = fires(rows, [each.verdict for each in judged(rows, known or {})], patience)
     for step in sorted({row.global_step for row in rows}):
         expected = {row[:2] for row, is_fired in zip(rows, fired) if is_fired and row.global_step == step}
-        actual = [(row.tensor, row.worker) for row in firing_at(kept, bounds, "TRAIN", step)]
+        actual = [(row.tensor, row.worker) for row in firing_at(report.rows, report.bounds, "TRAIN", step)]
         assert (expected, len(expected)) == (set(actual), len(actual))
 
 
