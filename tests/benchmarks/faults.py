@@ -192,10 +192,6 @@ def _has(kinds: Any) -> Callable[[Setup], bool]:
     return lambda setup: any(isinstance(module, kinds) for module in setup.net().modules())
 
 
-def _all(model: nn.Module) -> Parameters:
-    return list(model.parameters())
-
-
 def _matrices(model: nn.Module) -> Parameters:
     return [parameter for parameter in model.parameters() if parameter.dim() >= 2]
 
@@ -208,10 +204,6 @@ def _first_layer(model: nn.Module) -> Parameters:
     """Return the first tensor, and the bias of the same layer."""
     prefix = next(model.named_parameters())[0].rpartition(".")[0]
     return [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[0] == prefix]
-
-
-def _head(model: nn.Module) -> Parameters:
-    return list(model.head.parameters())
 
 
 def _body(model: nn.Module) -> Parameters:
@@ -228,7 +220,7 @@ class Fault:
 
     name: str
     change: Change
-    parameters: Callable[[nn.Module], Parameters] = _all  # that have it
+    parameters: Callable[[nn.Module], Parameters] = lambda model: list(model.parameters())  # that have it
     applies: Callable[[Setup], bool] = lambda setup: True
 
     def start(self, job: Job) -> None:
@@ -291,7 +283,7 @@ FAULTS = {
         Fault("initial weights all equal", weights(0.0, 0.01), _matrices),
         Fault("biases at -10: dead units", weights(0.0, -10.0), _hidden_biases),
         Fault("first layer not given to the optimiser", not_given, _first_layer),
-        Fault("last layer not given to the optimiser", not_given, _head),
+        Fault("last layer not given to the optimiser", not_given, lambda model: list(model.head.parameters())),
         Fault("only the last layer given to the optimiser", not_given, _body),
         Fault("a tensor frozen after a third of the run", at_share(3, after(not_trained)), _middle_matrix),
         Fault("graph cut before the last layer", CUT_BEFORE_HEAD),
