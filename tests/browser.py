@@ -124,10 +124,6 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.emulate("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **self.mouse)
 
-    def complaints(self) -> list[str]:
-        """Return the errors in the console."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-
     def requests(self) -> list[str]:
         """Return every address that was asked for since the page was opened, except for the browser's own pages.
 

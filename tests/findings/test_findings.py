@@ -31,6 +31,7 @@ from tests.findings.made_runs import (
     judged_report,
     weights_of,
 )
+from tests.verdict.oracle import leading
 from weight_update_ratio import check_trial
 from weight_update_ratio.findings.findings import worst_of
 from weight_update_ratio.parameters import Parameters
@@ -259,19 +260,6 @@ def test_the_findings_of_a_run(name: str) -> None:
     assert expected == summarised(judged_report(ratios, **dict(*options)))
 
 
-def firing_violations(report: Report, patience: int) -> int:
-    """Return how many violations fire or lead up to one that does, by the words of the contract."""
-    by_key: dict[tuple[str, str], list[str]] = {}
-    for row in sorted(report, key=lambda row: row.global_step):
-        by_key.setdefault((row.tensor, row.worker), []).append(row.verdict)
-    count = 0
-    for verdicts in by_key.values():
-        for is_sound, group in groupby(verdicts, key="ok".__eq__):
-            row = [] if is_sound else list(group)
-            count += len(row) if len(row) >= patience else row.count("not_finite")
-    return count
-
-
 RATIO = st.one_of(st.none(), st.sampled_from([0, 0, 1e-9, 1e-7, 1e-5, OK, OK, OK, LARGE, 1e6, NAN, INF]))
 KEYS = st.tuples(st.sampled_from("abcd"), st.sampled_from(["w0", "w1"]))
 RUNS = st.dictionaries(KEYS, st.lists(RATIO, min_size=1, max_size=14), min_size=1, max_size=8)
@@ -290,9 +278,9 @@ def test_each_violation_that_fires_is_in_one_finding(
     zeros = [(tensor, step) for (tensor, _), own in run.items() for step, ratio in enumerate(own, 1) if ratio == 1e6]
     options: Any = {"baseline": baseline, "norms": norms, "zero_weights": zeros}
     report = judged_report(run, Parameters(patience=patience), **options)
-    assert firing_violations(report, 10**6 if report.is_unheld else patience) == sum(
-        finding.count for finding in report.findings
-    )
+    compared = sorted(report, key=lambda row: row.global_step)
+    leads = leading(compared, [row.verdict for row in compared], 10**6 if report.is_unheld else patience)
+    assert len(leads) == sum(finding.count for finding in report.findings)
     rows = {(row.tensor, row.worker, row.step): row for row in report if row.verdict != "ok"}
     for finding in report.findings:
         own = [key for key in rows if key[0] in finding.tensors and key[1] in finding.workers]

@@ -177,8 +177,8 @@ class TestWatch:
         """It is there before the job ends, and is written anew at the end."""
         page = tmp_path / "page.html"
         pages = []
-        deeds = [lambda: pages.append(page.read_text("utf-8")), lambda: save(live, "3"), live.end]
-        at_each_sleep(monkeypatch, *deeds)
+        deeds = iter([lambda: pages.append(page.read_text("utf-8")), lambda: save(live, "3"), live.end])
+        at_each_sleep(monkeypatch, lambda: next(deeds, lambda: None)())
         done = invoke_command("check", str(live.path), "--follow", "--quiet", "--html", str(page))
         assert (0, "", "") == (done.exit_code, done.stdout, done.stderr)
         assert pages != [page.read_text("utf-8")]

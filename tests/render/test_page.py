@@ -44,7 +44,7 @@ def page(browsed: Page) -> Iterator[Page]:
     """Give the browser; what a test opened complains of nothing, and asks for no address but its own."""
     yield browsed
     browsed.reset()
-    assert browsed.complaints() == []
+    assert [entry for entry in browsed.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert [url for url in browsed.requests() if not url.startswith(("file:", "data:", "about:", "blob:"))] == []
 
 

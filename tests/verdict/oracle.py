@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from itertools import groupby
 from typing import Any, NamedTuple, Sequence
 
 from tests.findings.made_runs import columns_report, made_baseline
@@ -164,6 +165,19 @@ def fires(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[b
         in_a_row[key] = in_a_row[key] + 1 if verdict != "ok" else 0
         result.append(verdict == "not_finite" or in_a_row[key] >= patience)
     return result
+
+
+def leading(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[tuple[Any, str]]:
+    """Return the violations that fire or lead up to one that does, each with its verdict."""
+    courses: dict[tuple[str, str], list[tuple[Any, str]]] = {}
+    for row, verdict in zip(rows, verdicts):
+        courses.setdefault((row.tensor, row.worker), []).append((row, verdict))
+    leads = []
+    for course in courses.values():
+        for is_sound, group in groupby(course, key=lambda pair: pair[1] == "ok"):
+            in_a_row = [] if is_sound else list(group)
+            leads += [pair for pair in in_a_row if len(in_a_row) >= patience or pair[1] == "not_finite"]
+    return leads
 
 
 # The same in the package's terms
