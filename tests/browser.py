@@ -38,7 +38,6 @@ class Page:
         self.wait("return document.querySelector('#chosen span').textContent")
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Return what a script returns."""
         return self.driver.execute_script(script, *arguments)
 
     def wait(self, script: str, *arguments: Any) -> Any:
@@ -52,11 +51,9 @@ class Page:
         raise AssertionError(f"it never became true: {script}")
 
     def all(self, selector: str) -> list[Any]:
-        """Return the elements that match."""
         return list(self.driver.find_elements("css selector", selector))
 
     def text(self, selector: str) -> str:
-        """Return the text of the first element that matches."""
         return self.run("return document.querySelector(arguments[0]).textContent", selector)
 
     def chosen(self) -> tuple[str, str]:
@@ -90,7 +87,6 @@ class Page:
         return self.run("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
 
     def style(self, selector: str, name: str) -> str:
-        """Return a computed style of the first element that matches."""
         return self.run("return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]", selector, name)
 
     def emulate(self, command: str, **arguments: Any) -> Any:
@@ -119,7 +115,6 @@ class Page:
         self.emulate("Input.dispatchMouseEvent", type="mouseMoved", **self.mouse)
 
     def click(self, tensor: str, step: float) -> None:
-        """Click at a step in the strip of a tensor."""
         self.point(tensor, step)
         for kind in ("mousePressed", "mouseReleased"):
             self.emulate("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **self.mouse)

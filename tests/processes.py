@@ -41,7 +41,6 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def wait_until(true: Callable[[], Any], what: str = "it never came", seconds: float = SECONDS) -> None:
-    """Wait until ``true()`` is true."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, what

@@ -57,14 +57,12 @@ class S3Server:
         return re.findall(r'"((?:GET|PUT|HEAD|POST|DELETE) \S+) HTTP', text)
 
     def stop(self) -> None:
-        """End the server's process."""
         self.process.terminate()
         self.process.wait(10)
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Give a running S3 endpoint."""
     pytest.importorskip("moto.server", reason="moto's server is the S3 endpoint of the tests")
     server = S3Server(tmp_path_factory.mktemp("s3"), page=30)
     yield server

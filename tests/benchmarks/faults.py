@@ -82,7 +82,6 @@ def gradient(factor: Callable[[int], float | None], steps: float = math.inf) -> 
 
 
 def weights(factor: float, shift: float = 0.0) -> Change:
-    """Multiply weights by a factor, and add a number."""
 
     def change(job: Job, parameters: Parameters, at: int) -> None:
         with torch.no_grad():
@@ -93,12 +92,10 @@ def weights(factor: float, shift: float = 0.0) -> Change:
 
 
 def setting(name: str, value: Callable[[Job], Any]) -> Change:
-    """Set a field of the job to a value that is computed from it."""
     return lambda job, parameters, at: setattr(job, name, value(job))
 
 
 def group(name: str, value: float) -> Change:
-    """Set an option of the optimiser."""
 
     def change(job: Job, parameters: Parameters, at: int) -> None:
         for options in job.optimizer.param_groups:
@@ -108,7 +105,6 @@ def group(name: str, value: float) -> Change:
 
 
 def not_given(job: Job, parameters: Parameters, at: int) -> None:
-    """Leave parameters out of the optimiser."""
     left_out = {id(parameter) for parameter in parameters}
     for options in job.optimizer.param_groups:
         options["params"] = [parameter for parameter in options["params"] if id(parameter) not in left_out]

@@ -21,7 +21,6 @@ os.environ.setdefault("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")
 
 
 def docs(location: str) -> int:
-    """Judge a trial by the rule that smdebug's documentation leads to."""
     import numpy as np
     from smdebug.rules.rule import Rule
 
@@ -51,14 +50,12 @@ def docs(location: str) -> int:
 
 
 def rule(location: str) -> int:
-    """Judge a trial by this package's rule under invoke_rule."""
     from weight_update_ratio import WeightUpdateRatio
 
     return _invoked(WeightUpdateRatio, location).report["Datapoints"]
 
 
 def check(location: str) -> int:
-    """Judge a trial by the check command."""
     from weight_update_ratio.cli import main
 
     with tempfile.NamedTemporaryFile() as file:

@@ -219,12 +219,10 @@ def cosine(progress: float) -> float:
 
 
 def linear(progress: float) -> float:
-    """Return the factor of a line that falls from 1 to 0.05."""
     return 1 - 0.95 * progress
 
 
 def stairs(progress: float) -> float:
-    """Return the factor that falls to a tenth at half of the run, and to a hundredth at four fifths."""
     return 1.0 if progress < 0.5 else 0.1 if progress < 0.8 else 0.01
 
 

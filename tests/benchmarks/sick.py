@@ -70,7 +70,6 @@ class Sick:
         return max(1 if self.has_step_0 else 2, 1 if self.from_start else self.begins_at(seed))
 
     def start(self, job: Job, at: int) -> None:
-        """Seed the fault, which begins at a step."""
         named = job.model.named_parameters()
         self.change(job, [weight for name, weight in named if any(part in name for part in self.parts)], at)
 

@@ -335,7 +335,6 @@ def text_of(page: str) -> str:
 
 
 def table_rows(page: str) -> list[str]:
-    """Return the names in the table of tensors."""
     return [html.unescape(name) for name in re.findall(r'<th scope="row"><a[^>]*>(.*?)</a>', page)]
 
 
