@@ -93,10 +93,13 @@ def empty(location: str) -> int:
     from smdebug.rules.rule import Rule
 
     class EmptyRule(Rule):
+        invoked = 0
+
         def invoke_at_step(self, step):
+            self.invoked += 1
             return False
 
-    return len(_invoked(lambda trial: EmptyRule(trial, action_str=""), location).base_trial.steps())
+    return _invoked(lambda trial: EmptyRule(trial, action_str=""), location).invoked
 
 
 def memory(location: str) -> int:

@@ -18,7 +18,6 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 import pytest
 
-import weight_update_ratio.follow as follow_module
 from tests.conftest import RECORDED, REPOSITORY, TrialWriter, event_file, index_file, needs_writing, write_whole_trial
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
 
@@ -334,7 +333,7 @@ class TestWhenAStepIsCompared:
         """The job is not dead while it writes: each look takes a second here, and 20 are waited for."""
         job = TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, num_workers=2)
         seconds = itertools.count()
-        monkeypatch.setattr(follow_module.time, "monotonic", lambda: next(seconds))
+        monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
         deeds = [lambda step=step: save(job, f"{step}a") for step in range(30)]
         report, _ = followed(monkeypatch, job.path, *deeds, timeout=20)
         assert (29, True) == (len(report), report.job_ended)
