@@ -35,8 +35,8 @@ from weight_update_ratio.follow import POLL_SECONDS
 pytestmark = [needs_writing, pytest.mark.slow]
 
 STEPS = 60
-JOB = (sys.executable, "-m", "tests.live.live_job")
 KILLED_AT = 31
+JOB = (sys.executable, "-m", "tests.live.live_job")
 
 
 @pytest.fixture
