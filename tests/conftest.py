@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pytest
@@ -39,6 +39,7 @@ RECORDED = {
     for folder in sorted(parent.iterdir())
     if folder.is_dir() and folder.name not in ("truth", "hooks")
 }
+COMMAND = (sys.executable, "-m", "weight_update_ratio")
 CAN_WRITE = hasattr(np.ndarray, "tostring")
 WHY_NOT_WRITTEN = "smdebug writes trials with ndarray.tostring, which NumPy 2.3 took away"
 
@@ -331,5 +332,21 @@ def run_command(*arguments: Any, **options: Any) -> Any:
     return run_python("-m", "weight_update_ratio", *arguments, **options)
 
 
-from tests.processes import start  # noqa: E402, F401  (fixtures)
-from tests.s3_server import s3, s3_server  # noqa: E402, F401
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give a function that starts the command, or another program; what runs in the end is killed."""
+    started = []
+
+    def run(*arguments: Any, program: Sequence[str] = COMMAND) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        started.append(subprocess.Popen([*program, *map(str, arguments)], env=environment, **pipes))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+from tests.s3_server import s3, s3_server  # noqa: E402, F401  (fixtures)

@@ -8,36 +8,15 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator
 
-import pytest
+from tests.conftest import run_python
 
-from tests.conftest import REPOSITORY, run_python
-
-COMMAND = (sys.executable, "-m", "weight_update_ratio")
 SECONDS = 120.0  # of waiting, after which a test fails
 F_SETPIPE_SZ = 1031  # Linux's; fcntl names it from Python 3.10 on
 SLEEPS = ("nanosleep", "select", "poll_schedule")  # what the kernel calls time.sleep; before Python 3.11 select
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Give a function that starts the command, or another program; what runs in the end is killed."""
-    started = []
-
-    def run(*arguments: Any, program: Sequence[str] = COMMAND) -> subprocess.Popen[str]:
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        started.append(subprocess.Popen([*program, *map(str, arguments)], env=environment, **pipes))
-        return started[-1]
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def wait_until(true: Callable[[], Any], what: str = "it never came", seconds: float = SECONDS) -> None:

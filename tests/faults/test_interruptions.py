@@ -15,8 +15,8 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
-from tests.conftest import RECORDED, needs_writing, write_whole_trial
-from tests.processes import COMMAND, narrow_fifo, wait_until_written
+from tests.conftest import COMMAND, RECORDED, needs_writing, write_whole_trial
+from tests.processes import narrow_fifo, wait_until_written
 
 pytestmark = pytest.mark.slow
 
