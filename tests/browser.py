@@ -15,17 +15,7 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1440,900",
-)
+FLAGS = ("--headless", "--no-sandbox", "--disable-component-update", "--window-size=1440,900")  # beside chromedriver's
 
 
 class Page:
@@ -48,7 +38,6 @@ class Page:
         self.wait("return document.querySelector('#chosen span').textContent")
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Return what a script returns."""
         return self.driver.execute_script(script, *arguments)
 
     def wait(self, script: str, *arguments: Any) -> Any:
@@ -62,11 +51,9 @@ class Page:
         raise AssertionError(f"it never became true: {script}")
 
     def all(self, selector: str) -> list[Any]:
-        """Return the elements that match."""
         return list(self.driver.find_elements("css selector", selector))
 
     def text(self, selector: str) -> str:
-        """Return the text of the first element that matches."""
         return self.run("return document.querySelector(arguments[0]).textContent", selector)
 
     def chosen(self) -> tuple[str, str]:
@@ -100,7 +87,6 @@ class Page:
         return self.run("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
 
     def style(self, selector: str, name: str) -> str:
-        """Return a computed style of the first element that matches."""
         return self.run("return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]", selector, name)
 
     def emulate(self, command: str, **arguments: Any) -> Any:
@@ -112,13 +98,8 @@ class Page:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.emulate("Emulation.setDeviceMetricsOverride", **size)
 
-    def darken(self) -> None:
-        """Be the browser of a person who wants dark pages, until ``reset``."""
-        features = [{"name": "prefers-color-scheme", "value": "dark"}]
-        self.emulate("Emulation.setEmulatedMedia", features=features)
-
     def reset(self) -> None:
-        """Undo ``resize`` and ``darken``."""
+        """Undo ``resize``, and what media were emulated."""
         self.emulate("Emulation.clearDeviceMetricsOverride")
         self.emulate("Emulation.setEmulatedMedia", features=[])
 
@@ -134,14 +115,9 @@ class Page:
         self.emulate("Input.dispatchMouseEvent", type="mouseMoved", **self.mouse)
 
     def click(self, tensor: str, step: float) -> None:
-        """Click at a step in the strip of a tensor."""
         self.point(tensor, step)
         for kind in ("mousePressed", "mouseReleased"):
             self.emulate("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **self.mouse)
-
-    def complaints(self) -> list[str]:
-        """Return the errors in the console."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
     def requests(self) -> list[str]:
         """Return every address that was asked for since the page was opened, except for the browser's own pages.

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pytest
@@ -39,6 +39,7 @@ RECORDED = {
     for folder in sorted(parent.iterdir())
     if folder.is_dir() and folder.name not in ("truth", "hooks")
 }
+COMMAND = (sys.executable, "-m", "weight_update_ratio")
 CAN_WRITE = hasattr(np.ndarray, "tostring")
 WHY_NOT_WRITTEN = "smdebug writes trials with ndarray.tostring, which NumPy 2.3 took away"
 
@@ -221,11 +222,11 @@ def random_walk(
     """Return a function of the step: weights around 1, each step's update about ``size`` of them."""
 
     def weights(step: int) -> np.ndarray[Any, Any]:
-        start = np.random.default_rng(seed).normal(1.0, 0.5, shape)
+        initial = np.random.default_rng(seed).normal(1.0, 0.5, shape)
         update = sum(
             (np.random.default_rng([seed, n + 1]).normal(0, size, shape) for n in range(step)), np.zeros(shape)
         )
-        return np.asarray(start + update, dtype)
+        return np.asarray(initial + update, dtype)
 
     return weights
 
@@ -329,6 +330,23 @@ def run_python(*arguments: Any, env: Mapping[str, str] | None = None, **options:
 def run_command(*arguments: Any, **options: Any) -> Any:
     """Run the command in a new process."""
     return run_python("-m", "weight_update_ratio", *arguments, **options)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give a function that starts the command, or another program; what runs in the end is killed."""
+    started = []
+
+    def run(*arguments: Any, program: Sequence[str] = COMMAND) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        started.append(subprocess.Popen([*program, *map(str, arguments)], env=environment, **pipes))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 from tests.s3_server import s3, s3_server  # noqa: E402, F401  (fixtures)

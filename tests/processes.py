@@ -20,7 +20,6 @@ SLEEPS = ("nanosleep", "select", "poll_schedule")  # what the kernel calls time.
 
 
 def wait_until(true: Callable[[], Any], what: str = "it never came", seconds: float = SECONDS) -> None:
-    """Wait until ``true()`` is true."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, what

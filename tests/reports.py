@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import math
 from typing import Any, Sequence
 
 import numpy as np
 from click.testing import CliRunner
 
-from tests.findings.made_runs import columns_report, judged_report
+from tests.findings.made_runs import judged_report
 from weight_update_ratio.cli import main
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
@@ -47,25 +46,6 @@ def step_columns(tensor: Any, worker: Any, step: Any, ratio: Any, weight_norm: A
         "weight_norm": weight_norm,
         "ratio": ratio,
     }
-
-
-def large_report(tensors: int = 300, steps: int = 5000, scattered: bool = False) -> Report:
-    """Return a report of many comparisons about 1e-3 with one spike and one NaN.
-
-    ``scattered`` gives it violations of all kinds everywhere, the most that a picture has to hold.
-    """
-    count = tensors * steps
-    random = np.random.default_rng(0)
-    ratio = 10 ** random.normal(-3, 0.4, count)
-    ratio[123 * tensors + 77] = 5.0  # within the thresholds, and far from all others
-    ratio[4000 * tensors + 200] = math.nan
-    if scattered:
-        verdict = random.choice(4, count, p=[0.97, 0.01, 0.01, 0.01])
-        ratio = np.choose(verdict, [ratio, ratio * 1e6, ratio * random.choice([0, 1e-7], count), math.nan])
-    names = [f"encoder.layers.{i // 6}.block.{i % 6}.weight" for i in range(tensors)]
-    tensor, step = np.tile(np.arange(tensors), steps), np.repeat(np.arange(1, steps + 1), tensors)
-    columns = step_columns(tensor, np.zeros(count), step, ratio, random.uniform(1, 30, count))
-    return columns_report(names, ["worker_0"], columns, trial="large/trial", steps=range(steps + 1))
 
 
 def check(*arguments: Any) -> tuple[int, str, str]:

@@ -7,26 +7,12 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 import pytest
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
-
-
-def wait_for_port(port: int, process: subprocess.Popen[Any], seconds: float = 60) -> None:
-    """Wait until ``process`` listens on a port of the loopback interface."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, f"the server ended with {process.returncode}"
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(f"nothing listens on port {port} after {seconds} s")
 
 
 class S3Server:
@@ -37,6 +23,8 @@ class S3Server:
     def __init__(self, folder: Path, page: int = 1000) -> None:
         import boto3
 
+        from tests.processes import wait_until  # which imports conftest, and that this module
+
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -45,10 +33,15 @@ class S3Server:
         environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(page)}  # objects of one answer to a LIST
         with self._log.open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        wait_for_port(self.port, self.process)
+        wait_until(self._is_listening, f"nothing listens on port {self.port}")
         names = {name.lower(): value for name, value in CREDENTIALS.items() if name != "AWS_REGION"}
         self.client = boto3.session.Session(**names, region_name="us-east-1").client("s3", endpoint_url=self.endpoint)
         self.client.create_bucket(Bucket=self.bucket)
+
+    def _is_listening(self) -> bool:
+        assert self.process.poll() is None, f"the server ended with {self.process.returncode}"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def upload(self, folder: Path, prefix: str) -> str:
         """Copy a folder to the bucket and return its URI."""
@@ -64,14 +57,12 @@ class S3Server:
         return re.findall(r'"((?:GET|PUT|HEAD|POST|DELETE) \S+) HTTP', text)
 
     def stop(self) -> None:
-        """End the server's process."""
         self.process.terminate()
         self.process.wait(10)
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Give a running S3 endpoint."""
     pytest.importorskip("moto.server", reason="moto's server is the S3 endpoint of the tests")
     server = S3Server(tmp_path_factory.mktemp("s3"), page=30)
     yield server

@@ -94,6 +94,20 @@ def sick_transformer(steps: int = 250) -> Report:
     return ratios_report(names, ratios, trial="runs/transformer")
 
 
+def large_report(scattered: bool) -> Report:
+    """Return a run of 1.5 million comparisons: one spike and one NaN, or violations of all kinds everywhere."""
+    random = np.random.default_rng(0)
+    ratios = 10 ** random.normal(-3, 0.4, (1, 300, 5000))
+    ratios[0, 77, 123] = 5.0  # within the thresholds, and far from all others
+    ratios[0, 200, 4000] = np.nan
+    if scattered:
+        verdict = random.choice(4, ratios.shape, p=[0.97, 0.01, 0.01, 0.01])
+        ratios = np.choose(verdict, [ratios, ratios * 1e6, ratios * random.choice([0, 1e-7], ratios.shape), np.nan])
+    report = ratios_report([f"encoder.layers.{n // 6}.block.{n % 6}.weight" for n in range(300)], ratios)
+    report.columns["weight_norm"][:] = random.uniform(1, 30, len(report))  # a page of lines that repeat is smaller
+    return report
+
+
 @functools.lru_cache(maxsize=None)
 def sick_run(name: str) -> Report:
     return {"resnet": sick_resnet, "transformer": sick_transformer}[name]()

@@ -23,9 +23,8 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 import numpy as np
 import pytest
 
-import weight_update_ratio.follow as follow_module
 from tests.conftest import RECORDED, Saved, TrialWriter, change_json, event_file, exact_norm, needs_writing
-from tests.live.test_replayed_jobs import END, HOOKS, Job, files_of
+from tests.live.test_replayed_jobs import END, HOOKS, Job, at_each_sleep, files_of
 from tests.verdict.oracle import Judged, Known, fires, judged, learnt
 from weight_update_ratio import Report, WeightUpdateRatio, check_trial, follow_trial
 from weight_update_ratio import check as check_module
@@ -282,7 +281,9 @@ def oracle(case: Case) -> list[Row]:
             if before is None or is_saved_again or not entry.array.size or before.array.shape != entry.array.shape:
                 continue
             if np.iscomplexobj(before.array) == np.iscomplexobj(entry.array):
-                rows.append(row_of(entry, before))
+                update, weight = exact_norm(entry.array, before.array), exact_norm(before.array)
+                facts = (*entry[:4], before.step, entry.global_step, "", 0, 0)
+                rows.append(Row(*facts, update, weight, update / (weight + 1e-9)))
     return judged_anew(case, between(in_order(rows), case.start_step, case.end_step))
 
 
@@ -293,12 +294,6 @@ def reference_of(entry: Saved, earlier: list[Saved], num_steps: int | None) -> S
         return backwards[0] if backwards else None
     within = [other for other in backwards if other.step >= entry.step - num_steps]
     return min(within, key=lambda other: other.step, default=None)
-
-
-def row_of(entry: Saved, before: Saved) -> Row:
-    update, weight = exact_norm(entry.array, before.array), exact_norm(before.array)
-    numbers = (update, weight, update / (weight + 1e-9))
-    return Row(entry.tensor, entry.worker, entry.mode, entry.step, before.step, entry.global_step, "", 0, 0, *numbers)
 
 
 def judgement(case: Case, rows: list[Row]) -> list[Judged]:
@@ -409,7 +404,7 @@ class TestEveryWay:
         order = ("collections", "events", "index")
         files = [(name, text) for name, text in files_of(case.path).items() if name.startswith(order)]
         files.sort(key=lambda file: (not file[0].startswith("collections"), Path(file[0]).name, file[0]))
-        monkeypatch.setattr(follow_module.time, "sleep", Job(live.path, files, random.Random(0)).sleep)
+        at_each_sleep(monkeypatch, Job(live.path, files, random.Random(0)).go_on)
         steps = {"start_step": case.start_step, "end_step": case.end_step}
         report = follow_trial(live.path, **case.parameters, **steps, strict=True)
         assert live.check().to_json() == report.to_json()

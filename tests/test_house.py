@@ -24,7 +24,6 @@ MOST_FILES = 12  # of a room
 
 
 def allowed_rooms(room: str) -> set[str]:
-    """Return what a room may import."""
     if room in DOORS:
         return ROOMS
     if room in FLOORS:

@@ -113,7 +113,6 @@ def print_table(title: str, columns: list[str], rows: Iterable[Iterable[str]]) -
 
 
 def speed_table(shape: Shape, folder: Path, rounds: int) -> None:
-    """Print seconds and ratios of all for one trial."""
     runs = medians(JUDGES, folder, rounds)
     rows = []
     for judge, (seconds, memory) in runs.items():
@@ -126,7 +125,6 @@ def speed_table(shape: Shape, folder: Path, rounds: int) -> None:
 
 
 def growth_table(folders: dict[Shape, Path], rounds: int) -> None:
-    """Print how check and rule grow with ten times the steps."""
     short, long = (medians(["check", "rule"], folders[shape], rounds) for shape in (SHORT, LONG))
     rows = []
     for judge in short:
@@ -195,7 +193,6 @@ def executor_table(folder: Path, rounds: int) -> None:
 
 
 def machine() -> str:
-    """Return what a reader must know of the machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}, "

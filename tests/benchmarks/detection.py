@@ -8,15 +8,13 @@ good run (each in turn), and by three.
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 import time
-from pathlib import Path
 
 import click
-import joblib
+from joblib import Parallel, delayed
 
+from tests.benchmarks.__main__ import machine, print_table
 from tests.benchmarks.nets import SETUPS
 from tests.benchmarks.score import DEFAULT, ONE, THREE, WAYS, Score, plans, scored, total, trained
 
@@ -25,18 +23,18 @@ FACTOR, PATIENCE = 3.0, 3  # the rule's defaults where it has a baseline
 
 def print_scores(scores: list[Score]) -> None:
     """Print what each way of judging caught and called sick wrongly, a row a set-up, and totals."""
-    click.echo("\nCaught: harmful faults that fire. False alarms: good runs that fire against other good ones.\n")
-    columns = [f"{what}, {way}" for what in ("caught", "false alarms") for way in WAYS]
-    click.echo(f"| set-up | accuracy | {' | '.join(columns)} |")
-    click.echo("|---|---:|" + "---:|" * len(columns))
     whole = total("total", scores)
     silent = [score for score in scores if not any(score.alarms[DEFAULT])]
-    rows = [*scores, whole] + ([total(f"total where the {DEFAULT} pass all good runs", silent)] if silent else [])
-    for score in rows:
+    totals = [whole, total(f"total where the {DEFAULT} pass all good runs", silent)] if silent else [whole]
+    rows = []
+    for score in [*scores, *totals]:
         harmful = sum(verdict.harmful for verdict in score.verdicts)
-        cells = [f"{score.firing(way, harmful=True):.4g} of {harmful}" for way in WAYS]
-        cells += [f"{sum(score.alarms[way])} of {len(score.alarms[way])}" for way in WAYS]
-        click.echo(f"| {score.name} | {score.accuracy:.3f} | {' | '.join(cells)} |")
+        caught = [f"{score.firing(way, harmful=True):.4g} of {harmful}" for way in WAYS]
+        alarms = [f"{sum(score.alarms[way])} of {len(score.alarms[way])}" for way in WAYS]
+        rows.append([score.name, f"{score.accuracy:.3f}", *caught, *alarms])
+    title = "Caught: harmful faults that fire. False alarms: good runs that fire against other good ones."
+    columns = [f"{what}, {way}" for what in ("caught", "false alarms") for way in WAYS]
+    print_table(title, ["set-up", "accuracy", *columns], rows)
     harmless = sum(not verdict.harmful for verdict in whole.verdicts)
     firing = ", ".join(f"{whole.firing(way, harmful=False):.4g} ({way})" for way in WAYS)
     click.echo(f"\nOf {harmless} runs whose fault did no harm fire: {firing}.")
@@ -44,9 +42,6 @@ def print_scores(scores: list[Score]) -> None:
 
 def print_missed(scores: list[Score]) -> None:
     """Print what was missed, a row a fault, the most missed by one good run first."""
-    click.echo("\nMissed: harmful runs that do not fire, by fault; set-ups with the share of baselines that miss.\n")
-    click.echo(f"| fault | harmful in | {' | '.join(WAYS)} | set-ups, {ONE} / {THREE} |")
-    click.echo("|---|" + "---:|" * (1 + len(WAYS)) + "---|")
     rows = []
     verdicts = [verdict for score in scores for verdict in score.verdicts]
     for fault in dict.fromkeys(verdict.fault for verdict in verdicts):
@@ -57,12 +52,13 @@ def print_missed(scores: list[Score]) -> None:
             for verdict in harmful
             if min(verdict.firing[ONE], verdict.firing[THREE]) < 1
         ]
-        cells = " | ".join(f"{missed[way]:.4g}" for way in WAYS)
         if any(missed.values()):
             order = missed[ONE], missed[THREE], missed[DEFAULT]
-            rows.append((order, f"| {fault} | {len(harmful)} | {cells} | {'; '.join(setups)} |"))
-    for _, row in sorted(rows, key=lambda pair: pair[0], reverse=True):
-        click.echo(row)
+            cells = [f"{missed[way]:.4g}" for way in WAYS]
+            rows.append((order, [fault, str(len(harmful)), *cells, "; ".join(setups)]))
+    rows.sort(key=lambda pair: pair[0], reverse=True)
+    title = "Missed: harmful runs that do not fire, by fault; set-ups with the share of baselines that miss."
+    print_table(title, ["fault", "harmful in", *WAYS, f"set-ups, {ONE} / {THREE}"], [row for _, row in rows])
 
 
 @click.command(context_settings={"show_default": True})
@@ -72,15 +68,7 @@ def print_missed(scores: list[Score]) -> None:
 @click.option("--factor", type=click.FloatRange(1), default=FACTOR, help="How far outside of the band a ratio may be.")
 @click.option("--patience", type=click.IntRange(1), default=PATIENCE, help="Ratios in a row that must be outside.")
 @click.option("--only", "chosen", metavar="SETUP", multiple=True, help="A set-up by a part of its name; repeatable.")
-@click.option(
-    "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="A folder that keeps the recorded ratios, so that judging them again is quick. "
-    "Empty it when nets, faults or training have changed.",
-)
-def main(
-    jobs: int, seeds: int, steps: int, factor: float, patience: int, chosen: tuple[str, ...], cache: Path | None
-) -> None:
+def main(jobs: int, seeds: int, steps: int, factor: float, patience: int, chosen: tuple[str, ...]) -> None:
     """Train small nets well and with faults, and print which faults are caught, and the false alarms, as markdown.
 
     A fault is harmful in a run if it costs 5 points of test accuracy against the mean of the good runs, or if a tensor
@@ -92,8 +80,7 @@ def main(
         raise click.BadParameter(f"no set-up has that in its name; they are: {'; '.join(SETUPS)}", param_hint="--only")
     started = time.perf_counter()
     wanted = [plan for setup in setups for plan in plans(setup, seeds, steps)]
-    train = joblib.delayed(joblib.Memory(cache, verbose=0).cache(trained))
-    recorded = joblib.Parallel(jobs, return_as="generator")(train(plan) for plan in wanted)
+    recorded = Parallel(jobs, return_as="generator")(delayed(trained)(plan) for plan in wanted)
     with click.progressbar(recorded, len(wanted), "Runs", file=sys.stderr) as progress:
         runs = list(progress)
     judged = time.perf_counter()
@@ -104,7 +91,7 @@ def main(
     print_missed(scores)
     click.echo(
         f"\n{len(runs)} runs of {steps} steps, factor {factor:g}, patience {patience}. "
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, --jobs {jobs}: "
+        f"{machine()}, --jobs {jobs}: "
         f"{judged - started:.0f} s for the runs, {time.perf_counter() - judged:.0f} s to judge them."
     )
 

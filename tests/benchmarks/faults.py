@@ -82,7 +82,6 @@ def gradient(factor: Callable[[int], float | None], steps: float = math.inf) -> 
 
 
 def weights(factor: float, shift: float = 0.0) -> Change:
-    """Multiply weights by a factor, and add a number."""
 
     def change(job: Job, parameters: Parameters, at: int) -> None:
         with torch.no_grad():
@@ -93,12 +92,10 @@ def weights(factor: float, shift: float = 0.0) -> Change:
 
 
 def setting(name: str, value: Callable[[Job], Any]) -> Change:
-    """Set a field of the job to a value that is computed from it."""
     return lambda job, parameters, at: setattr(job, name, value(job))
 
 
 def group(name: str, value: float) -> Change:
-    """Set an option of the optimiser."""
 
     def change(job: Job, parameters: Parameters, at: int) -> None:
         for options in job.optimizer.param_groups:
@@ -108,7 +105,6 @@ def group(name: str, value: float) -> Change:
 
 
 def not_given(job: Job, parameters: Parameters, at: int) -> None:
-    """Leave parameters out of the optimiser."""
     left_out = {id(parameter) for parameter in parameters}
     for options in job.optimizer.param_groups:
         options["params"] = [parameter for parameter in options["params"] if id(parameter) not in left_out]
@@ -192,10 +188,6 @@ def _has(kinds: Any) -> Callable[[Setup], bool]:
     return lambda setup: any(isinstance(module, kinds) for module in setup.net().modules())
 
 
-def _all(model: nn.Module) -> Parameters:
-    return list(model.parameters())
-
-
 def _matrices(model: nn.Module) -> Parameters:
     return [parameter for parameter in model.parameters() if parameter.dim() >= 2]
 
@@ -208,10 +200,6 @@ def _first_layer(model: nn.Module) -> Parameters:
     """Return the first tensor, and the bias of the same layer."""
     prefix = next(model.named_parameters())[0].rpartition(".")[0]
     return [parameter for name, parameter in model.named_parameters() if name.rpartition(".")[0] == prefix]
-
-
-def _head(model: nn.Module) -> Parameters:
-    return list(model.head.parameters())
 
 
 def _body(model: nn.Module) -> Parameters:
@@ -228,7 +216,7 @@ class Fault:
 
     name: str
     change: Change
-    parameters: Callable[[nn.Module], Parameters] = _all  # that have it
+    parameters: Callable[[nn.Module], Parameters] = lambda model: list(model.parameters())  # that have it
     applies: Callable[[Setup], bool] = lambda setup: True
 
     def start(self, job: Job) -> None:
@@ -291,7 +279,7 @@ FAULTS = {
         Fault("initial weights all equal", weights(0.0, 0.01), _matrices),
         Fault("biases at -10: dead units", weights(0.0, -10.0), _hidden_biases),
         Fault("first layer not given to the optimiser", not_given, _first_layer),
-        Fault("last layer not given to the optimiser", not_given, _head),
+        Fault("last layer not given to the optimiser", not_given, lambda model: list(model.head.parameters())),
         Fault("only the last layer given to the optimiser", not_given, _body),
         Fault("a tensor frozen after a third of the run", at_share(3, after(not_trained)), _middle_matrix),
         Fault("graph cut before the last layer", CUT_BEFORE_HEAD),

@@ -21,7 +21,6 @@ os.environ.setdefault("SMDEBUG_TRAINING_END_DELAY_REFRESH", "0")
 
 
 def docs(location: str) -> int:
-    """Judge a trial by the rule that smdebug's documentation leads to."""
     import numpy as np
     from smdebug.rules.rule import Rule
 
@@ -51,14 +50,12 @@ def docs(location: str) -> int:
 
 
 def rule(location: str) -> int:
-    """Judge a trial by this package's rule under invoke_rule."""
     from weight_update_ratio import WeightUpdateRatio
 
     return _invoked(WeightUpdateRatio, location).report["Datapoints"]
 
 
 def check(location: str) -> int:
-    """Judge a trial by the check command."""
     from weight_update_ratio.cli import main
 
     with tempfile.NamedTemporaryFile() as file:
@@ -96,15 +93,13 @@ def empty(location: str) -> int:
     from smdebug.rules.rule import Rule
 
     class EmptyRule(Rule):
-        def __init__(self, base_trial):
-            super().__init__(base_trial=base_trial, action_str="")
-            self.invoked = 0
+        invoked = 0
 
         def invoke_at_step(self, step):
             self.invoked += 1
             return False
 
-    return _invoked(EmptyRule, location).invoked
+    return _invoked(lambda trial: EmptyRule(trial, action_str=""), location).invoked
 
 
 def memory(location: str) -> int:
@@ -133,24 +128,21 @@ def memory(location: str) -> int:
     return compared
 
 
-def _invoked(kind, location: str):
-    """Return a rule of a kind that has gone through a trial."""
+def _invoked(make, location: str):
+    """Return the rule that is made of a trial, and has gone through it."""
     from smdebug.exceptions import NoMoreData
     from smdebug.rules import invoke_rule
     from smdebug.trials import create_trial
 
-    rule = kind(create_trial(location))
+    rule = make(create_trial(location))
     with contextlib.suppress(NoMoreData):
         invoke_rule(rule)
     return rule
 
 
-def _peak_memory() -> float:
-    """Return this program's peak resident memory in MB; getrusage would count that of the process that forked it."""
-    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-
-
 if __name__ == "__main__":
     judge, location = sys.argv[1:]
     compared = int(globals()[judge](location))
-    print(json.dumps({"compared": compared, "memory": _peak_memory()}))
+    # The peak resident memory in MB; getrusage would count that of the process that forked this one.
+    peak = int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+    print(json.dumps({"compared": compared, "memory": peak}))

@@ -213,23 +213,16 @@ def tumours() -> tuple[Tensor, Tensor]:
     return torch.tensor((features - features.mean(0)) / features.std(0), dtype=torch.float32), torch.tensor(labels)
 
 
-def constant(progress: float) -> float:
-    """Return the learning rate's factor, here always 1; ``progress`` is 0 at the first step and 1 at the end."""
-    return 1.0
-
-
 def cosine(progress: float) -> float:
-    """Return the factor of a cosine that falls from 1 to 0."""
+    """Return the learning rate's factor, which falls from 1 to 0; ``progress`` is 0 at the first step, 1 at the end."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def linear(progress: float) -> float:
-    """Return the factor of a line that falls from 1 to 0.05."""
     return 1 - 0.95 * progress
 
 
 def stairs(progress: float) -> float:
-    """Return the factor that falls to a tenth at half of the run, and to a hundredth at four fifths."""
     return 1.0 if progress < 0.5 else 0.1 if progress < 0.8 else 0.01
 
 
@@ -242,7 +235,7 @@ class Setup:
     optimizer: Callable[..., torch.optim.Optimizer]  # of some parameters
     learning_rate: float  # the highest
     data: Callable[[], tuple[Tensor, Tensor]] = digits  # all inputs and labels
-    schedule: Callable[[float], float] = constant  # the learning rate's factor by progress, 0..1
+    schedule: Callable[[float], float] = lambda progress: 1.0  # the learning rate's factor by progress, 0..1
     warm_up: float = 0.0  # the share of the steps in which the learning rate rises from 0
     clip: float | None = None  # the highest norm of the gradients
     batch: int = 64  # rows

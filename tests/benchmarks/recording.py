@@ -67,7 +67,6 @@ WRITERS: dict[str, Writer] = {
 
 
 def seconds(write: Writer, folder: Path, tensors: Tensors, steps: int) -> float:
-    """Return how long a writer takes."""
     os.sync()
     started = time.perf_counter()
     write(folder, tensors, steps)
@@ -121,7 +120,6 @@ def print_costs(rounds: int, scratch: Path) -> None:
 
 
 def print_throughput(shape: Shape, rounds: int, scratch: Path) -> None:
-    """Print how fast each writer writes tensors of a shape."""
     random = np.random.default_rng(0)
     names = [f"layer_{number:03d}.weight" for number in range(shape.tensors)]
     tensors = {name: random.standard_normal(shape.elements, np.float32) for name in names}

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
-import torch
-
 from tests.benchmarks.faults import (
     CUT_BEFORE_HEAD,
     LARGEST,
@@ -72,7 +70,6 @@ class Sick:
         return max(1 if self.has_step_0 else 2, 1 if self.from_start else self.begins_at(seed))
 
     def start(self, job: Job, at: int) -> None:
-        """Seed the fault, which begins at a step."""
         named = job.model.named_parameters()
         self.change(job, [weight for name, weight in named if any(part in name for part in self.parts)], at)
 
@@ -98,10 +95,6 @@ def _group_rate(factor: Callable[[int], float]) -> Change:
 def _grow(factor: Callable[[int], float]) -> Change:
     """Multiply weights after each step, as a negative weight decay does."""
     return at_each_step("after_update", lambda job, parameters, ago: weights(factor(ago))(job, parameters, ago))
-
-
-def _overflowing(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return (logits * 1e3).exp().mean()
 
 
 def _in_bfloat16(job: Job, parameters: Parameters, at: int) -> None:
@@ -164,7 +157,8 @@ SICK = (
                _both(not_given, rate(lambda ago: 1.3**ago), steps_later=150), ("body.0.",)),
     Sick("NaN in one batch", GRU, before(setting("inputs", lambda job: job.inputs * math.nan)), ALL, BROKEN, NAN),
     Sick("NaN in one layer's gradient", PLAIN, gradient(lambda ago: math.nan, 1), ("body.4.",), BROKEN, NAN),
-    Sick("the loss overflows", SMOOTH, before(setting("loss", lambda job: _overflowing)), ALL, BROKEN,
+    Sick("the loss overflows", SMOOTH,
+         before(setting("loss", lambda job: lambda logits, labels: (logits * 1e3).exp().mean())), ALL, BROKEN,
          f"{RISES}|frozen"),
     FROM_START("a tensor NaN from its initialisation on", TRANSFORMER, weights(math.nan), ("positions",),
                kinds=BROKEN, misleading=NAN),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.benchmarks import recording
 from tests.benchmarks.__main__ import JUDGES, Shape, run, write_trial
-from tests.conftest import REPOSITORY, needs_writing
+from tests.conftest import REPOSITORY, needs_writing, run_python
 
 pytestmark = pytest.mark.slow
 TINY = Shape(2, 16, 3)
@@ -40,14 +37,7 @@ TINY = Shape(2, 16, 3)
 )
 def test_nets(program: str, options: list[str], shown: str) -> None:
     """Figures of small nets: what is caught, that healthy ones pass, and that a fault is named with its onset."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"tests.benchmarks.{program}", *options],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        timeout=120,
-    )
+    done = run_python("-m", f"tests.benchmarks.{program}", *options, cwd=REPOSITORY)
     assert 0 == done.returncode, done.stderr
     assert shown in done.stdout
 

@@ -109,7 +109,6 @@ def _said(sick: Sick, seed: int, way: str, report: Report) -> Said:
 
 
 def print_said(result: Said, way: str) -> None:
-    """Print what one way of judging says."""
     error = "" if result.error is None else f", onset off by {result.error:.1%}, faulty tensors {result.named}"
     click.echo(f"  {way}: {result.label.upper()}, exit {result.exit_code}{error}\n    [{result.head}]")
     for line in result.words.splitlines():

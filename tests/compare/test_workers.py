@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import RECORDED, REPOSITORY, TrialWriter, change_json, needs_writing
+from tests.conftest import TrialWriter, change_json, needs_writing
 from tests.reports import invoke_command
+from tests.test_contract import RECORDINGS
 from weight_update_ratio import check_trial
-
-HOOKS = REPOSITORY / "tests" / "trials" / "hooks"
-RECORDINGS = [*RECORDED.values(), *(folder / "trial" for folder in sorted(HOOKS.iterdir()) if folder.is_dir())]
 
 
 def saved(path: Path, steps: dict[str, Any], ended: bool = True) -> Path:
@@ -102,7 +100,7 @@ class TestLateAndEarly:
         assert [] == check_trial(trial.end().path).skipped
 
 
-@pytest.mark.parametrize("trial", RECORDINGS, ids=lambda trial: f"{trial.parent.name}-{trial.name}")
+@pytest.mark.parametrize("trial", RECORDINGS.values(), ids=lambda trial: f"{trial.parent.name}-{trial.name}")
 def test_sound_recordings(trial: Path) -> None:
     """No worker of a real recording is said to have begun late, ended early or left no files, and one tensor is."""
     report = check_trial(trial)

@@ -6,25 +6,22 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import numpy as np
 import pytest
 
-from tests.conftest import RECORDED, REPOSITORY, needs_writing, write_whole_trial
+from tests.conftest import COMMAND, RECORDED, needs_writing, write_whole_trial
 from tests.processes import narrow_fifo, wait_until_written
 
 pytestmark = pytest.mark.slow
 
 HEALTHY = RECORDED["pytorch_healthy"]
-COMMAND = [sys.executable, "-m", "weight_update_ratio"]
 Start = Callable[..., Any]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 # The letter comes before the package's first line; what a signal does before main() is Python's own.
 BEGUN = """
 import sys
@@ -33,23 +30,6 @@ sys.stdout.flush()
 from weight_update_ratio.__main__ import main
 sys.exit(main())
 """
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Give a function that starts the command, or another program; what runs in the end is killed."""
-    started = []
-
-    def run(*arguments: Any, program: list[str] = COMMAND) -> subprocess.Popen[str]:
-        line = [*program, *map(str, arguments)]
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(line, stdout=pipe, stderr=pipe, env=ENVIRONMENT, encoding="utf-8"))
-        return started[-1]
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def interrupted(start: Start, moment: float, numbers: list[signal.Signals], folder: Path) -> tuple[int, str, float]:

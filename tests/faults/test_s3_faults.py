@@ -6,8 +6,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -109,23 +107,19 @@ def test_without_a_list_nothing_is_judged(
     ],
 )
 def test_a_signal_ends_the_command_whatever_s3_does(
-    proxy: FaultyProxy, uploaded: str, tmp_path: Path, numbers: Any, what: str, faults: Any, options: list[str]
+    start: Any, proxy: FaultyProxy, uploaded: str, tmp_path: Path, numbers: Any, what: str, faults: Any, options: Any
 ) -> None:
     """At once, with the exit code of an interruption, and nothing is left. Following only notes the first Ctrl-C."""
     proxy.plan = lambda path, attempt: faults[min(attempt, len(faults)) - 1] if what in path else None
     file = tmp_path / "history.csv"
     file.write_text("before")
-    command = [sys.executable, "-m", "weight_update_ratio", "check", uploaded, *options, "--history", str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:
-        try:
-            wait_until(lambda: proxy.most_attempts(what) >= len(faults))
-            for number in numbers:
-                time.sleep(0.3)
-                assert process.poll() is None
-                process.send_signal(number)
-            output, errors = process.communicate(timeout=15)
-        finally:
-            process.kill()
+    process = start("check", uploaded, *options, "--history", file)
+    wait_until(lambda: proxy.most_attempts(what) >= len(faults))
+    for number in numbers:
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(number)
+    output, errors = process.communicate(timeout=15)
     if numbers[-1] == signal.SIGINT:
         assert (2, True) == (process.returncode, "Error: interrupted before" in errors)
     else:

@@ -14,25 +14,21 @@ from tests.findings.made_runs import judged_report
 from weight_update_ratio.findings.summary import Summary
 
 
-def summary(ratios: Any, **options: Any) -> Summary:
-    return judged_report(ratios, **options).ratios
-
-
 @given(st.lists(st.floats(0, 1e300), min_size=1, max_size=40))
 def test_median_and_quantiles_are_numpys(ratios: list[float]) -> None:
     """Of all tensors and workers together; zeros count, and what is not finite does not."""
     halves = {("a", "w0"): [*ratios[::2], math.nan], ("a", "w1"): [math.inf, *ratios[1::2]]}
-    assert pytest.approx(np.quantile(ratios, [0.5, 0.05, 0.95]).tolist()) == list(summary(halves)[:3])
+    assert pytest.approx(np.quantile(ratios, [0.5, 0.05, 0.95]).tolist()) == list(judged_report(halves).ratios[:3])
 
 
 @pytest.mark.parametrize("ratios", [[None], [math.nan] * 3])
 def test_nothing_is_finite(ratios: Any) -> None:
-    assert Summary(None, None, None, None) == summary({"a": ratios})
+    assert Summary(None, None, None, None) == judged_report({"a": ratios}).ratios
 
 
 def test_the_path_is_the_median_over_tensors_of_the_sum_of_their_finite_ratios() -> None:
     ratios = {("a", "w0"): [0.1] * 3, ("b", "w0"): [1e-3] * 5 + [math.nan], ("b", "w1"): [0.02, 0.03]}
-    assert pytest.approx(0.05) == summary(ratios).path
+    assert pytest.approx(0.05) == judged_report(ratios).ratios.path
 
 
 def test_the_frame_has_a_row_a_tensor_and_worker_in_the_trials_order() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -13,23 +12,21 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import numpy as np
 import pytest
 
 from tests.conftest import (
     RECORDED,
-    REPOSITORY,
     TrialWriter,
     as_smdebug_reads,
     assert_same_comparisons,
     expected_comparisons,
     found_comparisons,
     needs_writing,
-    random_walk,
 )
-from tests.live.test_replayed_jobs import at_each_sleep
+from tests.live.test_replayed_jobs import at_each_sleep, save
 from tests.processes import wait_until, wait_until_asleep
 from tests.reports import invoke_command
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
@@ -39,38 +36,15 @@ pytestmark = [needs_writing, pytest.mark.slow]
 
 STEPS = 60
 KILLED_AT = 31
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Give a function that starts a module of this Python; the processes end with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start_module(*arguments: Any) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", *map(str, arguments)]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
-        started.append(subprocess.Popen(command, env=environment, cwd=REPOSITORY, **pipes))
-        return started[-1]
-
-    yield start_module
-    for process in started:
-        process.kill()
-        process.communicate()
+JOB = (sys.executable, "-m", "tests.live.live_job")
 
 
 @pytest.fixture
 def live(tmp_path: Path) -> TrialWriter:
     """Give a job of three steps that goes on."""
-    job = TrialWriter(tmp_path / "trial").collections({"weights": ["w"]}, workers=["worker_0", "worker_1"])
-    for step in range(3):
-        save(job, step)
+    job = TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, workers=["worker_0", "worker_1"])
+    save(job, "0 1 2")
     return job
-
-
-def save(job: TrialWriter, step: int, workers: int = 2) -> None:
-    for number in range(workers):
-        job.save(step, {"w": random_walk(seed=number)(step)}, worker=f"worker_{number}")
 
 
 class NotedRule(WeightUpdateRatio):
@@ -93,8 +67,8 @@ def test_a_real_job_that_is_killed_and_resumed(tmp_path: Path, start: Callable[.
 
     trial, history, large = tmp_path / "trial", tmp_path / "history.jsonl", 0.09
     options = ["--large-threshold", large, "--format", "json", "--history", history]
-    follower = start("weight_update_ratio", "check", trial, "--follow", *options)
-    job = start("tests.live.live_job", trial, 0, KILLED_AT, "--hang", "--seconds", "0.05")
+    follower = start("check", trial, "--follow", *options)
+    job = start(trial, 0, KILLED_AT, "--hang", "--seconds", "0.05", program=JOB)
     assert "0\n" == job.stdout.readline()
     rule = NotedRule(trial, large_threshold=large)
 
@@ -110,7 +84,7 @@ def test_a_real_job_that_is_killed_and_resumed(tmp_path: Path, start: Callable[.
     time.sleep(1.5 * POLL_SECONDS)  # both look again, and see what the dead job leaves
     job.send_signal(signal.SIGKILL)
     job.wait(60)
-    start("tests.live.live_job", trial, KILLED_AT, STEPS, "--end-job", "--seconds", "0.02")
+    start(trial, KILLED_AT, STEPS, "--end-job", "--seconds", "0.02", program=JOB)
     output, errors = follower.communicate(timeout=120)
     thread.join(120)
     assert not thread.is_alive()
@@ -135,7 +109,7 @@ class TestTheEndOfPatience:
     @pytest.mark.parametrize(("threshold", "code"), [("10", 2), ("1e-6", 1)])
     def test_no_new_step(self, live: TrialWriter, threshold: str, code: int) -> None:
         """What was found stands and why it ended is said; what there is of the last step is judged, as a check does."""
-        save(live, 3, workers=1)
+        save(live, "3a")
         options = ["--timeout", "0.2", "--large-threshold", threshold, "--format", "json", "--strict"]
         done = invoke_command("check", str(live.path), "--follow", *options)
         assert code == done.exit_code
@@ -161,9 +135,8 @@ class TestTheEndOfPatience:
 
     def test_collections_of_a_worker_that_never_come(self, tmp_path: Path) -> None:
         """What is there is judged, and the rest is said."""
-        job = TrialWriter(tmp_path / "trial").collections({"weights": ["w"]}, num_workers=2)
-        for step in range(3):
-            save(job, step)
+        job = TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, num_workers=2)
+        save(job, "0 1 2")
         report = follow_trial(job.path, timeout=0.2, poll=0.02)
         assert (4, 2) == (len(report), report.exit_code)
         assert ["collections/000000000/worker_1_collections.json"] == [entry.file for entry in report.unreadable]
@@ -196,7 +169,7 @@ class TestWatch:
             return False
 
         follow_trial(live.path, large_threshold=1e-7, small_threshold=1e-9, strict=True, watch=watch)
-        assert [(0, []), (2, [("w", "worker_0", 1), ("w", "worker_1", 1)]), (4, [])] == seen
+        assert [(0, []), (2, [("a", "worker_0", 1), ("a", "worker_1", 1)]), (4, [])] == seen
 
     def test_the_page_grows_with_the_job(
         self, live: TrialWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -204,8 +177,8 @@ class TestWatch:
         """It is there before the job ends, and is written anew at the end."""
         page = tmp_path / "page.html"
         pages = []
-        deeds = [lambda: pages.append(page.read_text("utf-8")), lambda: save(live, 3), live.end]
-        at_each_sleep(monkeypatch, *deeds)
+        deeds = iter([lambda: pages.append(page.read_text("utf-8")), lambda: save(live, "3"), live.end])
+        at_each_sleep(monkeypatch, lambda: next(deeds, lambda: None)())
         done = invoke_command("check", str(live.path), "--follow", "--quiet", "--html", str(page))
         assert (0, "", "") == (done.exit_code, done.stdout, done.stderr)
         assert pages != [page.read_text("utf-8")]
@@ -222,7 +195,7 @@ class TestCtrlC:
         self, live: TrialWriter, start: Callable[..., subprocess.Popen[str]], threshold: str, code: int
     ) -> None:
         options = ["--follow", "--format", "json", "--large-threshold", threshold]
-        process = start("weight_update_ratio", "check", live.path, *options)
+        process = start("check", live.path, *options)
         wait_until_asleep(process)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
@@ -232,7 +205,7 @@ class TestCtrlC:
         assert "Traceback" not in errors
 
     def test_before_there_is_a_trial(self, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
-        process = start("weight_update_ratio", "check", tmp_path / "none", "--follow")
+        process = start("check", tmp_path / "none", "--follow")
         wait_until_asleep(process)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)

@@ -18,7 +18,6 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 import pytest
 
-import weight_update_ratio.follow as follow_module
 from tests.conftest import RECORDED, REPOSITORY, TrialWriter, event_file, index_file, needs_writing, write_whole_trial
 from weight_update_ratio import Report, TrialError, WeightUpdateRatio, check_trial, follow_trial
 
@@ -133,14 +132,10 @@ class Job:
         self._writes = [*writes] if (END, b"") in writes else [*writes, (END, b"")]
         self._chance = chance
         self._time = 10**18
-        self._thread = threading.current_thread()
         self._idle_sleeps = 0
 
-    def sleep(self, seconds: float) -> None:
+    def go_on(self) -> None:
         """Write the next few files, each at another moment, up to the end-of-job file."""
-        if threading.current_thread() is not self._thread:
-            REAL_SLEEP(seconds)  # of something else in this process, which must not write at the same time
-            return
         self._idle_sleeps = 0 if self._writes else self._idle_sleeps + 1
         assert self._idle_sleeps < 1000, "the job has ended, and is waited for"
         if (END, b"") not in self._writes:
@@ -164,6 +159,14 @@ class Job:
         file.parent.mkdir(parents=True, exist_ok=True)
         new.replace(file)
         return name
+
+
+def at_each_sleep(monkeypatch: pytest.MonkeyPatch, go_on: Callable[[], Any]) -> None:
+    """Let a job go on whenever this thread sleeps; others sleep as they do, and must not write at the same time."""
+    thread = threading.current_thread()
+    monkeypatch.setattr(
+        time, "sleep", lambda seconds: go_on() if threading.current_thread() is thread else REAL_SLEEP(seconds)
+    )
 
 
 def assert_same(checked: Report, followed: Report) -> None:
@@ -196,7 +199,7 @@ def test_a_follower_has_the_report_of_a_check_afterwards(
     trial = tmp_path / "trial"
     trial.mkdir()
     job = Job(trial, planned_writes(family.runs, chance, is_tidy=False), chance)
-    monkeypatch.setattr(follow_module.time, "sleep", job.sleep)
+    at_each_sleep(monkeypatch, job.go_on)
     options: dict[str, Any] = {"num_steps": chance.choice([None, 1, 3]), "start_step": chance.choice([0, 0, 3])}
     options.update(chance.choice([{"baseline": family.baseline}, {"patience": chance.choice([None, None, 2, 3])}]))
     seen: list[tuple[int, int]] = []
@@ -225,7 +228,7 @@ def test_the_rule_has_the_rows_of_a_check_afterwards(
     trial.mkdir()
     family = chance.choice([each for each in families if b'"mode_step": -1' not in b"".join(each.runs[0].values())])
     job = Job(trial, planned_writes(family.runs, chance, is_tidy=True), chance)
-    monkeypatch.setattr(time, "sleep", job.sleep)
+    at_each_sleep(monkeypatch, job.go_on)
     rule = WeightUpdateRatio(create_trial(str(trial)))
     step, fired = 0, False
     try:
@@ -242,19 +245,6 @@ def test_the_rule_has_the_rows_of_a_check_afterwards(
         assert not len(check_trial(trial))
 
 
-def at_each_sleep(monkeypatch: pytest.MonkeyPatch, *deeds: Callable[[], Any]) -> None:
-    """Let a job do its next deed whenever the follower in this thread sleeps."""
-    left, thread = iter(deeds), threading.current_thread()
-
-    def sleep(seconds: float) -> None:
-        if threading.current_thread() is thread:
-            next(left, lambda: None)()
-        else:
-            REAL_SLEEP(seconds)  # of something else in this process, which must not write at the same time
-
-    monkeypatch.setattr(follow_module.time, "sleep", sleep)
-
-
 def followed(
     monkeypatch: pytest.MonkeyPatch, trial: Path, *deeds: Callable[[], Any], timeout: float = 600.0, **options: Any
 ) -> tuple[Report, list[int]]:
@@ -267,7 +257,8 @@ def followed(
     def noted(deed: Callable[[], Any]) -> Callable[[], Any]:
         return lambda: (before.append(done[-1]), deed())
 
-    at_each_sleep(monkeypatch, *map(noted, [*deeds, (trial / END).touch]))
+    left = map(noted, [*deeds, (trial / END).touch])
+    at_each_sleep(monkeypatch, lambda: next(left, lambda: None)())
     report = follow_trial(trial, timeout=timeout, progress=lambda count, known: done.append(count), **options)
     assert_same(check_trial(trial, **options), report)
     return report, before
@@ -342,7 +333,7 @@ class TestWhenAStepIsCompared:
         """The job is not dead while it writes: each look takes a second here, and 20 are waited for."""
         job = TrialWriter(tmp_path / "trial").collections({"weights": ["a"]}, num_workers=2)
         seconds = itertools.count()
-        monkeypatch.setattr(follow_module.time, "monotonic", lambda: next(seconds))
+        monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
         deeds = [lambda step=step: save(job, f"{step}a") for step in range(30)]
         report, _ = followed(monkeypatch, job.path, *deeds, timeout=20)
         assert (29, True) == (len(report), report.job_ended)

@@ -14,7 +14,6 @@ from tests.render.test_golden import MARKDOWN, strict_json
 from tests.reports import HOSTILE, made_report
 from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import Unreadable
-from weight_update_ratio.report import Report
 
 COMMANDS = ["::error f=a::x", " ::stop-commands::x", "\n::add-mask::y", "##vso[task.complete]", "##[error]x", "%0A::x"]
 MARKUP = ["a|b", "`", "``x`", "*x* _y_", "| --- |", "\\|", "@me #1", "</details>", "1. x", "- x", "www.x.y http://x.y"]
@@ -39,17 +38,13 @@ def shown(page: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", "", page)).split())
 
 
-def report_of(tensor: str, worker: str, trial: str) -> Report:
-    """Return a report that has its names wherever a name may be."""
+@settings(max_examples=40)
+@given(NAME.filter("sound".__ne__), NAME, NAME)
+def test_names_are_inert_and_can_be_read(tensor: str, worker: str, trial: str) -> None:
+    """Wherever a name may be; in JSON they are what they are."""
     report = made_report({tensor: [20.0], "sound": [1e-3]}, workers=(worker, "another worker"))
     report.rows.add_unreadable(0, [Unreadable(trial, tensor, worker, 1, tensor)])
-    return report.with_facts(trial=trial, notes=[SkippedGroup(tensor, worker, trial, None, None, 1)])
-
-
-@settings(max_examples=40, deadline=None)
-@given(NAME.filter("sound".__ne__), NAME, NAME)
-def test_names_are_inert(tensor: str, worker: str, trial: str) -> None:
-    report = report_of(tensor, worker, trial)
+    report = report.with_facts(trial=trial, notes=[SkippedGroup(tensor, worker, trial, None, None, 1)])
     for_people = [report.to_text(), report.to_text(40), report.to_text(80, verbose=True), report.to_markdown()]
     for text in [*for_people, report.to_junit(), report._repr_html_(), report.to_json()]:
         assert all(char.isprintable() or char == "\n" for char in text)
@@ -63,12 +58,6 @@ def test_names_are_inert(tensor: str, worker: str, trial: str) -> None:
     page = MARKDOWN.render(report.to_markdown())
     assert tags_of(page) <= MARKDOWN_TAGS
     assert [page.count(f"<{tag}>") for tag in ("h3", "details", "table", "ol", "ul")] == [1, 1, 1, 1, 2]
-
-
-@settings(max_examples=40, deadline=None)
-@given(NAME.filter("sound".__ne__), NAME, NAME)
-def test_names_are_what_they_are_in_json_and_can_be_read_elsewhere(tensor: str, worker: str, trial: str) -> None:
-    report = report_of(tensor, worker, trial)
     document = strict_json(report.to_json())
     (finding,) = document["findings"]
     assert (document["trial"], finding["tensors"]) == (trial, [tensor])
@@ -76,7 +65,6 @@ def test_names_are_what_they_are_in_json_and_can_be_read_elsewhere(tensor: str, 
     root = ElementTree.fromstring(report.to_junit())  # noqa: S314  (it is ours)
     cases = [case.get("name") for case in root.iter("testcase")]
     messages = [failure.get("message", "") for failure in root.iter("failure")]
-    page = MARKDOWN.render(report.to_markdown())
     if (tensor + worker + trial).isprintable() and not set(tensor + worker + trial) & set(":#"):
         assert cases[0] == tensor
         assert messages[0].startswith(f"1. Too large: {tensor} on ")

@@ -18,9 +18,9 @@ import pytest
 from tests.browser import Page, browser
 from tests.conftest import RECORDED
 from tests.render.golden import held, run
-from tests.reports import HOSTILE, large_report, made_report
+from tests.reports import HOSTILE, made_report
 from tests.shared import made_once, run_folder
-from tests.sick_runs import sick_run
+from tests.sick_runs import large_report, sick_run
 from weight_update_ratio import check_trial
 from weight_update_ratio.compare.rows import SkippedGroup
 from weight_update_ratio.errors import Unreadable
@@ -31,6 +31,7 @@ from weight_update_ratio.report import Report
 
 pytest.importorskip("bokeh")
 BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
+TEXTS = (".card p", ".card .advice", ".card button", ".soft", "#chosen", "#tensors a", "#tensors td")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def page(browsed: Page) -> Iterator[Page]:
     """Give the browser; what a test opened complains of nothing, and asks for no address but its own."""
     yield browsed
     browsed.reset()
-    assert browsed.complaints() == []
+    assert [entry for entry in browsed.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert [url for url in browsed.requests() if not url.startswith(("file:", "data:", "about:", "blob:"))] == []
 
 
@@ -157,9 +158,7 @@ class TestInTheBrowser:
             card.click()
         assert HOSTILE[0] in page.text("#cards")
         assert page.run("return window.hacked") is None
-        assert (
-            page.run("return document.querySelectorAll('main i:not(#mark), #tensors script, #cards img').length") == 0
-        )
+        assert page.all("main i:not(#mark), #tensors script, #cards img") == []
 
     @pytest.mark.parametrize("width", [390, 901, 1100, 1440])
     def test_nothing_is_wider_than_the_window_and_every_bin_has_its_pixel(
@@ -296,17 +295,10 @@ class TestSickRunsInTheBrowser:
         page.open(sick("resnet"))
         for is_dark in (False, True):
             if is_dark:
-                page.darken()
+                features = [{"name": "prefers-color-scheme", "value": "dark"}]
+                page.emulate("Emulation.setEmulatedMedia", features=features)
                 page.wait("return getComputedStyle(document.body).backgroundColor === 'rgb(18, 18, 18)'")
-            for selector in (
-                ".card p",
-                ".card .advice",
-                ".card button",
-                ".soft",
-                "#chosen",
-                "#tensors a",
-                "#tensors td",
-            ):
+            for selector in TEXTS:
                 back = page.style(".card" if selector.startswith(".card") else "body", "backgroundColor")
                 assert contrast(page.style(selector, "color"), back) > 4.5
             pixels = picture(page.all("#ratio")[0].screenshot_as_png)[..., :3].reshape(-1, 3)
@@ -343,7 +335,6 @@ def text_of(page: str) -> str:
 
 
 def table_rows(page: str) -> list[str]:
-    """Return the names in the table of tensors."""
     return [html.unescape(name) for name in re.findall(r'<th scope="row"><a[^>]*>(.*?)</a>', page)]
 
 

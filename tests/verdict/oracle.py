@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from itertools import groupby
 from typing import Any, NamedTuple, Sequence
 
-from tests.findings.made_runs import made_baseline
-from weight_update_ratio.compare.rows import Rows
+from tests.findings.made_runs import columns_report, made_baseline
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.report import Report
 from weight_update_ratio.verdict.baseline import Baseline
-from weight_update_ratio.verdict.bounds import Bounds
 
 EPSILON = 1e-9
 
@@ -168,17 +167,20 @@ def fires(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[b
     return result
 
 
+def leading(rows: Sequence[Any], verdicts: Sequence[str], patience: int) -> list[tuple[Any, str]]:
+    """Return the violations that fire or lead up to one that does, each with its verdict."""
+    courses: dict[tuple[str, str], list[tuple[Any, str]]] = {}
+    for row, verdict in zip(rows, verdicts):
+        courses.setdefault((row.tensor, row.worker), []).append((row, verdict))
+    leads = []
+    for course in courses.values():
+        for is_sound, group in groupby(course, key=lambda pair: pair[1] == "ok"):
+            in_a_row = [] if is_sound else list(group)
+            leads += [pair for pair in in_a_row if len(in_a_row) >= patience or pair[1] == "not_finite"]
+    return leads
+
+
 # The same in the package's terms
-
-
-def package_rows(rows: Sequence[Row]) -> Rows:
-    made = Rows()
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Row._fields}
-    columns["tensor"] = [made.tensors.add(name, -1) for name in columns["tensor"]]
-    columns["worker"] = [made.workers.add(name, -1) for name in columns["worker"]]
-    made.compared.add(len(rows), type=[made.types.add("float32", -1)] * len(rows), **columns)
-    made.steps = sorted(set(columns["global_step"]))
-    return made
 
 
 def report_of(
@@ -188,7 +190,10 @@ def report_of(
     mode: str = "TRAIN",
 ) -> Report:
     baseline = None if known is None else package_baseline(known)
-    return Report("made/run", package_rows(rows), Bounds(parameters or Parameters(), baseline), mode, job_ended=True)
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Row._fields}
+    names = [list(dict.fromkeys(columns[name])) for name in ("tensor", "worker")]
+    columns.update({name: list(map(each.index, columns[name])) for name, each in zip(("tensor", "worker"), names)})
+    return columns_report(*names, columns, parameters, baseline, mode=mode, steps=columns["global_step"])
 
 
 def package_baseline(known: dict[str, Known], **options: Any) -> Baseline:

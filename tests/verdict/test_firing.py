@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.conftest import needs_writing
-from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, fires, judged, learnt, package_rows, report_of
+from tests.verdict.oracle import EPSILON, Known, Row, drawn_run, fires, judged, leading, learnt, report_of
 from weight_update_ratio import check_trial
 from weight_update_ratio.parameters import Parameters
 from weight_update_ratio.verdict.judged_run import firing_at
@@ -52,9 +52,8 @@ def test_any_run(seed: int, patience: int) -> None:
         if row.verdict != "ok":
             groups.setdefault((row.tensor, row.worker, row.verdict), []).append(row)
     assert sorted(groups) == sorted(group[:3] for group in report.violations)
-    assert leading(rows, verdicts, fired, patience if is_judged else 10**6) == {
-        group[:3] for group in report.violations if group.fires
-    }
+    leads = leading(rows, verdicts, patience if is_judged else 10**6)
+    assert {(*row[:2], verdict) for row, verdict in leads} == {group[:3] for group in report.violations if group.fires}
     norms = {tuple(row[:6]): ends for row, ends in zip(report, zip(*(report.columns[n] for n in NORM_BOUNDS)))}
     for group in report.violations:
         members = groups[group[:3]]
@@ -64,20 +63,6 @@ def test_any_run(seed: int, patience: int) -> None:
         assert (group.worst_step, group.lower, group.upper) in [(row.step, row.lower, row.upper) for row in worst]
 
 
-def leading(rows: Sequence[Row], verdicts: Sequence[str], fired: Sequence[bool], patience: int) -> set[tuple[str, ...]]:
-    """Return the groups (tensor, worker, verdict) of which a row fires, or leads up to one that does."""
-    leads = set()
-    in_a_row: dict[tuple[str, str], list[str]] = {}
-    for row, verdict, is_fired in zip(rows, verdicts, fired):
-        course = in_a_row.setdefault((row.tensor, row.worker), [])
-        course.append(verdict)
-        if verdict == "ok":
-            course.clear()
-        elif is_fired:
-            leads.update((row.tensor, row.worker, each) for each in (course if len(course) >= patience else [verdict]))
-    return leads
-
-
 @given(SEEDS, st.sampled_from([1, 2, 3, 5]))
 @example(464, 2)
 def test_step_by_step(seed: int, patience: int) -> None:
@@ -85,11 +70,11 @@ def test_step_by_step(seed: int, patience: int) -> None:
     chance = random.Random(seed)
     stride = chance.choice([1, 2])
     known, rows = drawn(chance, stride), drawn_run(chance, stride)
-    bounds, kept = report_of(rows, Parameters(patience=patience), known).bounds, package_rows(rows)
+    report = report_of(rows, Parameters(patience=patience), known)
     fired = fires(rows, [each.verdict for each in judged(rows, known or {})], patience)
     for step in sorted({row.global_step for row in rows}):
         expected = {row[:2] for row, is_fired in zip(rows, fired) if is_fired and row.global_step == step}
-        actual = [(row.tensor, row.worker) for row in firing_at(kept, bounds, "TRAIN", step)]
+        actual = [(row.tensor, row.worker) for row in firing_at(report.rows, report.bounds, "TRAIN", step)]
         assert (expected, len(expected)) == (set(actual), len(actual))
 
 
