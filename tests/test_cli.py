@@ -72,6 +72,7 @@ def test_exit_codes(name: str, code: int) -> None:
         # A link to a file is that file; a folder that is not there is found before a job is followed for hours.
         ("trial --output a --save-baseline link", "'--output' and '--save-baseline' name the same file ('link')", ""),
         ("run.jsonl --history run.jsonl", "'TRIAL' and '--history' name the same file ('run.jsonl')", ""),
+        ("trial --baseline b.jsonl --output b.jsonl", "'--baseline' and '--output' name the same file", ""),
         ("trial --save-baseline good.jsonl", "'--save-baseline' must not end in .jsonl", "Name a file that ends in"),
         ("nowhere --follow --timeout 1 --html /x/y", "'/x/y' cannot be written: No such file or directory", FILE),
         (".", "the folder '.' is not a trial: it has neither 'collections' nor 'index'", FOLDER),

@@ -142,9 +142,12 @@ class TestOnFault:
         assert [("moment" in str(w.message), "NaN" in str(w.message)) for w in caught] == [(True, False), (False, True)]
 
     def test_with_strict_all_that_fires_is_a_fault_once(self) -> None:
-        with pytest.warns(UserWarning, match="in.weight") as caught:
-            self.watch(change=freeze, strict=True)
-        assert len(caught) == 1
+        """Also after a step back."""
+        said: list[str] = []
+        monitor = self.watch(change=freeze, strict=True, on_fault=lambda report, rows: said.append(rows[0].tensor))
+        for step, weights in zip(range(100, 110), training(20, freeze)):
+            monitor.step({"in.weight": weights["in.weight"]}, step=step)
+        assert ["in.weight"] == said
 
     def test_raises(self) -> None:
         """With the report of what was measured until then."""
@@ -302,20 +305,19 @@ def test_a_report_is_that_of_its_moment() -> None:
     assert (9, 10) == (max(report.comparisons()["step"]), report.counts["steps"])
 
 
-def test_a_layer_that_is_frozen_later_rests() -> None:
+def test_a_layer_that_is_frozen_later_is_no_longer_measured() -> None:
     class Parameter(np.ndarray):  # type: ignore[type-arg]
         requires_grad = True
 
-    monitor = RatioMonitor(1, on_fault=lambda *_: None)
-    weights = {name: np.ones((2, 2)).view(Parameter) for name in "abc"}
+    monitor, weights = RatioMonitor(1), {name: np.ones((2, 2)).view(Parameter) for name in "abc"}
     weights["c"].requires_grad = False
     for step in range(60):
         weights["a"].requires_grad = step < 30
         for name in "ab"[step >= 30 :]:
             weights[name] *= 1.01
         monitor.step(weights)
-    (finding,) = monitor.report().findings
-    assert ("stopped", ("a",), 30) == (finding.kind, finding.tensors, finding.onset_step)
+    (note,) = monitor.report().skipped
+    assert ("a", "worker_0", "last compared at step 29, others to 59") == note[:3]
     assert {"a", "b"} == set(monitor.report().comparisons()["tensor"])
 
 

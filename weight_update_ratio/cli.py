@@ -148,11 +148,12 @@ def check(
         require("bokeh", "--html", "report")
         require("jinja2", "--html", "report")
     outputs = {"--output": output, "--history": history, "--html": html, "--save-baseline": save_baseline}
-    named = {os.path.realpath(path): "TRIAL" for path in trial}
+    named = {**dict.fromkeys(asked["baseline"], "--baseline"), **dict.fromkeys(trial, "TRIAL")}
+    named = {os.path.realpath(path): option for path, option in named.items()}
     for option, path in outputs.items():
         require_folder(path)
         other = named.setdefault(os.path.realpath(path), option) if path is not None else option
-        if other != option:
+        if other != option and (other, option) != ("--baseline", "--save-baseline"):
             raise TrialError(f"{other!r} and {option!r} name the same file ({path!r})", "Name a file for each.")
     try:
         is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()

@@ -71,8 +71,7 @@ class RatioMonitor:
         print(monitor.report().to_text())
 
     What is measured are the updates between the calls 0 and 1, ``every`` and ``every + 1``, and so on, of what trains:
-    tensors whose ``requires_grad`` is False from the start are left out. Between the two calls it keeps one copy of
-    the weights.
+    tensors whose ``requires_grad`` is False are left out. Between the two calls it keeps one copy of the weights.
 
     Args:
         every: Measure the update that follows each so-manyth call; 1: each update.
@@ -201,7 +200,7 @@ class RatioMonitor:
         skipped: dict[str, str] = {}
         names = []
         for name, array, collection, type_name, _ in saved_tensors(
-            tensors, self._num_workers, trained_only=True, known=self._collections, is_wanted=self._is_chosen
+            tensors, self._num_workers, trained_only=True, is_wanted=self._is_chosen
         ):
             if self._collections.setdefault(name, collection) not in self._parameters.collection_names:
                 continue
@@ -256,7 +255,7 @@ class RatioMonitor:
             raise TrainingFault(_fault_text(report, violations), report)
         else:
             # Not by the line of the call, where Python shows equal words only once, whatever run they are of.
-            warnings.warn_explicit(_fault_text(report, violations), UserWarning, report.trial, 0)
+            warnings.warn_explicit(_fault_text(report, violations), UserWarning, "RatioMonitor", 0)
 
     def _rows_before(self, end: int) -> Rows:
         """Return the rows of the steps before ``end``: of a job that goes on from a checkpoint there are others."""

@@ -337,7 +337,6 @@ class TestNames:
         given = {**tensors, "c": np.ones(2)}
         assert [False, True, None] == [tensor.is_trained for tensor in saved_tensors(given)]
         assert ["b", "c"] == named(given, trained_only=True)
-        assert ["a", "b", "c"] == named(given, trained_only=True, known={"a"})
         with pytest.raises(ValueError, match=r"^only what is trained is taken, and no tensor has requires_grad"):
             named({"a": tensors["a"]}, trained_only=True)
 

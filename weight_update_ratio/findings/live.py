@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compare.rows import Comparison
-from ..verdict.bounds import LARGE, NOT_FINITE
+from ..verdict.bounds import LARGE
 from ..verdict.judged_run import comparisons, firing_at
 from .entries import RESTS, Entry, stretches
 from .judgement import Judgement
@@ -46,6 +46,9 @@ class LiveFaults:
         """Return the last violation of each tensor that has a fault that is not announced yet."""
         if not len(run):
             return []
+        if run.strict:
+            self._announced.update((each.tensor, each.worker, each.verdict) for each in run.violations if each.fires)
+            return []
         self._rows_seen = len(run)
         common, tensors, workers = RunCourses(run.courses), list(run.tensors), list(run.workers)
         columns, rows = run.columns, []
@@ -68,12 +71,13 @@ class LiveFaults:
         compared = set(zip(columns["tensor"][step].tolist(), columns["worker"][step].tolist()))
         others = self._in_a_row.keys() - now
         for key in [each for each in others if (run.tensors.get(each[0]), run.workers.get(each[1])) in compared]:
-            is_worth |= key[2] == LARGE
+            is_worth |= key[2] == LARGE and (*key[:2], SPIKE) not in self._announced
             self._most[key] = max(self._most.get(key, 0), self._in_a_row.pop(key))
         for key in now:
+            is_new = key not in self._in_a_row
             count = self._in_a_row[key] = self._in_a_row.get(key, run.parameters.violations_to_fire - 1) + 1
             most = self._most.get(key, 0)
-            matters = key[2] == NOT_FINITE or count <= FEW + 1 or count in (UNMOVED, max(LASTING, RESTS * most + 1))
+            matters = is_new or count <= FEW + 1 or count in (UNMOVED, max(LASTING, RESTS * most + 1))
             is_worth |= matters and count > most
         return is_worth
 

@@ -29,8 +29,9 @@ class UpdateRatioCallback(Callback):  # type: ignore[misc]
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Continue a recording that an earlier fit ended, from a checkpoint at its step."""
         self._target.reopen()
+        is_resumed = pl_module.automatic_optimization and trainer.global_step not in (0, self._updates)
         self._updates = trainer.global_step
-        self._next = trainer.global_step or None if pl_module.automatic_optimization else None
+        self._next = self._updates if is_resumed else None
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *batch: Any) -> None:
         """Count one update, if the batch made one."""

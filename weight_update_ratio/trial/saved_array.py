@@ -9,7 +9,7 @@ import math
 import re
 import reprlib
 from collections import Counter
-from typing import Any, Callable, Collection, Iterable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
@@ -50,13 +50,9 @@ def saved_tensors(
     given: Any,
     num_workers: int = 1,
     trained_only: bool = False,
-    known: Collection[str] = (),
     is_wanted: Callable[[str], bool] = lambda name: True,
 ) -> Iterator[SavedTensor]:
-    """Yield the tensors of what was passed to ``step``; each is asked for and converted when it is its turn.
-
-    With ``trained_only`` those without ``requires_grad`` are left out, unless they are ``known``.
-    """
+    """Yield the tensors of what was passed to ``step``; each is asked for and converted when it is its turn."""
     is_empty, taken = True, set()
     for name, tensor in _plainly_named(_checked_pairs(given)):
         if not name or name in taken:
@@ -65,7 +61,7 @@ def saved_tensors(
         taken.add(name)
         try:
             is_trained = getattr(tensor, "requires_grad", getattr(tensor, "trainable", None))
-            if trained_only and is_trained is False and name not in known:
+            if trained_only and is_trained is False:
                 continue
             is_empty = False
             if not is_wanted(name):

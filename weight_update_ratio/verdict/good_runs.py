@@ -21,7 +21,7 @@ from ..trial.folder import TRAIN, TrialFolder
 from ..trial.selection import name_filter
 from .baseline import BIN_EDGES, BINS, Band, Baseline, baseline_text, merged_baselines, parse_baseline
 from .bounds import NOT_FINITE, Bounds
-from .facts import concluded, gaps_of
+from .facts import concluded, concluded_rows, gaps_of
 from .firing import in_a_row, keys_of
 from .judged_run import JudgedRun
 
@@ -49,9 +49,16 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
         files = history_files(name)
         if files:
             history = read_history(files, name_filter(parameters))
-            return learn_baseline(JudgedRun(name, history.rows, Bounds(parameters), history.mode))
-        content = file_content(name)
-        return _learnt_baseline(name, parameters) if content is None else parse_baseline(content)
+            run = JudgedRun(name, history.rows, Bounds(parameters), history.mode)
+            members = dict.fromkeys(parameters.collection_names, history.names)
+            run = concluded_rows(run, members, TrialError("it has no rows", "Take a run that trains well."))
+        else:
+            content = file_content(name)
+            if content is not None:
+                return parse_baseline(content)
+            run = _good_run(name, parameters)
+        # A pattern that matches nothing there may match something of the run.
+        return learn_baseline(run.with_facts(problem=None) if len(run) else run)
     except UnreadableError as error:
         remedy = "Save it anew with --save-baseline, from a run that trains well."
         raise TrialError(f"the baseline {location!r} {error}", remedy) from None
@@ -59,7 +66,7 @@ def _opened_baseline(location: str, parameters: Parameters) -> Baseline:
         raise TrialError(f"the baseline {location!r} cannot be used: {error.message}", error.remedy) from None
 
 
-def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
+def _good_run(location: str, parameters: Parameters) -> JudgedRun:
     folder = TrialFolder(open_storage(location), parameters)
     missing = missing_trial(folder)
     if missing is not None:
@@ -67,9 +74,7 @@ def _learnt_baseline(location: str, parameters: Parameters) -> Baseline:
     loop = Loop(folder, folder.judged_mode() or TRAIN)
     for global_step in folder.steps:
         loop.compare(global_step)
-    run = concluded(JudgedRun(location, loop.rows, Bounds(parameters), loop.mode), folder)
-    # A pattern that matches nothing there may match something of the run.
-    return learn_baseline(run.with_facts(problem=None) if len(run) else run)
+    return concluded(JudgedRun(location, loop.rows, Bounds(parameters), loop.mode), folder)
 
 
 def learn_baseline(run: JudgedRun) -> Baseline:
