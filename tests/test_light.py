@@ -35,7 +35,6 @@ for written in report.to_json(), report.to_baseline(), report.to_junit(), report
     assert written
 print(report.exit_code, len(report), [finding.text for finding in report.findings])
 print({name.partition(".")[0] for name, module in sys.modules.items() if module and name[0] != "_"} - before)
-assert ("rich" in sys.argv) == (report.to_text() == report.to_markdown())
 """
 
 
@@ -72,6 +71,13 @@ def test_what_needs_a_package_names_it(
     with pytest.raises(ImportError) as caught:
         use(monitor.report())
     assert f"{feature} needs {package}, which is not installed: pip install {package}" == str(caught.value)
+
+
+def test_text_is_markdown_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.delitem(sys.modules, "weight_update_ratio.render.text", raising=False)
+    report = check_trial(RECORDED["pytorch_frozen"])
+    assert report.to_markdown() == report.to_text()
 
 
 @pytest.mark.parametrize(

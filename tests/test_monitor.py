@@ -326,6 +326,7 @@ def test_a_step_back_to_a_checkpoint(seen: int) -> None:
     """What came after the checkpoint the first time is not the second training's; a fault of its own is new."""
     faults: list[int] = []
     monitor = RatioMonitor(1, on_fault=lambda report, rows: faults.append(rows[0].step))
+    monitor.step({"w": np.ones((20, 20))}, step=5)  # there is nothing yet to go back from
     for numbers, lost in ((range(seen), range(30, 60)), (range(20, 70), range(40, 42))):
         for number, weights in zip(numbers, training(70)):
             monitor.step({"w": weights["mid.weight"] * (np.nan if number in lost else 1)}, step=number)
