@@ -283,11 +283,12 @@ class TestHistory:
         report = RatioMonitor(1, history=path, resume=True).report()
         assert (2, check_trial(path).unreadable) == (report.exit_code, report.unreadable)
 
-    def test_steps_that_are_measured_again(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("again", [8, 0])
+    def test_steps_that_are_measured_again(self, tmp_path: Path, again: int) -> None:
         """A job that goes on from an older checkpoint: of each step the last rows count, in the history and here."""
         path = tmp_path / "run.jsonl"
         monitor = RatioMonitor(1, history=path)
-        for step, weights in zip([*range(20), *range(8, 14)], training(26)):
+        for step, weights in zip([*range(20), *range(again, 14)], training(34)):
             monitor.step(weights, step=step)
         rows = monitor.report().comparisons()
         assert [*range(1, 20)] == sorted(set(rows["step"]))
