@@ -68,7 +68,7 @@ class Report(Judgement):
         """
         try:
             from .render.text import render_text
-        except ImportError:  # pragma: no cover  (beside a training, with NumPy alone: test_light runs it)
+        except ImportError:  # beside a training, where NumPy alone is needed
             return self.to_markdown()
         return render_text(self, width, verbose=verbose)
 
