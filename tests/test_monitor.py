@@ -285,11 +285,12 @@ class TestHistory:
 
     @pytest.mark.parametrize("again", [8, 0])
     def test_steps_that_are_measured_again(self, tmp_path: Path, again: int) -> None:
-        """A job that goes on from an older checkpoint: of each step the last rows count, in the history and here."""
+        """A job that goes on from an older checkpoint: of each row the last counts, in the history and here."""
         path = tmp_path / "run.jsonl"
         monitor = RatioMonitor(1, history=path)
-        for step, weights in zip([*range(20), *range(again, 14)], training(34)):
-            monitor.step(weights, step=step)
+        for count, (step, weights) in enumerate(zip([*range(20), *range(again, 14)], training(34))):
+            chosen = [name for name in weights if count < 20 or name != "out.weight"]
+            monitor.step({name: weights[name] for name in chosen}, step=step)
         rows = monitor.report().comparisons()
         assert [*range(1, 20)] == sorted(set(rows["step"]))
         assert not rows.duplicated(["tensor", "step"]).any()

@@ -181,8 +181,8 @@ class RatioMonitor:
         if references is None and number % self._every:
             return False
         part, weights = self._compared(tensors, number, references or {})
-        if references is not None and number in self._rows.steps:  # from a checkpoint on, again: its last rows count
-            self._rows.compared.keep(self._rows.compared["global_step"] != number)
+        if number in self._rows.steps:  # from a checkpoint on, again
+            self._rows.drop(part)
         if part.pairs.tensors:
             self._rows.append(part)
         if number % self._every == 0:

@@ -177,6 +177,13 @@ class Rows:
             positions = {tensor: position for position, tensor in enumerate(tensors)}
             self.add_unreadable(at, sorted(part.unreadable, key=lambda entry: positions[entry.tensor or ""]))
 
+    def drop(self, part: StepRows) -> None:
+        """Remove the rows of which a part has others."""
+        saved, tensors, _, _ = part.pairs
+        codes = [self.tensors.codes.get(tensors[position], -1) for position in part.types]
+        same = (self.compared["global_step"] == saved.global_step) & np.isin(self.compared["tensor"], codes)
+        self.compared.keep(~(same & (self.compared["worker"] == self.workers.codes.get(saved.worker, -1))))
+
     def add_unreadable(self, global_step: int, unreadable: list[Unreadable]) -> None:
         for entry in unreadable:
             self.unreadable[entry] = min(global_step, self.unreadable.get(entry, global_step))
