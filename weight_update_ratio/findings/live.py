@@ -20,8 +20,8 @@ GROWTH = 1.1  # of the rows, after which findings are looked for again
 class LiveFaults:
     """Announces each fault of a growing run once; it is asked after each step.
 
-    Findings cost as much as all rows. They are looked for if a value is not finite, if violations in a row become as
-    many as separate a fault from a note, and if the rows have grown by a tenth.
+    Findings cost as much as all rows. They are looked for if violations of a tensor begin, if they become as many in a
+    row as separate a fault from a note, and if the rows have grown by a tenth.
     """
 
     def __init__(self) -> None:
